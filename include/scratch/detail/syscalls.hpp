@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Every system call of the library, save those of the ring in uring_io.hpp.
+//
+// `Kernel` is the calls as they are. `Calls` is what the library makes: the same, unless SCRATCH_SYSCALLS_HEADER names
+// a header that defines, in this namespace, a `struct Calls : Kernel` of its own which hides the calls that it wants to
+// fail, shorten or watch. `sys::` functions stand on `Calls`: interrupted calls are made again and short transfers
+// are continued here and nowhere else. They return what the call returns, with errno set on failure.
+#pragma once
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+#include <scratch/bytes.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::sys {
+
+/// The calls as the kernel has them.
+struct Kernel {
+  // names
+  static int openat(int dir, const char* name, int flags, mode_t mode) { return ::openat(dir, name, flags, mode); }
+  static int close(int fd) { return ::close(fd); }
+  static int mkdirat(int dir, const char* name, mode_t mode) { return ::mkdirat(dir, name, mode); }
+  static int unlinkat(int dir, const char* name, int flags) { return ::unlinkat(dir, name, flags); }
+  static int linkat(int from_dir, const char* from, int to_dir, const char* to, int flags) {
+    return ::linkat(from_dir, from, to_dir, to, flags);
+  }
+  static int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
+    return static_cast<int>(::syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
+  }
+  static ssize_t readlinkat(int dir, const char* name, char* target, std::size_t size) {
+    return ::readlinkat(dir, name, target, size);
+  }
+  static ssize_t getdents64(int fd, void* entries, std::size_t size) {
+    return static_cast<ssize_t>(::syscall(SYS_getdents64, fd, entries, size));
+  }
+  // facts
+  static int fstat(int fd, struct stat* facts) { return ::fstat(fd, facts); }
+  static int fstatat(int dir, const char* name, struct stat* facts, int flags) {
+    return ::fstatat(dir, name, facts, flags);
+  }
+  static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
+    return ::statx(dir, name, flags, mask, facts);
+  }
+  static int fstatfs(int fd, struct statfs* facts) { return ::fstatfs(fd, facts); }
+  static int fstatvfs(int fd, struct statvfs* facts) { return ::fstatvfs(fd, facts); }
+  static int fchmod(int fd, mode_t mode) { return ::fchmod(fd, mode); }
+  static int fchmodat(int dir, const char* name, mode_t mode) { return ::fchmodat(dir, name, mode, 0); }
+  static char* getcwd(char* to, std::size_t size) { return ::getcwd(to, size); }
+  static int uname(struct utsname* facts) { return ::uname(facts); }
+  static uid_t geteuid() { return ::geteuid(); }
+  static pid_t getpid() { return ::getpid(); }
+  static ssize_t getrandom(void* to, std::size_t size) { return ::getrandom(to, size, 0); }
+  // bytes
+  static ssize_t pread(int fd, void* to, std::size_t size, off_t offset) { return ::pread(fd, to, size, offset); }
+  static ssize_t pwrite(int fd, const void* from, std::size_t size, off_t offset) {
+    return ::pwrite(fd, from, size, offset);
+  }
+  static ssize_t read(int fd, void* to, std::size_t size) { return ::read(fd, to, size); }
+  static ssize_t write(int fd, const void* from, std::size_t size) { return ::write(fd, from, size); }
+  static ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, std::size_t size) {
+    return ::copy_file_range(from, from_offset, to, to_offset, size, 0);
+  }
+  static int ftruncate(int fd, off_t size) { return ::ftruncate(fd, size); }
+  static int fallocate(int fd, int mode, off_t offset, off_t size) { return ::fallocate(fd, mode, offset, size); }
+  static int fsync(int fd) { return ::fsync(fd); }
+  static int fdatasync(int fd) { return ::fdatasync(fd); }
+  static int fadvise(int fd, off_t offset, off_t size, int advice) {
+    const int error = ::posix_fadvise(fd, offset, size, advice);
+    errno = error;
+    return error == 0 ? 0 : -1;
+  }
+  static int getrlimit(int resource, struct rlimit* limit) {
+    return ::getrlimit(static_cast<__rlimit_resource>(resource), limit);
+  }
+  // locks and flags
+  static int flock(int fd, int operation) { return ::flock(fd, operation); }
+  static int fcntl(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
+  static int fcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
+  // memory
+  static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
+    return ::mmap(nullptr, size, protection, flags, fd, offset);
+  }
+  static int munmap(void* at, std::size_t size) { return ::munmap(at, size); }
+  static int madvise(void* at, std::size_t size, int advice) { return ::madvise(at, size, advice); }
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::sys
+
+#ifdef SCRATCH_SYSCALLS_HEADER
+#include SCRATCH_SYSCALLS_HEADER
+#else
+namespace scratch::inline SCRATCH_ABI::sys {
+using Calls = Kernel;
+}
+#endif
+
+namespace scratch::inline SCRATCH_ABI::sys {
+
+/// Makes the call again for as long as a signal interrupts it.
+template <class Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+inline int openat(int dir, const char* name, int flags, mode_t mode = 0) {
+  return retry([&] { return Calls::openat(dir, name, flags | O_CLOEXEC, mode); });
+}
+
+/// Linux has let go of the descriptor even where close reports EINTR: closing again could close somebody else's.
+inline int close(int fd) {
+  const int result = Calls::close(fd);
+  return result == -1 && errno == EINTR ? 0 : result;
+}
+
+inline int mkdirat(int dir, const char* name, mode_t mode) {
+  return retry([&] { return Calls::mkdirat(dir, name, mode); });
+}
+inline int unlinkat(int dir, const char* name, int flags = 0) {
+  return retry([&] { return Calls::unlinkat(dir, name, flags); });
+}
+inline int linkat(int from_dir, const char* from, int to_dir, const char* to, int flags) {
+  return retry([&] { return Calls::linkat(from_dir, from, to_dir, to, flags); });
+}
+
+/// Gives an unnamed (O_TMPFILE) file a name; EEXIST when somebody has it.
+inline int link_unnamed(int fd, int to_dir, const char* to) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return linkat(AT_FDCWD, path, to_dir, to, AT_SYMLINK_FOLLOW);
+}
+
+/// Renames, replacing a file of the new name.
+inline int rename(int from_dir, const char* from, int to_dir, const char* to) {
+  return retry([&] { return Calls::renameat2(from_dir, from, to_dir, to, 0); });
+}
+/// Renames; EEXIST when the new name is taken, by whatever.
+inline int rename_new(int from_dir, const char* from, int to_dir, const char* to) {
+  return retry([&] { return Calls::renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE); });
+}
+
+inline ssize_t readlinkat(int dir, const char* name, char* target, std::size_t size) {
+  return retry([&] { return Calls::readlinkat(dir, name, target, size); });
+}
+inline ssize_t getdents64(int fd, void* entries, std::size_t size) {
+  return retry([&] { return Calls::getdents64(fd, entries, size); });
+}
+
+inline int fstat(int fd, struct stat& facts) {
+  return retry([&] { return Calls::fstat(fd, &facts); });
+}
+inline int fstatat(int dir, const char* name, struct stat& facts) {
+  return retry([&] { return Calls::fstatat(dir, name, &facts, AT_SYMLINK_NOFOLLOW); });
+}
+inline int statx(int fd, unsigned mask, struct statx& facts) {
+  return retry([&] { return Calls::statx(fd, "", AT_EMPTY_PATH, mask, &facts); });
+}
+inline int fstatfs(int fd, struct statfs& facts) {
+  return retry([&] { return Calls::fstatfs(fd, &facts); });
+}
+inline int fstatvfs(int fd, struct statvfs& facts) {
+  return retry([&] { return Calls::fstatvfs(fd, &facts); });
+}
+inline int fchmod(int fd, mode_t mode) {
+  return retry([&] { return Calls::fchmod(fd, mode); });
+}
+/// For a file that could only be opened with O_PATH, since its mode forbids more.
+inline int chmod_unopened(int path_fd, mode_t mode) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", path_fd);
+  return retry([&] { return Calls::fchmodat(AT_FDCWD, path, mode); });
+}
+/// nullptr on failure: ERANGE where `size` is too small.
+inline char* getcwd(char* to, std::size_t size) { return Calls::getcwd(to, size); }
+inline int uname(struct utsname& facts) { return Calls::uname(&facts); }
+inline uid_t geteuid() { return Calls::geteuid(); }
+inline pid_t getpid() { return Calls::getpid(); }
+
+/// Bytes moved before the end, or before `error`: 0, or why it stopped short.
+struct Moved {
+  std::size_t size = 0;
+  int error = 0;
+};
+
+namespace detail {
+template <class Call>
+Moved move_all(std::size_t size, Call call) {
+  Moved moved;
+  while (moved.size < size) {
+    const ssize_t n = retry([&] { return call(moved.size); });
+    if (n < 0) moved.error = errno;
+    if (n <= 0) break;
+    moved.size += static_cast<std::size_t>(n);
+  }
+  return moved;
+}
+}  // namespace detail
+
+/// Reads until the buffer is full or the file ends.
+inline Moved pread_all(int fd, MutableBytes to, std::uint64_t offset) {
+  return detail::move_all(to.size(), [&](std::size_t done) {
+    return Calls::pread(fd, to.data() + done, to.size() - done, static_cast<off_t>(offset + done));
+  });
+}
+inline Moved read_all(int fd, MutableBytes to) {
+  return detail::move_all(to.size(),
+                          [&](std::size_t done) { return Calls::read(fd, to.data() + done, to.size() - done); });
+}
+/// Whether the process's file-size limit (ulimit -f) forbids a file of this size. Asked before a write, since a write
+/// past the limit ends the process by SIGXFSZ.
+inline bool over_file_size_limit(std::uint64_t size) {
+  struct rlimit limit {};
+  return Calls::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur;
+}
+/// Writes all, or says what stopped it; a write that moves nothing counts as a full disk.
+inline Moved pwrite_all(int fd, Bytes from, std::uint64_t offset) {
+  if (over_file_size_limit(offset + from.size())) return {0, EFBIG};
+  Moved moved = detail::move_all(from.size(), [&](std::size_t done) {
+    return Calls::pwrite(fd, from.data() + done, from.size() - done, static_cast<off_t>(offset + done));
+  });
+  if (moved.size < from.size() && moved.error == 0) moved.error = ENOSPC;
+  return moved;
+}
+/// One write to an O_APPEND file, so that it stands in one piece; short only where the disk is full.
+inline ssize_t append_once(int fd, Bytes from) {
+  struct stat facts {};
+  const bool limited = over_file_size_limit(UINT64_MAX);
+  if (limited && Calls::fstat(fd, &facts) == 0 &&
+      over_file_size_limit(static_cast<std::uint64_t>(facts.st_size) + from.size())) {
+    errno = EFBIG;
+    return -1;
+  }
+  return retry([&] { return Calls::write(fd, from.data(), from.size()); });
+}
+/// Both files' positions move on; EXDEV or EINVAL where the file systems cannot.
+inline ssize_t copy_file_range(int from, int to, std::size_t size) {
+  return retry([&] { return Calls::copy_file_range(from, nullptr, to, nullptr, size); });
+}
+
+inline bool getrandom(MutableBytes to) {
+  return detail::move_all(to.size(), [&](std::size_t done) {
+           return Calls::getrandom(to.data() + done, to.size() - done);
+         }).size == to.size();
+}
+
+inline int ftruncate(int fd, std::uint64_t size) {
+  return retry([&] { return Calls::ftruncate(fd, static_cast<off_t>(size)); });
+}
+inline int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t size) {
+  return retry([&] { return Calls::fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(size)); });
+}
+/// Never made twice: a kernel that failed once forgets the error and the bytes.
+inline int fsync(int fd) { return Calls::fsync(fd); }
+inline int fdatasync(int fd) { return Calls::fdatasync(fd); }
+inline int fadvise(int fd, std::uint64_t offset, std::uint64_t size, int advice) {
+  return Calls::fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(size), advice);
+}
+
+inline int flock(int fd, int operation) {
+  return retry([&] { return Calls::flock(fd, operation); });
+}
+/// An open-file-description lock command: F_OFD_SETLK or F_OFD_GETLK.
+inline int ofd_lock(int fd, int command, struct flock& lock) {
+  return retry([&] { return Calls::fcntl(fd, command, &lock); });
+}
+inline int duplicate(int fd) {
+  return retry([&] { return Calls::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
+}
+/// F_GETFL, F_SETFL
+inline int file_flags(int fd) {
+  return retry([&] { return Calls::fcntl(fd, F_GETFL, 0); });
+}
+inline int set_file_flags(int fd, int flags) {
+  return retry([&] { return Calls::fcntl(fd, F_SETFL, flags); });
+}
+
+/// nullptr on failure.
+inline void* mmap(std::size_t size, int protection, int flags, int fd = -1, std::uint64_t offset = 0) {
+  void* at = Calls::mmap(size, protection, flags, fd, static_cast<off_t>(offset));
+  return at == MAP_FAILED ? nullptr : at;
+}
+inline int munmap(void* at, std::size_t size) { return Calls::munmap(at, size); }
+inline int madvise(void* at, std::size_t size, int advice) { return Calls::madvise(at, size, advice); }
+
+}  // namespace scratch::inline SCRATCH_ABI::sys

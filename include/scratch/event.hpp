@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// floor 0: words
+//
+// What happened, for logs and monitoring.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace scratch {
+
+enum class EventKind : std::uint8_t {
+  session_created,
+  session_joined,
+  session_closed,
+  session_kept,
+  session_gone,
+  chunk_committed,
+  table_committed,
+  spill,
+  merge_round,
+  engine_chosen,
+  engine_replaced,
+  space_low,
+  sweep_removed,
+};
+
+inline const char* to_string(EventKind kind) noexcept {
+  switch (kind) {
+    case EventKind::session_created:
+      return "session created";
+    case EventKind::session_joined:
+      return "session joined";
+    case EventKind::session_closed:
+      return "session closed";
+    case EventKind::session_kept:
+      return "session kept";
+    case EventKind::session_gone:
+      return "session gone";
+    case EventKind::chunk_committed:
+      return "chunk committed";
+    case EventKind::table_committed:
+      return "table committed";
+    case EventKind::spill:
+      return "spill";
+    case EventKind::merge_round:
+      return "merge round";
+    case EventKind::engine_chosen:
+      return "engine chosen";
+    case EventKind::engine_replaced:
+      return "engine replaced";
+    case EventKind::space_low:
+      return "space low";
+    case EventKind::sweep_removed:
+      return "sweep removed";
+  }
+  return "event";
+}
+
+struct Event {
+  using Kind = EventKind;
+
+  EventKind kind = EventKind::session_created;
+  std::filesystem::path path = {};  ///< what it happened to
+  std::uint64_t bytes = 0;          ///< written, spilled, freed; 0 where bytes mean nothing
+  std::string message = {};         ///< one line for a person; may be empty
+};
+
+/// Called on the thread that caused the event, at any time from any thread of the application, never with a lock of the
+/// library held. What it throws is dropped: watching the work must not end it.
+using OnEvent = std::function<void(const Event&)>;
+
+/// Asked for room when a write met a full disk or quota: `bytes` are needed. True: something was freed, try again.
+/// Called at most once for a write, with no lock of the library held.
+using OnFull = std::function<bool(std::uint64_t bytes)>;
+
+}  // namespace scratch

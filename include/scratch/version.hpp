@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// floor 0: words
+//
+// The library's version, and the name of its binary interface.
+#pragma once
+
+#define SCRATCH_VERSION_MAJOR 0
+#define SCRATCH_VERSION_MINOR 1
+#define SCRATCH_VERSION_PATCH 0
+
+// Translation units that answer a build question differently (is liburing there, is the system call layer replaced)
+// may be linked into one program: everything above floor 0 lives in an inline namespace named after the answers, so
+// that they never share code. `Error` and the other words stay outside it: thrown in one unit and caught in another,
+// an error is one type.
+#if defined(SCRATCH_SYSCALLS_HEADER)
+#if defined(SCRATCH_WITH_URING) && SCRATCH_WITH_URING
+#define SCRATCH_ABI v0_uring_replaced_syscalls
+#else
+#define SCRATCH_ABI v0_posix_replaced_syscalls
+#endif
+#elif defined(SCRATCH_WITH_URING) && SCRATCH_WITH_URING
+#define SCRATCH_ABI v0_uring
+#else
+#define SCRATCH_ABI v0_posix
+#endif
+
+namespace scratch {
+
+struct Version {
+  unsigned major = SCRATCH_VERSION_MAJOR;
+  unsigned minor = SCRATCH_VERSION_MINOR;
+  unsigned patch = SCRATCH_VERSION_PATCH;
+};
+
+inline constexpr Version version{};
+
+}  // namespace scratch
