@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+// floor 5: wings
+//
+// Reading a count table.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/claim.hpp>
+#include <scratch/detail/count_block.hpp>
+#include <scratch/detail/names.hpp>
+#include <scratch/detail/small_table.hpp>
+#include <scratch/detail/table_file.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+namespace detail {
+
+/// An open table of 32- or 64-bit keys with its index in memory: 32 bytes for some 400 keys.
+template <CountKey Key>
+class TableView {
+ public:
+  TableView(const Workspace& workspace, const std::string& name) : file_(workspace, name, key_bits<Key>) {
+    records_.reserve(static_cast<std::size_t>(file_.block_count()));
+    offsets_.reserve(records_.capacity());
+    file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
+      records_.push_back(record);
+      offsets_.push_back(offset);
+    });
+  }
+
+  const CountHeader& header() const { return file_.header(); }
+  std::uint64_t content_checksum() const { return header().content; }
+  std::uint64_t total() const { return header().total; }
+
+  std::uint64_t get(Key key) const {
+    const std::uint64_t mixed = mix(key);
+    const std::size_t i = block_of(mixed);
+    if (i == records_.size() || mixed > records_[i].last()) return 0;
+    thread_local CountBuffer buffer;
+    const std::byte* const bytes = file_.read_block(records_[i], offsets_[i], buffer);
+    const std::optional<std::uint64_t> count = find_in_block(records_[i], bytes, mixed);
+    if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(offsets_[i]) + " cannot be");
+    return *count;
+  }
+
+  /// Goes through all entries, some blocks at a time.
+  class Walk {
+   public:
+    explicit Walk(std::shared_ptr<const TableView> table) : table_(std::move(table)) { more(); }
+
+    bool at_end() const { return at_ == size_; }
+    Count<Key> here() const { return {unmix(static_cast<Key>(entries_[at_].mixed)), entries_[at_].count}; }
+    std::uint64_t count() const { return entries_[at_].count; }
+    void next() {
+      if (++at_ == size_) more();
+    }
+
+   private:
+    static constexpr std::size_t blocks_at_once = 128;
+
+    void more() {
+      at_ = size_ = 0;
+      const std::vector<BlockRecord>& records = table_->records_;
+      if (block_ == records.size()) return;
+      if (read_to_ == block_) {
+        read_to_ = std::min(block_ + blocks_at_once, records.size());
+        start_ = table_->offsets_[block_];
+        const std::size_t last = read_to_ - 1;
+        const std::uint64_t end = table_->offsets_[last] + records[last].bytes;
+        table_->file_.read(start_, bytes_.resize_for(static_cast<std::size_t>(end - start_)));
+      }
+      const std::uint64_t offset = table_->offsets_[block_];
+      const Bytes block = bytes_.bytes().subspan(static_cast<std::size_t>(offset - start_), records[block_].bytes);
+      table_->file_.check_block(records[block_], offset, block);
+      table_->file_.unpack(records[block_], offset, block.data(), entries_.data());
+      size_ = records[block_++].entries;
+    }
+
+    std::shared_ptr<const TableView> table_;
+    std::size_t block_ = 0;
+    std::size_t read_to_ = 0;
+    std::uint64_t start_ = 0;
+    CountBuffer bytes_;
+    std::array<CountEntry, most_block_entries> entries_;
+    std::size_t at_ = 0, size_ = 0;
+  };
+
+ private:
+  // The last block that does not begin behind `mixed`; mixed keys are uniform, so the guess is nearly always next to
+  // it.
+  std::size_t block_of(std::uint64_t mixed) const {
+    if (records_.empty() || mixed < records_.front().first) return records_.size();
+    const double share = static_cast<double>(mixed) / static_cast<double>(low_mask(key_bits<Key>));
+    std::size_t low = 0, high = records_.size();  // records_[low].first <= mixed < records_[high].first
+    std::size_t guess = std::min(high - 1, static_cast<std::size_t>(share * static_cast<double>(high)));
+    for (std::size_t step = 1; high - low > 1; step *= 2) {
+      if (records_[guess].first <= mixed) {
+        low = guess;
+        guess = std::min(high - 1, guess + step);
+        if (guess == low) break;
+        if (records_[guess].first > mixed) {
+          high = guess;
+          break;
+        }
+      } else {
+        high = guess;
+        guess = guess > low + step ? guess - step : low;
+        if (records_[guess].first <= mixed) {
+          low = guess;
+          break;
+        }
+      }
+    }
+    while (high - low > 1) {
+      const std::size_t middle = low + (high - low) / 2;
+      (records_[middle].first <= mixed ? low : high) = middle;
+    }
+    return low;
+  }
+
+  TableFile file_;
+  std::vector<BlockRecord> records_;
+  std::vector<std::uint64_t> offsets_;
+};
+
+template <>
+class TableView<std::uint16_t> {
+ public:
+  TableView(const Workspace& workspace, const std::string& name)
+      : TableView(TableFile(workspace, name, key_bits<std::uint16_t>)) {}
+
+  const CountHeader& header() const { return header_; }
+  std::uint64_t content_checksum() const { return counts_.content_checksum(); }
+  std::uint64_t total() const { return header_.total; }
+  std::uint64_t get(std::uint16_t key) const { return counts_[key]; }
+
+  class Walk {
+   public:
+    explicit Walk(std::shared_ptr<const TableView> table) : table_(std::move(table)) { skip(); }
+    bool at_end() const { return key_ == small_keys; }
+    Count<std::uint16_t> here() const { return {static_cast<std::uint16_t>(key_), count()}; }
+    std::uint64_t count() const { return table_->counts_[static_cast<std::uint16_t>(key_)]; }
+    void next() {
+      ++key_;
+      skip();
+    }
+
+   private:
+    void skip() {
+      while (key_ < small_keys && count() == 0) ++key_;
+    }
+    std::shared_ptr<const TableView> table_;
+    std::uint32_t key_ = 0;
+  };
+
+ private:
+  explicit TableView(const TableFile& file) : header_(file.header()), counts_(SmallCounts::load(file)) {
+    header_.total = counts_.total();
+  }
+
+  CountHeader header_;
+  SmallCounts counts_;
+};
+
+}  // namespace detail
+
+/// How many bits the keys of a committed table have, for `with_key_type`: 16, 32 or 64. O(1).
+/// @throws Error as `CountReader`, save for `wrong_key_type`
+inline unsigned count_key_bits(const Workspace& workspace, std::string_view name) {
+  detail::check_file_name(name, "read the count table");
+  return detail::TableFile(workspace, std::string(name), 0).header().key_bits;
+}
+
+/// The counts of a table that are at least so high: an input range of `Count<Key>`. Shares the table with its reader,
+/// and may outlive it.
+template <CountKey Key>
+class CountsAtLeast {
+ public:
+  class iterator {
+   public:
+    using value_type = Count<Key>;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+
+    iterator() = default;
+    Count<Key> operator*() const { return walk_->here(); }
+    iterator& operator++() {
+      walk_->next();
+      skip();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.walk_ || at.walk_->at_end(); }
+
+   private:
+    friend class CountsAtLeast;
+    using Walk = typename detail::TableView<Key>::Walk;
+
+    iterator(std::shared_ptr<const detail::TableView<Key>> table, std::uint64_t least)
+        : walk_(std::make_shared<Walk>(std::move(table))), least_(least) {
+      skip();
+    }
+    void skip() {
+      while (!walk_->at_end() && walk_->count() < least_) walk_->next();
+    }
+
+    std::shared_ptr<Walk> walk_;  // copies of an input iterator are one position
+    std::uint64_t least_ = 0;
+  };
+
+  /// A pass from the beginning. Passes are independent of each other.
+  /// @throws Error `checksum_mismatch`, `corrupt`; so does every step
+  iterator begin() const { return iterator(table_, least_); }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  template <CountKey>
+  friend class CountReader;
+  CountsAtLeast(std::shared_ptr<const detail::TableView<Key>> table, std::uint64_t least)
+      : table_(std::move(table)), least_(least) {}
+
+  std::shared_ptr<const detail::TableView<Key>> table_;
+  std::uint64_t least_;
+};
+
+/// A committed count table: look up keys, or go through all of them once, in the order of their hashes (16-bit tables:
+/// of the keys). What it gives is what was committed, or an exception: every block is checked before it is believed.
+///
+/// It reads the table that had the name when it was opened, also after another took its place. Thread-safe; a copy
+/// shares the index. Memory: 32 bytes for some 400 keys.
+template <CountKey Key>
+class CountReader {
+ public:
+  using iterator = typename CountsAtLeast<Key>::iterator;
+
+  /// @throws Error ENOENT; `wrong_key_type`; `corrupt`, `checksum_mismatch`, `unsupported_version`
+  CountReader(const Workspace& workspace, std::string_view name) : path_(workspace.path() / name) {
+    detail::check_file_name(name, "read the count table");
+    try {
+      table_ = std::make_shared<const detail::TableView<Key>>(workspace, std::string(name));
+    } catch (const Error& error) {
+      if (error.code() != std::errc::no_such_file_or_directory) throw;
+      explain_absence(workspace, name, error);
+    }
+  }
+
+  /// 0 when the key is not there. O(1): one read of some 2 KiB.
+  /// @throws Error ERANGE for a number that is no key; `checksum_mismatch`, `corrupt`
+  template <std::integral I>
+  std::uint64_t get(I key) const {
+    return table_->get(detail::key_of<Key>(key));
+  }
+
+  /// `counts[i]` is the count of `keys[i]`.
+  /// @throws Error EINVAL unless both have one size
+  void get(std::span<const Key> keys, std::span<std::uint64_t> counts) const {
+    if (keys.size() != counts.size())
+      throw Error(std::make_error_code(std::errc::invalid_argument), "look up keys in", path_,
+                  std::to_string(keys.size()) + " keys, room for " + std::to_string(counts.size()) + " counts");
+    for (std::size_t i = 0; i < keys.size(); ++i) counts[i] = table_->get(keys[i]);
+  }
+
+  iterator begin() const { return at_least(0).begin(); }
+  std::default_sentinel_t end() const { return {}; }
+
+  /// The keys counted `threshold` times or more.
+  CountsAtLeast<Key> at_least(std::uint64_t threshold) const { return {table_, threshold}; }
+
+  std::uint64_t distinct() const { return table_->header().entries; }
+  /// The sum of all counts; 2^64 - 1 also stands for whatever is more.
+  std::uint64_t total() const { return table_->total(); }
+  /// Equal for equal contents, however they came about. O(1), save for 16-bit keys.
+  std::uint64_t content_checksum() const { return table_->content_checksum(); }
+
+  /// Reads and checks everything. O(file).
+  /// @throws Error `checksum_mismatch`, `corrupt`
+  void verify() const {
+    std::uint64_t sum = 0;
+    for (typename detail::TableView<Key>::Walk walk(table_); !walk.at_end(); walk.next())
+      sum = detail::saturating_add(sum, walk.count());
+    if (sum != total())
+      throw Error(errc::corrupt, "verify the count table", path_, "the counts do not add up to the total on record");
+  }
+
+ private:
+  static void explain_absence(const Workspace& workspace, std::string_view name, const Error& error) {
+    for (const detail::Claim& claim : detail::claims_in(workspace))
+      if (claim.from == name)
+        throw Error(error.code(), error.doing(), error.path(),
+                    "it is being merged into \"" + claim.into +
+                        "\", or was when its process died: merge again to finish or undo that");
+    throw error;
+  }
+
+  std::filesystem::path path_;
+  std::shared_ptr<const detail::TableView<Key>> table_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI

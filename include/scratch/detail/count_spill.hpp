@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// What a count table had to put out of memory: segments of its partitions' streams, one behind the other in one file.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count_aggregate.hpp>
+#include <scratch/detail/count_buffer.hpp>
+#include <scratch/detail/count_memory.hpp>
+#include <scratch/detail/count_partition.hpp>
+#include <scratch/detail/count_streams.hpp>
+#include <scratch/detail/outflow.hpp>
+#include <scratch/event.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+template <CountKey Key>
+class CountSpill {
+ public:
+  CountSpill(const Workspace& workspace, const std::filesystem::path& shown, std::size_t partitions)
+      : shown_(shown), file_(workspace, shown, "spill counts of"), segments_(partitions) {}
+  CountSpill(const CountSpill&) = delete;
+  CountSpill& operator=(const CountSpill&) = delete;
+  ~CountSpill() { tell(); }
+
+  std::uint64_t size() const { return file_.size(); }
+  bool has(std::size_t p) const { return !segments_[p].empty(); }
+
+  /// Takes what a partition holds in memory. What could not be taken when it throws is still there.
+  void take(std::size_t p, CountMemory<Key>& held, DistinctEstimate& distinct) {
+    take(p, held.plain, Kind::plain, held, distinct);
+    take(p, held.weighted, Kind::weighted, held, distinct);
+    take(p, held.settled, Kind::settled, held, distinct);
+  }
+
+  /// Everything taken is in the file afterwards.
+  void drain() { file_.drain(); }
+
+  /// Counts what was taken of a partition. @pre drained; several threads may do this
+  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, CountBuffer& one, CountBuffer& settled) const {
+    settled.clear();
+    for (const Segment& segment : segments_[p]) {
+      CountBuffer& buffer = segment.kind == Kind::settled ? settled : one;
+      if (segment.kind != Kind::settled) buffer.clear();
+      std::byte* const bytes = buffer.prepare(segment.bytes);
+      file_.read(segment.offset, MutableBytes(bytes, segment.bytes));
+      buffer.advance(segment.bytes);
+      if (segment.kind == Kind::plain) held.count_plain(p, buffer.bytes(), to);
+      if (segment.kind == Kind::weighted)
+        held.for_each_weighted(buffer.bytes(), [&](const CountEntry& entry) { to.add(entry.mixed, entry.count); });
+      if (segment.kind == Kind::settled) held.count_settled(buffer, to);
+    }
+  }
+
+  /// What was taken since the last time is an event.
+  void tell() {
+    if (file_.size() == told_) return;
+    file_.workspace().emit(EventKind::spill, shown_, file_.size() - told_);
+    told_ = file_.size();
+  }
+
+ private:
+  enum class Kind : std::uint8_t { plain, weighted, settled };
+  struct Segment {
+    std::uint64_t offset;
+    std::uint32_t bytes;
+    Kind kind;
+  };
+
+  void take(std::size_t p, Streams& streams, Kind kind, const CountMemory<Key>& held, DistinctEstimate& distinct) {
+    constexpr std::size_t at_once = 256;
+    while (streams.chunks(p) > 0) {
+      const std::size_t n = std::min(streams.chunks(p), at_once);
+      const std::size_t bytes = n < streams.chunks(p) ? n * streams.full() : streams.bytes(p);
+      file_.reserve(bytes);
+      segments_[p].reserve(segments_[p].size() + 1);
+      const std::uint64_t offset = file_.size();
+      std::size_t i = 0;
+      streams.for_each_piece(p, [&](Bytes piece) {
+        if (i++ >= n) return;
+        file_.append(piece);
+        if (kind == Kind::plain) held.sample(p, piece, distinct);
+        if (kind == Kind::weighted)
+          CountMemory<Key>::for_each_weighted(piece, [&](const CountEntry& entry) { distinct.see(entry.mixed); });
+      });
+      segments_[p].push_back({offset, static_cast<std::uint32_t>(bytes), kind});
+      streams.drop_front(p, n);
+    }
+  }
+
+  std::filesystem::path shown_;
+  Outflow file_;
+  std::uint64_t told_ = 0;
+  std::vector<std::vector<Segment>> segments_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

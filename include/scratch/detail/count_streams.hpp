@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// The memory of a count table: chunks of 4 KiB, strung together to one stream of bytes for each partition.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/syscalls.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr std::size_t chunk_size = 4096;
+
+/// Chunks up to a budget, from memory that is taken when needed.
+class ChunkPool {
+ public:
+  static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+
+  explicit ChunkPool(std::uint64_t budget) : most_(static_cast<std::size_t>(budget / chunk_size)) {}
+  ChunkPool(const ChunkPool&) = delete;
+  ChunkPool& operator=(const ChunkPool&) = delete;
+  ~ChunkPool() {
+    for (void* region : regions_) ::operator delete(region, std::align_val_t(region_size));
+  }
+
+  std::byte* at(std::uint32_t chunk) const {
+    return static_cast<std::byte*>(regions_[chunk / in_region]) + chunk % in_region * chunk_size;
+  }
+  std::uint32_t next(std::uint32_t chunk) const { return next_[chunk]; }
+  void link(std::uint32_t chunk, std::uint32_t next) { next_[chunk] = next; }
+
+  std::size_t most() const { return most_; }
+  std::size_t used() const { return used_; }
+  bool is_full() const { return used_ >= most_; }
+
+  /// Also beyond the budget, for whoever cannot go back.
+  /// @throws std::bad_alloc
+  std::uint32_t take() {
+    std::uint32_t chunk = free_;
+    if (chunk != none) {
+      free_ = next_[chunk];
+    } else {
+      if (made_ == regions_.size() * in_region) add_region();
+      chunk = static_cast<std::uint32_t>(made_++);
+    }
+    next_[chunk] = none;
+    ++used_;
+    return chunk;
+  }
+
+  /// What there is now is the budget.
+  void stop_growing() { most_ = made_; }
+
+  void give_back(std::uint32_t chunk) {
+    next_[chunk] = free_;
+    free_ = chunk;
+    --used_;
+  }
+
+  /// Memory goes back to the system.
+  /// @pre no chunk is in use
+  void release() {
+    for (void* region : regions_) ::operator delete(region, std::align_val_t(region_size));
+    regions_.clear();
+    made_ = 0;
+    free_ = none;
+  }
+
+ private:
+  static constexpr std::size_t region_size = 2_MiB;  // a huge page where there are such
+  static constexpr std::size_t in_region = region_size / chunk_size;
+
+  void add_region() {
+    regions_.reserve(regions_.size() + 1);
+    next_.resize((regions_.size() + 1) * in_region);
+    void* region = ::operator new(region_size, std::align_val_t(region_size));
+    if (most_ >= in_region) sys::madvise(region, region_size, MADV_HUGEPAGE);
+    regions_.push_back(region);
+  }
+
+  std::size_t most_;
+  std::size_t used_ = 0;
+  std::size_t made_ = 0;
+  std::uint32_t free_ = none;
+  std::vector<void*> regions_;
+  std::vector<std::uint32_t> next_;
+};
+
+/// One stream of records of the same size for each partition.
+class Streams {
+ public:
+  /// @param record size of a record; one may be stored with a whole word of `store` bytes
+  Streams(ChunkPool& pool, std::size_t partitions, std::size_t record, std::size_t store)
+      : pool_(&pool),
+        record_(record),
+        full_(full_mark(record, store)),
+        heads_(partitions, nowhere()),
+        lists_(partitions) {}
+
+  std::size_t record() const { return record_; }
+  /// Where the next record goes; where `is_full`, `extend` comes first.
+  std::byte** heads() { return heads_.data(); }
+  std::size_t full() const { return full_; }
+  static bool is_full(const std::byte* head, std::size_t full) {
+    return (reinterpret_cast<std::uintptr_t>(head) & (chunk_size - 1)) == full;
+  }
+
+  static constexpr std::size_t full_mark(std::size_t record, std::size_t store) {
+    return std::min((chunk_size - store) / record + 1, (chunk_size - 1) / record) * record;
+  }
+
+  void extend(std::size_t partition, std::uint32_t chunk) {
+    List& list = lists_[partition];
+    if (list.chunks == 0)
+      list.first = chunk;
+    else
+      pool_->link(list.last, chunk);
+    list.last = chunk;
+    ++list.chunks;
+    heads_[partition] = pool_->at(chunk);
+  }
+
+  std::size_t bytes(std::size_t partition) const {
+    const List& list = lists_[partition];
+    return list.chunks == 0
+               ? 0
+               : (list.chunks - 1) * full_ + static_cast<std::size_t>(heads_[partition] - pool_->at(list.last));
+  }
+  std::size_t records(std::size_t partition) const { return bytes(partition) / record_; }
+  std::size_t chunks(std::size_t partition) const { return lists_[partition].chunks; }
+
+  /// Calls `visit(bytes)` for each chunk's records, in the order they came.
+  template <class Visit>
+  void for_each_piece(std::size_t partition, Visit visit) const {
+    const List& list = lists_[partition];
+    std::uint32_t chunk = list.first;
+    for (std::size_t i = 0; i < list.chunks; ++i, chunk = pool_->next(chunk)) {
+      const std::byte* start = pool_->at(chunk);
+      visit(Bytes(start, i + 1 < list.chunks ? full_ : static_cast<std::size_t>(heads_[partition] - start)));
+    }
+  }
+
+  /// Gives back the first `n` chunks.
+  void drop_front(std::size_t partition, std::size_t n) {
+    List& list = lists_[partition];
+    for (; n > 0 && list.chunks > 0; --n, --list.chunks) {
+      const std::uint32_t chunk = list.first;
+      list.first = pool_->next(chunk);
+      pool_->give_back(chunk);
+    }
+    if (list.chunks == 0) heads_[partition] = nowhere();
+  }
+  void drop(std::size_t partition) { drop_front(partition, lists_[partition].chunks); }
+  void drop_all() {
+    for (std::size_t p = 0; p < lists_.size(); ++p) drop(p);
+  }
+
+ private:
+  struct List {
+    std::uint32_t first = ChunkPool::none;
+    std::uint32_t last = ChunkPool::none;
+    std::size_t chunks = 0;
+  };
+
+  // A partition without a chunk looks like one whose chunk is full.
+  std::byte* nowhere() const {
+    alignas(chunk_size) static std::byte page[chunk_size];
+    return page + full_;
+  }
+
+  ChunkPool* pool_;
+  std::size_t record_;
+  std::size_t full_;
+  std::vector<std::byte*> heads_;
+  std::vector<List> lists_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Names that one holder at a time may change: between processes, between threads, and whatever happens to the file.
+//
+// A name's lock is the byte at offset hash(name) of `.scratch-locks`, a file that is never removed. A lock on the table
+// itself would guard nothing once a new table takes its place.
+#pragma once
+
+#include <fcntl.h>
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <scratch/detail/checksum.hpp>
+#include <scratch/detail/fd.hpp>
+#include <scratch/detail/lock.hpp>
+#include <scratch/detail/names.hpp>
+#include <scratch/detail/process_life.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr std::string_view name_locks_file = ".scratch-locks";
+
+/// Held from construction to destruction, and dropped by the kernel when the process dies.
+class NameLock {
+ public:
+  /// @throws Error `busy` when somebody holds it; `locks_unreliable` where nothing can be locked
+  NameLock(const Workspace& workspace, const std::string& name, std::string doing) {
+    workspace.check();
+    workspace.ground().check_writable(doing, workspace.path() / name);
+    const std::filesystem::path path = workspace.path() / name_locks_file;
+    file_ = open_or_create(workspace.fd(), std::string(name_locks_file).c_str(), O_RDWR, path);
+    byte_ = static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
+    switch (try_byte_lock(file_.get(), byte_, path)) {
+      case LockAnswer::taken:
+        return;
+      case LockAnswer::busy:
+        throw Error(errc::busy, std::move(doing), workspace.path() / name,
+                    "somebody writes or merges this table; try again when they are done");
+      case LockAnswer::unsupported:
+        throw Error(errc::locks_unreliable, std::move(doing), workspace.path() / name,
+                    "this file system has no locks, so two writers could lose counts");
+    }
+  }
+  NameLock(NameLock&&) noexcept = default;
+  // Unlocked, and not only closed: a child between fork and exec shares the descriptor.
+  ~NameLock() {
+    if (file_ && made_here_.is_true()) byte_unlock(file_.get(), byte_);
+  }
+
+ private:
+  Fd file_;
+  off_t byte_ = 0;
+  MadeHere made_here_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

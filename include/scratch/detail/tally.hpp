@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// What a count table has counted so far, in a budget of memory and, beyond it, in a spill.
+//
+// Keys are mixed, and their records go to the streams of the partitions that they fall in; that is all that adding
+// does. When memory is full, round after round through the partitions, a few at a time, so that writing in the
+// background keeps up:
+//
+//   settle   count a partition's records; the sorted, packed result takes their place in memory
+//   spill    hand a partition's records, and what was settled, to the spill file
+//
+// A round settles where a trial says that it halves a partition (many duplicates, or few keys), else it spills. When
+// the spill has grown beyond its bound, or somebody asks for a count that is not in memory, everything is consolidated:
+// counted, partition by partition, into one table without a name, which takes the place of spill and memory. A commit
+// is the same, with a name.
+//
+// Where one partition has most of the records, the keys are not uniform: somebody mixed them backwards. Then everything
+// is consolidated, and the partitions get new bounds, from that table's index, that hold equal numbers of keys.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count_aggregate.hpp>
+#include <scratch/detail/count_block.hpp>
+#include <scratch/detail/count_cutter.hpp>
+#include <scratch/detail/count_memory.hpp>
+#include <scratch/detail/count_partition.hpp>
+#include <scratch/detail/count_spill.hpp>
+#include <scratch/detail/count_streams.hpp>
+#include <scratch/detail/in_order.hpp>
+#include <scratch/detail/outflow.hpp>
+#include <scratch/detail/table_file.hpp>
+#include <scratch/detail/table_writer.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+template <CountKey Key>
+class Tally {
+ public:
+  /// @param shown what errors call the table
+  Tally(const Workspace& workspace, std::filesystem::path shown, std::uint64_t memory, unsigned threads)
+      : workspace_(workspace),
+        shown_(std::move(shown)),
+        memory_(memory),
+        threads_(std::max(threads, 1U)),
+        held_(memory - memory / 16, partitions_for(memory)),
+        aggregate_(table_limit(memory, 1)) {}
+
+  /// A committed table's counts belong to this from now on. Returns their sum.
+  std::uint64_t include(TableFile file) {
+    const std::uint64_t total = file.header().total;
+    included_positions_ = file.find_positions(held_.parts.starts());
+    included_ = std::move(file);
+    return total;
+  }
+
+  /// Counts each key once. All of them are counted when this returns, and none when it throws.
+  /// @throws Error when what was counted before could not be spilled; std::bad_alloc
+  void add(std::span<const Key> keys) {
+    constexpr std::size_t at_once = 65536;
+    ready();
+    for (; !keys.empty(); keys = keys.subspan(std::min(keys.size(), at_once))) {
+      const std::span<const Key> some = keys.first(std::min(keys.size(), at_once));
+      if (crowded_) rearrange_if_possible();
+      held_.add(some, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+    }
+  }
+
+  /// Counts each key as often as is said.
+  void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
+    ready();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (counts[i] == 0) continue;
+      if (crowded_) rearrange_if_possible();
+      held_.add({mix(keys[i]), counts[i]}, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+    }
+  }
+
+  /// How often a key was counted.
+  std::uint64_t get(Key key) {
+    const std::uint64_t mixed = mix(key);
+    std::size_t p = held_.parts.of(mixed);
+    if (spill_ && spill_->has(p)) {
+      consolidate();
+      if (crowded_) rearrange();
+      p = held_.parts.of(mixed);
+    }
+    constexpr std::size_t most_unsettled = 512;
+    if (held_.plain.records(p) + held_.weighted.records(p) > most_unsettled) settle(p);
+    std::uint64_t count = held_.find(p, mixed, gathered_);
+    if (run_) count += run_->find(run_positions_[p], run_positions_[p + 1], mixed, scratch_);
+    if (included_) count += included_->find(included_positions_[p], included_positions_[p + 1], mixed, scratch_);
+    return count;
+  }
+
+  /// Nothing that was counted is in memory alone afterwards.
+  void flush() {
+    retry();
+    for (std::size_t p = 0; p < held_.parts.count(); ++p) spill(p);
+    if (spill_) spill_->drain();
+    if (spill_) spill_->tell();
+    held_.pool.release();
+  }
+
+  /// All counts as a table of this name. Afterwards nothing of them is here; where it fails, everything is.
+  /// @returns how many keys there are
+  std::uint64_t commit(const std::string& name, Replacing replacing) {
+    TableWriter out = write("write the count table", true);
+    out.finish(0);
+    out.commit(name, replacing);
+    held_.drop_all();
+    held_.pool.release();
+    spill_.reset();
+    run_.reset();
+    run_file_.reset();
+    included_.reset();
+    return out.header().entries;
+  }
+
+  std::uint64_t spilled() const { return (spill_ ? spill_->size() : 0) + (run_ ? run_->size() : 0); }
+
+ private:
+  static constexpr unsigned bits = key_bits<Key>;
+  static std::size_t partitions_for(std::uint64_t memory) {
+    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 1024);
+  }
+  static std::size_t table_limit(std::uint64_t memory, unsigned threads) {
+    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 8 / threads)), 256_KiB, 8_MiB);
+  }
+
+  [[gnu::noinline]] std::byte* extend(Streams& streams, std::size_t p) {
+    if (held_.pool.is_full()) make_room();
+    streams.extend(p, take_chunk());
+    return streams.heads()[p];
+  }
+
+  std::uint32_t take_chunk() {
+    try {
+      return held_.pool.take();
+    } catch (const std::bad_alloc&) {
+      held_.pool.stop_growing();  // then this much is the budget
+    }
+    make_room();
+    try {
+      return held_.pool.take();
+    } catch (const std::bad_alloc&) {
+      broken_ = true;
+      throw;
+    }
+  }
+
+  // ---- when memory is full
+
+  // Before anything is counted: what could not be spilled last time must go now.
+  void ready() {
+    if (broken_)
+      throw Error(std::make_error_code(std::errc::not_enough_memory), "count in", shown_,
+                  "memory ended in the middle of a call; drop this table");
+    if (failed_) retry();
+    if (crowded_) rearrange();
+  }
+
+  void retry() {
+    failed_ = false;
+    try {
+      if (held_.pool.is_full()) make_room_or_throw();
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  }
+
+  // In the middle of a call nothing may fail: keys that are there are counted beyond the budget then, and the next call
+  // says what happened.
+  void make_room() {
+    if (failed_) return;
+    try {
+      make_room_or_throw();
+    } catch (const std::exception&) {
+      failed_ = true;
+    }
+  }
+
+  void make_room_or_throw() {
+    const std::size_t wanted = std::clamp<std::size_t>(held_.pool.most() / 64, 1, 256);
+    const std::size_t target = held_.pool.most() > wanted ? held_.pool.most() - wanted : 0;
+    for (std::size_t tried = 0; held_.pool.used() > target && tried <= 2 * held_.parts.count(); ++tried) {
+      if (cursor_ == 0) begin_round();
+      if (tried > held_.parts.count()) settling_ = false;
+      if (!settling_ || !settle(cursor_)) spill(cursor_);
+      cursor_ = (cursor_ + 1) % held_.parts.count();
+    }
+  }
+
+  void begin_round() {
+    if (spill_) spill_->tell();
+    std::size_t largest = 0;
+    for (std::size_t p = 1; p < held_.parts.count(); ++p)
+      if (held_.chunks_of(p) > held_.chunks_of(largest)) largest = p;
+    // A trial with a partition of the usual size.
+    std::vector<std::size_t> order(std::min<std::size_t>(held_.parts.count(), 9));
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i * held_.parts.count() / order.size();
+    std::sort(order.begin(), order.end(),
+              [&](std::size_t a, std::size_t b) { return held_.chunks_of(a) < held_.chunks_of(b); });
+    std::size_t trial = order[order.size() / 2];
+    const bool uneven = held_.chunks_of(largest) > held_.pool.used() / 4 && held_.parts.count() > 4;
+    if (uneven) trial = largest;
+    const std::size_t before = held_.chunks_of(trial);
+    settling_ = settle(trial) && held_.chunks_of(trial) <= before / 2 + 1;
+    // One partition has most of the keys, and they are many: not now, in the middle of a call.
+    if (uneven && !settling_) crowded_ = true;
+  }
+
+  // Counts a partition's records in memory. False, and nothing changed, where there are more distinct keys in it than
+  // can be sorted in one go.
+  bool settle(std::size_t p) {
+    if (held_.plain.chunks(p) == 0 && held_.weighted.chunks(p) == 0) return true;
+    aggregate_.begin(held_.parts.first(p), held_.parts.last(p), usual_);
+    held_.count(p, aggregate_, gathered_);
+    entries_.clear();
+    if (!aggregate_.finish(entries_)) return false;
+    usual_ = entries_.size();
+    blocks_.clear();
+    BlockCutter cutter(bits);
+    cutter.cut(entries_, BlockCutter::nothing(), blocks_);
+    for (const CountEntry& entry : entries_) distinct_.see(entry.mixed);
+    broken_ = true;  // should there be no memory for a chunk: these counts are nowhere else for a moment
+    held_.replace(p, blocks_);
+    broken_ = false;
+    return true;
+  }
+
+  // ---- spilling
+
+  void spill(std::size_t p) {
+    if (held_.chunks_of(p) == 0) return;
+    if (spilled() + run_estimate() + held_.chunks_of(p) * chunk_size > bound()) {
+      consolidate();
+      return;
+    }
+    if (!spill_) spill_.emplace(workspace_, shown_, held_.parts.count());
+    spill_->take(p, held_, distinct_);
+  }
+
+  std::uint64_t distinct_estimate() const {
+    return std::max(run_ ? run_->header().entries : 0, distinct_.distinct() - distinct_.distinct() / 32);
+  }
+  // A key's content is itself and, at least, a byte of its count.
+  std::uint64_t bound() const { return 2 * memory_ + 4 * (sizeof(Key) + 1) * distinct_estimate(); }
+  // What consolidating would write.
+  std::uint64_t run_estimate() const {
+    const std::uint64_t n = distinct_.distinct();
+    return n * (bits + 8 - static_cast<unsigned>(std::bit_width(n | 1))) / 8;
+  }
+
+  // ---- counting
+
+  // What one thread needs to count partitions.
+  struct Counter {
+    Counter(const Tally& from, TableWriter& to, bool with_included)
+        : tally(&from), out(&to), aggregate(table_limit(from.memory_, from.threads_)), included(with_included) {}
+
+    void work(std::size_t p, Turns& turns) {
+      std::uint64_t first = tally->held_.parts.first(p);
+      const std::uint64_t last = tally->held_.parts.last(p);
+      for (bool done = false; !done;) {
+        aggregate.begin(first, last, usual);
+        tally->count(p, first, last, *this);
+        entries.clear();
+        done = aggregate.finish(entries);
+        usual = entries.size();
+        if (!done) first = aggregate.next();
+        const CutEntries cut(bits, entries, blocks);
+        turns.wait_for(p);
+        out->append(cut, blocks);
+      }
+    }
+
+    const Tally* tally;
+    TableWriter* out;
+    Aggregate aggregate;
+    bool included;
+    std::size_t usual = 0;
+    std::vector<CountEntry> entries;
+    Blocks blocks;
+    CountBuffer segment, settled;
+    TableFile::Scratch scratch;
+  };
+
+  TableWriter write(std::string doing, bool with_included) {
+    if (spill_) spill_->drain();
+    TableWriter out(workspace_, shown_, bits, std::move(doing));
+    std::vector<Counter> counters;
+    for (unsigned i = 0; i < std::min<std::size_t>(threads_, held_.parts.count()); ++i)
+      counters.emplace_back(*this, out, with_included);
+    in_order(held_.parts.count(), counters);
+    return out;
+  }
+
+  void count(std::size_t p, std::uint64_t first, std::uint64_t last, Counter& with) const {
+    held_.count(p, with.aggregate, with.settled);
+    if (spill_) spill_->count(p, held_, with.aggregate, with.segment, with.settled);
+    const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry.mixed, entry.count); };
+    if (run_) run_->for_each_entry(run_positions_[p], run_positions_[p + 1], first, last, with.scratch, add);
+    if (with.included && included_)
+      included_->for_each_entry(included_positions_[p], included_positions_[p + 1], first, last, with.scratch, add);
+  }
+
+  // ---- consolidating
+
+  // One table without a name takes the place of spill and memory.
+  void consolidate() {
+    TableWriter out = write("consolidate counts of", false);
+    out.finish(0);
+    const CountHeader header = out.header();
+    std::unique_ptr<Outflow> file = out.release();
+    file->seal();
+    TableFile run(file->duplicate(), shown_, header);
+    std::vector<TableFile::Position> positions = run.find_positions(held_.parts.starts());
+    workspace_.emit(EventKind::spill, shown_, file->size(), "consolidated");
+    held_.drop_all();
+    spill_.reset();
+    run_file_ = std::move(file);
+    run_ = std::move(run);
+    run_positions_ = std::move(positions);
+  }
+
+  void rearrange_if_possible() {
+    try {
+      rearrange();
+    } catch (const std::exception&) {
+      crowded_ = false;  // the next round will say it again
+    }
+  }
+
+  void rearrange() {
+    consolidate();
+    const std::uint64_t each = std::max<std::uint64_t>(run_->block_count() / held_.parts.count(), 1);
+    std::vector<std::uint64_t> starts{0};
+    std::uint64_t i = 0;
+    run_->for_each_block([&](const BlockRecord& record, std::uint64_t) {
+      if (i++ % each == 0 && record.first > starts.back()) starts.push_back(record.first);
+    });
+    Partitioning parts(bits, std::move(starts));
+    std::vector<TableFile::Position> run_positions = run_->find_positions(parts.starts());
+    std::vector<TableFile::Position> included_positions;
+    if (included_) included_positions = included_->find_positions(parts.starts());
+    held_.rearrange(std::move(parts));
+    run_positions_ = std::move(run_positions);
+    included_positions_ = std::move(included_positions);
+    cursor_ = 0;
+    crowded_ = false;
+  }
+
+  Workspace workspace_;
+  std::filesystem::path shown_;
+  std::uint64_t memory_;
+  unsigned threads_;
+  CountMemory<Key> held_;
+  std::optional<CountSpill<Key>> spill_;
+  std::unique_ptr<Outflow> run_file_;
+  std::optional<TableFile> run_, included_;
+  std::vector<TableFile::Position> run_positions_, included_positions_;
+  DistinctEstimate distinct_;
+
+  std::size_t cursor_ = 0;  // the partition whose turn it is to leave memory
+  bool settling_ = false;
+  bool crowded_ = false;
+  bool failed_ = false;
+  bool broken_ = false;
+
+  Aggregate aggregate_;
+  std::size_t usual_ = 0;
+  std::vector<CountEntry> entries_;
+  Blocks blocks_;
+  CountBuffer gathered_;
+  TableFile::Scratch scratch_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// floor 5: wings
+//
+// Count tables made one, each of them exactly once.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
+#include <scratch/detail/claim.hpp>
+#include <scratch/detail/name_lock.hpp>
+#include <scratch/detail/names.hpp>
+#include <scratch/detail/outflow.hpp>
+#include <scratch/detail/random.hpp>
+#include <scratch/detail/small_table.hpp>
+#include <scratch/detail/table_file.hpp>
+#include <scratch/detail/table_sum.hpp>
+#include <scratch/detail/table_writer.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+struct MergeOptions {
+  /// How many threads work: on ranges of one merge, or on several merges.
+  unsigned threads = 1;
+  /// Buffers in all. A merge takes some 8 MiB a thread, however large the tables; threads that this does not allow are
+  /// not used.
+  std::uint64_t memory = 64_MiB;
+  /// Told how much of the work is done: keys read of keys there are (`merge`), tables merged of tables there are
+  /// (`merge_all`). Called by the threads that do the work, one at a time; what it throws ends the merge.
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
+  /// Ends the merge with ECANCELED; the tables that were being merged are as they were.
+  std::stop_token stop = {};
+};
+
+namespace detail {
+
+/// Both locks, in the order of the names, so that two merges never wait for each other; not that they would wait.
+inline std::vector<NameLock> lock_both(const Workspace& workspace, const std::string& a, const std::string& b) {
+  std::vector<NameLock> locks;
+  locks.reserve(2);
+  locks.emplace_back(workspace, std::min(a, b), "merge");
+  if (a != b) locks.emplace_back(workspace, std::max(a, b), "merge");
+  return locks;
+}
+
+inline void must_exist(const Workspace& workspace, const std::string& name, const std::string& into,
+                       const std::string& from) {
+  if (exists(workspace, name)) return;
+  throw Error(ENOENT, "merge", workspace.path() / from, "there is no table \"" + name + "\"", workspace.path() / into);
+}
+
+// The numbers are those in claim.hpp.
+template <CountKey Key>
+void merge_once(const Workspace& workspace, const std::string& into, const std::string& from,
+                const SumOptions& options) {
+  Claim claim{0, into, from};
+  if (claim.name().size() > longest_name)
+    throw Error(errc::invalid_name, "merge", workspace.path() / from, "both names together have more than 210 bytes",
+                workspace.path() / into);
+  const std::vector<NameLock> locks = lock_both(workspace, into, from);    // 1
+  if (recover(workspace, into, from) && !exists(workspace, from)) return;  // 2
+  must_exist(workspace, into, into, from);
+  must_exist(workspace, from, into, from);
+  const TableFile ours(workspace, into, 0);
+  const TableFile theirs(workspace, from, 0);
+  for (const TableFile* table : {&ours, &theirs})
+    if (table->header().key_bits != key_bits<Key>)
+      throw Error(errc::wrong_key_type, "merge", workspace.path() / from,
+                  "keys of " + std::to_string(theirs.header().key_bits) + " bits into keys of " +
+                      std::to_string(ours.header().key_bits) + ", asked for " + std::to_string(key_bits<Key>) +
+                      "; both are as they were",
+                  workspace.path() / into);
+  while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
+  const std::unique_ptr<Outflow> sum = write_sum<Key>(workspace, ours, theirs, claim.nonce, options);
+
+  if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), claim.name().c_str()) != 0)  // 3
+    throw Error(errno, "claim for a merge the table", workspace.path() / from);
+  try {
+    sync_names(workspace);
+    sum->commit(into, Replacing::whatever_is_there);  // 4
+  } catch (...) {
+    try {
+      if (!happened(workspace, claim)) undo_claim(workspace, claim);
+    } catch (const std::exception&) {
+      // The claim stays, for whoever recovers.
+    }
+    throw;
+  }
+  remove_claim(workspace, claim);  // 5
+  workspace.emit(EventKind::merge_round, workspace.path() / into, sum->size(), from);
+}
+
+template <CountKey Key>
+void make_empty(const Workspace& workspace, const std::string& name) {
+  const std::filesystem::path path = workspace.path() / name;
+  if constexpr (std::is_same_v<Key, std::uint16_t>) {
+    Outflow out(workspace, path, "merge into");
+    SmallCounts().store(out, 0);
+    out.commit(name, Replacing::nothing);
+  } else {
+    TableWriter out(workspace, path, key_bits<Key>, "merge into");
+    out.finish(0);
+    out.commit(name, Replacing::nothing);
+  }
+}
+
+/// Those of `names` that are there, when all interrupted merges that concern them are finished or undone. Makes `into`.
+template <CountKey Key>
+std::vector<std::string> prepare_merges(const Workspace& workspace, const std::string& into,
+                                        const std::vector<std::string>& names) {
+  std::set<std::string> all(names.begin(), names.end());
+  all.insert(into);
+  for (const Claim& claim : claims_in(workspace)) {
+    if (!all.contains(claim.into) && !all.contains(claim.from)) continue;
+    const std::vector<NameLock> locks = lock_both(workspace, claim.into, claim.from);
+    recover(workspace, claim.into, claim.from);
+  }
+  const NameLock lock(workspace, into, "merge into");
+  std::vector<std::string> there;
+  for (const std::string& name : names)
+    if (exists(workspace, name)) there.push_back(name);
+  if (!exists(workspace, into)) {
+    for (const std::string& name : names) must_exist(workspace, name, into, name);
+    make_empty<Key>(workspace, into);
+  }
+  return there;
+}
+
+}  // namespace detail
+
+/// Adds the counts of one table to another, and removes the one: exactly once, whatever happens.
+///
+/// Takes time and disk space in proportion to both tables, and memory of a few buffers. Readers go on with what they
+/// opened.
+///
+/// @param into a committed table: it has the sums afterwards
+/// @param from another one, of the same key type: gone afterwards
+/// @throws Error `busy` when somebody writes or merges one of them; EINVAL for a table and itself; ENOENT;
+///         `wrong_key_type`; `count_overflow`; ECANCELED; what reading and writing throw. Both are as they were then.
+/// After a crash: both as they were, or the sums and no `from`, once anybody merges or writes one of the two again;
+/// until then `from` may be missing. Merging again when it had happened does nothing, or says that `from` is not there.
+template <CountKey Key>
+void merge(Workspace workspace, std::string_view into, std::string_view from, MergeOptions options = {}) {
+  detail::check_file_name(into, "merge into");
+  detail::check_file_name(from, "merge");
+  if (into == from)
+    throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / from,
+                "a table and itself; it was not changed", workspace.path() / into);
+  detail::merge_once<Key>(workspace, std::string(into), std::string(from),
+                          {options.threads, options.memory, options.progress, options.stop});
+}
+
+/// Adds the counts of all these tables to `into`, and removes them, in rounds of pairs, several pairs at a time.
+///
+/// @param into  made when it is not there
+/// @param names tables; those that are not there are passed over if `into` is, as after a merge that was interrupted
+/// @throws Error as `merge`; what was merged before stays merged, and all other tables are as they were
+/// After a crash: call it again, with the same names, and every count is exact.
+template <CountKey Key>
+void merge_all(Workspace workspace, std::string_view into, std::vector<std::string> names, MergeOptions options = {}) {
+  detail::check_file_name(into, "merge into");
+  std::set<std::string_view> seen{into};
+  for (const std::string& name : names) {
+    detail::check_file_name(name, "merge");
+    if (!seen.insert(name).second)
+      throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / name,
+                  "it is named twice; nothing was merged", workspace.path() / std::string(into));
+  }
+  std::vector<std::string> tables = detail::prepare_merges<Key>(workspace, std::string(into), names);
+  tables.insert(tables.begin(), std::string(into));
+  const std::uint64_t total = tables.size() - 1;
+  std::uint64_t done = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+
+  while (tables.size() > 1) {
+    const std::size_t pairs = tables.size() / 2;
+    const auto at_once = static_cast<unsigned>(std::clamp<std::size_t>(pairs, 1, std::max(options.threads, 1U)));
+    const detail::SumOptions each{std::max(options.threads / at_once, 1U), options.memory / at_once, {}, options.stop};
+    std::atomic<std::size_t> next{0};
+    const auto work = [&]() noexcept {
+      for (std::size_t i = next++; i < pairs; i = next++) {
+        try {
+          detail::merge_once<Key>(workspace, tables[2 * i], tables[2 * i + 1], each);
+          const std::lock_guard lock(mutex);
+          ++done;
+          if (options.progress && !failure) options.progress(done, total);
+        } catch (...) {
+          const std::lock_guard lock(mutex);
+          if (!failure) failure = std::current_exception();
+          next = pairs;
+        }
+      }
+    };
+    std::vector<std::thread> threads;
+    try {
+      for (unsigned t = 1; t < at_once; ++t) threads.emplace_back(work);
+    } catch (const std::exception&) {
+      // fewer threads do the same work
+    }
+    work();
+    for (std::thread& thread : threads) thread.join();
+    if (failure) std::rethrow_exception(failure);
+    std::vector<std::string> left;
+    for (std::size_t i = 0; i < tables.size(); i += 2) left.push_back(std::move(tables[i]));
+    tables = std::move(left);
+  }
+}
+
+}  // namespace scratch::inline SCRATCH_ABI

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Where sessions live.
+//
+// A place knows one directory, its root, in which sessions stand side by side and can be swept. `Shm` and `TmpDir` give
+// every application and user a root of their own; the environment's SCRATCH_DIR moves both elsewhere.
+#pragma once
+
+#include <cerrno>
+#include <concepts>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <scratch/detail/fd.hpp>
+#include <scratch/detail/names.hpp>
+#include <scratch/detail/root.hpp>
+#include <scratch/detail/syscalls.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+/// Answers "where?": `std::filesystem::path root() const`, the directory in which sessions stand.
+template <class T>
+concept Place = std::copy_constructible<T> && requires(const T& place) {
+  { place.root() } -> std::convertible_to<std::filesystem::path>;
+};
+
+namespace detail {
+
+/// What the library itself knows of a place.
+struct Location {
+  std::filesystem::path root;                               // absolute
+  std::string reason = "the application's place names it";  // a clause: "TMPDIR is /data/tmp"
+  RootKind kind = RootKind::named;
+  SessionGrammar grammar = {};
+  std::string app = {};  // of a derived root `<app>-<uid>`; other users have theirs beside it
+
+  RootWanted wanted() const { return {root, kind, reason, sys::geteuid()}; }
+};
+
+/// The environment, unless this program runs with somebody else's rights. An empty value is none.
+inline std::string environment(const char* name) {
+  const char* value = ::secure_getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+inline void check_app(const std::string& app) {
+  check_file_name(app, "use the application's name");
+  if (app.size() > 100) throw Error(errc::invalid_name, "use the application's name", app, "100 bytes at most");
+}
+
+inline Location below(const std::filesystem::path& base, const std::string& app, std::string reason) {
+  Location location;
+  location.root = base / (app + "-" + std::to_string(sys::geteuid()));
+  location.reason = std::move(reason);
+  location.kind = RootKind::derived;
+  location.app = app;
+  return location;
+}
+
+// SCRATCH_DIR, then `variable`, then `usual`. A bad candidate is an error and not passed over, since whoever set it
+// meant it.
+inline Location choose(const std::string& app, const char* variable, const char* usual) {
+  check_app(app);
+  std::string tried;
+  const auto note = [&tried](const std::string& text) { tried += (tried.empty() ? "" : "; ") + text; };
+  const auto refuse = [&](int error, const std::filesystem::path& path, const std::string& why) {
+    note(why);
+    throw Error(error, "choose a place", path, tried);
+  };
+  const std::string mine = environment("SCRATCH_DIR");
+  if (!mine.empty()) {
+    if (mine.front() != '/') refuse(EINVAL, mine, "SCRATCH_DIR is relative, an absolute path is needed");
+    return below(std::filesystem::path(mine).lexically_normal(), app, "SCRATCH_DIR is " + mine);
+  }
+  note("SCRATCH_DIR is not set");
+  const auto usable = [&](const std::string& base, const std::string& who) {
+    if (base.front() != '/') refuse(EINVAL, base, who + " is relative, an absolute path is needed");
+    struct stat facts {};
+    const Fd there(sys::openat(AT_FDCWD, base.c_str(), O_PATH));
+    if (!there) {
+      const int error = errno;
+      refuse(error, base, who + (error == ENOENT ? " does not exist" : " cannot be opened"));
+    }
+    facts = facts_of(there.get(), base);
+    if (!S_ISDIR(facts.st_mode)) refuse(ENOTDIR, base, who + " is " + kind_of(facts));
+    return std::filesystem::path(base).lexically_normal();
+  };
+  if (variable != nullptr) {
+    const std::string value = environment(variable);
+    if (!value.empty())
+      return below(usable(value, std::string(variable) + "=" + value.substr(0, 256)), app,
+                   std::string(variable) + " is " + value);
+    note(std::string(variable) + " is not set");
+  }
+  return below(usable(usual, usual), app, std::string(usual) + " is the default");
+}
+
+/// Absolute, without `.`, `..` or a slash at the end, as the current directory stands now.
+inline std::filesystem::path settled(const std::filesystem::path& path) {
+  if (path.empty()) throw Error(errc::invalid_name, "use the root", path, "the path is empty");
+  std::filesystem::path whole = absolute_path(path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
+}  // namespace detail
+
+/// Memory: `/dev/shm/<app>-<uid>/`, or below SCRATCH_DIR. What is written there takes RAM until it is removed.
+class Shm {
+ public:
+  explicit Shm(std::string app) : app_(std::move(app)) {}
+
+  /// @throws Error when SCRATCH_DIR is relative or there is no /dev/shm
+  std::filesystem::path root() const { return location().root; }
+  /// Why it is this one: "SCRATCH_DIR is /data", "/dev/shm is the default".
+  std::string reason() const { return location().reason; }
+  detail::Location location() const { return detail::choose(app_, nullptr, "/dev/shm"); }
+
+ private:
+  std::string app_;
+};
+
+/// Disk, usually: `$TMPDIR/<app>-<uid>/`, `/tmp/<app>-<uid>/` without TMPDIR, or below SCRATCH_DIR.
+class TmpDir {
+ public:
+  explicit TmpDir(std::string app) : app_(std::move(app)) {}
+
+  /// @throws Error when SCRATCH_DIR or TMPDIR is relative, or TMPDIR is no directory; it names every candidate
+  std::filesystem::path root() const { return location().root; }
+  std::string reason() const { return location().reason; }
+  detail::Location location() const { return detail::choose(app_, "TMPDIR", "/tmp"); }
+
+ private:
+  std::string app_;
+};
+
+/// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.
+class Under {
+ public:
+  explicit Under(const std::filesystem::path& root) : root_(detail::settled(root)) {}
+
+  std::filesystem::path root() const { return root_; }
+  std::string reason() const { return location().reason; }
+  detail::Location location() const { return {root_, "the application names it"}; }
+
+ private:
+  std::filesystem::path root_;
+};
+
+/// A PostgreSQL directory for temporary files: `base/pgsql_tmp`, or `pg_tblspc/<oid>/PG_<version>/pgsql_tmp`.
+///
+/// Everything here is called `pgsql_tmp_scratch-<app>-...`: the server removes what begins with `pgsql_tmp` when it
+/// starts, and pg_basebackup leaves it out. A server that starts does not look at locks: sessions here are for code
+/// that runs inside it, or that can live with `session_gone`. `temp_file_limit` does not count them; a quota does. What
+/// is left makes DROP TABLESPACE fail, so close promptly.
+class PgsqlTmp {
+ public:
+  PgsqlTmp(const std::filesystem::path& directory, std::string app)
+      : root_(detail::settled(directory)), app_(std::move(app)) {}
+
+  std::filesystem::path root() const { return root_; }
+  std::string reason() const { return location().reason; }
+  /// @throws Error `invalid_name`
+  detail::Location location() const {
+    detail::check_app(app_);
+    return {root_, "the application names it", detail::RootKind::pgsql_tmp,
+            detail::SessionGrammar{"pgsql_tmp_scratch-" + app_ + "-"}};
+  }
+
+ private:
+  std::filesystem::path root_;
+  std::string app_;
+};
+
+namespace detail {
+
+template <Place P>
+Location location_of(const P& place) {
+  if constexpr (requires {
+                  { place.location() } -> std::convertible_to<Location>;
+                }) {
+    return place.location();
+  } else {
+    Location location;
+    location.root = settled(place.root());
+    return location;
+  }
+}
+
+}  // namespace detail
+
+}  // namespace scratch::inline SCRATCH_ABI

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// The numbers of a session, and whom it tells and asks.
+#pragma once
+
+#include <cstdint>
+
+#include <scratch/bytes.hpp>
+#include <scratch/event.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+struct SessionOptions {
+  /// Bytes that must be free before the work begins; less is `insufficient_space`. 0: not asked.
+  std::uint64_t need = 0;
+  /// Bytes that files may take, those of all processes together; 0: no limit. Whoever joins has the owner's.
+  std::uint64_t quota = 0;
+  /// Bytes of buffers that the files open here at one time share, as far as 512 KiB for each goes. More than the usual
+  /// 32 MiB makes nothing faster; less is for those who count every byte.
+  std::uint64_t buffers = 32_MiB;
+  /// Asked once for room when a write meets a full disk or quota.
+  OnFull on_full = {};
+  /// Told what happens.
+  OnEvent on_event = {};
+};
+
+}  // namespace scratch::inline SCRATCH_ABI

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+// floor 3: one place
+//
+// Where writing happens.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/chunk_info.hpp>
+#include <scratch/detail/charge.hpp>
+#include <scratch/detail/dir.hpp>
+#include <scratch/detail/fd.hpp>
+#include <scratch/detail/glob.hpp>
+#include <scratch/detail/ground.hpp>
+#include <scratch/detail/names.hpp>
+#include <scratch/detail/natural_order.hpp>
+#include <scratch/detail/remove_tree.hpp>
+#include <scratch/detail/root.hpp>
+#include <scratch/detail/temp_file.hpp>
+#include <scratch/error.hpp>
+#include <scratch/usage.hpp>
+#include <scratch/workspace_options.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+/// A directory to write in, with an I/O engine, a quota and a durability: a session, an area of one, or any directory.
+///
+/// A cheap handle: copies share one state, and whatever writes takes one by value. Safe to use from several threads.
+/// The directory is held open, so that no chdir or rename leads a handle astray. A handle of a session that has ended
+/// gets `session_gone`, one used in a forked child `forked_object`.
+class Workspace {
+ public:
+  /// Makes a plain directory a workspace. Files that were there before are never touched by `clear()` or
+  /// `remove_matching()`.
+  ///
+  /// @throws Error when it is not a directory, or cannot be opened
+  explicit Workspace(std::filesystem::path directory, WorkspaceOptions options = {})
+      : Workspace(stand_on(std::move(directory), std::move(options))) {}
+
+  /// A session's directory as a workspace.
+  explicit Workspace(std::shared_ptr<detail::Ground> ground)
+      : ground_(std::move(ground)), area_(std::make_shared<Area>()) {
+    area_->path = ground_->path();
+  }
+
+  const std::filesystem::path& path() const noexcept { return area_->path; }
+
+  /// A directory below this one, made when it is not there, with its own `list()`, `usage()` and `clear()`; quota,
+  /// engine and chunk numbers are shared.
+  ///
+  /// @throws Error `invalid_name`; ENOTDIR, ELOOP when something else has the name; ENOENT when it is not there and
+  ///         this only looks
+  Workspace area(std::string_view name) const {
+    detail::check_file_name(name, "open the area");
+    check();
+    auto below = std::make_shared<Area>();
+    const std::string text(name);
+    below->path = area_->path / text;
+    below->prefix = area_->prefix + text + "/";
+    const bool look = ground_->read_only();
+    detail::MadeDirectory made;
+    if (!look) made = detail::make_directory(fd(), text.c_str(), 0700);
+    if (!look && !made.directory && errno != EEXIST) {
+      ground_->make_room(0, errno, "create the area", below->path);
+      made = detail::make_directory(fd(), text.c_str(), 0700);
+      if (!made.directory && errno != EEXIST) ground_->refuse(0, errno, "create the area", below->path);
+    }
+    const bool is_new = static_cast<bool>(made.directory);
+    below->directory = is_new ? std::move(made.directory) : detail::open_directory(fd(), text.c_str());
+    if (!below->directory) throw Error(errno, "open the area", below->path, detail::open_files_hint(errno));
+    if (is_new && durable() && sys::fsync(fd()) != 0) throw Error(errno, "sync the directory of the area", below->path);
+    if (!look && !is_new && !ground_->in_session())
+      detail::remove_stale_temp_files(below->directory.get(), below->path);
+    Workspace area(*this);
+    area.area_ = std::move(below);
+    return area;
+  }
+
+  /// Which engine moves the bytes here, and why: "posix: tmpfs", "io_uring: ext4, O_DIRECT".
+  std::string engine() const {
+    check();
+    return ground_->engines().describe();
+  }
+
+  /// The chunks committed at or below this directory, by any process, in the order of their ids. O(chunks).
+  std::vector<ChunkInfo> chunks() const {
+    check();
+    std::vector<ChunkInfo> all = ground_->chunk_log().chunks();
+    std::erase_if(all, [&](const ChunkInfo& chunk) { return !chunk.file.starts_with(area_->prefix); });
+    return all;
+  }
+
+  /// Files below this directory, the library's own records aside. O(files).
+  Usage usage() const {
+    check();
+    return detail::usage_below(fd(), path());
+  }
+
+  /// The same, a row for each area and one for the files beside them; `std::cout << report` prints a table.
+  UsageReport usage_report() const {
+    check();
+    return detail::usage_report_below(fd(), path());
+  }
+
+  /// Names of the files directly in this directory that match a glob (`*`, `?`, `[a-z]`), numbers in numeric order:
+  /// `chunk_2` before `chunk_10`. The library's own records are not listed.
+  std::vector<std::string> list(std::string_view glob = "*") const {
+    check();
+    std::vector<std::string> names;
+    detail::for_each_entry(fd(), path(), [&](const detail::Entry& entry) {
+      if (!detail::is_bookkeeping(entry.name) && detail::matches_glob(entry.name, glob) && is_file(entry))
+        names.emplace_back(entry.name);
+    });
+    std::sort(names.begin(), names.end(), detail::natural_less);
+    return names;
+  }
+
+  /// Removes the files directly in this directory that match, and their chunk records with them; in a plain directory
+  /// only those that this library wrote.
+  ///
+  /// @returns the bytes freed
+  /// @throws  Error when one cannot be removed; the others before it are gone
+  /// After a crash: some are gone, each wholly.
+  std::uint64_t remove_matching(std::string_view glob) {
+    const auto ours = ground_->files_of_ours();
+    Removal removal(*this);
+    for (const std::string& name : list(glob))
+      if (!ours || ours->contains(relative(name))) removal.file(fd(), name, relative(name));
+    return removal.finish();
+  }
+
+  /// Removes everything in this directory and its areas, the library's own records aside; in a plain directory only the
+  /// files that this library wrote, and the directories that hold nothing else. An area's handle that was made before
+  /// then finds that its directory is gone; the directory that is cleared itself stays.
+  ///
+  /// @returns the bytes freed
+  /// @throws  Error when something cannot be removed; what could be is gone
+  std::uint64_t clear() {
+    check();
+    Removal removal(*this);
+    if (const auto ours = ground_->files_of_ours()) {
+      for (const std::string& name : *ours)
+        if (name.starts_with(area_->prefix))
+          removal.file_below(std::string_view(name).substr(area_->prefix.size()), name);
+      return removal.finish();
+    }
+    std::vector<std::string> names;
+    detail::for_each_entry(fd(), path(), [&](const detail::Entry& entry) {
+      if (!detail::is_bookkeeping(entry.name)) names.emplace_back(entry.name);
+    });
+    for (const std::string& name : names) removal.tree(name);
+    return removal.finish();
+  }
+
+  /// Renames a file, from this directory to another on the same file system; a chunk's record goes with it.
+  ///
+  /// @throws Error `invalid_name`; EEXIST when `to` has the name; EXDEV for another file system; `quota_exceeded` in
+  ///         another session or directory, where a chunk is then a file like any other: both unchanged
+  /// After a crash: under the old name or the new one.
+  void move(std::string_view name, Workspace to, std::string_view new_name) {
+    detail::check_file_name(name, "move");
+    detail::check_file_name(new_name, "move to");
+    check();
+    to.check();
+    ground_->check_writable("move", path() / name);
+    const std::string from_name(name), to_name(new_name);
+    struct stat facts {};
+    if (sys::fstatat(fd(), from_name.c_str(), facts) != 0) throw Error(errno, "move", path() / from_name);
+    if (!S_ISREG(facts.st_mode))
+      throw Error(EINVAL, "move", path() / from_name,
+                  std::string("only files are moved, this is ") + detail::kind_of(facts));
+    const bool same = ground_ == to.ground_;
+    const auto size = static_cast<std::uint64_t>(facts.st_size);
+    detail::Charge charge = to.charge();
+    if (!same) charge.add(size, "move", to.path() / to_name);
+    if (sys::rename_new(fd(), from_name.c_str(), to.fd(), to_name.c_str()) != 0) {
+      const int error = errno;
+      throw Error(error, "move", path() / from_name,
+                  error == EXDEV    ? "the two are on different file systems: copy it, or use persist()"
+                  : error == EEXIST ? "the target exists; nothing was changed"
+                                    : "",
+                  to.path() / to_name);
+    }
+    const std::optional<ChunkInfo> chunk = ground_->chunk_log().find_file(relative(name));
+    if (ground_->in_session() || chunk || ground_->owned_names().all().contains(relative(name))) to.committed(new_name);
+    if (chunk && same) ground_->chunk_log().rename(chunk->id, to.relative(new_name));
+    if (chunk && !same) ground_->chunk_log().remove(chunk->id);
+    charge.settle();
+    if (!same) ground_->quota().removed(size);
+    if (chunk) ground_->recorded();
+  }
+
+  // For whatever writes here.
+
+  /// @throws Error `session_gone`, `forked_object`
+  void check() const { ground_->check(); }
+  int fd() const noexcept { return area_->directory ? area_->directory.get() : ground_->fd(); }
+  bool durable() const noexcept { return ground_->durable(); }
+  detail::Ground& ground() const noexcept { return *ground_; }
+  /// @throws Error EROFS where this only looks
+  detail::Charge charge() const {
+    ground_->check_writable("write in", path());
+    return detail::Charge(ground_);
+  }
+  detail::EnginePool::Lease lease() const { return ground_->engines().lease(); }
+  /// A file's name as it stands in records: below the session, not below this area.
+  std::string relative(std::string_view name) const { return area_->prefix + std::string(name); }
+
+  void emit(EventKind kind, const std::filesystem::path& file, std::uint64_t bytes = 0,
+            std::string_view message = {}) const noexcept {
+    ground_->emit(kind, file, bytes, message);
+  }
+
+  /// A file got its name here: in a plain directory this is put on record.
+  void committed(std::string_view name) const {
+    if (!ground_->in_session()) ground_->owned_names().add(relative(name));
+  }
+
+ private:
+  struct Area {
+    detail::Fd directory;  // empty: the ground's own
+    std::filesystem::path path;
+    std::string prefix;  // "", "sorting/"
+  };
+
+  static std::shared_ptr<detail::Ground> stand_on(std::filesystem::path directory, WorkspaceOptions options) {
+    directory = detail::absolute_path(directory);
+    detail::Fd open(sys::openat(AT_FDCWD, directory.c_str(), O_RDONLY | O_DIRECTORY));
+    if (!open) {
+      const int error = errno;
+      throw Error(error, "open the workspace", directory,
+                  error == ENOENT ? "the directory must exist" : detail::open_files_hint(error));
+    }
+    if (!options.read_only) detail::remove_stale_temp_files(open.get(), directory);
+    return std::make_shared<detail::Ground>(std::move(open), std::move(directory), std::move(options), nullptr);
+  }
+
+  bool is_file(const detail::Entry& entry) const {
+    if (entry.type != DT_UNKNOWN) return entry.type == DT_REG;
+    struct stat facts {};
+    return sys::fstatat(fd(), std::string(entry.name).c_str(), facts) == 0 && S_ISREG(facts.st_mode);
+  }
+
+  // Goes on past what cannot be removed. In the end the records of chunks whose files went go too, and the first
+  // failure is thrown.
+  class Removal {
+   public:
+    explicit Removal(const Workspace& from) : from_(from) {
+      from.ground_->check_writable("remove files in", from.path());
+    }
+
+    void file(int directory, const std::string& name, std::string record) {
+      struct stat facts {};
+      if (sys::fstatat(directory, name.c_str(), facts) == 0 && sys::unlinkat(directory, name.c_str()) == 0) {
+        freed_ += static_cast<std::uint64_t>(facts.st_size);
+        gone_.insert(std::move(record));
+      } else if (errno != ENOENT) {
+        fail(errno, record);
+      }
+    }
+
+    // One of ours, in this directory or an area of it; directories that are empty then go too.
+    void file_below(std::string_view way, const std::string& record) {
+      std::vector<detail::Fd> directories;  // on the way: areas in areas, a few
+      std::vector<std::string> names;
+      for (std::size_t slash = 0; (slash = way.find('/')) != way.npos; way.remove_prefix(slash + 1)) {
+        const int above = directories.empty() ? from_.fd() : directories.back().get();
+        names.emplace_back(way.substr(0, slash));
+        directories.push_back(detail::open_directory(above, names.back().c_str()));
+        if (!directories.back()) return fail(errno == ENOENT ? 0 : errno, record);
+      }
+      file(directories.empty() ? from_.fd() : directories.back().get(), std::string(way), record);
+      for (; !directories.empty(); names.pop_back()) {
+        directories.pop_back();
+        const int above = directories.empty() ? from_.fd() : directories.back().get();
+        if (sys::unlinkat(above, names.back().c_str(), AT_REMOVEDIR) != 0) return;
+      }
+    }
+
+    void tree(const std::string& name) {
+      const detail::Removed removed = detail::remove_tree(from_.fd(), name);
+      freed_ += removed.bytes;
+      gone_.insert(from_.relative(name));
+      if (removed.error != 0) fail(removed.error, from_.relative(removed.failed));
+    }
+
+    std::uint64_t finish() {
+      detail::Ground& ground = *from_.ground_;
+      ground.quota().removed(freed_);
+      if (!gone_.empty()) forget_chunks(ground);
+      if (error_ != 0) throw Error(error_, "remove", ground.path() / failed_, detail::open_files_hint(error_));
+      return freed_;
+    }
+
+   private:
+    void fail(int error, std::string what) {
+      if (error_ != 0) return;
+      error_ = error;
+      failed_ = std::move(what);
+    }
+
+    // Whether the file, or a directory above it, is among those removed.
+    bool is_gone(std::string_view file) const {
+      for (std::size_t end = file.size(); end != file.npos; end = file.rfind('/', end - 1)) {
+        if (gone_.contains(file.substr(0, end))) return true;
+        if (end == 0) break;
+      }
+      return false;
+    }
+
+    void forget_chunks(detail::Ground& ground) const {
+      bool any = false;
+      for (const ChunkInfo& chunk : ground.chunk_log().chunks()) {
+        struct stat facts {};
+        if (!is_gone(chunk.file) || sys::fstatat(ground.fd(), chunk.file.c_str(), facts) == 0) continue;
+        ground.chunk_log().remove(chunk.id);
+        any = true;
+      }
+      if (any) ground.recorded();
+    }
+
+    const Workspace& from_;
+    std::uint64_t freed_ = 0;
+    std::set<std::string, std::less<>> gone_;  // names as they stand in records
+    int error_ = 0;
+    std::string failed_;
+  };
+
+  std::shared_ptr<detail::Ground> ground_;
+  std::shared_ptr<Area> area_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI
