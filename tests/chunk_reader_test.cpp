@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ranges>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+static_assert(std::ranges::input_range<ChunkReader>);
+
+namespace {
+
+ChunkInfo write_chunk(const Workspace& where, Bytes bytes) {
+  ChunkWriter chunk(where);
+  chunk.append(bytes);
+  return chunk.commit();
+}
+
+std::vector<std::byte> all_of(ChunkReader& reader) {
+  std::vector<std::byte> seen;
+  for (const Bytes block : reader) seen.insert(seen.end(), block.begin(), block.end());
+  return seen;
+}
+
+void flip(const std::filesystem::path& file, std::uint64_t offset) {
+  const detail::Fd open(::open(file.c_str(), O_RDWR));
+  char byte = 0;
+  REQUIRE(::pread(open.get(), &byte, 1, static_cast<off_t>(offset)) == 1);
+  byte = static_cast<char>(byte ^ 1);
+  REQUIRE(::pwrite(open.get(), &byte, 1, static_cast<off_t>(offset)) == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a layout has whole blocks, and a short last one") {
+  static_assert(ChunkLayout{0}.count() == 0);
+  static_assert(ChunkLayout{1}.count() == 1 && ChunkLayout{1}.size_of(0) == 1);
+  static_assert(ChunkLayout{4_MiB}.count() == 1 && ChunkLayout{4_MiB}.size_of(0) == 4_MiB);
+  static_assert(ChunkLayout{4_MiB + 1}.count() == 2 && ChunkLayout{4_MiB + 1}.size_of(1) == 1);
+  static_assert(ChunkLayout{10, 4}.count() == 3 && ChunkLayout{10, 4}.offset(2) == 8 &&
+                ChunkLayout{10, 4}.size_of(2) == 2);
+  REQUIRE(ChunkLayout{UINT64_MAX, 1}.count() == UINT64_MAX);
+}
+
+TEST_CASE("a chunk is read as it was written: in order, at any place, as memory") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 262144, 4194304, 4194305, 45000001);
+  CAPTURE(setting, size);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(size);
+  const ChunkInfo info = write_chunk(where, bytes);
+  ChunkReader reader(where, info);
+  REQUIRE(reader.info() == info);
+  REQUIRE(reader.size() == size);
+  REQUIRE(all_of(reader) == bytes);
+  REQUIRE(all_of(reader) == bytes);
+  const Bytes mapped = reader.map();
+  REQUIRE(std::equal(mapped.begin(), mapped.end(), bytes.begin(), bytes.end()));
+  reader.verify();
+  for (const double at : {0.0, 0.3, 0.9, 1.0}) {
+    const auto offset = static_cast<std::size_t>(static_cast<double>(size) * at);
+    std::vector<std::byte> some((size - offset) / 2);
+    reader.read_at(offset, some);
+    REQUIRE(std::equal(some.begin(), some.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset)));
+  }
+  REQUIRE(all_of(reader) == bytes);
+  std::byte one;
+  REQUIRE(complaint([&] { reader.read_at(size, MutableBytes(&one, 1)); }).find("Invalid argument") !=
+          std::string::npos);
+  REQUIRE_FALSE(complaint([&] { reader.read_at(UINT64_MAX, MutableBytes(&one, 1)); }).empty());
+}
+
+TEST_CASE("a damaged block throws, naming file and offset, before its bytes are seen; the others can be read") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(13000000);
+  const ChunkInfo info = write_chunk(where, bytes);
+  const ChunkInfo other = write_chunk(where, bytes);
+  const std::size_t damaged = GENERATE(as<std::size_t>(), 0, 4194303, 4194304, 9000000, 12999999);
+  CAPTURE(damaged);
+  flip(dir / info.file, damaged);
+  const std::size_t bad = damaged / 4_MiB;
+  ChunkReader reader(where, info);
+  std::size_t seen = 0;
+  const std::string said = complaint([&] {
+    for (const Bytes block : reader) {
+      REQUIRE(std::equal(block.begin(), block.end(), bytes.begin() + static_cast<std::ptrdiff_t>(seen)));
+      seen += block.size();
+    }
+  });
+  REQUIRE(seen == bad * 4_MiB);
+  REQUIRE(said.find("checksum mismatch") != said.npos);
+  REQUIRE(said.find("chunk_0.bin") != said.npos);
+  REQUIRE(said.find("from offset " + std::to_string(bad * 4_MiB)) != said.npos);
+  REQUIRE_FALSE(complaint([&] { reader.verify(); }).empty());
+  for (std::size_t i = 0; i < reader.layout().count(); ++i) {
+    std::vector<std::byte> some(reader.layout().size_of(i));
+    const std::string about_block = complaint([&] { reader.read_at(reader.layout().offset(i), some); });
+    REQUIRE(about_block.empty() == (i != bad));
+  }
+  ChunkReader(where, other).verify();
+}
+
+TEST_CASE("each damaged byte of a small chunk is found") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const ChunkInfo info = write_chunk(where, noise(3000));
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    flip(dir / info.file, i);
+    REQUIRE(complaint([&] { ChunkReader(where, info).verify(); }).find("checksum mismatch") != std::string::npos);
+    flip(dir / info.file, i);
+  }
+  ChunkReader(where, info).verify();
+}
+
+TEST_CASE("truncated, longer, missing, replaced by something else: clear errors, and the others stay readable") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(5000000);
+  const ChunkInfo info = write_chunk(where, bytes);
+  const ChunkInfo other = write_chunk(where, bytes);
+  const std::filesystem::path file = dir / info.file;
+  const auto said = [&] { return complaint([&] { ChunkReader(where, info).verify(); }); };
+  std::filesystem::resize_file(file, 4999999);
+  REQUIRE(said().find("5000000 bytes are on record, the file has 4999999") != std::string::npos);
+  std::filesystem::resize_file(file, 5000001);
+  REQUIRE(said().find("5000000 bytes are on record, the file has 5000001") != std::string::npos);
+  std::filesystem::rename(file, dir / "elsewhere");
+  REQUIRE(said().find("on record, its file is gone") != std::string::npos);
+  std::filesystem::create_symlink(dir / "elsewhere", file);
+  REQUIRE(said().find("symbolic link") != std::string::npos);
+  std::filesystem::remove(file);
+  REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+  REQUIRE(said().find("found a FIFO") != std::string::npos);
+  std::filesystem::remove(file);
+  std::filesystem::create_directory(file);
+  REQUIRE(said().find("found a directory") != std::string::npos);
+  ChunkReader(where, other).verify();
+}
+
+TEST_CASE("an area swapped for a symbolic link is not followed") {
+  const TempDir dir;
+  const TempDir outside;
+  const Workspace where(dir.path());
+  const ChunkInfo info = write_chunk(where.area("sorting"), noise(1000));
+  std::filesystem::rename(dir / "sorting", outside / "sorting");
+  std::filesystem::create_symlink(outside / "sorting", dir / "sorting");
+  REQUIRE(complaint([&] { ChunkReader(where, info).verify(); }).find("its area cannot be entered") !=
+          std::string::npos);
+}
+
+TEST_CASE("a chunk that is not on record, or not as told, is refused") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  REQUIRE(complaint([&] { ChunkReader(where, std::uint64_t{7}); }).find("no such chunk") != std::string::npos);
+  ChunkInfo info = write_chunk(where, noise(1000));
+  info.size = 999;
+  REQUIRE(complaint([&] { ChunkReader(where, info); }).find("says something else") != std::string::npos);
+}
+
+TEST_CASE("a file that shrinks while it is read is an error") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const ChunkInfo info = write_chunk(where, noise(90000000));
+  ChunkReader reader(where, info);
+  auto it = reader.begin();
+  std::filesystem::resize_file(dir / info.file, 60000000);
+  const std::string said = complaint([&] {
+    for (; it != reader.end(); ++it) REQUIRE(!(*it).empty());
+  });
+  REQUIRE(said.find("it ends at 60000000, 90000000 bytes were expected") != said.npos);
+}
+
+TEST_CASE("a whole-chunk sum that does not fit the blocks is found by verify") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkInfo info = write_chunk(where, noise(1000));
+  auto record = *where.ground().chunk_log().find(info.id);
+  record.info.checksum = "xxh3:0000000000000000";
+  where.ground().chunk_log().append(record, false);
+  REQUIRE(complaint([&] { ChunkReader(where, info.id).verify(); }).find("cannot verify") != std::string::npos);
+}
+
+TEST_CASE("blocks of a size that this version does not have are refused, smaller ones are read") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(1000003);
+  const ChunkInfo info = write_chunk(where, bytes);
+  auto record = *where.ground().chunk_log().find(info.id);
+  record.block = 8_MiB;
+  where.ground().chunk_log().append(record, false);
+  REQUIRE(complaint([&] { ChunkReader(where, info.id); }).find("unsupported format version") != std::string::npos);
+  record.block = 1001;
+  record.sums.clear();
+  for (std::size_t at = 0; at < bytes.size(); at += 1001)
+    record.sums.push_back(detail::xxh3(Bytes(bytes).subspan(at, std::min<std::size_t>(1001, bytes.size() - at))));
+  where.ground().chunk_log().append(record, false);
+  ChunkReader reader(where, info.id);
+  REQUIRE(all_of(reader) == bytes);
+  std::vector<std::byte> some(5000);
+  reader.read_at(7777, some);
+  REQUIRE(std::equal(some.begin(), some.end(), bytes.begin() + 7777));
+}
+
+TEST_CASE("a removed chunk's record goes with it") {
+  const TempDir dir;
+  Workspace where(dir.path());
+  write_chunk(where, noise(1000));
+  const ChunkInfo second = write_chunk(where, noise(1000));
+  where.remove_matching("chunk_0.bin");
+  REQUIRE(where.chunks() == std::vector<ChunkInfo>{second});
+  REQUIRE(write_chunk(where, {}).id == 2);
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+// ctest: timeout=600
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+namespace {
+
+ChunkInfo write_chunk(const Workspace& where, Bytes bytes, ChunkMeta meta = {}) {
+  ChunkWriter chunk(where);
+  chunk.append(bytes);
+  return chunk.commit(std::move(meta));
+}
+
+/// What `xxhsum -H3` says of a file, as it stands on record; empty without the program.
+std::string xxhsum(const std::filesystem::path& file) {
+  const std::string command = "xxhsum -H3 '" + file.native() + "' 2>/dev/null";
+  FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return {};
+  char line[4096] = {};
+  const std::size_t n = std::fread(line, 1, sizeof line - 1, pipe);
+  ::pclose(pipe);
+  const std::string_view text(line, n);
+  const std::size_t at = text.find("= ");
+  return at == text.npos ? std::string() : "xxh3:" + std::string(text.substr(at + 2, 16));
+}
+
+}  // namespace
+
+TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it is on record") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 240, 241, 4095, 4096, 131072, 262143, 262144, 4194303,
+                                    4194304, 4194305, 8388608, 12582912, 37000001);
+  CAPTURE(setting, size);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(size);
+  const ChunkInfo info = write_chunk(where, bytes, {.rows = 12, .user = "{\"table\": \"customer\"}"});
+  REQUIRE(bytes_in(dir / "chunk_0.bin") == bytes);
+  REQUIRE(info == ChunkInfo{0, "chunk_0.bin", size, 12, detail::checksum_text(detail::xxh3(bytes)),
+                            "{\"table\": \"customer\"}"});
+  REQUIRE(where.chunks() == std::vector<ChunkInfo>{info});
+  const auto record = where.ground().chunk_log().find(0);
+  for (std::uint64_t i = 0; i < ChunkLayout{size}.count(); ++i)
+    REQUIRE(record->sums[i] == detail::xxh3(Bytes(bytes).subspan(i * 4_MiB, ChunkLayout{size}.size_of(i))));
+}
+
+TEST_CASE("xxhsum -H3 agrees") {
+  const TempDir dir;
+  put(dir / "probe", "hello");
+  if (xxhsum(dir / "probe") != "xxh3:9555e8555c62dcfd") skip("xxhsum with -H3 is not installed");
+  const Workspace where(dir.path());
+  for (const std::size_t size : {0UL, 1UL, 4000UL, 5000000UL, 30000001UL}) {
+    const ChunkInfo info = write_chunk(where, noise(size));
+    REQUIRE(xxhsum(dir / info.file) == info.checksum);
+  }
+}
+
+TEST_CASE("prepare and advance, in steps of any size, mixed with append") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t step = GENERATE(as<std::size_t>(), 1000, 4096, 131072, 262144, 300001, 4194304);
+  CAPTURE(setting, step);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(17000003);
+  for (const bool mixed : {false, true}) {
+    ChunkWriter chunk(where);
+    int turn = 0;
+    for (Bytes rest = bytes; !rest.empty();) {
+      const Bytes part = rest.first(std::min(step, rest.size()));
+      if (mixed && ++turn % 3 == 0) {
+        chunk.append(part.first(part.size() / 2));
+        rest = rest.subspan(part.size() / 2);
+        if (part.size() / 2 > 0) continue;
+      }
+      const MutableBytes lent = chunk.prepare(step);
+      REQUIRE(lent.size() == step);
+      std::memcpy(lent.data(), part.data(), part.size());
+      chunk.advance(part.size());
+      rest = rest.subspan(part.size());
+    }
+    const ChunkInfo info = chunk.commit();
+    REQUIRE(bytes_in(dir / info.file) == bytes);
+    REQUIRE(info.checksum == detail::checksum_text(detail::xxh3(bytes)));
+    ChunkReader(where, info).verify();
+  }
+}
+
+TEST_CASE("a prepared block goes to the file without a copy") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  std::vector<std::byte*> own;
+  const IoMaker make = [&](const Medium& medium) {
+    std::unique_ptr<Io> io = setting.engine.make(medium);
+    for (unsigned i = 0; i < io->depth(); ++i) own.push_back(io->buffer(i).data());
+    return io;
+  };
+  const Workspace where(dir.path(), {.io = make});
+  ChunkWriter chunk(where);
+  for (int i = 0; i < 20; ++i) {
+    const MutableBytes lent = chunk.prepare(4_MiB);
+    REQUIRE(std::find(own.begin(), own.end(), lent.data()) != own.end());
+    chunk.advance(lent.size());
+  }
+  REQUIRE(chunk.commit().size == 80_MiB);
+}
+
+TEST_CASE("more than was prepared, more than a block: refused, and the chunk is as before") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.append(std::string("text"));
+  REQUIRE(complaint([&] { chunk.prepare(4_MiB + 1); }).find("at most 4 MiB") != std::string::npos);
+  REQUIRE(complaint([&] { chunk.advance(1); }).find("prepare() of 0") != std::string::npos);
+  chunk.prepare(10);
+  REQUIRE(complaint([&] { chunk.advance(11); }).find("advance() by 11 bytes after prepare() of 10") !=
+          std::string::npos);
+  chunk.prepare(10);
+  chunk.append(std::string(" more"));
+  REQUIRE_FALSE(complaint([&] { chunk.advance(1); }).empty());
+  const ChunkInfo info = chunk.commit();
+  REQUIRE(text_of(dir / info.file) == "text more");
+}
+
+TEST_CASE("after a commit or a discard everything is an error that says so") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.append(std::string("text"));
+  if (GENERATE(false, true))
+    chunk.commit();
+  else
+    chunk.discard();
+  for (const std::string& said :
+       {complaint([&] { chunk.append(std::string("more")); }), complaint([&] { chunk.commit(); }),
+        complaint([&] { chunk.prepare(1); }), complaint([&] { chunk.advance(0); })})
+    REQUIRE(said.find("committed or discarded before") != said.npos);
+  chunk.discard();
+}
+
+TEST_CASE("numbers count the committed chunks of a directory and its areas; others are not used up") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  REQUIRE(write_chunk(where, {}).file == "chunk_0.bin");
+  ChunkWriter(where).append(std::string("dropped"));
+  const Workspace area = where.area("sorting");
+  REQUIRE(write_chunk(area, {}).file == "sorting/chunk_1.bin");
+  REQUIRE(write_chunk(where, {}).id == 2);
+  REQUIRE(where.chunks().size() == 3);
+  REQUIRE(area.chunks().size() == 1);
+  REQUIRE(area.chunks()[0].id == 1);
+}
+
+TEST_CASE("a file that somebody put there by hand is passed over, not replaced") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  put(dir / "chunk_0.bin", "by hand");
+  std::filesystem::create_symlink("/nowhere", dir / "chunk_1.bin");
+  std::filesystem::create_directory(dir / "chunk_2.bin");
+  REQUIRE(write_chunk(where, {}).file == "chunk_3.bin");
+  REQUIRE(text_of(dir / "chunk_0.bin") == "by hand");
+}
+
+TEST_CASE("chunks of many threads and processes at once are all there and all whole") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  constexpr int processes = 3, threads = 2, each = 6;
+  std::vector<pid_t> children;
+  for (int p = 0; p < processes; ++p) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int code = 0;
+      try {
+        const Workspace where(dir.path(), {.io = setting.engine.make});
+        std::vector<std::thread> all;
+        for (int t = 0; t < threads; ++t)
+          all.emplace_back([&, t] {
+            for (int i = 0; i < each; ++i) {
+              const auto seed = static_cast<std::uint64_t>(p * 100 + t * 10 + i);
+              write_chunk(where, noise(seed * 20011, seed), {.rows = seed});
+            }
+          });
+        for (std::thread& thread : all) thread.join();
+      } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        code = 1;
+      }
+      ::_exit(code);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(status == 0);
+  }
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<ChunkInfo> chunks = where.chunks();
+  REQUIRE(chunks.size() == processes * threads * each);
+  for (const ChunkInfo& info : chunks) {
+    ChunkReader(where, info).verify();
+    REQUIRE(bytes_in(dir / info.file) == noise(info.rows * 20011, info.rows));
+  }
+}
+
+TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const std::vector<std::byte> bytes = noise(6000000);
+  put(dir / "chunks.log");
+  for (int round = 0; round < rounds(6, 300); ++round) {
+    const auto before = std::filesystem::file_size(dir / "chunks.log");
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        const Workspace where(dir.path(), {.io = setting.engine.make});
+        while (true) write_chunk(where, bytes);
+      } catch (...) {
+      }
+      ::_exit(1);
+    }
+    while (std::filesystem::file_size(dir / "chunks.log") == before && ::waitpid(child, nullptr, WNOHANG) == 0)
+      ::usleep(200);
+    ::usleep(static_cast<useconds_t>(round * 3001 % 10000));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  std::set<std::string> recorded{"chunks.log", ".scratch-ids"};
+  for (const ChunkInfo& info : where.chunks()) {
+    ChunkReader(where, info).verify();
+    recorded.insert(info.file);
+  }
+  std::size_t without_record = 0;  // killed between the name and the record: at most one a round
+  for (const std::string& name : names_in(dir.path())) without_record += recorded.contains(name) ? 0 : 1;
+  REQUIRE(without_record <= static_cast<std::size_t>(rounds(6, 300)));
+  REQUIRE(recorded.size() > 2);
+}
+
+TEST_CASE("room that is expected is taken at once: a quota is met before the first byte") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const Workspace where(dir.path(), {.quota = 5'000'000});
+  REQUIRE(complaint([&] { ChunkWriter(where, {.expected = 6'000'000}); }).find("quota exceeded") != std::string::npos);
+  for (const std::size_t size : {std::size_t{1000}, std::size_t{4'000'000}, std::size_t{4'500'000}}) {
+    ChunkWriter chunk(where, {.expected = 4'000'000});
+    chunk.append(noise(size));
+    const ChunkInfo info = chunk.commit();
+    REQUIRE(bytes_in(dir / info.file) == noise(size));
+    struct stat facts {};
+    REQUIRE(::stat((dir / info.file).c_str(), &facts) == 0);
+    REQUIRE(static_cast<std::size_t>(facts.st_blocks) * 512 < size + 300'000);
+    where.ground().quota().refund(0);
+    Workspace(where).clear();
+  }
+}
+
+TEST_CASE("an event tells of each chunk, and the engine is told once") {
+  const TempDir dir;
+  std::vector<Event> events;
+  const Workspace where(dir.path(), {.on_event = [&](const Event& event) { events.push_back(event); }});
+  for (int i = 0; i < 3; ++i) write_chunk(where, noise(1000));
+  const auto count = [&](EventKind kind) {
+    return std::count_if(events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; });
+  };
+  REQUIRE(count(EventKind::engine_chosen) == 1);
+  REQUIRE(count(EventKind::chunk_committed) == 3);
+  REQUIRE(events.back().bytes == 1000);
+  REQUIRE(events.back().path == dir / "chunk_2.bin");
+}
+
+TEST_CASE("thousands of small chunks use one engine") {
+  const TempDir dir;
+  int made = 0;
+  const Workspace where(dir.path(), {.io = [&](const Medium& medium) {
+                          ++made;
+                          return PosixIo::make(medium);
+                        }});
+  const std::vector<std::byte> bytes = noise(4096);
+  for (int i = 0; i < 3000; ++i) write_chunk(where, bytes);
+  REQUIRE(made == 1);
+  REQUIRE(where.chunks().size() == 3000);
+}
+
+TEST_CASE("use in a forked child is an error, and the parent notices nothing") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(20000000);
+  auto chunk = std::make_unique<ChunkWriter>(where);
+  chunk->append(Bytes(bytes).first(15000000));
+  REQUIRE(in_child([&] { chunk->append(std::string("x")); }) == Ending::failed);
+  REQUIRE(in_child([&] { chunk->prepare(1); }) == Ending::failed);
+  REQUIRE(in_child([&] { chunk->commit(); }) == Ending::failed);
+  REQUIRE(in_child([&] { chunk.reset(); }) == Ending::finished);
+  REQUIRE(in_child([&] { write_chunk(where, bytes); }) == Ending::failed);
+  chunk->append(Bytes(bytes).subspan(15000000));
+  REQUIRE(bytes_in(dir / chunk->commit().file) == bytes);
+  REQUIRE(where.chunks().size() == 1);
+}

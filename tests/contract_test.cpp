@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+//
+// The public names and signatures that programs elsewhere are compiled against, each used as they use it.
+#include <scratch/scratch.hpp>
+
+#include <cstdlib>
+#include <iostream>
+#include <numeric>
+#include <sstream>
+
+#include "support/catch.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch::literals;
+using scratch::test::TempDir;
+
+static_assert(std::is_base_of_v<std::system_error, scratch::Error>);
+static_assert(std::is_same_v<scratch::Bytes, std::span<const std::byte>>);
+static_assert(std::is_same_v<scratch::MutableBytes, std::span<std::byte>>);
+static_assert(64_KiB == 65536 && 64_MiB == 64 * 1024 * 1024 && 4_GiB == 4096 * 1024 * 1024ULL);
+static_assert(scratch::ByteRange<std::vector<int>> && !scratch::ByteRange<std::vector<std::string>>);
+static_assert(scratch::Place<scratch::Shm> && scratch::Place<scratch::TmpDir> && scratch::Place<scratch::PgsqlTmp> &&
+              scratch::Place<scratch::Under>);
+static_assert(scratch::SessionPolicy<scratch::NamedByTime> && scratch::SessionPolicy<scratch::NamedByUuid> &&
+              scratch::SessionPolicy<scratch::RemoveAlways> && scratch::SessionPolicy<scratch::KeepOnFailure> &&
+              scratch::SessionPolicy<scratch::KeepAlways> && scratch::SessionPolicy<scratch::BestIo> &&
+              scratch::SessionPolicy<scratch::PosixIo> && scratch::SessionPolicy<scratch::UringIo> &&
+              scratch::SessionPolicy<scratch::Ephemeral> && scratch::SessionPolicy<scratch::Durable>);
+static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::Shm{"app"}, "label")), scratch::SessionDir<>>);
+static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::TmpDir{"app"}, "label", {.need = 1})),
+                             scratch::SessionDir<scratch::TmpDir>>);
+static_assert(std::is_convertible_v<scratch::SessionDir<>, scratch::Workspace> &&
+              std::is_convertible_v<scratch::JoinedSession, scratch::Workspace>);
+static_assert(!std::is_copy_constructible_v<scratch::SessionDir<>> &&
+              std::is_nothrow_move_constructible_v<scratch::SessionDir<>>);
+static_assert(!std::is_convertible_v<std::filesystem::path, scratch::Workspace>);
+static_assert(!std::is_convertible_v<const char*, scratch::JoinedSession>);
+static_assert(std::is_copy_constructible_v<scratch::Workspace>);
+static_assert(std::ranges::input_range<scratch::FileReader> && std::ranges::input_range<scratch::ChunkReader> &&
+              std::ranges::input_range<scratch::CountReader<std::uint64_t>>);
+static_assert(scratch::CountKey<std::uint16_t> && scratch::CountKey<std::uint32_t> &&
+              scratch::CountKey<std::uint64_t> && !scratch::CountKey<double> && !scratch::CountKey<std::uint8_t>);
+
+template <class Table, class K>
+concept adds = requires(Table& table, K key) {
+  table.add(key);
+};
+template <class Table, class K>
+concept gets = requires(Table& table, K key) {
+  table.get(key);
+};
+static_assert(adds<scratch::CountTable<std::uint16_t>, std::uint16_t>);
+static_assert(!adds<scratch::CountTable<std::uint16_t>, double>);
+static_assert(!adds<scratch::CountTable<std::uint64_t>, float>);
+static_assert(!gets<scratch::CountTable<std::uint64_t>, double>);
+
+namespace {
+
+scratch::Bytes bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+}  // namespace
+
+TEST_CASE("The first page of the design compiles and does what it says") {
+  TempDir dir;
+  scratch::sweep(scratch::Under{dir.path()});
+  const std::vector<std::uint64_t> rows(1000, 7);
+  std::filesystem::path path;
+  {
+    scratch::SessionDir session(scratch::Under{dir.path()}, "customer");
+    path = session.path();
+
+    scratch::ChunkWriter chunk(session);
+    chunk.append(rows);
+    scratch::ChunkInfo info = chunk.commit({.rows = 6'015'118});
+    CHECK(info.rows == 6'015'118);
+    CHECK(info.size == 8000);
+    CHECK(info.file == "chunk_0.bin");
+    CHECK(info.checksum.starts_with("xxh3:"));
+
+    scratch::CountTable<std::uint64_t> kmers(session, "kmers", {.memory = 64_MiB});
+    kmers.add(42);
+    kmers.add(rows);
+    kmers.commit();
+    std::uint64_t seen = 0;
+    for (auto [key, count] : scratch::CountReader<std::uint64_t>(session, "kmers")) seen += key * count;
+    CHECK(seen == 42 + 7000);
+
+    for (const char* name : {"worker_0", "worker_1", "worker_2", "worker_3"}) {
+      scratch::CountTable<std::uint64_t> worker(session, name);
+      worker.add(1, 10);
+      worker.commit();
+    }
+    scratch::merge<std::uint64_t>(session, "worker_0", "worker_1");
+    scratch::merge_all<std::uint64_t>(session, "all", {"worker_0", "worker_2", "worker_3"}, {.threads = 2});
+    CHECK(scratch::CountReader<std::uint64_t>(session, "all").get(1) == 40);
+    CHECK(session.list("worker_*").empty());
+
+    session.complete();
+    CHECK(session.metadata()["status"] == "completed");
+    CHECK(session.metadata()["chunks"].size() == 1);
+  }
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("Sessions have every member") {
+  TempDir dir;
+  std::vector<scratch::Event> events;
+  scratch::SessionDir<scratch::Under, scratch::Durable, scratch::PosixIo, scratch::KeepOnFailure, scratch::NamedByUuid>
+      session(scratch::Under{dir.path()}, "label", {.on_event = [&](const scratch::Event& e) { events.push_back(e); }});
+  const std::filesystem::path& path = session.path();
+  const std::string& id = session.id();
+  CHECK(path.filename() == "session_" + id);
+  CHECK(session.label() == "label");
+  session.user(nlohmann::json{{"table", "customer"}});
+  nlohmann::json user = session.user();
+  CHECK(user["table"] == "customer");
+  session.publish();
+  session.fail("on purpose");
+  CHECK(session.metadata()["reason"] == "on purpose");
+  scratch::Workspace area = session.area("sorting");
+  CHECK(area.path() == path / "sorting");
+  CHECK(session.usage().files == 0);
+  std::ostringstream table;
+  table << session.usage_report();
+  CHECK_FALSE(table.str().empty());
+  scratch::write_file(session, "out", bytes("result"));
+  session.persist("out", dir / "out");
+  CHECK(scratch::test::text_of(dir / "out") == "result");
+  std::filesystem::path kept = session.keep();
+  CHECK(kept == path);
+  {
+    setenv("SESSION_DIR", path.c_str(), 1);
+    scratch::JoinedSession joined(std::getenv("SESSION_DIR"));
+    scratch::JoinedSession again(path, {.quota = 0});
+    CHECK(joined.id() == session.id());
+    CHECK(joined.label() == "label");
+    CHECK(joined.metadata()["session_id"] == session.id());
+    joined.publish();
+    joined.close();
+  }
+  session.close();
+  CHECK_FALSE(events.empty());
+  const scratch::SweepReport report = scratch::sweep(scratch::Under{dir.path()}, {.dry_run = true});
+  CHECK(report.kept == 1);
+  CHECK(report.removed + report.live + report.too_young + report.foreign - report.foreign == 0);
+  std::vector<scratch::SessionInfo> all = scratch::list_sessions(scratch::Under{dir.path()});
+  REQUIRE(all.size() == 1);
+  CHECK((all[0].id == id && all[0].path == path && all[0].label == "label" && all[0].kept && !all[0].alive));
+  CHECK(all[0].pid == static_cast<decltype(all[0].pid)>(getpid()));
+  CHECK((!all[0].start_time.empty() && all[0].status == "failed"));
+  static_cast<void>(all[0].bytes);
+  CHECK(scratch::sweep(scratch::Under{dir.path()}, {.kept = true}).removed == 1);
+}
+
+TEST_CASE("Workspaces, files and chunks have every member") {
+  TempDir dir;
+  scratch::Workspace here(dir.path(),
+                          {.quota = 1_GiB, .durable = false, .on_full = [](std::uint64_t) { return false; }});
+  CHECK_FALSE(here.engine().empty());
+
+  scratch::AtomicFile file(here, "file_10");
+  file.append(bytes("bytes, "));
+  file.append(std::string("a range, "));
+  file.stream() << "and a stream";
+  file.commit();
+  scratch::AtomicFile other(here, "file_2");
+  other.commit_new();
+  scratch::AtomicFile dropped(here, "file_3");
+  dropped.discard();
+  CHECK(here.list() == std::vector<std::string>{"file_2", "file_10"});
+  CHECK(scratch::read_file(here, "file_10").size() == 28);
+
+  scratch::FileReader reader(here, "file_10");
+  std::array<std::byte, 5> start{};
+  CHECK(reader.read(start) == 5);
+  CHECK(reader.size() == 28);
+  std::size_t rest = 0;
+  for (scratch::Bytes block : reader) rest += block.size();
+  CHECK(rest == 23);
+
+  scratch::ChunkWriter chunk(here);
+  scratch::MutableBytes room = chunk.prepare(4_MiB);
+  REQUIRE(room.size() == 4_MiB);
+  std::fill(room.begin(), room.end(), std::byte{1});
+  chunk.advance(1_MiB);
+  const scratch::ChunkInfo info = chunk.commit({.rows = 3, .user = R"({"a":1})"});
+  CHECK((info.size == 1_MiB && info.user == R"({"a":1})"));
+  CHECK(here.chunks().size() == 1);
+  scratch::ChunkReader by_info(here, info);
+  scratch::ChunkReader by_id(here, info.id);
+  std::size_t total = 0;
+  for (scratch::Bytes block : by_info) total += block.size();
+  CHECK(total == 1_MiB);
+  std::array<std::byte, 3> some{};
+  by_id.read_at(1000, some);
+  CHECK(some[2] == std::byte{1});
+  scratch::Bytes mapped = by_id.map();
+  CHECK(mapped.size() == 1_MiB);
+  by_id.verify();
+
+  const scratch::ChunkLayout layout{.size = 9_MiB};
+  CHECK((layout.block == 4_MiB && layout.count() == 3 && layout.offset(2) == 8_MiB && layout.size_of(2) == 1_MiB));
+
+  scratch::Workspace area = here.area("area");
+  here.move("file_2", area, "renamed");
+  CHECK(area.list() == std::vector<std::string>{"renamed"});
+  const scratch::Usage usage = here.usage();
+  CHECK((usage.files == 3 && usage.bytes == 1_MiB + 28 && usage.allocated > 0));
+  CHECK(here.remove_matching("file_*") == 28);
+  CHECK(here.clear() == 1_MiB);
+  CHECK(here.chunks().empty());
+
+  const scratch::Series sorted("chunk_", 4, ".sorted");
+  CHECK(sorted.name(42) == "chunk_0042.sorted");
+  CHECK(scratch::Series("partition.").name(3, "from_W2") == "partition.3.from_W2");
+  const std::optional<scratch::Numbered> parsed = sorted.parse("chunk_0042.sorted");
+  REQUIRE(parsed);
+  CHECK((parsed->index == 42 && parsed->extra.empty() && parsed->name == "chunk_0042.sorted"));
+  scratch::write_file(here, sorted.name(7), bytes("0123456789"));
+  REQUIRE(sorted.list(here).size() == 1);
+  CHECK(sorted.list(here)[0].bytes == 10);
+  scratch::check_records(here, sorted.name(7), 5);
+  CHECK_THROWS_AS(scratch::check_records(here, sorted.name(7), 3), scratch::Error);
+
+  const scratch::Space room_left = scratch::space(dir.path());
+  CHECK((room_left.bytes > 0 && room_left.inodes > 0));
+  scratch::require_space(dir.path(), 1);
+  CHECK_THROWS_AS(scratch::require_space(dir.path(), ~std::uint64_t{0}), scratch::Error);
+  scratch::SpaceWatch watch(here, {.every = std::chrono::milliseconds(50), .low = 1}, [](const scratch::Space&) {});
+}
+
+TEST_CASE("Count tables have every member, for keys of each width") {
+  TempDir dir;
+  scratch::Workspace here(dir.path());
+  for (unsigned bits : {1U, 16U, 17U, 32U, 33U, 64U})
+    scratch::with_key_type(bits, [&]<class Key>(std::type_identity<Key>) {
+      CHECK(sizeof(Key) * 8 >= bits);
+      CHECK((sizeof(Key) == 2 || sizeof(Key) * 4 < bits));
+      const std::string name = "table" + std::to_string(bits);
+      scratch::CountTable<Key> table(here, name,
+                                     {.memory = 8_MiB, .threads = 2, .existing = scratch::Existing::refuse});
+      std::vector<Key> keys(100);
+      std::iota(keys.begin(), keys.end(), Key{0});
+      const std::vector<std::uint64_t> counts(100, 5);
+      table.add(Key{3});
+      table.add(Key{3}, 2);
+      table.add(std::span<const Key>(keys));
+      table.add(std::span<const Key>(keys), std::span<const std::uint64_t>(counts));
+      CHECK(table.get(Key{3}) == 9);
+      std::vector<std::uint64_t> found(100);
+      table.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
+      CHECK((found[0] == 6 && found[3] == 9));
+      table.flush();
+      table.commit();
+      CHECK(table.distinct() == 100);
+      CHECK(table.total() == 603);
+
+      const scratch::CountReader<Key> reader(here, name);
+      CHECK(reader.get(Key{3}) == 9);
+      CHECK(reader.get(Key{101}) == 0);
+      reader.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
+      CHECK(found[99] == 6);
+      CHECK((reader.distinct() == 100 && reader.total() == 603));
+      reader.verify();
+      std::uint64_t over = 0;
+      for (const scratch::Count<Key>& entry : scratch::CountReader<Key>(here, name).at_least(7)) over += entry.count;
+      CHECK(over == 9);
+      static_cast<void>(reader.content_checksum());
+    });
+}
+
+TEST_CASE("An error says what failed, doing what, to which path") {
+  TempDir dir;
+  try {
+    scratch::Workspace nowhere(dir / "nowhere");
+    FAIL("no error");
+  } catch (const scratch::Error& error) {
+    CHECK(error.code() == std::errc::no_such_file_or_directory);
+    CHECK(error.path() == dir / "nowhere");
+    CHECK_FALSE(error.doing().empty());
+    CHECK(error.other_path().empty());
+    CHECK(std::string(error.what()).starts_with("scratch: cannot "));
+  }
+  for (const auto code : {scratch::errc::corrupt, scratch::errc::checksum_mismatch, scratch::errc::unsupported_version,
+                          scratch::errc::wrong_key_type, scratch::errc::count_overflow, scratch::errc::quota_exceeded,
+                          scratch::errc::insufficient_space, scratch::errc::would_exceed_memory,
+                          scratch::errc::invalid_name, scratch::errc::untrusted_directory, scratch::errc::session_gone,
+                          scratch::errc::busy, scratch::errc::forked_object, scratch::errc::locks_unreliable}) {
+    const std::error_code as_code = code;
+    CHECK(as_code.message() != "unknown error");
+  }
+}

@@ -1,0 +1,406 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# cases.sh <external_sort> <case>: one case; what it asserts is its name. Exit code 77: cannot run here.
+set -eu
+program=$1
+here=$(mktemp -d "${TMPDIR:-/tmp}/external-sort-test-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+cd "$here"
+export SCRATCH_DIR=$here/place LC_ALL=C
+unset SCRATCH_KEEP TMPDIR
+mkdir place
+
+fail() {
+  echo "failed: $*" >&2
+  [ ! -f err ] || sed 's/^/  stderr: /' err >&2
+  exit 1
+}
+
+generate() { "$program" generate "$@"; }
+sort_records() { "$program" sort -q "$@" 2>err || fail "external_sort sort $* exited with $?"; }
+
+# The session is gone, and with it everything below the place, but for the directory of the application.
+nothing_left() {
+  local left
+  left=$(find place -mindepth 2 | head -n 5)
+  [ -z "$left" ] || fail "left behind: $left"
+}
+
+# refuses <words that the one line on stderr has> <arguments of sort ...>
+refuses() {
+  local words=$1 code=0
+  shift
+  "$program" sort -q "$@" >out 2>err || code=$?
+  [ "$code" = 1 ] || fail "exit code $code, not 1, from: sort $*"
+  [ "$(wc -l <err)" = 1 ] || fail "not one line on stderr"
+  grep -q -- "$words" err || fail "nothing about: $words"
+  [ ! -s out ] || fail "something on stdout"
+  nothing_left
+}
+
+# Sorts records.txt and compares with the sort that everybody has.
+agrees_with_sort() {
+  sort_records "$@" -o sorted records.txt
+  sort records.txt >expected
+  cat sorted/part_* | cmp - expected || fail "other than LC_ALL=C sort: $*"
+  [ -z "$(ls -A sorted | grep -v '^part_')" ] || fail "more than parts in the output: $(ls -A sorted)"
+  nothing_left
+  rm -r sorted
+}
+
+case_text_records_come_out_as_from_sort() {
+  generate -n 200000 --text -o records.txt
+  agrees_with_sort
+  agrees_with_sort --workers 1
+  agrees_with_sort --workers 3 --place shm
+  agrees_with_sort --workers 5 --memory 64MiB --place "$here/elsewhere"
+}
+
+case_little_memory_takes_many_partitions() {
+  generate -n 300000 --text -o records.txt
+  agrees_with_sort --memory 24MiB --workers 2
+  "$program" sort --memory 24MiB -o sorted records.txt 2>err
+  [ "$(ls sorted | wc -l)" = 8 ] || fail "$(ls sorted | wc -l) partitions"
+}
+
+case_memory_stays_within_what_was_given() {
+  generate -n 1500000 -o records
+  for memory in 32 64 128; do
+    for how in '--workers 2' '--workers 3' '--workers 2 --place shm'; do
+      # shellcheck disable=SC2086
+      "$program" sort --memory ${memory}MiB $how -o sorted records 2>err || fail "exit code $?"
+      peak=$(sed -n 's/^peak memory \([0-9]*\).* MiB/\1/p' err)
+      [ "$peak" -lt $memory ] || fail "peak memory of $peak MiB with --memory ${memory}MiB $how"
+      rm -r sorted
+    done
+  done
+}
+
+case_equal_and_few_keys_are_sorted_by_what_follows_them() {
+  for keys in equal few ascending descending; do
+    generate -n 150000 --text --keys $keys -o records.txt
+    agrees_with_sort
+    agrees_with_sort --memory 24MiB
+  done
+}
+
+# equal_records <thousands>: one record, again and again.
+equal_records() {
+  generate -n 1 --text -o one
+  yes "$(cat one)" | head -n "${1}000" >records.txt
+}
+
+# One partition gets all of them: it is sorted in chunks, which are merged in several rounds.
+case_equal_records_are_sorted() {
+  equal_records 150
+  agrees_with_sort --memory 24MiB
+}
+
+case_one_record_and_a_few_are_sorted() {
+  for n in 1 2 3 7; do
+    generate -n $n --text -o records.txt
+    agrees_with_sort --workers 4
+  done
+}
+
+case_binary_records_come_out_in_order_and_complete() {
+  generate -n 100000 --seed 7 -o records
+  sort_records -o sorted records
+  [ "$("$program" check --any-order records)" = "$("$program" check sorted | grep -v '^sorted')" ] ||
+    fail "other records in the output than in the input"
+  "$program" check sorted | grep -q '^sorted' || fail "not sorted"
+  "$program" check records >out && fail "the input passes for sorted" || [ $? = 2 ] || fail "not exit code 2"
+  grep -q '^not sorted: record' out || fail "no word about which record"
+  nothing_left
+}
+
+case_directories_are_read_with_all_below() {
+  mkdir -p in/a/b in/c
+  generate -n 3000 --text --seed 1 -o in/top
+  generate -n 5000 --text --seed 2 -o in/a/b/deep
+  generate -n 1 --text --seed 3 -o in/c/one
+  : >in/c/empty
+  generate -n 100 --text --seed 4 -o beside
+  cat in/top in/a/b/deep in/c/one beside >records.txt
+  sort records.txt >expected
+  sort_records -o sorted in beside
+  cat sorted/part_* | cmp - expected || fail "other than sort"
+}
+
+case_worker_processes_exchange_partitions() {
+  generate -n 200000 --text -o records.txt
+  agrees_with_sort --processes --workers 2
+  agrees_with_sort --processes --workers 3
+  generate -n 100000 --text --keys equal -o records.txt
+  agrees_with_sort --processes --workers 2 --memory 48MiB
+}
+
+# What finished phases leave is looked at in a kept session.
+case_partitions_arrive_under_both_forms_of_name() {
+  generate -n 20000 --text -o records.txt
+  for how in --processes ''; do
+    SCRATCH_KEEP=1 sort_records $how --workers 3 --keep-finished -o sorted records.txt
+    ls place/*/session_*/finished >names
+    for name in sample.0 sample.2 splitters partition.0 partition.0.from_W1 partition.0.from_W2 partition.1 \
+      partition.1.from_W0 partition.2.from_W1; do
+      grep -qx "$name" names || fail "no $name among $(tr '\n' ' ' <names)"
+    done
+    grep -qx "partition.0.from_W0" names && fail "its own partition came from itself"
+    rm -r sorted place/*
+  done
+}
+
+case_each_phase_cleans_up_after_itself() {
+  generate -n 50000 --text -o records.txt
+  "$program" sort -o sorted records.txt 2>err
+  # The report after the phase, up to its total: the areas before it are empty.
+  empty_after() {
+    sed -n "/^$1: /,/^total/p" err | grep -Eq "^$2 +0 " || fail "$2 is not empty after $1"
+  }
+  empty_after partitioning sampling
+  empty_after received partitioning
+  empty_after sorting received
+  empty_after output sorting
+  empty_after persist output
+  sed -n '/^output: /,/^total/p' err | grep -Eq '^total .* 4\.8 MiB' || fail "not just the output after the last phase"
+}
+
+case_the_preflight_says_what_is_needed_and_how_that_was_reckoned() {
+  generate -n 50000 --text -o records.txt
+  "$program" sort -o sorted records.txt 2>err
+  grep -Eq '^need .* = partitions 4\.8 MiB \+ being sorted .* \+ samples ' err || fail "no reckoning"
+  grep -Eq '^after sampling: need ' err || fail "no second reckoning"
+}
+
+# The quota is what the reckoning says: it holds through all phases.
+case_the_need_is_enough() {
+  generate -n 150000 --text -o records.txt
+  need=$("$program" sort --memory 24MiB -o sorted records.txt 2>&1 >/dev/null |
+    sed -n 's/^need \([0-9.]*\) MiB = .*/\1/p')
+  rm -r sorted
+  agrees_with_sort --memory 24MiB --quota "$(awk "BEGIN { print int($need * 1048576 * 1.01) }")"
+  equal_records 150
+  agrees_with_sort --memory 24MiB --quota 32MiB
+}
+
+case_a_full_place_frees_what_finished_phases_left() {
+  generate -n 200000 --text -o records.txt
+  "$program" sort --memory 24MiB --quota 32MiB --keep-finished -o sorted records.txt 2>err || fail "exit code $?"
+  grep -q '^freed .* of finished phases' err || fail "nothing was freed"
+  sort records.txt | cmp - <(cat sorted/part_*) || fail "other than sort"
+  nothing_left
+  rm -r sorted
+  sort_records --memory 48MiB --quota 32MiB --keep-finished --processes -o sorted records.txt
+  sort records.txt | cmp - <(cat sorted/part_*) || fail "other than sort"
+}
+
+case_low_space_is_noticed_while_sorting() {
+  generate -n 1000000 --text -o records.txt
+  "$program" sort --low-space 1024TiB -o sorted records.txt 2>err || fail "exit code $?"
+  grep -q '^only .* left' err || fail "no word about the space"
+  rm -r sorted
+  "$program" sort --low-space 1 -o sorted records.txt 2>err || fail "exit code $?"
+  grep -q '^only .* left' err && fail "one byte is not low" || true
+}
+
+case_metrics_tell_seconds_and_bytes_of_each_phase() {
+  generate -n 20000 --text -o records.txt
+  sort_records --workers 2 --metrics metrics.csv -o sorted records.txt
+  [ "$(head -n 1 metrics.csv)" = phase,worker,seconds,records,bytes_read,bytes_written ] || fail "header"
+  for phase in sampling partitioning received sorting output; do
+    [ "$(grep -c "^$phase,W[01]," metrics.csv)" = 2 ] || fail "$phase: not a line for each worker"
+    grep -Eq "^$phase,all,[0-9.e-]+," metrics.csv || fail "$phase: no line for all"
+  done
+  for line in 'partitioning,all,[^,]*,20000,2000000,2000000' 'sorting,all,[^,]*,20000,2000000,2000000' \
+    'persist,all,' 'validation,all,[^,]*,20000,2000000,0'; do
+    grep -Eq "^$line" metrics.csv || fail "no line $line in $(cat metrics.csv)"
+  done
+  [ -z "$(find . -maxdepth 1 -name '.scratch*')" ] || fail "records of the library beside the metrics"
+}
+
+case_a_killed_worker_is_named_and_nothing_is_left() {
+  generate -n 2000000 -o records
+  for attempt in $(seq 20); do
+    rm -rf sorted
+    "$program" sort -q --processes --workers 2 --memory 48MiB -o sorted records 2>err &
+    parent=$!
+    worker=
+    while [ -z "$worker" ] && kill -0 $parent 2>/dev/null; do worker=$(pgrep -P $parent | head -n 1) || true; done
+    sleep 0.0$((attempt % 10))
+    [ -z "$worker" ] || kill -9 "$worker" 2>/dev/null || true
+    code=0
+    wait $parent || code=$?
+    [ $code != 0 ] || continue # it was too late for that worker
+    [ $code = 1 ] || fail "exit code $code"
+    [ "$(wc -l <err)" = 1 ] || fail "not one line on stderr"
+    grep -Eq 'worker [01] \([a-z]+\) was killed by signal 9' err || fail "nothing about the worker"
+    nothing_left
+    [ ! -e sorted ] || fail "an output directory is left"
+    [ -z "$(pgrep -f "$here" || true)" ] || fail "a worker still runs"
+    return
+  done
+  fail "no worker could be killed in time"
+}
+
+case_a_killed_sort_is_swept_by_the_next_one() {
+  generate -n 1000000 -o records
+  "$program" sort -q -o never records 2>/dev/null &
+  parent=$!
+  for _ in $(seq 1000); do
+    [ -z "$(find place -name splitters)" ] || break
+    sleep 0.005
+  done
+  kill -9 $parent
+  wait $parent 2>/dev/null || true
+  [ -n "$(find place -name 'session_*')" ] || fail "killed too late to leave anything"
+  generate -n 10 -o few
+  sort_records -o sorted few
+  nothing_left
+}
+
+case_a_damaged_output_would_be_noticed() {
+  generate -n 1000 --text -o records
+  sort_records -o sorted records
+  "$program" check sorted >before
+  part=sorted/part_0000
+  tail -c 100 $part >last
+  head -c -100 $part >most
+  cat last most >$part
+  "$program" check sorted >after && fail "a moved record passes" || true
+  cmp <(head -n 2 before) <(head -n 2 after) || fail "moving a record changes the checksum"
+  cat most >$part
+  "$program" check sorted >after || true
+  grep '^checksum' before | cmp -s - <(grep '^checksum' after) && fail "a lost record passes" || true
+}
+
+case_a_missing_input_is_refused() {
+  refuses 'cannot read missing: No such file' -o sorted missing
+  generate -n 10 -o there
+  refuses 'cannot read missing: No such file' -o sorted there missing
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_an_empty_input_is_refused() {
+  : >empty
+  mkdir nothing
+  refuses 'nothing to sort' -o sorted empty
+  refuses 'nothing to sort' -o sorted nothing
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_a_wrong_record_size_is_refused() {
+  head -c 1050 /dev/zero >odd
+  mkdir in
+  generate -n 5 -o in/good
+  cp odd in/odd
+  refuses 'odd does not hold whole records of 100 bytes: 1050 bytes are 10 records and 50 bytes' -o sorted odd
+  refuses 'in/odd does not hold whole records' -o sorted in
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_an_input_that_is_no_file_is_refused() {
+  mkfifo pipe
+  refuses 'not a file or a directory' -o sorted pipe
+}
+
+case_an_unwritable_output_is_refused() {
+  generate -n 10 -o records
+  : >file
+  refuses 'cannot make the output directory .*/file' -o file records
+  refuses 'cannot make the output directory' -o missing/below records
+  refuses 'cannot make the output directory' -o /proc/sorted records
+  [ "$(ls -A | grep -Evx 'err|out|place|records|file' || true)" = "" ] || fail "left: $(ls -A)"
+}
+
+case_an_unwritable_place_is_refused() {
+  generate -n 10 -o records
+  : >file
+  refuses '/proc/scratch' --place /proc/scratch -o sorted records
+  refuses '/file' --place "$here/file" -o sorted records
+  mkdir open_to_all
+  chmod 777 open_to_all
+  refuses 'cannot be trusted' --place "$here/open_to_all" -o sorted records
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_an_output_with_parts_in_it_is_refused_and_unchanged() {
+  generate -n 10 -o records
+  mkdir sorted
+  echo mine >sorted/part_0000
+  refuses 'has parts in it already' -o sorted records
+  [ "$(cat sorted/part_0000)" = mine ] || fail "it was changed"
+}
+
+case_other_files_in_the_output_directory_stay() {
+  generate -n 1000 --text -o records.txt
+  mkdir sorted
+  echo mine >sorted/readme
+  sort_records -o sorted records.txt
+  sort records.txt | cmp - <(cat sorted/part_*) || fail "other than sort"
+  [ "$(cat sorted/readme)" = mine ] || fail "it was changed"
+}
+
+case_too_little_memory_is_refused() {
+  generate -n 10 -o records
+  refuses 'too little memory: 16.0 MiB, and 2 workers need 24.0 MiB' --memory 16MiB -o sorted records
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_too_small_a_quota_is_refused_before_anything_is_written() {
+  generate -n 100000 -o records
+  refuses 'too little space: the quota is 4.0 MiB, needed are' --quota 4MiB -o sorted records
+  equal_records 150
+  refuses 'keys are so alike that' --quota 24MiB --memory 24MiB -o sorted records.txt
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+# on_tiny_tmpfs <size> <commands>: mounts one at ./tiny, seen by nobody else.
+on_tiny_tmpfs() {
+  mkdir -p tiny
+  local size=$1
+  shift
+  unshare --mount --map-root-user true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+  export -f refuses fail nothing_left sort_records
+  export program here
+  unshare --mount --map-root-user bash -euc "mount -t tmpfs -o size=$size,mode=700 tmpfs tiny || exit 77; $*"
+}
+
+case_too_small_a_place_is_refused() {
+  generate -n 100000 -o records
+  on_tiny_tmpfs 4m 'refuses "not enough free space.*needed, 4.0 MiB free" --place "$here/tiny" -o sorted records
+    [ -z "$(ls -A tiny)" ] || fail "left: $(ls -A tiny)"'
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+case_too_small_an_output_directory_is_refused() {
+  generate -n 100000 -o records
+  on_tiny_tmpfs 4m 'refuses "not enough free space.*9.5 MiB needed, 4.0 MiB free" -o tiny/sorted records
+    [ -z "$(ls -A tiny)" ] || fail "left: $(ls -A tiny)"'
+}
+
+# The output lies on another file system: parts are copied there.
+case_output_on_another_file_system_is_complete() {
+  generate -n 100000 --text -o records.txt
+  on_tiny_tmpfs 16m 'sort_records -o tiny/sorted records.txt
+    sort records.txt | cmp - <(cat tiny/sorted/part_*) || fail "other than sort"
+    nothing_left'
+}
+
+# Somebody takes the room that the preflight found.
+case_a_place_that_fills_up_while_sorting_leaves_nothing() {
+  generate -n 150000 -o records
+  on_tiny_tmpfs 24m '(for i in $(seq 4000); do
+      [ -z "$(find tiny -name splitters 2>/dev/null)" ] || { head -c 8m /dev/zero >tiny/hog 2>/dev/null; break; }
+    done) & code=0
+    "$program" sort -q --place "$here/tiny/place" --memory 24MiB -o sorted records 2>err || code=$?
+    wait
+    [ $code = 0 ] && exit 0
+    [ "$(wc -l <err)" = 1 ] || fail "not one line on stderr"
+    grep -q "No space left\|not enough free space" err || fail "nothing about space"
+    [ -z "$(find tiny -name "session_*")" ] || fail "a session is left"
+    [ ! -e sorted ] || fail "an output directory is left"'
+}
+
+declare -F "case_$2" >/dev/null || { echo "no case $2" >&2; exit 1; }
+"case_$2"

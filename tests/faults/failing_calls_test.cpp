@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include "scenarios.hpp"
+#include "support/catch.hpp"
+
+using namespace scratch::test;
+using scratch::Workspace;
+
+namespace {
+
+constexpr int all_errors[] = {EIO,    ENOSPC, EDQUOT, EAGAIN, EACCES, EPERM,  EROFS,
+                              EMFILE, ENFILE, ENOMEM, EFBIG,  ENOENT, ESTALE, EXDEV};
+
+// How many calls the scenario makes when nothing fails, and what is asked once a process was asked before.
+long calls_of(const Scenario& scenario) {
+  {
+    Stage warm_up;
+    scenario.prepare(warm_up);
+    scenario.work(warm_up);
+    scenario.check(warm_up);
+  }
+  Stage stage;
+  scenario.prepare(stage);
+  plan.clear();
+  scenario.work(stage);
+  const long calls = plan.calls;
+  scenario.check(stage);
+  return calls;
+}
+
+// Empty, or what is wrong.
+std::string trial(const Scenario& scenario, long call, int error, bool for_ever) {
+  const std::size_t descriptors = open_descriptors();
+  std::string wrong;
+  std::string what;
+  try {
+    Stage stage;
+    scenario.prepare(stage);
+    if (for_ever)
+      plan.fail_from(call, error);
+    else
+      plan.fail_once(call, error);
+    try {
+      scenario.work(stage);
+    } catch (const scratch::Error& failure) {
+      if (failure.doing().empty()) wrong = "an error that does not say what was done";
+    }
+    const bool fired = plan.fired > 0;
+    what = plan.fired_at;
+    plan.clear();
+    if (!fired) return "the fault was never injected";
+    scenario.check(stage);
+  } catch (const std::exception& other) {
+    if (plan.fired > 0) what = plan.fired_at;
+    plan.clear();
+    wrong = other.what();
+  }
+  if (wrong.empty() && open_descriptors() != descriptors) wrong = "a descriptor leaked";
+  if (wrong.empty()) return {};
+  return scenario.name + ", call " + std::to_string(call) + " (" + what + ")" +
+         (for_ever ? " and all later ones: " : ": ") + std::strerror(error) + ": " + wrong;
+}
+
+std::vector<std::string> failures(const Scenario& scenario) {
+  std::vector<std::string> wrong;
+  const long calls = calls_of(scenario);
+  // In the short form every call fails in one way at least, and every way is tried at several calls.
+  constexpr long enough = 400;
+  const long step = soaking() ? 1 : std::clamp(calls * 28 / enough, 1L, 13L);
+  for (long call = 0; call < calls; ++call) {
+    long kind = 0;
+    for (const int error : all_errors) {
+      if ((call + kind++) % step != 0) continue;
+      for (const bool for_ever : {false, true})
+        if (std::string report = trial(scenario, call, error, for_ever); !report.empty())
+          wrong.push_back(std::move(report));
+    }
+    if (call % step == 0)
+      if (std::string report = trial(scenario, call, EINTR, false); !report.empty()) wrong.push_back(std::move(report));
+  }
+  return wrong;
+}
+
+}  // namespace
+
+TEST_CASE("A system call that fails, once or from then on, gives an Error or success, and loses nothing") {
+  for (const Scenario& scenario : scenarios()) {
+    const std::vector<std::string> wrong = failures(scenario);
+    std::string text;
+    for (std::size_t i = 0; i < wrong.size() && i < 10; ++i) text += wrong[i] + "\n";
+    INFO(scenario.name << ": " << wrong.size() << " failures\n" << text);
+    CHECK(wrong.empty());
+  }
+}
+
+TEST_CASE("Control: a writer that replaces in place and overlooks errors is caught") {
+  const Scenario careless{.name = "careless",
+                          .prepare = [](Stage& stage) { put(stage.root() / "file", "old"); },
+                          .work =
+                              [](Stage& stage) {
+                                const scratch::detail::Fd file(scratch::sys::openat(
+                                    AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
+                                const std::string text = filler(1000, 1);
+                                if (file) scratch::sys::pwrite_all(file.get(), scratch::bytes_of(text), 0);
+                              },
+                          .check = [](Stage& stage) { expect_file(stage, "old", filler(1000, 1)); }};
+  CHECK_FALSE(failures(careless).empty());
+}

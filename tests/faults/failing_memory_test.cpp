@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include <cstdlib>
+#include <new>
+
+#include "scenarios.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+// Allocations of this thread while `watching`; the `failing`-th of them, and with `for_ever` all later ones, fail.
+thread_local bool watching = false;
+thread_local long made = 0;
+thread_local long failing = -1;
+thread_local bool for_ever = false;
+thread_local bool fired = false;
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  if (watching) {
+    const long n = made++;
+    if (failing >= 0 && (n == failing || (for_ever && n > failing))) {
+      fired = true;
+      throw std::bad_alloc();
+    }
+  }
+  void* at = alignment <= alignof(std::max_align_t)
+                 ? std::malloc(size ? size : 1)
+                 : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (!at) throw std::bad_alloc();
+  return at;
+}
+
+}  // namespace
+
+// Not inlined: g++ would see a plain free() of what operator new gave.
+[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 1); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
+
+using namespace scratch::test;
+
+namespace {
+
+// Empty, or what is wrong.
+std::string trial(const Scenario& scenario, long allocation, bool all_later) {
+  const std::size_t descriptors = open_descriptors();
+  std::string wrong;
+  fired = false;
+  try {
+    Stage stage;
+    plan.clear();
+    scenario.prepare(stage);
+    made = 0;
+    failing = allocation;
+    for_ever = all_later;
+    watching = true;
+    try {
+      scenario.work(stage);
+    } catch (const std::bad_alloc&) {
+    } catch (const scratch::Error&) {
+    }
+    watching = false;
+    scenario.check(stage);
+  } catch (const std::exception& other) {
+    watching = false;
+    wrong = other.what();
+  }
+  if (wrong.empty() && open_descriptors() != descriptors) wrong = "a descriptor leaked";
+  if (wrong.empty()) return {};
+  return "allocation " + std::to_string(allocation) + (all_later ? " and all later: " : ": ") + wrong;
+}
+
+std::vector<std::string> failures(const Scenario& scenario) {
+  std::vector<std::string> wrong;
+  for (const bool all_later : {false, true}) {
+    for (long allocation = 0;; ++allocation) {
+      if (std::string what = trial(scenario, allocation, all_later); !what.empty()) wrong.push_back(std::move(what));
+      if (!fired) break;
+      if (!soaking() && allocation > 150) allocation += 6;
+    }
+  }
+  return wrong;
+}
+
+}  // namespace
+
+TEST_CASE("Memory that runs out at any allocation ends in an exception, and loses nothing") {
+  for (const Scenario& scenario : scenarios()) {
+    if (scenario.holds_json) continue;
+    const std::vector<std::string> wrong = failures(scenario);
+    std::string text;
+    for (std::size_t i = 0; i < wrong.size() && i < 10; ++i) text += wrong[i] + "\n";
+    INFO(scenario.name << ": " << wrong.size() << " failures\n" << text);
+    CHECK(wrong.empty());
+  }
+}
+
+TEST_CASE("Control: a descriptor held by nobody while memory is asked for is caught") {
+  const Scenario careless{.name = "careless", .work = [](Stage& stage) {
+                            const int fd = ::open(stage.root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                            const std::vector<std::string> names(100, "a string that is too long to be kept inside");
+                            ::close(fd);
+                          }};
+  CHECK_FALSE(failures(careless).empty());
+}

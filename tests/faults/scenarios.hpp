@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+//
+// What users do, each in three steps: `prepare` without faults, `work` under them, and `check`, without faults again,
+// that what was committed is whole and that nothing leaked. Work may throw nothing but `scratch::Error`.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/scratch.hpp>
+
+#include "support/crash.hpp"
+#include "support/planned_syscalls.hpp"
+#include "support/temp_dir.hpp"
+
+namespace scratch::test {
+
+inline void expect(bool holds, const std::string& what) {
+  if (!holds) throw std::logic_error(what);
+}
+
+inline std::string text_of(Workspace where, std::string_view name) {
+  const std::vector<std::byte> bytes = read_file(std::move(where), name);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Whether a walk through the tree can be exact: what seems to be absent, or another file system, is passed over.
+inline bool all_in_sight() { return plan.fired == 0 || (plan.error != ENOENT && plan.error != EXDEV); }
+
+/// Repeatable bytes that do not repeat.
+inline std::string filler(std::size_t size, unsigned seed) {
+  std::string text(size, '\0');
+  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
+  for (char& c : text) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    c = static_cast<char>(state >> 56);
+  }
+  return text;
+}
+
+/// A root with nothing else in it.
+class Stage {
+ public:
+  Stage() = default;
+  std::filesystem::path root() const { return dir_.path(); }
+  Under place() const { return Under{dir_.path()}; }
+
+  /// What dead sessions left can be removed, all of it, by one sweep.
+  void expect_sweepable(std::uint64_t live = 0) const {
+    const SweepReport report = sweep(place());
+    expect(report.failed.empty() && report.foreign == 0, "sweep left something behind");
+    expect(report.live == live, "sweep found " + std::to_string(report.live) + " live sessions");
+    std::uint64_t left = 0;
+    for (const std::string& name : names_in(dir_.path())) {
+      ++left;
+      expect(name.starts_with("session_"), "something else is left: " + name);
+    }
+    expect(left == live, "sweep left " + std::to_string(left) + " entries");
+  }
+
+ private:
+  TempDir dir_;
+};
+
+struct Scenario {
+  std::string name;
+  bool holds_json = false;  ///< whose destructor asks for memory, and ends the process when there is none
+  std::function<void(Stage&)> prepare = [](Stage&) {};
+  std::function<void(Stage&)> work = {};
+  std::function<void(Stage&)> check = [](Stage& stage) { stage.expect_sweepable(); };
+};
+
+/// A session that nobody uses any more, with a file in it and a file in an area of it.
+inline void leave_dead_session(const Stage& stage) {
+  in_child([&] {
+    SessionDir<Under> session(stage.place(), "dead");
+    write_file(session, "file", filler(100, 1));
+    write_file(session.area("area"), "below", filler(100, 2));
+    ::kill(::getpid(), SIGKILL);
+  });
+}
+
+/// In a plain directory: `file` holds one of two texts and nothing uncommitted is left.
+inline void expect_file(const Stage& stage, std::string_view before, std::string_view after) {
+  Workspace where(stage.root());
+  const bool there = std::filesystem::exists(stage.root() / "file");
+  expect(there || before.empty(), "the old file is gone");
+  if (there) {
+    const std::string now = text_of(where, "file");
+    expect(now == after || (!before.empty() && now == before), "the file is neither the old one nor the new one");
+  }
+  for (const std::string& name : names_in(stage.root()))
+    expect(name == "file" || name == ".scratch-files", "left over: " + name);
+}
+
+template <CountKey Key>
+std::map<Key, std::uint64_t> counts_in(Workspace where, std::string_view name) {
+  std::map<Key, std::uint64_t> counts;
+  CountReader<Key> reader(std::move(where), name);
+  reader.verify();
+  for (const auto& entry : reader) counts[entry.key] = entry.count;
+  return counts;
+}
+
+/// Keys below `keys`, each counted `times`.
+inline void count_keys(Workspace where, std::string_view name, std::uint64_t keys, std::uint64_t times) {
+  CountTable<std::uint64_t> table(std::move(where), name, {.memory = 256_KiB});
+  for (std::uint64_t key = 0; key < keys; ++key) table.add(key, times);
+  table.commit();
+}
+
+/// The table holds each key below `keys` `times` times, or (0) does not exist.
+inline bool has_counts(const Stage& stage, std::string_view name, std::uint64_t keys, std::uint64_t times) {
+  if (!std::filesystem::exists(stage.root() / name)) return times == 0;
+  const auto counts = counts_in<std::uint64_t>(Workspace(stage.root()), name);
+  if (counts.size() != keys) return false;
+  for (const auto& [key, count] : counts)
+    if (count != times) return false;
+  return true;
+}
+
+inline std::vector<Scenario> scenarios() {
+  std::vector<Scenario> all;
+  all.push_back({.name = "create and close a session", .work = [](Stage& stage) {
+                   SessionDir<Under> session(stage.place(), "customer", {.need = 1_MiB, .quota = 1_GiB});
+                   session.close();
+                 }});
+
+  all.push_back({.name = "write and read in a session", .work = [](Stage& stage) {
+                   SessionDir<Under> session(stage.place(), "customer", {.quota = 1_GiB});
+                   const std::string text = filler(300'000, 3);
+                   write_file(session.area("sorting"), "file", text);
+                   expect(text_of(session.area("sorting"), "file") == text, "it reads back otherwise");
+                   session.area("sorting").move("file", session.area("output"), "file_2");
+                   const auto names = session.area("output").list();
+                   expect(names == std::vector<std::string>{"file_2"}, "the file did not move");
+                   const std::uint64_t used = session.usage().bytes;
+                   expect(used == text.size() || !all_in_sight(), "usage is wrong");
+                   const std::uint64_t freed = session.area("output").clear();
+                   expect(freed == text.size() || !all_in_sight(), "clear() freed something else");
+                   session.close();
+                 }});
+
+  all.push_back({.name = "say how a session fares", .holds_json = true, .work = [](Stage& stage) {
+                   SessionDir<Under> session(stage.place(), "customer");
+                   session.user({{"job", 7}});
+                   session.publish();
+                   session.complete();
+                   expect(session.metadata()["status"] == "completed", "the status is wrong");
+                   session.close();
+                 }});
+
+  // A joiner must not harm the owner, whatever befalls it.
+  auto owner = std::make_shared<std::unique_ptr<SessionDir<Under>>>();
+  all.push_back({.name = "join and leave",
+                 .holds_json = true,
+                 .prepare =
+                     [owner](Stage& stage) {
+                       *owner = std::make_unique<SessionDir<Under>>(stage.place(), "owner");
+                       write_file(**owner, "file", std::string_view("kept"));
+                     },
+                 .work =
+                     [owner](Stage&) {
+                       JoinedSession joined((*owner)->path());
+                       write_file(joined, "worker", filler(1000, 4));
+                       ChunkWriter chunk(joined);
+                       chunk.append(filler(5000, 5));
+                       chunk.commit();
+                       joined.close();
+                     },
+                 .check =
+                     [owner](Stage& stage) {
+                       stage.expect_sweepable(1);
+                       expect(text_of(**owner, "file") == "kept", "the owner's file is damaged");
+                       for (const ChunkInfo& chunk : (*owner)->chunks()) ChunkReader(**owner, chunk).verify();
+                       expect((*owner)->metadata()["status"] == "in_progress", "the owner's record is damaged");
+                       (*owner)->close();
+                       owner->reset();
+                       stage.expect_sweepable();
+                     }});
+
+  all.push_back({.name = "sweep",
+                 .prepare =
+                     [owner](Stage& stage) {
+                       leave_dead_session(stage);
+                       leave_dead_session(stage);
+                       *owner = std::make_unique<SessionDir<Under>>(stage.place(), "live");
+                       write_file(**owner, "file", std::string_view("kept"));
+                     },
+                 .work = [](Stage& stage) { sweep(stage.place()); },
+                 .check =
+                     [owner](Stage& stage) {
+                       expect(text_of(**owner, "file") == "kept", "a live session was harmed");
+                       stage.expect_sweepable(1);
+                       owner->reset();
+                       stage.expect_sweepable();
+                     }});
+
+  all.push_back({.name = "keep a session",
+                 .work = [](Stage& stage) { SessionDir<Under>(stage.place(), "customer").keep(); },
+                 .check =
+                     [](Stage& stage) {
+                       sweep(stage.place(), {.kept = true});
+                       stage.expect_sweepable();
+                     }});
+
+  all.push_back({.name = "replace a file",
+                 .prepare = [](Stage& stage) { write_file(Workspace(stage.root()), "file", std::string_view("old")); },
+                 .work =
+                     [](Stage& stage) {
+                       AtomicFile file(Workspace(stage.root()), "file");
+                       file.append(filler(300'000, 6));
+                       file.commit();
+                     },
+                 .check = [](Stage& stage) { expect_file(stage, "old", filler(300'000, 6)); }});
+
+  all.push_back({.name = "replace a file durably",
+                 .prepare = [](Stage& stage) { write_file(Workspace(stage.root()), "file", std::string_view("old")); },
+                 .work =
+                     [](Stage& stage) {
+                       AtomicFile file(Workspace(stage.root(), {.durable = true}), "file");
+                       file.stream() << filler(3000, 6);
+                       file.commit();
+                     },
+                 .check = [](Stage& stage) { expect_file(stage, "old", filler(3000, 6)); }});
+
+  all.push_back({.name = "commit a new file",
+                 .work =
+                     [](Stage& stage) {
+                       AtomicFile file(Workspace(stage.root()), "file");
+                       file.append(filler(1000, 7));
+                       file.commit_new();
+                     },
+                 .check = [](Stage& stage) { expect_file(stage, "", filler(1000, 7)); }});
+
+  all.push_back({.name = "add a chunk to a plain directory",
+                 .prepare =
+                     [](Stage& stage) {
+                       ChunkWriter first{Workspace(stage.root())};
+                       first.append(filler(100, 8));
+                       first.commit();
+                     },
+                 .work =
+                     [](Stage& stage) {
+                       ChunkWriter chunk{Workspace(stage.root(), {.quota = 64_MiB})};
+                       chunk.append(filler(4'300'000, 9));
+                       chunk.commit({.rows = 12});
+                     },
+                 .check =
+                     [](Stage& stage) {
+                       Workspace where(stage.root());
+                       const std::vector<ChunkInfo> chunks = where.chunks();
+                       expect(chunks.size() == 1 || chunks.size() == 2, "a chunk is lost");
+                       for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
+                       expect(chunks[0].size == 100, "the first chunk is another one");
+                       ChunkWriter next(where);
+                       next.append(filler(10, 10));
+                       const ChunkInfo info = next.commit();
+                       for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
+                     }});
+
+  all.push_back({.name = "read a chunk",
+                 .prepare =
+                     [](Stage& stage) {
+                       ChunkWriter chunk{Workspace(stage.root())};
+                       chunk.append(filler(5'000'000, 11));
+                       chunk.commit();
+                     },
+                 .work =
+                     [](Stage& stage) {
+                       ChunkReader reader(Workspace(stage.root()), 0);
+                       std::string all_bytes;
+                       for (const Bytes block : reader)
+                         all_bytes.append(reinterpret_cast<const char*>(block.data()), block.size());
+                       expect(all_bytes == filler(5'000'000, 11), "other bytes than were written");
+                     },
+                 .check = [](Stage& stage) { ChunkReader(Workspace(stage.root()), 0).verify(); }});
+
+  all.push_back({.name = "persist a file",
+                 .prepare = [](Stage& stage) { std::filesystem::create_directory(stage.root() / "out"); },
+                 .work =
+                     [](Stage& stage) {
+                       SessionDir<Under> session(Under{stage.root() / "place"}, "customer");
+                       write_file(session, "file", filler(1000, 12));
+                       session.persist("file", stage.root() / "out/file");
+                     },
+                 .check =
+                     [](Stage& stage) {
+                       for (const std::string& name : names_in(stage.root() / "out")) {
+                         expect(name == "file", "left over: " + name);
+                         expect(test::text_of(stage.root() / "out/file") == filler(1000, 12), "a part of the file");
+                       }
+                       if (!std::filesystem::exists(stage.root() / "place")) return;
+                       expect(sweep(Under{stage.root() / "place"}).failed.empty(), "sweep failed");
+                       expect(names_in(stage.root() / "place").empty(), "sweep left something");
+                     }});
+
+  constexpr std::uint64_t keys = 300;
+  all.push_back({.name = "count",
+                 .prepare = [](Stage& stage) { count_keys(Workspace(stage.root()), "table", keys, 1); },
+                 .work =
+                     [](Stage& stage) {
+                       CountTable<std::uint64_t> table(Workspace(stage.root()), "table",
+                                                       {.memory = 256_KiB, .existing = Existing::add});
+                       for (std::uint64_t key = 0; key < keys; ++key) table.add(key, 2);
+                       table.flush();
+                       expect(table.get(7) == 3, "get() is wrong");
+                       table.commit();
+                     },
+                 .check =
+                     [](Stage& stage) {
+                       expect(has_counts(stage, "table", keys, 1) || has_counts(stage, "table", keys, 3),
+                              "neither the old counts nor the new ones");
+                       for (const std::string& name : names_in(stage.root()))
+                         expect(name == "table" || name == ".scratch-files" || name == ".scratch-locks",
+                                "left over: " + name);
+                     }});
+
+  // Whatever happens to a merge, running it again gives the exact counts.
+  all.push_back({.name = "merge",
+                 .prepare =
+                     [](Stage& stage) {
+                       count_keys(Workspace(stage.root()), "a", keys, 1);
+                       count_keys(Workspace(stage.root()), "b", keys, 10);
+                     },
+                 .work = [](Stage& stage) { merge<std::uint64_t>(Workspace(stage.root()), "a", "b"); },
+                 .check =
+                     [](Stage& stage) {
+                       merge_all<std::uint64_t>(Workspace(stage.root()), "a", {"b"});
+                       expect(has_counts(stage, "a", keys, 11), "the counts are wrong");
+                       for (const std::string& name : names_in(stage.root()))
+                         expect(name == "a" || name == ".scratch-files" || name == ".scratch-locks",
+                                "left over: " + name);
+                     }});
+
+  all.push_back({.name = "merge several",
+                 .prepare =
+                     [](Stage& stage) {
+                       for (const char* name : {"a", "b", "c"}) count_keys(Workspace(stage.root()), name, keys, 5);
+                     },
+                 .work =
+                     [](Stage& stage) {
+                       merge_all<std::uint64_t>(Workspace(stage.root()), "all", {"a", "b", "c"});
+                     },
+                 .check =
+                     [](Stage& stage) {
+                       merge_all<std::uint64_t>(Workspace(stage.root()), "all", {"a", "b", "c"});
+                       expect(has_counts(stage, "all", keys, 15), "the counts are wrong");
+                     }});
+  return all;
+}
+
+}  // namespace scratch::test

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/atomic_file.hpp>
+#include <scratch/file_reader.hpp>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ranges>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+static_assert(std::ranges::input_range<FileReader>);
+
+TEST_CASE("a file is read whole, as a range and into memory, in any mixture") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 4097, 262143, 262144, 9000001);
+  CAPTURE(setting, size);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(size);
+  write_file(where, "name", bytes);
+
+  std::vector<std::byte> seen;
+  for (const Bytes block : FileReader(where, "name")) seen.insert(seen.end(), block.begin(), block.end());
+  REQUIRE(seen == bytes);
+
+  FileReader reader(where, "name");
+  REQUIRE(reader.size() == size);
+  seen.assign(size + 100, std::byte{0});
+  const std::size_t first = std::min<std::size_t>(size, 1000);
+  REQUIRE(reader.read(MutableBytes(seen).first(first)) == first);
+  std::size_t at = first;
+  for (const Bytes block : reader) {
+    std::copy(block.begin(), block.end(), seen.begin() + static_cast<std::ptrdiff_t>(at));
+    at += block.size();
+    break;
+  }
+  REQUIRE(reader.read(MutableBytes(seen).subspan(at)) == size - at);
+  REQUIRE(reader.read(MutableBytes(seen)) == 0);
+  seen.resize(size);
+  REQUIRE(seen == bytes);
+}
+
+TEST_CASE("what is not a plain file of ours is refused, with what it is") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  put(dir / "target", "text");
+  std::filesystem::create_symlink(dir / "target", dir / "link");
+  std::filesystem::create_hard_link(dir / "target", dir / "second");
+  REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+  std::filesystem::create_directory(dir / "directory");
+  REQUIRE(complaint([&] { FileReader(where, "missing"); }).find("No such file") != std::string::npos);
+  REQUIRE(complaint([&] { FileReader(where, "link"); }).find("symbolic link") != std::string::npos);
+  REQUIRE(complaint([&] { FileReader(where, "second"); }).find("hard link") != std::string::npos);
+  REQUIRE(complaint([&] { FileReader(where, "fifo"); }).find("a FIFO") != std::string::npos);
+  REQUIRE(complaint([&] { FileReader(where, "directory"); }).find("a directory") != std::string::npos);
+  REQUIRE(complaint([&] { FileReader(where, "a/b"); }).find("invalid name") != std::string::npos);
+  REQUIRE(complaint([&] { read_file(where, "fifo"); }).find("a FIFO") != std::string::npos);
+}
+
+TEST_CASE("a file that shrinks while it is read is an error") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  write_file(where, "name", noise(90000001));
+  FileReader reader(where, "name");
+  std::vector<std::byte> some(1000);
+  REQUIRE(reader.read(some) == 1000);
+  std::filesystem::resize_file(dir / "name", 50000000);
+  const std::string said = complaint([&] {
+    for (const Bytes block : reader) REQUIRE(!block.empty());
+  });
+  REQUIRE(said.find("it ends at 50000000, 90000001 bytes were expected") != said.npos);
+}
+
+TEST_CASE("a forked child cannot read on") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(40000000);
+  write_file(where, "name", bytes);
+  auto reader = std::make_unique<FileReader>(where, "name");
+  std::vector<std::byte> seen(bytes.size());
+  REQUIRE(reader->read(MutableBytes(seen).first(1000)) == 1000);
+  REQUIRE(in_child([&] {
+            std::vector<std::byte> other(10000000);
+            reader->read(other);
+          }) == Ending::failed);
+  REQUIRE(in_child([&] { reader.reset(); }) == Ending::finished);
+  REQUIRE(reader->read(MutableBytes(seen).subspan(1000)) == bytes.size() - 1000);
+  REQUIRE(seen == bytes);
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// ctest: timeout=300
+//
+// Disks that are really full, limits that are really met.
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
+#include <scratch/file_reader.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <cstring>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/private_mount.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+namespace {
+
+ChunkInfo write_chunk(const Workspace& where, Bytes bytes) {
+  ChunkWriter chunk(where);
+  chunk.append(bytes);
+  return chunk.commit();
+}
+
+void verify_all(const Workspace& where) {
+  for (const ChunkInfo& info : where.chunks()) ChunkReader(where, info).verify();
+}
+
+/// Chunks until one fails; what that one said.
+std::string fill_up(const Workspace& where, std::size_t size) {
+  for (int i = 0; i < 10000; ++i) {
+    const std::string said = complaint([&] { write_chunk(where, noise(size, static_cast<std::uint64_t>(i))); });
+    if (!said.empty()) return said;
+  }
+  return "never full";
+}
+
+}  // namespace
+
+TEST_CASE("a full tmpfs: the error says needed and free, all that was committed verifies, work goes on after room") {
+  own_mounts();
+  const TempDir dir;
+  const Engine engine = GENERATE(from_range(engines()));
+  const std::size_t size = GENERATE(as<std::size_t>(), 1000, 100000, 300001);
+  CAPTURE(engine, size);
+  const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  Workspace where(tiny.path(), {.io = engine.make});
+  const std::string said = fill_up(where, size);
+  REQUIRE(said.find("No space left on device") != said.npos);
+  REQUIRE(said.find("nothing committed is lost") != said.npos);
+  const std::size_t committed = where.chunks().size();
+  REQUIRE(committed > 0);
+  verify_all(where);
+  REQUIRE(where.usage().files == committed);
+  where.remove_matching("chunk_0.bin");
+  write_chunk(where, noise(size / 2));
+  verify_all(where);
+  REQUIRE(where.chunks().size() == committed);
+}
+
+TEST_CASE("on_full frees finished work, is asked once, and the same chunk goes on") {
+  own_mounts();
+  const TempDir dir;
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  int asked = 0;
+  std::optional<Workspace> where;
+  where.emplace(tiny.path(), WorkspaceOptions{.io = engine.make, .on_full = [&](std::uint64_t) {
+                                                ++asked;
+                                                return where->remove_matching("old_*") > 0;
+                                              }});
+  write_file(*where, "old_1", noise(700000));
+  const std::vector<std::byte> bytes = noise(600000);
+  const ChunkInfo info = write_chunk(*where, bytes);
+  REQUIRE(asked == 1);
+  REQUIRE(bytes_in(tiny.path() / info.file) == bytes);
+  REQUIRE(complaint([&] { write_chunk(*where, bytes); }).find("No space left") != std::string::npos);
+  REQUIRE(asked == 2);
+  verify_all(*where);
+}
+
+TEST_CASE("a full disk never ends the process: what is mapped was written whole") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=64");
+  const Ending ending = in_child([&] {
+    const Workspace where(tiny.path());
+    fill_up(where, 50000);
+    for (const ChunkInfo& info : where.chunks()) {
+      ChunkReader reader(where, info);
+      const Bytes bytes = reader.map();
+      if (detail::checksum_text(detail::xxh3(bytes)) != info.checksum) throw std::runtime_error("other bytes");
+    }
+  });
+  REQUIRE(ending == Ending::finished);
+}
+
+TEST_CASE("a map of a file without blocks ends the process there: the control for the one before") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=64");
+  constexpr std::size_t size = 4 << 20;
+  const Ending ending = in_child([&] {
+    const int file = ::open((tiny.path() / "sparse").c_str(), O_RDWR | O_CREAT, 0600);
+    if (::ftruncate(file, size) != 0) throw std::runtime_error("ftruncate");
+    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    std::memset(at, 1, size);
+  });
+  CHECK(ending != Ending::finished);  // by SIGBUS, or by a sanitizer that met it
+}
+
+TEST_CASE("a full disk under AtomicFile: the old file is intact, nothing is left of the new one") {
+  own_mounts();
+  const TempDir dir;
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  const Workspace where(tiny.path(), {.io = engine.make});
+  const std::vector<std::byte> old = noise(500000);
+  write_file(where, "name", old);
+  const std::string said = complaint([&] { write_file(where, "name", noise(600000, 2)); });
+  REQUIRE(said.find("name") != said.npos);
+  REQUIRE(said.find("No space left on device") != said.npos);
+  REQUIRE(read_file(where, "name") == old);
+  REQUIRE(where.list().size() == 1);
+}
+
+TEST_CASE("the file-size limit is an error that names it") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  write_chunk(where, noise(1000));
+  struct rlimit old {};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  const struct rlimit limit { 1'000'000, old.rlim_max };
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const std::string said = complaint([&] { write_chunk(where, noise(9000000)); });
+  const std::string small = complaint([&] { write_chunk(where, noise(900000)); });
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  REQUIRE(said.find("ulimit -f") != said.npos);
+  REQUIRE(small.empty());
+  REQUIRE(where.chunks().size() == 2);
+  verify_all(where);
+  write_chunk(where, noise(9000000));
+}
+
+TEST_CASE("a file system that becomes read-only: an error, what was committed verifies") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=8m");
+  write_chunk(Workspace(tiny.path()), noise(100000));
+  REQUIRE(::mount("none", tiny.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+  const Workspace where(tiny.path());
+  REQUIRE(complaint([&] { write_chunk(where, noise(1000)); }).find("Read-only file system") != std::string::npos);
+  REQUIRE(where.chunks().size() == 1);
+  verify_all(where);
+  REQUIRE(::mount("none", tiny.path().c_str(), nullptr, MS_REMOUNT, nullptr) == 0);
+  write_chunk(where, noise(1000));
+  verify_all(where);
+}
+
+TEST_CASE("no inodes: the error says how many are free") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=8m,nr_inodes=10");
+  const Workspace where(tiny.path());
+  const std::string said = fill_up(where, 10);
+  REQUIRE(said.find("0 inodes free") != said.npos);
+  verify_all(where);
+}

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+#
+# Sourced by the tests of kmer_frequency: <script> <fact> <program> <source directory>
+set -eu
+fact=$1
+program=$2
+source=$3
+LC_ALL=C
+export LC_ALL
+
+# Everything happens below one directory; sessions stand in $work/place.
+work=$(mktemp -d "${TMPDIR:-/tmp}/kmer_frequency.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+unset SCRATCH_DIR
+TMPDIR=$work/place
+export TMPDIR
+mkdir "$TMPDIR"
+cd "$work"
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+need_program() {
+  for name in "$@"; do
+    command -v "$name" >/dev/null || { echo "skipped: there is no $name"; exit 77; }
+  done
+}
+
+# Roots stay; in them are neither sessions nor files.
+left_behind() { find "$work/place" ! -type d -o -name 'session_*'; }
+must_leave_nothing() { [ -z "$(left_behind)" ] || fail "left behind: $(left_behind)"; }
+
+count() { "$program" --workers 2 --quiet "$@"; }
+same() { cmp "$1" "$2" >&2 || { diff "$1" "$2" | head -n 5 >&2; fail "$1 and $2 differ"; }; }
+
+# 48,502 bases of phage lambda, then reads of it with errors, letters that are no bases, and small ones.
+make_reads() {
+  gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa
+  "$program" --simulate-reads 4000 --read-length 120 --error-rate 0.02 --seed 7 -o simulated.fa genome.fa
+  {
+    awk 'NR % 14 == 0 { print substr($0, 1, 50) "N" substr($0, 52); next } NR % 10 == 2 { print tolower($0); next } 1' simulated.fa
+    printf '>short\nACGT\n>repeats\n%s\n' "$(printf 'ACACACACACACACACACACACACACACACACACACACACACAC%.0s' 1 2 3 4 5 6)"
+    printf '>letters\nACGTRYKMACGTACGTACGTACGTACGTNNNNNNNNNNACGATCAGCATCAGCATCATTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTACGAC\n'
+  } >reads.fa
+}

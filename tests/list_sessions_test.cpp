@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/list_sessions.hpp>
+
+#include <scratch/joined_session.hpp>
+#include <scratch/session_dir.hpp>
+
+#include <signal.h>
+
+#include <optional>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::list_sessions;
+using scratch::SessionDir;
+using scratch::SessionInfo;
+using scratch::Under;
+using scratch::test::in_child;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::TempDir;
+
+TEST_CASE("sessions are listed with what they say of themselves and whether they live") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  CHECK(list_sessions(place).empty());
+  CHECK(list_sessions(Under{dir / "none"}).empty());
+  in_child([&] {
+    SessionDir session(place, "dead");
+    put(session.path() / "data", std::string(1000, 'x'));
+    session.fail("no");
+    raise(SIGKILL);
+  });
+  SessionDir living(place, "living");
+  const SessionDir<Under, scratch::KeepAlways> kept(place, "kept");
+  const std::set<std::string> before = names_in(dir.path());
+  const std::vector<SessionInfo> all = list_sessions(place);
+  REQUIRE(all.size() == 3);
+  const auto find = [&](const std::string& label) {
+    for (const SessionInfo& info : all)
+      if (info.label == label) return info;
+    throw std::runtime_error("not listed: " + label);
+  };
+  CHECK_FALSE(find("dead").alive);
+  CHECK(find("dead").status == "failed");
+  CHECK(find("dead").bytes == 1000);
+  CHECK(find("dead").pid != ::getpid());
+  CHECK(find("living").alive);
+  CHECK(find("living").id == living.id());
+  CHECK(find("living").path == living.path());
+  CHECK(find("living").pid == ::getpid());
+  CHECK(find("living").start_time == living.metadata()["start_time"]);
+  CHECK(find("living").status == "in_progress");
+  CHECK_FALSE(find("living").kept);
+  CHECK(find("kept").kept);
+  CHECK(find("kept").alive);
+  CHECK(names_in(dir.path()) == before);
+  living.publish();
+}
+
+TEST_CASE("a session whose owner left lives as long as somebody has joined it") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  SessionDir session(place, "x");
+  std::optional<scratch::JoinedSession> joined(session.path());
+  session.close();
+  REQUIRE(list_sessions(place).size() == 1);
+  CHECK(list_sessions(place)[0].alive);
+  joined.reset();
+  CHECK(list_sessions(place).empty());
+}
+
+TEST_CASE("what is damaged is listed as unknown, and trash and strangers are not listed") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const SessionDir session(place, "x");
+  put(session.path() / "metadata.json", "{");
+  fs::create_directory(dir / "session_y_0123456789abcdef");
+  fs::create_directory(dir / ".scratch-trash-0123456789abcdef");
+  fs::create_directory(dir / "other");
+  put(dir / "session_z_0123456789abcdef");
+  const std::vector<SessionInfo> all = list_sessions(place);
+  REQUIRE(all.size() == 2);
+  for (const SessionInfo& info : all) {
+    CHECK(info.status == "unknown");
+    CHECK(info.label.empty());
+  }
+}

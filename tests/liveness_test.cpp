@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// ctest: labels=release
+//
+// Whether a session lives never depends on pids. Each scene is also judged by the rule "its pid is running", which must
+// come to the wrong end there.
+#include <scratch/joined_session.hpp>
+#include <scratch/session_dir.hpp>
+#include <scratch/sweep.hpp>
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::SessionDir;
+using scratch::Under;
+using scratch::test::Ending;
+using scratch::test::in_child;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::skip;
+using scratch::test::TempDir;
+
+namespace {
+
+bool lives_by_its_pid(const Under& place) {
+  const auto all = scratch::list_sessions(place);
+  if (all.size() != 1) throw std::runtime_error("one session was expected");
+  return ::kill(static_cast<pid_t>(all[0].pid), 0) == 0 || errno == EPERM;
+}
+
+void leave_dead(const Under& place) {
+  const auto ending = in_child([&] {
+    const SessionDir session(place, "x");
+    raise(SIGKILL);
+  });
+  REQUIRE(ending == Ending::killed);
+}
+
+// As pid 1 of a pid namespace of its own.
+template <class Work>
+Ending in_other_namespace(Work work) {
+  return in_child([&] {
+    if (::unshare(CLONE_NEWPID) != 0) throw std::runtime_error("unshare");
+    switch (in_child([&] { work(); })) {
+      case Ending::finished:
+        return;
+      case Ending::killed:
+        raise(SIGKILL);
+        return;
+      case Ending::failed:
+        throw std::runtime_error("the work failed");
+    }
+  });
+}
+
+void need_root() {
+  if (::geteuid() != 0) skip("pid namespaces need root");
+  if (in_child([] {
+        if (::unshare(CLONE_NEWPID) != 0) throw std::runtime_error("no");
+      }) != Ending::finished)
+    skip("no pid namespaces here");
+}
+
+}  // namespace
+
+TEST_CASE("a dead session is swept although its pid runs again") {
+  need_root();
+  const TempDir dir;
+  const Under place{dir.path()};
+  leave_dead(place);
+  const auto pid = static_cast<pid_t>(scratch::list_sessions(place).at(0).pid);
+  int wait[2];
+  REQUIRE(::pipe(wait) == 0);
+  pid_t again = 0;
+  for (int attempt = 0; attempt < 200 && again != pid; ++attempt) {
+    try {
+      put("/proc/sys/kernel/ns_last_pid", std::to_string(pid - 1));
+    } catch (const std::exception&) {
+      skip("ns_last_pid cannot be written");
+    }
+    again = ::fork();
+    if (again == 0) {
+      ::close(wait[1]);
+      char byte = 0;
+      (void)!::read(wait[0], &byte, 1);
+      ::_exit(0);
+    }
+    if (again != pid) {
+      ::kill(again, SIGKILL);
+      ::waitpid(again, nullptr, 0);
+    }
+  }
+  REQUIRE(again == pid);
+  CHECK(lives_by_its_pid(place));  // wrong
+  CHECK(scratch::sweep(place).removed == 1);
+  ::close(wait[0]);
+  ::close(wait[1]);
+  ::waitpid(again, nullptr, 0);
+}
+
+TEST_CASE("a living session is not swept from another pid namespace") {
+  need_root();
+  const TempDir dir;
+  const Under place{dir.path()};
+  SessionDir session(place, "x");
+  const Ending ending = in_other_namespace([&] {
+    if (lives_by_its_pid(place)) throw std::runtime_error("the control was right");  // wrong: it says dead
+    if (scratch::sweep(place).live != 1) throw std::runtime_error("not seen to live");
+  });
+  CHECK(ending == Ending::finished);
+  session.publish();
+}
+
+TEST_CASE("a dead session of another pid namespace is swept although its pid runs here") {
+  need_root();
+  const TempDir dir;
+  const Under place{dir.path()};
+  const Ending ending = in_other_namespace([&] {
+    new SessionDir(place, "x");
+    ::_exit(0);  // as pid 1 no signal of its own would kill it
+  });
+  CHECK(ending == Ending::finished);
+  CHECK(lives_by_its_pid(place));  // wrong: that is this namespace's pid 1
+  CHECK(scratch::sweep(place).removed == 1);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("in other namespaces than the owner's, a worker can join and is the last one out") {
+  need_root();
+  const TempDir dir;
+  const Under place{dir.path()};
+  SessionDir session(place, "x");
+  const std::string path = session.path();
+  int joined[2];
+  REQUIRE(::pipe(joined) == 0);
+  const pid_t worker = ::fork();
+  if (worker == 0) {
+    const Ending ending = in_other_namespace([&] {
+      scratch::JoinedSession here(path);
+      (void)!::write(joined[1], "x", 1);
+      while (here.metadata()["status"] != "completed") ::usleep(1000);
+      ::usleep(10000);
+      here.close();
+    });
+    ::_exit(ending == Ending::finished ? 0 : 1);
+  }
+  char byte = 0;
+  REQUIRE(::read(joined[0], &byte, 1) == 1);
+  session.complete();
+  session.close();
+  int status = 0;
+  ::waitpid(worker, &status, 0);
+  CHECK(status == 0);
+  CHECK(names_in(dir.path()).empty());
+}

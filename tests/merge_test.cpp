@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/count_reader.hpp>
+#include <scratch/count_table.hpp>
+#include <scratch/merge.hpp>
+
+#include <signal.h>
+
+#include <filesystem>
+#include <stop_token>
+
+#include "support/catch.hpp"
+#include "support/counts.hpp"
+#include "support/crash.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+using namespace scratch::literals;
+
+TEMPLATE_TEST_CASE("merging adds one table to another, and leaves one", "", std::uint16_t, std::uint32_t,
+                   std::uint64_t) {
+  const unsigned threads = GENERATE(1U, 4U);
+  const TempDir dir;
+  const Workspace where(dir.path());
+  for (const auto& [m, n] : {std::pair{0, 0}, {0, 100}, {100, 0}, {100, 100}, {200000, 3000}, {3000, 200000}}) {
+    const auto a = some_counts<TestType>(static_cast<std::size_t>(m), 1, 400000);
+    const auto b = some_counts<TestType>(static_cast<std::size_t>(n), 2, 400000);
+    write_table(where, "a", a, {.existing = Existing::replace});
+    write_table(where, "b", b);
+    merge<TestType>(where, "a", "b", {.threads = threads});
+    REQUIRE(where.list() == std::vector<std::string>{"a"});
+    const CountReader<TestType> reader(where, "a");
+    reader.verify();
+    REQUIRE(read_table<TestType>(where, "a") == sum_of(a, b));
+    write_table(where, "same", sum_of(a, b), {.existing = Existing::replace});
+    REQUIRE(CountReader<TestType>(where, "same").content_checksum() == reader.content_checksum());
+    std::filesystem::remove(dir / "same");
+  }
+}
+
+TEMPLATE_TEST_CASE("many tables become one", "", std::uint16_t, std::uint32_t, std::uint64_t) {
+  const unsigned threads = GENERATE(1U, 2U, 7U);
+  const TempDir dir;
+  const Workspace where(dir.path());
+  Model<TestType> all;
+  std::vector<std::string> names;
+  for (std::uint64_t i = 0; i < 7; ++i) {
+    const auto part = some_counts<TestType>(2000 * i, i, 20000);
+    names.push_back("worker_" + std::to_string(i));
+    write_table(where, names.back(), part);
+    all = sum_of(all, part);
+  }
+  std::uint64_t last = 0, whole = 0;
+  merge_all<TestType>(where, "all", names, {.threads = threads, .progress = [&](std::uint64_t done, std::uint64_t of) {
+                                              REQUIRE(done == last + 1);
+                                              last = done;
+                                              whole = of;
+                                            }});
+  REQUIRE(last == 7);
+  REQUIRE(whole == 7);
+  REQUIRE(where.list() == std::vector<std::string>{"all"});
+  REQUIRE(read_table<TestType>(where, "all") == all);
+  merge_all<TestType>(where, "all", names);  // as after a crash: they are gone, and that is that
+  REQUIRE(read_table<TestType>(where, "all") == all);
+  write_table<TestType>(where, "late", {{1, 5}});
+  merge_all<TestType>(where, "all", {"late"});
+  REQUIRE(read_table<TestType>(where, "all") == sum_of(all, {{1, 5}}));
+}
+
+TEST_CASE("merges that cannot be say so, name both tables, and change nothing") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  write_table<std::uint64_t>(where, "a", {{1, 1}});
+  write_table<std::uint64_t>(where, "full", {{1, ~std::uint64_t{0}}});
+  write_table<std::uint32_t>(where, "narrow", {{1, 1}});
+  write_table<std::uint16_t>(where, "small", {{1, 1}});
+  write_table<std::uint16_t>(where, "small_full", {{1, ~std::uint64_t{0}}});
+  put(dir / "text", "no table");
+  const auto before = names_in(dir.path());
+  const auto a = text_of(dir / "a");
+  const auto merged = [&](const char* into, const char* from) {
+    return refusal([&] { merge<std::uint64_t>(where, into, from); });
+  };
+  REQUIRE(merged("a", "a")->code() == std::errc::invalid_argument);
+  REQUIRE(merged("a", "missing")->code() == std::errc::no_such_file_or_directory);
+  REQUIRE(merged("missing", "a")->code() == std::errc::no_such_file_or_directory);
+  REQUIRE(merged("a", "narrow")->code() == errc::wrong_key_type);
+  REQUIRE(merged("narrow", "a")->code() == errc::wrong_key_type);
+  REQUIRE(merged("a", "small")->code() == errc::wrong_key_type);
+  REQUIRE(merged("a", "full")->code() == errc::count_overflow);
+  REQUIRE(says(merged("a", "full"), "key 1 "));
+  REQUIRE(merged("a", "text")->code() == errc::corrupt);
+  REQUIRE(merged("a", "b/c")->code() == errc::invalid_name);
+  REQUIRE(refuses_with(errc::count_overflow, [&] { merge<std::uint16_t>(where, "small", "small_full"); }));
+  REQUIRE(refuses_with(errc::wrong_key_type, [&] { merge<std::uint32_t>(where, "a", "full"); }));
+  const auto both = merged("a", "narrow");
+  REQUIRE(says(both, "/a\""));
+  REQUIRE(says(both, "/narrow\""));
+  for (const std::vector<std::string>& names :
+       {std::vector<std::string>{"a", "a"}, {"new"}, {"missing", "a"}, {"small"}})
+    REQUIRE(refusal([&] { merge_all<std::uint64_t>(where, "new", names); }));
+  std::filesystem::remove(dir / "new");  // made for the last of them
+  REQUIRE(names_in(dir.path()) == before);
+  REQUIRE(text_of(dir / "a") == a);
+
+  CountTable<std::uint64_t> writing(where, "b");
+  REQUIRE(merged("a", "b")->code() == errc::busy);
+  REQUIRE(merged("b", "a")->code() == errc::busy);
+}
+
+TEST_CASE("a merge that is stopped leaves both tables as they were") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  write_table(where, "a", some_counts<std::uint64_t>(200000, 1));
+  write_table(where, "b", some_counts<std::uint64_t>(200000, 2));
+  const auto before = names_in(dir.path());
+  const auto a = text_of(dir / "a"), b = text_of(dir / "b");
+  std::stop_source source;
+  std::uint64_t seen = 0;
+  const auto error = refusal([&] {
+    merge<std::uint64_t>(where, "a", "b",
+                         {.progress =
+                              [&](std::uint64_t done, std::uint64_t total) {
+                                seen = done;
+                                if (done > total / 3) source.request_stop();
+                              },
+                          .stop = source.get_token()});
+  });
+  REQUIRE(error);
+  REQUIRE(error->code() == std::errc::operation_canceled);
+  REQUIRE(seen > 0);
+  REQUIRE(names_in(dir.path()) == before);
+  REQUIRE(text_of(dir / "a") == a);
+  REQUIRE(text_of(dir / "b") == b);
+  merge<std::uint64_t>(where, "a", "b");
+}
+
+TEST_CASE("a claim that a dead process left is undone where the merge did not happen, and finished where it did") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  write_table<std::uint64_t>(where, "a.x", {{1, 1}});
+  write_table<std::uint64_t>(where, "b", {{2, 2}});
+  const detail::Claim claim{77, "a.x", "b"};
+  REQUIRE(detail::Claim::parse(claim.name())->into == "a.x");
+  REQUIRE(detail::Claim::parse(claim.name())->from == "b");
+  std::filesystem::rename(dir / "b", dir / claim.name());
+
+  SECTION("a reader says what happened, and touches nothing") {
+    const auto error = refusal([&] { CountReader<std::uint64_t> reader(where, "b"); });
+    REQUIRE(says(error, "being merged into \"a.x\""));
+    REQUIRE(std::filesystem::exists(dir / claim.name()));
+  }
+  SECTION("merging again undoes it first") {
+    merge<std::uint64_t>(where, "a.x", "b");
+    REQUIRE(read_table<std::uint64_t>(where, "a.x") == Model<std::uint64_t>{{1, 1}, {2, 2}});
+  }
+  SECTION("so does writing either of them") {
+    REQUIRE(refuses_with(std::errc::file_exists, [&] { CountTable<std::uint64_t> table(where, "b"); }));
+    REQUIRE(read_table<std::uint64_t>(where, "b") == Model<std::uint64_t>{{2, 2}});
+  }
+  SECTION("when it had happened, the claim goes") {
+    std::filesystem::rename(dir / claim.name(), dir / "b");
+    merge<std::uint64_t>(where, "a.x", "b");
+    const std::uint64_t nonce = detail::TableFile(where, "a.x", 64).header().absorbed;
+    REQUIRE(nonce != 0);
+    write_table<std::uint64_t>(where, "b", {{2, 2}});
+    std::filesystem::rename(dir / "b", dir / detail::Claim{nonce, "a.x", "b"}.name());
+    merge<std::uint64_t>(where, "a.x", "b");  // finds that it happened
+    REQUIRE(read_table<std::uint64_t>(where, "a.x") == Model<std::uint64_t>{{1, 1}, {2, 2}});
+    REQUIRE(detail::claims_in(where).empty());
+  }
+}
+
+TEST_CASE("workers in processes of their own count, one dies, and the parent merges") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  Model<std::uint64_t> all;
+  std::vector<std::string> names;
+  for (std::uint64_t worker = 0; worker < 4; ++worker) {
+    const auto part = some_counts<std::uint64_t>(50000, worker, 100000);
+    const std::string name = "worker_" + std::to_string(worker);
+    const Ending ending = in_child([&] {
+      const Workspace mine(dir.path());
+      CountTable<std::uint64_t> table(mine, name, {.memory = 512_KiB});
+      for (const auto& [key, count] : part) table.add(key, count);
+      table.flush();
+      if (worker == 2) raise(SIGKILL);
+      table.commit();
+    });
+    REQUIRE(ending == (worker == 2 ? Ending::killed : Ending::finished));
+    if (worker == 2) continue;
+    all = sum_of(all, part);
+    names.push_back(name);
+  }
+  REQUIRE(where.list() == names);
+  merge_all<std::uint64_t>(where, "all", names, {.threads = 2});
+  REQUIRE(read_table<std::uint64_t>(where, "all") == all);
+}

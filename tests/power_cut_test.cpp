@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+// ctest: labels=release timeout=600 serial
+//
+// Power cuts: a loop-mounted file system is shut down without flushing its journal, and mounted again. What `commit()`
+// returned for is there, with Durable. And disks that fail at fsync.
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
+#include <scratch/file_reader.hpp>
+
+#include <sys/ioctl.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/private_mount.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+namespace {
+
+struct Disk {
+  const char* name;
+  const char* type;
+  const char* make;
+  const char* options;
+};
+
+std::ostream& operator<<(std::ostream& out, const Disk& disk) { return out << disk.name; }
+
+const std::vector<Disk> disks = {
+    {"ext4", "ext4", "mkfs.ext4 -q -F", ""},
+    {"ext4 noauto_da_alloc", "ext4", "mkfs.ext4 -q -F", "noauto_da_alloc"},
+    {"ext4 data=writeback", "ext4", "mkfs.ext4 -q -F", "data=writeback,noauto_da_alloc"},
+    {"xfs", "xfs", "mkfs.xfs -q -f", ""},
+};
+
+/// A file system in a file; the power can be cut.
+class LoopDisk {
+ public:
+  LoopDisk(const Disk& disk, const std::filesystem::path& image, const std::filesystem::path& at, std::uint64_t size)
+      : disk_(disk), at_(at) {
+    put(image);
+    std::filesystem::resize_file(image, size);
+    if (std::system((std::string(disk.make) + " " + image.native() + " >/dev/null 2>&1").c_str()) != 0)
+      skip(std::string("no ") + disk.make);
+    FILE* pipe = ::popen(("losetup -f --show " + image.native() + " 2>/dev/null").c_str(), "r");
+    char name[64] = {};
+    if (pipe == nullptr || std::fgets(name, sizeof name, pipe) == nullptr) skip("no loop device");
+    ::pclose(pipe);
+    device_ = std::string(name, std::string_view(name).find('\n'));
+    std::filesystem::create_directories(at);
+    if (!mount()) {
+      detach();
+      skip(std::string("cannot mount ") + disk.name);
+    }
+  }
+  LoopDisk(const LoopDisk&) = delete;
+  LoopDisk& operator=(const LoopDisk&) = delete;
+  ~LoopDisk() {
+    ::umount2(at_.c_str(), MNT_DETACH);
+    detach();
+  }
+
+  bool mount() const { return ::mount(device_.c_str(), at_.c_str(), disk_.type, 0, disk_.options) == 0; }
+
+  /// Everything that was not on the disk, journal included, is lost.
+  void cut_power() const {
+    constexpr unsigned long shutdown = _IOR('X', 125, std::uint32_t);
+    std::uint32_t without_flush = 2;
+    const detail::Fd root(::open(at_.c_str(), O_RDONLY | O_DIRECTORY));
+    if (::ioctl(root.get(), shutdown, &without_flush) != 0) skip("the file system cannot be shut down");
+  }
+
+  void back_again() const {
+    REQUIRE(::umount2(at_.c_str(), 0) == 0);
+    REQUIRE(mount());
+  }
+
+ private:
+  void detach() const {
+    if (std::system(("losetup -d " + device_ + " >/dev/null 2>&1").c_str()) != 0) std::perror("losetup");
+  }
+
+  Disk disk_;
+  std::filesystem::path at_;
+  std::string device_;
+};
+
+std::vector<std::byte> content(int i) {
+  return noise(std::vector<std::size_t>{1, 5000, 300000, 1200007}[static_cast<std::size_t>(i) % 4],
+               static_cast<std::uint64_t>(i));
+}
+
+/// Power cuts right after a commit. How often the file was not the one committed.
+int lost_files(const LoopDisk& disk, const std::filesystem::path& at, bool durable, int cuts) {
+  int lost = 0;
+  for (int i = 1; i <= cuts; ++i) {
+    {
+      const Workspace where(at, {.durable = durable});
+      write_file(where, "name", content(i));
+      disk.cut_power();
+    }
+    disk.back_again();
+    std::error_code none;
+    if (!std::filesystem::exists(at / "name", none) || bytes_in(at / "name") != content(i)) ++lost;
+  }
+  return lost;
+}
+
+}  // namespace
+
+TEST_CASE("Durable: after commit() returned, a power cut finds the new file") {
+  own_mounts();
+  const Disk disk = GENERATE(from_range(disks));
+  CAPTURE(disk);
+  const TempDir dir(TempDir::On::disk);
+  const LoopDisk loop(disk, dir / "image", dir / "at", 320_MiB);
+  REQUIRE(lost_files(loop, dir / "at", true, rounds(25, 500)) == 0);
+}
+
+TEST_CASE("without fsync power cuts lose files: the control for the one before") {
+  own_mounts();
+  const TempDir dir(TempDir::On::disk);
+  const LoopDisk loop(disks[1], dir / "image", dir / "at", 320_MiB);
+  REQUIRE(lost_files(loop, dir / "at", false, 10) > 0);
+}
+
+TEST_CASE("Durable: after commit() returned, a power cut finds the chunk and its record, and no number is used twice") {
+  own_mounts();
+  const Disk disk = GENERATE(from_range(disks));
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(disk, engine);
+  const TempDir dir(TempDir::On::disk);
+  const LoopDisk loop(disk, dir / "image", dir / "at", 320_MiB);
+  std::vector<ChunkInfo> committed;
+  for (int i = 0; i < rounds(8, 200); ++i) {
+    {
+      const Workspace where(dir / "at", {.durable = true, .io = engine.make});
+      ChunkWriter chunk(where);
+      chunk.append(content(i));
+      committed.push_back(chunk.commit({.rows = static_cast<std::uint64_t>(i)}));
+      ChunkWriter unfinished(where);
+      unfinished.append(noise(700000));
+      loop.cut_power();
+    }
+    loop.back_again();
+    const Workspace where(dir / "at", {.durable = true, .io = engine.make});
+    REQUIRE(where.chunks() == committed);
+    for (const ChunkInfo& info : committed) ChunkReader(where, info).verify();
+    REQUIRE(where.usage().files == committed.size());
+  }
+}
+
+TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, nothing is left of the new one") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=12m");
+  const LoopDisk loop(disks[0], tiny.path() / "image", dir / "at", 64_MiB);
+  const Workspace where(dir / "at", {.durable = true, .io = PosixIo::make});
+  const std::vector<std::byte> old = noise(1000);
+  write_file(where, "name", old);
+  AtomicFile file(where, "name");
+  file.append(noise(30000000));
+  const std::string said = complaint([&] { file.commit(); });
+  CAPTURE(said);
+  REQUIRE(complaint([&] { file.commit(); }) == said);
+  REQUIRE(said.find("cannot sync") != said.npos);
+  REQUIRE(said.find("it was not committed") != said.npos);
+  REQUIRE(names_in(dir / "at") == std::set<std::string>{".scratch-files", "lost+found", "name"});
+  REQUIRE(bytes_in(dir / "at" / "name") == old);
+}

@@ -1,0 +1,42 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# readme.sh <source tree> [README]: every block of C++ and Python in the README equals what it quotes. A line before the
+# block says what that is, <!-- file --> or <!-- file: region -->; a region stands between two lines //! [region].
+set -eu
+source=$1
+readme=${2:-$source/README.md}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# Blocks go to the files 1, 2, ...; what each quotes is a line of the file quotes: "<number> <file> <region>".
+awk '
+  /^<!-- .* -->$/ { quoted = $0; gsub(/^<!-- | -->$/, "", quoted); sub(/: /, " ", quoted); next }
+  /^```(cpp|c\+\+|python)$/ { within = 1; ++n; print n, (quoted == "" ? "nothing" : quoted) > "quotes"; quoted = ""; printf "" > n; next }
+  /^```/ && within { within = 0; close(n); next }
+  within { print > n }
+  !/^$/ && !within { quoted = "" }
+' "$readme"
+[ -s quotes ] || { echo "no block of code in $readme"; exit 1; }
+
+failed=0
+while read -r number file region; do
+  if [ ! -f "$source/$file" ]; then
+    echo "FAILED: block $number quotes $file"
+    failed=1
+    continue
+  fi
+  if [ -n "$region" ]; then
+    awk -v mark="//! [$region]" '$0 == mark { within = !within; ++seen; next } within { print } END { exit seen != 2 }' \
+      "$source/$file" >wanted || { echo "FAILED: $file has no region $region"; failed=1; continue; }
+  else
+    grep -v '^# SPDX' "$source/$file" >wanted
+  fi
+  if diff -u --label "$file" wanted --label README.md "$number"; then
+    echo "ok: $file $region"
+  else
+    failed=1
+  fi
+done <quotes
+exit "$failed"

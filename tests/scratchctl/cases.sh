@@ -1,0 +1,296 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# cases.sh <scratchctl> <sessions> <case>: one case; what it asserts is its name.
+set -eu
+scratchctl=$1 sessions=$2 case=$3
+here=$(mktemp -d "${TMPDIR:-/tmp}/scratchctl-test-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+cd "$here"
+export LC_ALL=C SCRATCH_DIR=$here/nowhere
+unset SCRATCH_KEEP TMPDIR
+mkdir -m 0700 root
+
+fail() {
+  echo "failed: $*" >&2
+  for file in out err; do [ ! -f $file ] || sed "s/^/  $file: /" $file >&2; done
+  exit 1
+}
+
+# says <exit code> <arguments ...>: to the files out and err
+says() {
+  local expected=$1 code=0
+  shift
+  "$scratchctl" "$@" >out 2>err || code=$?
+  [ "$code" = "$expected" ] || fail "exit code $code, not $expected, from: $*"
+  if [ "$expected" = 0 ] && [ -s err ]; then fail "something on stderr from: $*"; fi
+}
+
+# refuses <words of the one line on stderr> <arguments ...>
+refuses() {
+  local words=$1
+  shift
+  says 1 "$@"
+  [ "$(wc -l <err)" = 1 ] || fail "not one line on stderr from: $*"
+  grep -q -- "$words" err || fail "nothing about: $words"
+}
+
+has() { grep -Eq -- "$1" out || fail "nothing about: $1"; }
+
+# json <expression of j>: must be true of the JSON in out
+json() {
+  command -v python3 >/dev/null || { echo "skipped: there is no python3"; exit 77; }
+  python3 -c "import json, sys; j = json.load(open('out')); sys.exit(not ($1))" || fail "not so: $1"
+}
+
+dead() { ("$sessions" "$here/root" dead || true) 2>/dev/null; }
+kept() { "$sessions" "$here/root" kept; }
+live() { # leaves live_path, live_job, and descriptor 3 that ends it
+  mkfifo end
+  "$sessions" "$here/root" live <end >live_path &
+  live_job=$!
+  exec 3>end
+  for _ in $(seq 200); do [ ! -s live_path ] || [ ! -f "$(cat live_path)/plain" ] || break; sleep 0.05; done
+  live_path=$(cat live_path)
+}
+end_live() { exec 3>&-; wait "$live_job"; }
+
+# Everything about all files that looking could change.
+state() { find root -printf '%p %i %s %T@ %C@ %m\n' | sort; }
+
+case_ls_tells_the_living_from_the_dead_and_the_kept() {
+  path=$(dead) kept_path=$(kept)
+  live
+  says 0 ls root
+  has "^live +in_progress +4\.8 MiB +[0-9]+s +$live_job +live +$live_path\$"
+  has "^kept +completed .* kept +$kept_path\$"
+  has "^dead +in_progress .* dead +$path\$"
+  has '^3 sessions, 14\.3 MiB; a sweep would free 4\.8 MiB of 1 dead'
+  says 0 ls root --json
+  json "sorted((s['label'], s['alive'], s['kept'], s['status']) for s in j['places'][0]['sessions']) ==
+        [('dead', False, False, 'in_progress'), ('kept', False, True, 'completed'), ('live', True, False, 'in_progress')]"
+  json "[s for s in j['places'][0]['sessions'] if s['alive']][0]['pid'] == $live_job"
+  json "all(s['bytes'] > 5e6 and s['age_seconds'] >= 0 and s['path'].startswith(j['places'][0]['root'])
+            for s in j['places'][0]['sessions'])"
+  end_live
+}
+
+case_ls_finds_the_roots_of_this_user_below_a_directory_and_in_the_usual_places() {
+  mkdir -p -m 0700 "base/app-$(id -u)" base/app-4294967294 "base/other-$(id -u)"
+  "$sessions" "$here/base/app-$(id -u)" kept >path
+  says 0 ls base
+  has "$(cat path)\$"
+  has '^1 session, '
+  SCRATCH_DIR=$here/base says 0 ls --json
+  json "'$(cat path)' in [s['path'] for p in j['places'] for s in p['sessions']]"
+  SCRATCH_DIR=$here/base says 0 ls shm:app
+  has "$(cat path)\$"
+  SCRATCH_DIR=$here/base says 0 ls tmp:app
+  has "$(cat path)\$"
+}
+
+case_sessions_in_a_pgsql_tmp_are_found_and_swept() {
+  mkdir -m 0700 pgsql_tmp
+  path=$("$sessions" "$here/pgsql_tmp" pgsql 2>/dev/null || true)
+  [ -d "$path" ] || fail "no session in pgsql_tmp"
+  : >pgsql_tmp/pgsql_tmp123.0
+  says 0 ls pgsql_tmp
+  has "^dead .* in_server +$path\$"
+  says 0 show "$path"
+  has '^label +in_server'
+  says 0 verify "$path"
+  says 0 sweep pgsql_tmp
+  has '1 removed'
+  [ "$(ls pgsql_tmp)" = pgsql_tmp123.0 ] || fail "not just the session went"
+}
+
+case_du_has_a_row_for_each_area() {
+  path=$(kept)
+  says 0 du "$path"
+  has '^sorting +1 +1000 B'
+  has '^total +4 '
+  says 0 du "$path" --json
+  json "[(a['area'], a['files']) for a in j['areas']] == [('', 3), ('sorting', 1)] and j['total']['files'] == 4"
+  json "j['total']['bytes'] == sum(a['bytes'] for a in j['areas']) > 5001003"
+}
+
+case_show_says_what_metadata_says() {
+  path=$(dead)
+  says 0 show "$path"
+  has '^state +dead'
+  has '^user +\{"job":7\}'
+  has '^ *0  chunk_0.bin +5000000 +5  xxh3:[0-9a-f]{16}$'
+  has '^ *1  sorting/chunk_1.bin +1000 +1  xxh3:'
+  says 0 show "$path" --json
+  json "j['label'] == 'dead' and j['alive'] is False and len(j['chunks']) == 2 and j['user'] == {'job': 7}"
+  json "j['path'] == '$path' and j['status'] == 'in_progress'"
+}
+
+case_verify_reads_every_checksum() {
+  path=$(kept)
+  says 0 verify "$path"
+  has '^ok +chunk_0.bin +chunk'
+  has '^ok +sorting/chunk_1.bin +chunk'
+  has '^ok +counts +count table'
+  has '^- +plain +no checksum'
+  has '^3 checked, 0 damaged, 1 without a checksum'
+  for file in chunk_0.bin sorting/chunk_1.bin counts; do
+    says 0 verify "$path/$file"
+    has '^1 checked, 0 damaged'
+  done
+  (cd "$path/sorting" && "$scratchctl" verify chunk_1.bin >/dev/null) || fail "a relative path"
+  says 0 verify "$path" --json
+  json "j['ok'] and j['checked'] == 3 and j['damaged'] == 0 and len(j['files']) == 4"
+}
+
+case_verify_finds_each_kind_of_damage_and_ends_with_2() {
+  path=$(kept)
+  cp -r "$path" pristine
+  damages() { # <file> <command that damages it>
+    eval "$2"
+    says 2 verify "$path"
+    has "^DAMAGED  $1 "
+    has '1 damaged'
+    says 2 verify "$path" --json
+    json "not j['ok'] and [f['file'] for f in j['files'] if not f['ok']] == ['$1'] and
+          all(f.get('error') for f in j['files'] if not f['ok'])"
+    if [ -f "$path/$1" ] && [ "$1" != metadata.json ]; then says 2 verify "$path/$1"; fi
+    rm -f "$path/$1"
+    cp -p "pristine/$1" "$path/$1"
+  }
+  damages chunk_0.bin 'printf x | dd of="$path/chunk_0.bin" bs=1 seek=4999999 conv=notrunc 2>/dev/null'
+  damages chunk_0.bin 'truncate -s 4999999 "$path/chunk_0.bin"'
+  damages chunk_0.bin 'echo >>"$path/chunk_0.bin"'
+  damages chunk_0.bin 'rm "$path/chunk_0.bin"'
+  damages sorting/chunk_1.bin 'printf x | dd of="$path/sorting/chunk_1.bin" bs=1 conv=notrunc 2>/dev/null'
+  damages counts 'printf "\377" | dd of="$path/counts" bs=1 seek=100 conv=notrunc 2>/dev/null'
+  damages counts 'truncate -s 70 "$path/counts"'
+  damages metadata.json 'echo "{" >"$path/metadata.json"'
+  says 0 verify "$path"
+}
+
+case_count_shows_the_highest_counts_or_those_of_keys() {
+  path=$(kept)
+  says 0 count "$path/counts"
+  has '^32-bit keys, 1000 distinct, total 500500, content 0x[0-9a-f]{16}$'
+  sed -n 3p out | grep -Eq '^1000 +0x00000000000003e8 +1000$' || fail "not the highest first"
+  [ "$(wc -l <out)" = 12 ] || fail "not ten"
+  says 0 count "$path/counts" --top 3 --json
+  json "j['counts'] == [{'key': k, 'count': k} for k in (1000, 999, 998)] and j['key_bits'] == 32"
+  json "j['distinct'] == 1000 and j['total'] == 500500"
+  says 0 count "$path/counts" 7 0x10 5000 --json
+  json "[(c['key'], c['count']) for c in j['counts']] == [(7, 7), (16, 16), (5000, 0)]"
+  refuses 'is no key' count "$path/counts" seven
+  refuses 'is no key' count "$path/counts" -- -1
+  refuses 'is no key' count "$path/counts" 99999999999999999999
+  refuses '4294967296 as a key' count "$path/counts" 4294967296
+  says 1 count "$path/chunk_0.bin"
+  says 1 count "$path/none"
+}
+
+case_sweep_takes_the_dead_alone() {
+  path=$(dead) kept_path=$(kept)
+  live
+  mkdir root/mine
+  state >before
+  says 0 sweep --dry-run root
+  has "^would remove $path \(4\.8 MiB\)"
+  has '^dry run: 1 removed \(4\.8 MiB\), 1 live, 1 kept, 0 too young, 1 foreign, 0 failed'
+  state | cmp - before || fail "a dry run changed something"
+  says 0 sweep --older-than 1h root
+  has ' 1 too young'
+  says 0 sweep root --json
+  json "j['removed'] == 1 and j['live'] == 1 and j['kept'] == 1 and j['foreign'] == 1 and j['failed'] == []"
+  json "[s['path'] for s in j['sessions']] == ['$path'] and j['bytes_freed'] > 5e6 and not j['dry_run']"
+  [ ! -e "$path" ] && [ -d "$live_path" ] && [ -d "$kept_path" ] && [ -d root/mine ] || fail "the wrong ones went"
+  says 0 sweep --kept root
+  [ ! -e "$kept_path" ] && [ -d "$live_path" ] || fail "--kept"
+  end_live
+  [ "$(ls -A root)" = mine ] || fail "left behind: $(ls -A root)"
+}
+
+case_watch_lists_again_and_again() {
+  dead >path
+  says 0 watch root --every 10ms --times 3
+  [ "$(grep -c "$(cat path)" out)" = 3 ] || fail "not three times"
+  says 0 watch root --every 10ms --times 3 --json
+  [ "$(wc -l <out)" = 3 ] || fail "not three lines"
+  head -n 1 out >one && mv one out
+  json "j['places'][0]['sessions'][0]['label'] == 'dead'"
+}
+
+case_looking_changes_nothing() {
+  path=$(dead)
+  : >"$path/.scratch-tmp-0123456789abcdef"
+  live
+  state >before
+  for what in 'ls root' 'ls' "du $path" "show $path" "verify $path" "verify $path/counts" "verify $path/chunk_0.bin" \
+    "count $path/counts" 'watch root --times 2 --every 1ms' "du $live_path" "show $live_path" "verify $live_path" \
+    "count $live_path/counts"; do
+    # shellcheck disable=SC2086
+    says 0 $what
+    # shellcheck disable=SC2086
+    says 0 $what --json
+  done
+  state | diff before - || fail "something changed"
+  end_live
+}
+
+case_names_and_labels_do_not_steer_a_terminal() {
+  path=$(kept)
+  printf x >"$path/$(printf 'a\033[2Jb')"
+  sed -i 's/"label":"kept"/"label":"\\u001b[31mred"/' "$path/metadata.json"
+  for what in ls du show verify; do
+    [ $what != ls ] && argument=$path || argument=root
+    says 0 $what "$argument"
+    ! grep -q "$(printf '\033')" out || fail "$what lets an escape through"
+  done
+  says 0 ls root --json
+  json "j['places'][0]['sessions'][0]['label'] == '\\x1b[31mred'"
+}
+
+case_bad_input_is_one_line() {
+  path=$(kept)
+  : >file
+  refuses 'no place none' ls none
+  refuses 'is no directory' ls file
+  refuses 'no place none' sweep none
+  refuses 'the session is gone' du root/session_x_0123456789abcdef
+  refuses 'invalid name' show root
+  refuses 'invalid name' verify root
+  refuses 'the session is gone' verify root/session_x_0123456789abcdef
+  refuses 'has no checksum' verify file
+  refuses 'has no checksum' verify "$path/plain"
+  refuses 'cannot read the count table' count file
+  refuses 'is a directory' count root
+  echo '{' >"$path/metadata.json"
+  refuses 'corrupt\|damaged' show "$path"
+  says 0 ls root
+  has '^kept +unknown '
+  [ "$(id -u)" != 0 ] || return 0
+  mkdir -m 0 closed
+  refuses 'Permission denied' ls closed
+}
+
+case_a_place_that_cannot_be_trusted_is_reported_and_the_others_are_listed() {
+  mkdir -p -m 0700 "base/a-$(id -u)" "base/b-$(id -u)"
+  "$sessions" "$here/base/a-$(id -u)" kept >a
+  "$sessions" "$here/base/b-$(id -u)" kept >b
+  chmod 0777 "base/a-$(id -u)"
+  says 1 ls base
+  has "$(cat b)\$"
+  [ "$(wc -l <err)" = 1 ] && grep -q 'cannot be trusted' err || fail "not one line about trust"
+  says 1 sweep base --json
+  json "len(j['failed']) == 1 and j['kept'] == 1"
+}
+
+case_exit_codes_are_documented() {
+  says 0 --help
+  has '^Exit codes: 0 .* 1 '
+  for code in 2 100; do has " $code "; done
+  code=0
+  "$scratchctl" fly >out 2>err || code=$?
+  [ "$code" -gt 100 ] || fail "exit code $code for a command that is none"
+}
+
+"case_$case"

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// sessions <root> <command>: sessions for scratchctl to look at.
+//   dead | kept      one that a killed process left; one that is kept; in each two chunks, one of them in the area
+//                    sorting, a count table and a file without a record
+//   pgsql            a dead one in a pgsql_tmp directory
+//   live             one that lives until stdin ends
+// Each prints its path.
+#include <scratch/scratch.hpp>
+
+#include <signal.h>
+
+#include <array>
+#include <cstdint>
+#include <iostream>
+#include <string>
+
+namespace {
+
+template <class Session>
+void fill(Session& session) {
+  std::cout << session.path().native() << '\n' << std::flush;
+  scratch::ChunkWriter first(session), second(session.area("sorting"));
+  first.append(std::string(5'000'000, 'a'));
+  first.commit({.rows = 5});
+  second.append(std::string(1000, 'b'));
+  second.commit({.rows = 1});
+  scratch::CountTable<std::uint32_t> counts(session, "counts");
+  for (std::uint32_t key = 1; key <= 1000; ++key) counts.add(key, key);
+  counts.commit();
+  const std::string text = "any";
+  scratch::write_file(session, "plain", scratch::bytes_of(text));
+  session.user({{"job", 7}});
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  const std::string root = argv[1], command = argv[2];
+  if (command == "pgsql") {
+    scratch::SessionDir session(scratch::PgsqlTmp{root, "app-x"}, "in_server");
+    fill(session);
+    raise(SIGKILL);
+  }
+  scratch::SessionDir session(scratch::Under{root}, command);
+  fill(session);
+  if (command == "kept") {
+    session.keep();
+    session.complete();
+  }
+  if (command == "dead") raise(SIGKILL);
+  if (command == "live") std::cin.get();
+}

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/session_dir.hpp>
+
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_writer.hpp>
+#include <scratch/count_table.hpp>
+#include <scratch/joined_session.hpp>
+#include <scratch/sweep.hpp>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/environment.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using namespace scratch::literals;
+using scratch::errc;
+using scratch::Event;
+using scratch::EventKind;
+using scratch::SessionDir;
+using scratch::Shm;
+using scratch::Under;
+using scratch::Workspace;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::refusal;
+using scratch::test::refuses_with;
+using scratch::test::says;
+using scratch::test::TempDir;
+using scratch::test::text_of;
+using scratch::test::Umask;
+using scratch::test::Variable;
+
+namespace {
+
+nlohmann::json metadata_in(const fs::path& session) {
+  return nlohmann::json::parse(text_of(session / "metadata.json"));
+}
+
+mode_t mode_of(const fs::path& path) {
+  struct stat facts {};
+  REQUIRE(::stat(path.c_str(), &facts) == 0);
+  return facts.st_mode & 07777;
+}
+
+}  // namespace
+
+static_assert(std::is_move_constructible_v<SessionDir<Shm>> && std::is_move_assignable_v<SessionDir<Shm>>);
+static_assert(!std::is_copy_constructible_v<SessionDir<Shm>>);
+static_assert(std::is_convertible_v<SessionDir<Shm>, Workspace>);
+
+TEST_CASE("a session is a private directory for as long as it lives, and then nothing") {
+  const TempDir dir;
+  fs::path path;
+  {
+    SessionDir session(Under{dir.path()}, "customer");
+    static_assert(std::is_same_v<decltype(session), SessionDir<Under>>);
+    path = session.path();
+    CHECK(path.parent_path() == dir.path());
+    CHECK(fs::is_directory(path));
+    CHECK(mode_of(path) == 0700);
+    CHECK(names_in(path) == std::set<std::string>{".lock", "metadata.json"});
+    CHECK("session_" + session.id() == path.filename());
+    CHECK(session.label() == "customer");
+    CHECK(session.id().find("_customer_") != std::string::npos);
+    put(path / "data", "x");
+    fs::create_directories(path / "a/b/c");
+  }
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("policies and options stand in any order") {
+  const TempDir dir;
+  const Variable none("SCRATCH_DIR", dir.path().c_str());
+  const SessionDir<Shm, scratch::Durable, scratch::PosixIo> session(Shm{"x"}, "l", {.quota = 1_GiB});
+  CHECK(Workspace(session).engine().starts_with("posix"));
+  CHECK(Workspace(session).durable());
+  CHECK(session.place().root() == dir / ("x-" + std::to_string(::geteuid())));
+  const SessionDir<Shm, scratch::NamedByUuid> other(Shm{"x"}, "label");
+  CHECK(other.id().find("label") == std::string::npos);
+}
+
+TEST_CASE("metadata.json says who, where and since when, in valid JSON") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "customer");
+  const nlohmann::json json = metadata_in(session.path());
+  CHECK(json == session.metadata());
+  CHECK(json["format"] == 1);
+  CHECK(json["session_id"] == session.id());
+  CHECK(json["label"] == "customer");
+  CHECK(json["place"] == dir.path().string());
+  CHECK(json["start_time"].get<std::string>().size() == 20);
+  CHECK(json["pid"] == ::getpid());
+  CHECK(json["uid"] == ::geteuid());
+  CHECK_FALSE(json["host"].get<std::string>().empty());
+  CHECK(json["boot_id"].get<std::string>().size() == 36);
+  CHECK(json["status"] == "in_progress");
+  CHECK(json["reason"] == "");
+  CHECK(json["chunks"] == nlohmann::json::array());
+  CHECK(json["user"] == nlohmann::json::object());
+}
+
+TEST_CASE("status and the application's object are written at once") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  session.user({{"table", "orders"}, {"parts", {1, 2}}});
+  CHECK(metadata_in(session.path())["user"]["table"] == "orders");
+  CHECK(session.user()["parts"][1] == 2);
+  session.fail("the disk\nis \xff");
+  CHECK(metadata_in(session.path())["status"] == "failed");
+  CHECK(metadata_in(session.path())["reason"] == "the disk\nis \xef\xbf\xbd");
+  session.complete();
+  CHECK(metadata_in(session.path())["status"] == "completed");
+  CHECK(metadata_in(session.path())["user"]["table"] == "orders");
+  CHECK(refusal([&] { session.user("\xff"); }));
+  CHECK(session.user()["table"] == "orders");
+}
+
+TEST_CASE("a chunk is in metadata.json as soon as it is committed, in areas too") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  for (int i = 0; i < 3; ++i) {
+    scratch::ChunkWriter chunk(i < 2 ? Workspace(session) : session.area("sorting"));
+    chunk.append(std::string("hello"));
+    chunk.commit({.rows = 7});
+  }
+  const nlohmann::json chunks = metadata_in(session.path())["chunks"];
+  REQUIRE(chunks.size() == 3);
+  CHECK(chunks[0] == nlohmann::json{{"id", 0},
+                                    {"file", "chunk_0.bin"},
+                                    {"size", 5},
+                                    {"rows", 7},
+                                    {"checksum", "xxh3:9555e8555c62dcfd"},
+                                    {"blocks", 1}});
+  CHECK(chunks[2]["file"] == "sorting/chunk_2.bin");
+  CHECK(session.chunks().size() == 3);
+  CHECK(session.area("sorting").chunks().size() == 1);
+  CHECK(session.usage().files == 3);
+  CHECK(session.list() == std::vector<std::string>{"chunk_0.bin", "chunk_1.bin"});
+  CHECK(session.usage_report().rows.size() == 2);
+  Workspace(session).remove_matching("chunk_0.bin");
+  CHECK(metadata_in(session.path())["chunks"].size() == 2);
+}
+
+TEST_CASE("with many chunks metadata.json lags a little, and has all after publish") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  for (int i = 0; i < 300; ++i) {
+    scratch::ChunkWriter chunk(session);
+    chunk.commit();
+    if (i < 64) REQUIRE(metadata_in(session.path())["chunks"].size() == static_cast<std::size_t>(i) + 1);
+  }
+  CHECK(metadata_in(session.path())["chunks"].size() > 270);
+  CHECK(session.metadata()["chunks"].size() == 300);
+  session.publish();
+  CHECK(metadata_in(session.path())["chunks"].size() == 300);
+}
+
+TEST_CASE("a damaged metadata.json does not disturb its owner, who writes it anew") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  put(session.path() / "metadata.json", "{\"format\":1,");
+  session.publish();
+  CHECK(metadata_in(session.path())["label"] == "x");
+  fs::remove(session.path() / "metadata.json");
+  session.complete();
+  CHECK(metadata_in(session.path())["status"] == "completed");
+}
+
+TEST_CASE("labels may have any bytes") {
+  const TempDir dir;
+  for (const std::string& label : {std::string(""), std::string("../../etc"), std::string("a/b\0c", 5),
+                                   std::string(1000, 'x'), std::string("\xff\n.."), std::string("session_")}) {
+    SessionDir session(Under{dir.path()}, label);
+    CHECK(session.path().parent_path() == dir.path());
+    CHECK(session.label().size() >= 1);
+    CHECK(session.label().size() <= 48);
+    CHECK(scratch::detail::grammar_of(session.path().filename().string()));
+  }
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("whatever the umask, the session and its files can be used, by nobody else") {
+  const TempDir dir;
+  for (const mode_t mask : {0u, 0777u}) {
+    const Umask strange(mask);
+    SessionDir session(Under{dir.path()}, "x");
+    scratch::ChunkWriter chunk(session);
+    chunk.append(std::string("x"));
+    chunk.commit();
+    CHECK(mode_of(session.path()) == 0700);
+    for (const std::string& name : names_in(session.path())) {
+      INFO(name);
+      CHECK(mode_of(session.path() / name) == 0600);
+    }
+  }
+}
+
+TEST_CASE("under any umask a user who is not root has areas, quotas and tables, and others of his can join") {
+  if (::geteuid() != 0) scratch::test::skip("becoming another user needs root");
+  const TempDir dir;
+  REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  const auto ending = scratch::test::in_child([&] {
+    if (::setegid(65534) != 0 || ::seteuid(65534) != 0) throw std::runtime_error("user");
+    const Umask strange(0777);
+    SessionDir session(Under{dir.path()}, "x", {.quota = 16_MiB});
+    const scratch::JoinedSession joined(session.path());
+    for (const Workspace& where : {Workspace(session), Workspace(joined)}) {
+      scratch::ChunkWriter chunk(where.area("sorting"));
+      chunk.append(std::string("x"));
+      chunk.commit();
+      scratch::CountTable<std::uint16_t> table(where, "t", {.existing = scratch::Existing::replace});
+      table.add(1);
+      table.commit();
+    }
+    const Workspace plain(dir.path());
+    scratch::write_file(plain, "a", std::string("x"));
+    scratch::write_file(plain, "b", std::string("x"));
+    if (Workspace(dir.path()).clear() != 2) throw std::runtime_error("not ours");
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+}
+
+TEST_CASE("a session that was closed is gone for all who had a handle") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  Workspace handle = session;
+  const fs::path path = session.path();
+  session.close();
+  CHECK(names_in(dir.path()).empty());
+  CHECK(session.path() == path);
+  CHECK(refuses_with(errc::session_gone, [&] { handle.list(); }));
+  CHECK(refuses_with(errc::session_gone, [&] { handle.area("x"); }));
+  CHECK(refuses_with(errc::session_gone, [&] { scratch::ChunkWriter chunk(handle); }));
+  CHECK(refuses_with(errc::session_gone, [&] { session.publish(); }));
+  CHECK(refuses_with(errc::session_gone, [&] { session.keep(); }));
+  session.close();
+}
+
+TEST_CASE("a session can be moved, and what it was moved from says so") {
+  const TempDir dir;
+  SessionDir a(Under{dir.path()}, "a");
+  SessionDir b = std::move(a);
+  CHECK(fs::exists(b.path()));
+  CHECK(says(refusal([&] { a.publish(); }), "moved"));
+  SessionDir c(Under{dir.path()}, "c");
+  const fs::path gone = c.path();
+  c = std::move(b);
+  CHECK_FALSE(fs::exists(gone));
+  CHECK(c.label() == "a");
+  CHECK(names_in(dir.path()).size() == 1);
+}
+
+TEST_CASE("a kept session survives its end and sweeps, until kept ones are asked for") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  fs::path path;
+  const auto survives = [&] {
+    CHECK(fs::exists(path / ".keep"));
+    CHECK(scratch::sweep(place).kept == 1);
+    CHECK(fs::exists(path / "metadata.json"));
+    CHECK(scratch::sweep(place, {.kept = true}).removed == 1);
+    CHECK(names_in(dir.path()).empty());
+  };
+  SECTION("by keep()") {
+    {
+      SessionDir session(place, "x");
+      path = session.keep();
+    }
+    survives();
+  }
+  SECTION("by policy, from the first instant, also after kill -9") {
+    const auto ending = scratch::test::in_child([&] {
+      const SessionDir<Under, scratch::KeepAlways> session(place, "x");
+      raise(SIGKILL);
+    });
+    CHECK(ending == scratch::test::Ending::killed);
+    path = dir / *names_in(dir.path()).begin();
+    survives();
+  }
+  SECTION("by SCRATCH_KEEP") {
+    const Variable keep("SCRATCH_KEEP", "1");
+    path = SessionDir(place, "x").path();
+    survives();
+  }
+  SECTION("by an exception, with its policy") {
+    try {
+      const SessionDir<Under, scratch::KeepOnFailure> session(place, "x");
+      path = session.path();
+      throw std::runtime_error("no");
+    } catch (const std::runtime_error&) {
+    }
+    CHECK(metadata_in(path)["status"] == "failed");
+    survives();
+  }
+  SECTION("by fail(), with its policy") {
+    {
+      SessionDir<Under, scratch::KeepOnFailure> session(place, "x");
+      path = session.path();
+      session.fail("because");
+    }
+    CHECK(metadata_in(path)["reason"] == "because");
+    survives();
+  }
+}
+
+TEST_CASE("KeepOnFailure keeps nothing when all went well, nor for an exception elsewhere") {
+  const TempDir dir;
+  { const SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x"); }
+  struct InDestructor {
+    const TempDir& dir;
+    ~InDestructor() { const SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x"); }
+  };
+  try {
+    const InDestructor now{dir};
+    throw std::runtime_error("elsewhere");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(names_in(dir.path()).empty());
+  try {
+    SessionDir session(Under{dir.path()}, "x");
+    session.fail("no");
+    throw std::runtime_error("RemoveAlways removes");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("a session killed under KeepOnFailure is swept") {
+  const TempDir dir;
+  scratch::test::in_child([&] {
+    const SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x");
+    raise(SIGKILL);
+  });
+  CHECK(names_in(dir.path()).size() == 1);
+  CHECK(scratch::sweep(Under{dir.path()}).removed == 1);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("a file is persisted by renaming, or by a copy that is whole when it has its name") {
+  const TempDir dir;
+  const TempDir target(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  SessionDir session(Under{dir.path()}, "x");
+  scratch::ChunkWriter chunk(session);
+  chunk.append(std::string(3'000'000, 'x'));
+  chunk.commit();
+  put(target / "out", "old");
+  session.persist("chunk_0.bin", target / "out");
+  CHECK(text_of(target / "out") == std::string(3'000'000, 'x'));
+  CHECK(names_in(target.path()).size() == 1);
+  CHECK(session.list().empty());
+  CHECK(session.chunks().empty());
+  CHECK(session.metadata()["chunks"].empty());
+}
+
+TEST_CASE("what cannot be persisted stays, and the target too") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  put(session.path() / "file", "new");
+  fs::create_directory(dir / "directory");
+  put(dir / "directory/inside");
+  const auto to = [&](const char* name, const fs::path& target) {
+    return refusal([&] { session.persist(name, target); });
+  };
+  CHECK(to("file", dir / "nowhere/out")->code() == std::errc::no_such_file_or_directory);
+  CHECK(to("file", dir / "directory")->code() == std::errc::is_a_directory);
+  CHECK(says(to("file", dir / "directory"), "target unchanged"));
+  CHECK(to("file", "/tmp/"));
+  CHECK(to("none", dir / "out"));
+  CHECK(to("../", dir / "out")->code() == errc::invalid_name);
+  CHECK(to(".lock", dir / "out")->code() == errc::invalid_name);
+  CHECK(to("metadata.json", dir / "out")->code() == errc::invalid_name);
+  fs::create_symlink("/etc/hostname", session.path() / "link");
+  CHECK(to("link", dir / "out"));
+  CHECK(text_of(session.path() / "file") == "new");
+  CHECK_FALSE(fs::exists(dir / "out"));
+}
+
+TEST_CASE("room that is not there is asked for before anything is made") {
+  const TempDir dir;
+  CHECK(refuses_with(errc::insufficient_space,
+                     [&] { SessionDir session(Under{dir.path()}, "x", {.need = 1_TiB * 1024}); }));
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("events tell the life of a session") {
+  const TempDir dir;
+  std::vector<EventKind> kinds;
+  {
+    SessionDir session(Under{dir.path()}, "x", {.on_event = [&](const Event& event) {
+                         CHECK(event.path.parent_path() == dir.path());
+                         kinds.push_back(event.kind);
+                         throw 1;  // is dropped
+                       }});
+    scratch::JoinedSession joined(session.path(),
+                                  {.on_event = [&](const Event& event) { kinds.push_back(event.kind); }});
+    session.keep();
+  }
+  CHECK(kinds == std::vector{EventKind::session_created, EventKind::session_joined, EventKind::session_kept,
+                             EventKind::session_closed, EventKind::session_closed});
+}
+
+TEST_CASE("a directory that somebody takes away is session_gone, told once, and never made again") {
+  const TempDir dir;
+  int told = 0;
+  SessionDir session(Under{dir.path()}, "x",
+                     {.on_event = [&](const Event& event) { told += event.kind == EventKind::session_gone; }});
+  Workspace handle = session;
+  SECTION("removed") { fs::remove_all(session.path()); }
+  SECTION("renamed") { fs::rename(session.path(), dir / "elsewhere"); }
+  SECTION("replaced") {
+    fs::rename(session.path(), dir / "elsewhere");
+    fs::create_directory(session.path());
+    put(session.path() / "theirs");
+  }
+  for (int i = 0; i < 2; ++i) {
+    CHECK(refuses_with(errc::session_gone, [&] { handle.list(); }));
+    CHECK(refuses_with(errc::session_gone, [&] { handle.area("a"); }));
+    CHECK(refuses_with(errc::session_gone, [&] { scratch::ChunkWriter chunk(handle); }));
+    CHECK(refuses_with(errc::session_gone, [&] { session.publish(); }));
+  }
+  CHECK(told == 1);
+  const bool replaced = fs::exists(session.path());
+  session.close();
+  if (replaced) CHECK(fs::exists(session.path() / "theirs"));
+  CHECK_FALSE(fs::exists(dir / "elsewhere/chunks.log"));
+}
+
+TEST_CASE("many threads of one session") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  std::atomic<int> failures{0};
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      try {
+        for (int n = 0; n < 50; ++n) {
+          scratch::ChunkWriter chunk(session);
+          chunk.append(std::string("x"));
+          chunk.commit();
+          if (n % 10 == 0) session.user({{"thread", i}});
+          if (n % 10 == 5) session.publish();
+        }
+      } catch (const std::exception&) {
+        ++failures;
+      }
+    });
+  threads.clear();
+  CHECK(failures == 0);
+  session.publish();
+  CHECK(metadata_in(session.path())["chunks"].size() == 200);
+}
+
+TEST_CASE("no descriptor is left open by a session") {
+  const TempDir dir;
+  { const SessionDir warm_up(Under{dir.path()}, "x"); }
+  const std::size_t before = scratch::test::open_descriptors();
+  {
+    SessionDir session(Under{dir.path()}, "x", {.quota = 16_MiB});
+    scratch::ChunkWriter chunk(session);
+    chunk.append(std::string("x"));
+    chunk.commit();
+    scratch::JoinedSession joined(session.path());
+  }
+  CHECK(scratch::test::open_descriptors() == before);
+}

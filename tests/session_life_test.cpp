@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
+
+#include <scratch/session_dir.hpp>
+#include <scratch/sweep.hpp>
+
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::SessionDir;
+using scratch::Under;
+using scratch::test::Ending;
+using scratch::test::in_child;
+using scratch::test::names_in;
+using scratch::test::plan;
+using scratch::test::TempDir;
+
+TEST_CASE("a directory that somebody else locks first is not left behind") {
+  const TempDir dir;
+  for (long call = 0; call < 2; ++call) {  // the root's lock, the directory's
+    plan.fail_once(call, EWOULDBLOCK);
+    plan.only = "flock";
+    SessionDir session(Under{dir.path()}, "x");
+    CHECK(plan.fired == 1);
+    plan.clear();
+    CHECK(names_in(dir.path()).size() == 1);
+  }
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("what is kept from its first instant has its metadata.json, whenever its creator dies") {
+  std::size_t kept = 0;
+  Ending ending = Ending::killed;
+  for (long call = 0; ending == Ending::killed; ++call) {
+    const TempDir dir;
+    ending = in_child([&] {
+      plan.clear();
+      plan.kill_before = call;
+      SessionDir<Under, scratch::KeepAlways> session(Under{dir.path()}, "x");
+      plan.clear();
+    });
+    scratch::sweep(Under{dir.path()});
+    for (const std::string& name : names_in(dir.path())) {
+      ++kept;
+      CHECK(fs::exists(dir / name / "metadata.json"));
+    }
+  }
+  CHECK(ending == Ending::finished);
+  CHECK(kept > 0);
+}
+
+namespace {
+
+struct NamedBySlash {
+  static std::string middle(std::string_view) { return "a/b"; }
+};
+struct NamedByNothing {
+  static std::string middle(std::string_view) { return ""; }
+};
+
+}  // namespace
+
+TEST_CASE("a naming policy cannot lead out of the root, nor out of what a sweep finds") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  using scratch::test::refuses_with;
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { SessionDir<Under, NamedBySlash> session(place, "x"); }));
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { SessionDir<Under, NamedByNothing> session(place, "x"); }));
+  CHECK(names_in(dir.path()).empty());
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/session_view.hpp>
+
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
+#include <scratch/count_reader.hpp>
+#include <scratch/count_table.hpp>
+#include <scratch/session_dir.hpp>
+
+#include <signal.h>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::ChunkReader;
+using scratch::ChunkWriter;
+using scratch::Error;
+using scratch::SessionDir;
+using scratch::SessionView;
+using scratch::Under;
+using scratch::Workspace;
+using scratch::test::in_child;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::TempDir;
+using scratch::test::text_of;
+
+namespace {
+
+template <class Work>
+std::error_code code_of(Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  return {};
+}
+
+const fs::path only_entry(const fs::path& directory) { return directory / *names_in(directory).begin(); }
+
+}  // namespace
+
+TEST_CASE("chunks and counts of a living session are read from outside") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "seen");
+  const SessionView view(session.path());
+  CHECK(view.id() == session.id());
+  CHECK(view.chunks().empty());
+  CHECK(view.metadata()["status"] == "in_progress");
+  for (int i = 0; i < 100; ++i) {
+    ChunkWriter chunk(session.area("sorting"));
+    chunk.append(std::string(100, static_cast<char>('a' + i % 26)));
+    chunk.commit({.rows = 1});
+  }
+  scratch::CountTable<std::uint32_t> counts(session, "counts");
+  counts.add(7U, 3);
+  counts.commit();
+  REQUIRE(view.chunks().size() == 100);
+  CHECK(view.metadata()["chunks"].size() == 100);
+  for (const scratch::ChunkInfo& chunk : view.chunks()) ChunkReader(view, chunk).verify();
+  CHECK(scratch::count_key_bits(view, "counts") == 32);
+  CHECK(scratch::CountReader<std::uint32_t>(view, "counts").get(7U) == 3);
+  CHECK(view.usage_report().rows.size() == 2);
+  CHECK(view.info().alive);
+  CHECK(view.owner_is_alive());
+  session.complete();
+  CHECK(view.metadata()["status"] == "completed");
+}
+
+TEST_CASE("a session that a killed process left can be looked into, and looking changes nothing") {
+  const TempDir dir;
+  in_child([&] {
+    SessionDir session(Under{dir.path()}, "dead");
+    ChunkWriter chunk(session);
+    chunk.append(std::string(1000, 'x'));
+    chunk.commit();
+    put(session.path() / ".scratch-tmp-0123456789abcdef", "stale");
+    raise(SIGKILL);
+  });
+  const fs::path path = only_entry(dir.path());
+  const auto names = names_in(path);
+  const auto changed = fs::last_write_time(path);
+  const std::string record = text_of(path / "metadata.json");
+  {
+    const SessionView view(path);
+    CHECK_FALSE(view.info().alive);
+    CHECK_FALSE(view.owner_is_alive());
+    CHECK(view.info().label == "dead");
+    REQUIRE(view.chunks().size() == 1);
+    ChunkReader(view, 0).verify();
+  }
+  CHECK(names_in(path) == names);
+  CHECK(fs::last_write_time(path) == changed);
+  CHECK(text_of(path / "metadata.json") == record);
+}
+
+TEST_CASE("nothing is written, made, moved or removed through a view") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "seen");
+  ChunkWriter chunk(session);
+  chunk.append(std::string("1"));
+  chunk.commit();
+  const auto names = names_in(session.path());
+  Workspace look = SessionView(session.path());
+  const std::error_code refused(EROFS, std::generic_category());
+  CHECK(code_of([&] { ChunkWriter(look).commit(); }) == refused);
+  CHECK(code_of([&] { scratch::AtomicFile(look, "a").commit(); }) == refused);
+  CHECK(code_of([&] { scratch::write_file(look, "a", {}); }) == refused);
+  CHECK(code_of([&] { scratch::CountTable<std::uint64_t>(look, "t").commit(); }) == refused);
+  CHECK(code_of([&] { look.clear(); }) == refused);
+  CHECK(code_of([&] { look.remove_matching("*"); }) == refused);
+  CHECK(code_of([&] { look.move("chunk_0.bin", session, "b"); }) == refused);
+  CHECK(code_of([&] { Workspace(session).move("chunk_0.bin", look, "b"); }) == refused);
+  CHECK(code_of([&] { look.area("none"); }) == std::errc::no_such_file_or_directory);
+  CHECK(names_in(session.path()) == names);
+}
+
+TEST_CASE("what is no session, and what is one no more, is said") {
+  const TempDir dir;
+  CHECK(code_of([&] { SessionView{dir.path()}; }) == scratch::errc::invalid_name);
+  CHECK(code_of([&] { SessionView{dir / "session_x_0123456789abcdef"}; }) == scratch::errc::session_gone);
+  put(dir / "session_f_0123456789abcdef");
+  CHECK(code_of([&] { SessionView{dir / "session_f_0123456789abcdef"}; }) == std::errc::not_a_directory);
+  fs::create_directory_symlink(dir.path(), dir / "session_l_0123456789abcdef");
+  CHECK(code_of([&] { SessionView{dir / "session_l_0123456789abcdef"}; }) == std::errc::too_many_symbolic_link_levels);
+
+  SessionDir session(Under{dir.path()}, "ends");
+  const SessionView view(session.path());
+  session.close();
+  CHECK(code_of([&] { view.metadata(); }) == scratch::errc::session_gone);
+  CHECK(code_of([&] { view.chunks(); }) == scratch::errc::session_gone);
+  fs::create_directory(view.path());  // another has its name now
+  CHECK(code_of([&] { view.chunks(); }) == scratch::errc::session_gone);
+}

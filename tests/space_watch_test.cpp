@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/space_watch.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <thread>
+
+#include "support/catch.hpp"
+#include "support/private_mount.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::Space;
+using scratch::SpaceWatch;
+using scratch::test::put;
+using scratch::test::TempDir;
+using namespace scratch::literals;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
+
+// Waits as long as a slow machine may need.
+template <class Fact>
+bool comes_true(Fact fact) {
+  for (int i = 0; i < 20'000 && !fact(); ++i) std::this_thread::sleep_for(1ms);
+  return fact();
+}
+
+}  // namespace
+
+TEST_CASE("a watch calls back at once when room is low already, and only once while it stays low") {
+  const TempDir dir;
+  std::atomic<int> calls{0};
+  std::atomic<std::uint64_t> bytes{0};
+  const SpaceWatch watch(scratch::Workspace(dir.path()), {.every = 1ms, .low = everything}, [&](const Space& room) {
+    bytes = room.bytes;
+    ++calls;
+  });
+  CHECK(comes_true([&] { return calls > 0; }));
+  std::this_thread::sleep_for(50ms);
+  CHECK(calls == 1);
+  CHECK(bytes > 0);
+}
+
+TEST_CASE("a watch calls back each time that room gets low after there was enough") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const scratch::test::TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  std::atomic<int> calls{0}, events{0};
+  const scratch::Workspace here(tiny.path(), {.on_event = [&](const scratch::Event& event) {
+                                  if (event.kind == scratch::EventKind::space_low) ++events;
+                                }});
+  const SpaceWatch watch(here, {.every = 1ms, .low = 512_KiB}, [&](const Space&) { ++calls; });
+  CHECK(comes_true([&] {  // filled and emptied until the watch has looked often enough to see it
+    put(tiny.path() / "file", std::string(768_KiB, 'x'));
+    std::this_thread::sleep_for(3ms);
+    fs::remove(tiny.path() / "file");
+    std::this_thread::sleep_for(3ms);
+    return calls >= 3;
+  }));
+  CHECK(events >= 3);
+}
+
+TEST_CASE("a file system without inodes is low, whatever bytes it has") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const scratch::test::TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=4");
+  std::atomic<int> calls{0};
+  const SpaceWatch watch(scratch::Workspace(tiny.path()), {.every = 1ms, .low = 1}, [&](const Space&) { ++calls; });
+  for (int i = 0; i < 4; ++i) ::close(::open((tiny.path() / std::to_string(i)).c_str(), O_CREAT | O_WRONLY, 0600));
+  CHECK(comes_true([&] { return calls == 1; }));
+}
+
+TEST_CASE("a watch ends at once, however rarely it looks") {
+  const TempDir dir;
+  for (int i = 0; i < 20; ++i) {  // a watch that waited its time out would run into the test's
+    std::atomic<int> calls{0};
+    const SpaceWatch watch(scratch::Workspace(dir.path()), {.every = std::chrono::hours(24), .low = everything},
+                           [&](const Space&) { ++calls; });
+    if (i % 2 == 0) CHECK(comes_true([&] { return calls == 1; }));
+  }
+}
+
+TEST_CASE("what the callback throws does not end the watch") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const scratch::test::TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  std::atomic<int> calls{0};
+  const SpaceWatch watch(scratch::Workspace(tiny.path()), {.every = 1ms, .low = 512_KiB}, [&](const Space&) {
+    ++calls;
+    throw std::runtime_error("no");
+  });
+  CHECK(comes_true([&] {
+    put(tiny.path() / "file", std::string(768_KiB, 'x'));
+    std::this_thread::sleep_for(3ms);
+    fs::remove(tiny.path() / "file");
+    std::this_thread::sleep_for(3ms);
+    return calls >= 2;
+  }));
+}
+
+TEST_CASE("a watch needs no callback") {
+  const TempDir dir;
+  std::atomic<int> events{0};
+  const scratch::Workspace here(dir.path(), {.on_event = [&](const scratch::Event& event) {
+                                  if (event.kind == scratch::EventKind::space_low) ++events;
+                                }});
+  const SpaceWatch watch(here, {.low = everything}, nullptr);
+  CHECK(comes_true([&] { return events == 1; }));
+}

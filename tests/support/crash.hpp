@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+//
+// Work that dies on the way.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+
+namespace scratch::test {
+
+enum class Ending { finished, killed, failed };
+
+/// Runs `work` in a forked child that leaves without destructors of the parent's objects.
+template <class Work>
+Ending in_child(Work work) {
+  const pid_t child = fork();
+  if (child == 0) {
+    int code = 0;
+    try {
+      work();
+    } catch (const std::exception&) {
+      code = 1;
+    }
+    _exit(code);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) continue;
+  if (WIFSIGNALED(status)) return Ending::killed;
+  return WEXITSTATUS(status) == 0 ? Ending::finished : Ending::failed;
+}
+
+}  // namespace scratch::test

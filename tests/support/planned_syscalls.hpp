@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+//
+// The library's system calls, going by plan: the n-th fails, is cut short, or the process dies at it. Compile a test
+// with SCRATCH_SYSCALLS_HEADER="support/planned_syscalls.hpp".
+#pragma once
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+
+namespace scratch::test {
+
+/// What shall happen, and what did. One a process; counting is thread-safe, changing the plan is not.
+struct SyscallPlan {
+  static constexpr long never = std::numeric_limits<long>::max();
+
+  long first = never;          ///< the call (from 0) that fails
+  long last = never;           ///< the last one that fails; `never` with `first` set: for ever
+  int error = 0;               ///< with this errno
+  long kill_before = never;    ///< SIGKILL instead of this call
+  long kill_after = never;     ///< SIGKILL when this call has been made
+  const char* only = nullptr;  ///< count only calls of this name
+  std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
+
+  std::atomic<long> calls{0};             ///< made so far, of those that count
+  std::atomic<long> fired{0};             ///< times that the plan had its way
+  std::atomic<const char*> fired_at{""};  ///< the call that it had it at last
+
+  /// Nothing planned, and counting from 0.
+  void clear() {
+    first = last = kill_before = kill_after = never;
+    error = 0;
+    only = nullptr;
+    longest = std::numeric_limits<std::size_t>::max();
+    calls = 0;
+    fired = 0;
+  }
+
+  void fail_once(long n, int with) {
+    clear();
+    first = last = n;
+    error = with;
+  }
+
+  void fail_from(long n, int with) {
+    clear();
+    first = n;
+    error = with;
+  }
+};
+
+inline SyscallPlan plan;
+
+template <class Call>
+auto by_plan(const char* name, Call call) {
+  using Result = decltype(call());
+  if (plan.only != nullptr && std::strcmp(plan.only, name) != 0) return call();
+  const long n = plan.calls++;
+  if (n == plan.kill_before) raise(SIGKILL);
+  if (n >= plan.first && n <= plan.last) {
+    ++plan.fired;
+    plan.fired_at = name;
+    errno = plan.error;
+    if constexpr (std::is_pointer_v<Result>)
+      return static_cast<Result>(MAP_FAILED);
+    else
+      return static_cast<Result>(-1);
+  }
+  const Result result = call();
+  if (n == plan.kill_after) raise(SIGKILL);
+  return result;
+}
+
+inline std::size_t cut(std::size_t size) {
+  if (size > plan.longest) ++plan.fired;
+  return std::min(size, plan.longest);
+}
+
+}  // namespace scratch::test
+
+namespace scratch::inline SCRATCH_ABI::sys {
+
+// close, getpid and geteuid cannot fail in a way that a caller could act on.
+struct Calls : Kernel {
+  static int openat(int dir, const char* name, int flags, mode_t mode) {
+    return test::by_plan("openat", [&] { return Kernel::openat(dir, name, flags, mode); });
+  }
+  static int mkdirat(int dir, const char* name, mode_t mode) {
+    return test::by_plan("mkdirat", [&] { return Kernel::mkdirat(dir, name, mode); });
+  }
+  static int unlinkat(int dir, const char* name, int flags) {
+    return test::by_plan("unlinkat", [&] { return Kernel::unlinkat(dir, name, flags); });
+  }
+  static int linkat(int from_dir, const char* from, int to_dir, const char* to, int flags) {
+    return test::by_plan("linkat", [&] { return Kernel::linkat(from_dir, from, to_dir, to, flags); });
+  }
+  static int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
+    return test::by_plan("renameat2", [&] { return Kernel::renameat2(from_dir, from, to_dir, to, flags); });
+  }
+  static ssize_t readlinkat(int dir, const char* name, char* target, std::size_t size) {
+    return test::by_plan("readlinkat", [&] { return Kernel::readlinkat(dir, name, target, size); });
+  }
+  static ssize_t getdents64(int fd, void* entries, std::size_t size) {
+    return test::by_plan("getdents64", [&] { return Kernel::getdents64(fd, entries, size); });
+  }
+  static int fstat(int fd, struct stat* facts) {
+    return test::by_plan("fstat", [&] { return Kernel::fstat(fd, facts); });
+  }
+  static int fstatat(int dir, const char* name, struct stat* facts, int flags) {
+    return test::by_plan("fstatat", [&] { return Kernel::fstatat(dir, name, facts, flags); });
+  }
+  static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
+    return test::by_plan("statx", [&] { return Kernel::statx(dir, name, flags, mask, facts); });
+  }
+  static int fstatfs(int fd, struct statfs* facts) {
+    return test::by_plan("fstatfs", [&] { return Kernel::fstatfs(fd, facts); });
+  }
+  static int fstatvfs(int fd, struct statvfs* facts) {
+    return test::by_plan("fstatvfs", [&] { return Kernel::fstatvfs(fd, facts); });
+  }
+  static int fchmod(int fd, mode_t mode) {
+    return test::by_plan("fchmod", [&] { return Kernel::fchmod(fd, mode); });
+  }
+  static int uname(struct utsname* facts) {
+    return test::by_plan("uname", [&] { return Kernel::uname(facts); });
+  }
+  static ssize_t getrandom(void* to, std::size_t size) {
+    return test::by_plan("getrandom", [&] { return Kernel::getrandom(to, size); });
+  }
+  static ssize_t pread(int fd, void* to, std::size_t size, off_t offset) {
+    return test::by_plan("pread", [&] { return Kernel::pread(fd, to, test::cut(size), offset); });
+  }
+  static ssize_t pwrite(int fd, const void* from, std::size_t size, off_t offset) {
+    return test::by_plan("pwrite", [&] { return Kernel::pwrite(fd, from, test::cut(size), offset); });
+  }
+  static ssize_t read(int fd, void* to, std::size_t size) {
+    return test::by_plan("read", [&] { return Kernel::read(fd, to, test::cut(size)); });
+  }
+  static ssize_t write(int fd, const void* from, std::size_t size) {
+    return test::by_plan("write", [&] { return Kernel::write(fd, from, size); });
+  }
+  static ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, std::size_t size) {
+    return test::by_plan("copy_file_range",
+                         [&] { return Kernel::copy_file_range(from, from_offset, to, to_offset, test::cut(size)); });
+  }
+  static int ftruncate(int fd, off_t size) {
+    return test::by_plan("ftruncate", [&] { return Kernel::ftruncate(fd, size); });
+  }
+  static int fallocate(int fd, int mode, off_t offset, off_t size) {
+    return test::by_plan("fallocate", [&] { return Kernel::fallocate(fd, mode, offset, size); });
+  }
+  static int fsync(int fd) {
+    return test::by_plan("fsync", [&] { return Kernel::fsync(fd); });
+  }
+  static int fdatasync(int fd) {
+    return test::by_plan("fdatasync", [&] { return Kernel::fdatasync(fd); });
+  }
+  static int fadvise(int fd, off_t offset, off_t size, int advice) {
+    return test::by_plan("fadvise", [&] { return Kernel::fadvise(fd, offset, size, advice); });
+  }
+  static int flock(int fd, int operation) {
+    return test::by_plan("flock", [&] { return Kernel::flock(fd, operation); });
+  }
+  static int fcntl(int fd, int command, struct flock* lock) {
+    return test::by_plan("fcntl", [&] { return Kernel::fcntl(fd, command, lock); });
+  }
+  static int fcntl(int fd, int command, int argument) {
+    return test::by_plan("fcntl", [&] { return Kernel::fcntl(fd, command, argument); });
+  }
+  static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
+    return test::by_plan("mmap", [&] { return Kernel::mmap(size, protection, flags, fd, offset); });
+  }
+  static int madvise(void* at, std::size_t size, int advice) {
+    return test::by_plan("madvise", [&] { return Kernel::madvise(at, size, advice); });
+  }
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::sys

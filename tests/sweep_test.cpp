@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/sweep.hpp>
+
+#include <scratch/joined_session.hpp>
+#include <scratch/session_dir.hpp>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/environment.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using scratch::errc;
+using scratch::Event;
+using scratch::PgsqlTmp;
+using scratch::SessionDir;
+using scratch::sweep;
+using scratch::SweepReport;
+using scratch::Under;
+using scratch::test::in_child;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::refusal;
+using scratch::test::refuses_with;
+using scratch::test::says;
+using scratch::test::TempDir;
+
+namespace {
+
+// A session whose process was killed, with `bytes` in it.
+template <scratch::Place P>
+fs::path dead(const P& place, std::size_t bytes = 0) {
+  std::set<std::string> before;
+  if (fs::exists(place.root())) before = names_in(place.root());
+  const auto ending = in_child([&] {
+    const SessionDir session(place, "dead");
+    if (bytes > 0) put(session.path() / "data", std::string(bytes, 'x'));
+    raise(SIGKILL);
+  });
+  REQUIRE(ending == scratch::test::Ending::killed);
+  for (const std::string& name : names_in(place.root()))
+    if (!before.contains(name)) return place.root() / name;
+  throw std::runtime_error("no session was left");
+}
+
+void age(const fs::path& path, std::chrono::seconds by) {
+  const timespec then{::time(nullptr) - by.count(), 0};
+  const timespec times[2] = {then, then};
+  REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+}
+
+std::uint64_t all_in(const SweepReport& report) {
+  return report.removed + report.live + report.kept + report.too_young + report.foreign + report.failed.size();
+}
+
+}  // namespace
+
+TEST_CASE("a sweep takes what dead sessions left, says how much that was, and harms no living one") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const SessionDir living(place, "x");
+  put(living.path() / "data", "mine");
+  dead(place, 1000);
+  dead(place, 3000);
+  const SweepReport report = sweep(place);
+  CHECK(report.removed == 2);
+  CHECK(report.bytes_freed >= 4000);
+  CHECK(report.live == 1);
+  CHECK(report.failed.empty());
+  CHECK(report.finished);
+  CHECK(all_in(report) == 3);
+  CHECK(names_in(dir.path()).size() == 1);
+  CHECK(fs::exists(living.path() / "data"));
+  CHECK(all_in(sweep(place)) == 1);
+}
+
+TEST_CASE("where nothing is, a sweep finds nothing and makes nothing") {
+  const TempDir dir;
+  CHECK(all_in(sweep(Under{dir / "none"})) == 0);
+  CHECK(all_in(sweep(Under{dir.path()})) == 0);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("only directories of our names and of our user are ours") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  fs::create_directory(dir / "session_but_no_number");
+  fs::create_directory(dir / "session_x_0123456789ABCDEF");
+  fs::create_directory(dir / "other");
+  fs::create_directory(dir / "pgsql_tmp_scratch-app-session_x_0123456789abcdef");
+  put(dir / "session_file_0123456789abcdef");
+  put(dir / "victim");
+  fs::create_symlink(dir / "other", dir / "session_link_0123456789abcdef");
+  REQUIRE(::mkfifo((dir / "session_fifo_0123456789abcdef").c_str(), 0600) == 0);
+  std::uint64_t foreign = 8;
+  if (::geteuid() == 0) {
+    fs::create_directory(dir / "session_theirs_0123456789abcdef");
+    REQUIRE(::chown((dir / "session_theirs_0123456789abcdef").c_str(), 65534, 65534) == 0);
+    ++foreign;
+  }
+  const std::set<std::string> before = names_in(dir.path());
+  const SweepReport report = sweep(place, {.kept = true});
+  CHECK(report.foreign == foreign);
+  CHECK(report.removed == 0);
+  CHECK(names_in(dir.path()) == before);
+}
+
+TEST_CASE("a directory that a creator left at any step is taken") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  fs::create_directory(dir / "session_a_0000000000000000");
+  fs::create_directory(dir / "session_b_0000000000000000");
+  put(dir / "session_b_0000000000000000/.lock");
+  fs::create_directory(dir / "session_c_0000000000000000");
+  ::chmod((dir / "session_c_0000000000000000").c_str(), 0);
+  fs::create_directory(dir / "session_d_0000000000000000");
+  fs::create_symlink("/etc/passwd", dir / "session_d_0000000000000000/.lock");
+  CHECK(sweep(place).removed == 4);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("trash is taken, whatever it holds, and trash that is being removed is left to its remover") {
+  const TempDir dir;
+  fs::create_directories(dir / ".scratch-trash-0123456789abcdef/a/b");
+  put(dir / ".scratch-trash-0123456789abcdef/.keep");
+  put(dir / ".scratch-trash-0123456789abcdef/metadata.json", "{}");
+  const int remover = ::open((dir / ".scratch-trash-0123456789abcdef").c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(remover, LOCK_EX) == 0);
+  CHECK(all_in(sweep(Under{dir.path()})) == 0);
+  CHECK(names_in(dir.path()).size() == 1);
+  ::close(remover);
+  CHECK(sweep(Under{dir.path()}).removed == 1);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("a dry run changes nothing and counts what a sweep would") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const SessionDir living(place, "x");
+  dead(place, 1000);
+  SessionDir kept(place, "k");
+  kept.keep();
+  kept.close();
+  const auto before = names_in(dir.path());
+  int told = 0;
+  const SweepReport report = sweep(place, {.dry_run = true, .on_event = [&](const Event& event) {
+                                             told += event.message == "dry run: still there";
+                                           }});
+  CHECK(report.removed == 1);
+  CHECK(report.bytes_freed >= 1000);
+  CHECK(report.live == 1);
+  CHECK(report.kept == 1);
+  CHECK(told == 1);
+  CHECK(names_in(dir.path()) == before);
+}
+
+TEST_CASE("what changed a short while ago can be spared; what was never finished counts by its directory") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const fs::path old = dead(place);
+  dead(place);
+  fs::create_directory(dir / "session_a_0000000000000000");
+  age(old / "metadata.json", 2h);
+  SweepReport report = sweep(place, {.older_than = 1h});
+  CHECK(report.removed == 1);
+  CHECK(report.too_young == 2);
+  CHECK_FALSE(fs::exists(old));
+  report = sweep(place);
+  CHECK(report.removed == 2);
+}
+
+TEST_CASE("the age of a living session is nothing to a sweep, and neither is a clock that jumped") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const SessionDir living(place, "x");
+  const fs::path from_the_future = dead(place), from_the_past = dead(place);
+  age(living.path() / "metadata.json", 24h * 365 * 20);
+  age(living.path(), 24h * 365 * 20);
+  age(from_the_future / "metadata.json", -24h * 365 * 10);
+  age(from_the_past / "metadata.json", 24h * 365 * 10);
+  const SweepReport report = sweep(place);
+  CHECK(report.removed == 2);
+  CHECK(report.live == 1);
+}
+
+TEST_CASE("a budget ends a sweep, and the next one goes on") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  for (int i = 0; i < 20; ++i) {
+    const fs::path session = dir / ("session_x_" + scratch::detail::hex16(static_cast<std::uint64_t>(i)));
+    fs::create_directory(session);
+    for (int n = 0; n < 2000; ++n) put(session / std::to_string(n));
+  }
+  const SweepReport first = sweep(place, {.budget = 1ms});
+  CHECK_FALSE(first.finished);
+  CHECK(first.failed.empty());
+  CHECK(first.removed < 20);
+  const SweepReport rest = sweep(place, {.budget = 10min});
+  CHECK(rest.finished);
+  CHECK(first.removed + rest.removed == 20);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("loose files of an application's earlier days are taken when they are old enough") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  for (const char* name : {"kmer_1", "kmer_2", "other_1"}) {
+    put(dir / name, "0123456789");
+    age(dir / name, 2min);
+  }
+  put(dir / "kmer_young");
+  fs::create_directory(dir / "kmer_directory");
+  fs::create_symlink(dir / "other_1", dir / "kmer_link");
+  CHECK(sweep(place).removed == 0);
+  CHECK(sweep(place, {.dry_run = true, .loose_files = {.prefix = "kmer_"}}).removed == 2);
+  const SweepReport report = sweep(place, {.loose_files = {.prefix = "kmer_", .older_than = 60s}});
+  CHECK(report.removed == 2);
+  CHECK(report.bytes_freed == 20);
+  CHECK(report.too_young == 1);
+  CHECK(report.foreign == 3);
+  CHECK(names_in(dir.path()) == std::set<std::string>{"other_1", "kmer_young", "kmer_directory", "kmer_link"});
+}
+
+TEST_CASE("one bad entry is reported and the others go") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  dead(place);
+  const fs::path bad = dead(place);
+  put(bad / "stuck");
+  // An attribute of ext4 and friends; tmpfs of late has it too. Root alone may set it.
+  if (std::system(("chattr +i '" + (bad / "stuck").string() + "' 2>/dev/null").c_str()) != 0)
+    scratch::test::skip("no immutable files here");
+  SweepReport report = sweep(place);
+  CHECK(report.removed == 1);
+  REQUIRE(report.failed.size() == 1);
+  CHECK(says(report.failed[0].error, "stuck"));
+  REQUIRE(names_in(dir.path()).size() == 1);
+  const fs::path trash = dir / *names_in(dir.path()).begin();
+  CHECK(fs::exists(trash / "metadata.json"));
+  REQUIRE(std::system(("chattr -i '" + (trash / "stuck").string() + "'").c_str()) == 0);
+  CHECK(sweep(place).removed == 1);
+}
+
+TEST_CASE("several places are swept in one go, and a bad one is only reported") {
+  const TempDir dir;
+  std::vector<PgsqlTmp> places;
+  for (const char* name : {"a", "b", "c"}) {
+    fs::create_directories(dir / name);
+    places.emplace_back(dir / name / "pgsql_tmp", "app");
+  }
+  dead(places[0]);
+  dead(places[2]);
+  put(dir / "b/pgsql_tmp", "a file");
+  const SweepReport report = sweep(places);
+  CHECK(report.removed == 2);
+  REQUIRE(report.failed.size() == 1);
+  CHECK(report.failed[0].error.code() == errc::untrusted_directory);
+  CHECK(refuses_with(errc::untrusted_directory, [&] { sweep(places[1]); }));
+}
+
+TEST_CASE("in a pgsql_tmp only the application's own sessions are touched") {
+  const TempDir dir;
+  const PgsqlTmp mine(dir / "pgsql_tmp", "mine"), theirs(dir / "pgsql_tmp", "theirs");
+  const fs::path a = dead(mine), b = dead(theirs);
+  CHECK(a.filename().string().starts_with("pgsql_tmp_scratch-mine-session_"));
+  put(dir / "pgsql_tmp/pgsql_tmp4711.0");
+  const SweepReport report = sweep(mine);
+  CHECK(report.removed == 1);
+  CHECK(report.foreign == 2);
+  CHECK(fs::exists(b));
+}
+
+TEST_CASE("a creator that was stopped does not stop others, and a sweep reports the root as busy") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  dead(place);
+  const int creator = ::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(creator, LOCK_SH) == 0);
+  { const SessionDir session(place, "x"); }
+  SweepReport report = sweep(place, {.budget = 20ms});
+  CHECK(report.removed == 0);
+  REQUIRE(report.failed.size() == 1);
+  CHECK(report.failed[0].error.code() == errc::busy);
+  ::close(creator);
+  CHECK(sweep(place).removed == 1);
+  // And a sweeper that was stopped does not stop creators.
+  const int sweeper = ::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(::flock(sweeper, LOCK_EX) == 0);
+  { const SessionDir session(place, "x"); }
+  ::close(sweeper);
+  CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("root sweeps every user's root when asked, and nobody else can ask") {
+  const TempDir dir;
+  const scratch::test::Variable here("SCRATCH_DIR", dir.path().c_str());
+  const scratch::Shm place{"app"};
+  if (::geteuid() != 0) {
+    CHECK(refuses_with(std::errc::operation_not_permitted, [&] { sweep(place, {.all_users = true}); }));
+    return;
+  }
+  dead(place);
+  ::chmod(dir.path().c_str(), 01777);
+  const auto ending = in_child([&] {
+    if (::seteuid(65534) != 0) throw std::runtime_error("still root");
+    new SessionDir(place, "theirs");
+    raise(SIGKILL);
+  });
+  CHECK(ending == scratch::test::Ending::killed);
+  fs::create_directory(dir / "app-65535");  // says it is a user's, and is not
+  fs::create_directory(dir / "app-x");
+  CHECK(refuses_with(std::errc::operation_not_permitted, [&] { sweep(Under{dir / "app-0"}, {.all_users = true}); }));
+  const SweepReport report = sweep(place, {.all_users = true});
+  CHECK(report.removed == 2);
+  REQUIRE(report.failed.size() == 1);
+  CHECK(report.failed[0].error.code() == errc::untrusted_directory);
+}
+
+TEST_CASE("a report can be printed") {
+  SweepReport report;
+  report.removed = 2;
+  report.bytes_freed = 1536;
+  report.failed.push_back({"x", scratch::Error(errc::busy, "sweep", "x")});
+  report.finished = false;
+  std::ostringstream out;
+  out << report;
+  CHECK(out.str() ==
+        "2 removed (1.5 KiB), 0 live, 0 kept, 0 too young, 0 foreign, 1 failed\n"
+        "  scratch: cannot sweep \"x\": in use by somebody else\n"
+        "  not finished: the time budget ended");
+}

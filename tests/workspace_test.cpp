@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/workspace.hpp>
+
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_writer.hpp>
+#include <scratch/session_dir.hpp>
+
+#include <sstream>
+
+#include "support/catch.hpp"
+#include "support/private_mount.hpp"
+#include "support/temp_dir.hpp"
+
+namespace fs = std::filesystem;
+using scratch::ChunkInfo;
+using scratch::ChunkWriter;
+using scratch::Workspace;
+using scratch::write_file;
+using scratch::test::names_in;
+using scratch::test::put;
+using scratch::test::TempDir;
+using scratch::test::text_of;
+using namespace scratch::literals;
+using Names = std::vector<std::string>;
+
+namespace {
+
+// A session's workspace and a plain one keep most of the same promises.
+struct Ground {
+  TempDir dir;
+  std::optional<scratch::SessionDir<scratch::Under>> session;
+
+  explicit Ground(bool with_session) {
+    if (with_session) session.emplace(scratch::Under{dir.path()}, "test");
+  }
+  Workspace workspace() const { return session ? Workspace(*session) : Workspace(dir.path()); }
+};
+
+ChunkInfo chunk(const Workspace& where, std::string_view text) {
+  ChunkWriter writer(where);
+  writer.append(text);
+  return writer.commit();
+}
+
+template <class Work>
+scratch::Error error_of(Work work) {
+  try {
+    work();
+  } catch (const scratch::Error& error) {
+    return error;
+  }
+  FAIL("nothing was thrown");
+  std::abort();
+}
+
+}  // namespace
+
+TEST_CASE("a workspace needs a directory that is there") {
+  const TempDir dir;
+  put(dir / "file");
+  CHECK(error_of([&] { Workspace(dir / "nowhere"); }).code() == std::errc::no_such_file_or_directory);
+  CHECK(error_of([&] { Workspace(dir / "file"); }).code() == std::errc::not_a_directory);
+  CHECK(error_of([&] { Workspace(dir / "nowhere"); }).path() == dir / "nowhere");
+}
+
+TEST_CASE("a workspace holds its directory: neither chdir nor rename leads it astray") {
+  const TempDir dir;
+  fs::create_directories(dir / "before");
+  fs::create_directories(dir / "elsewhere");
+  const fs::path cwd = fs::current_path();
+  fs::current_path(dir.path());
+  const Workspace here("before");
+  fs::current_path(dir / "elsewhere");
+  CHECK(here.path() == dir / "before");
+  fs::rename(dir / "before", dir / "after");
+  write_file(here, "file", std::string("text"));
+  CHECK(text_of(dir / "after/file") == "text");
+  CHECK(names_in(dir / "elsewhere").empty());
+  fs::current_path(cwd);
+}
+
+TEST_CASE("copies of a handle are one workspace") {
+  const TempDir dir;
+  const Workspace one(dir.path(), {.quota = 1000});
+  const Workspace two = one;
+  write_file(one, "file", std::string(600, 'x'));
+  CHECK(error_of([&] { write_file(two, "other", std::string(600, 'x')); }).code() == scratch::errc::quota_exceeded);
+  CHECK(two.list() == Names{"file"});
+}
+
+TEST_CASE("a list has files in numeric order, without areas, links and records") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  for (const char* name : {"chunk_10.bin", "chunk_9.bin", "chunk_1.bin", "other"})
+    write_file(here, name, std::string());
+  chunk(here, "x");
+  here.area("area");
+  fs::create_symlink("other", here.path() / "link");
+  CHECK(here.list() == Names{"chunk_0.bin", "chunk_1.bin", "chunk_9.bin", "chunk_10.bin", "other"});
+  CHECK(here.list("chunk_*") == Names{"chunk_0.bin", "chunk_1.bin", "chunk_9.bin", "chunk_10.bin"});
+  CHECK(here.list("chunk_?.bin") == Names{"chunk_0.bin", "chunk_1.bin", "chunk_9.bin"});
+  CHECK(here.list("[!c]*") == Names{"other"});
+  CHECK(here.list("nothing*").empty());
+}
+
+TEST_CASE("an area is a workspace of its own in the same session") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  const Workspace sorting = here.area("sorting");
+  CHECK(sorting.path() == here.path() / "sorting");
+  CHECK((fs::status(sorting.path()).permissions() & fs::perms::all) == fs::perms::owner_all);
+  write_file(sorting, "run", std::string(100, 'x'));
+  write_file(here.area("sorting"), "run2", std::string(100, 'x'));  // the same one again
+  write_file(sorting.area("left"), "run", std::string(100, 'x'));
+  write_file(here, "top", std::string(100, 'x'));
+  CHECK(sorting.list() == Names{"run", "run2"});
+  CHECK(here.list() == Names{"top"});
+  CHECK(sorting.usage().files == 3);
+  CHECK(sorting.usage().bytes == 300);
+  CHECK(here.usage().bytes == 400);
+}
+
+TEST_CASE("names that no area can have are refused, and what has the name is not followed") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  for (const std::string name : {"", ".", "..", "a/b", "metadata.json", ".lock", ".scratch-x"})
+    CHECK(error_of([&] { here.area(name); }).code() == scratch::errc::invalid_name);
+  CHECK(error_of([&] { here.area(std::string(256, 'x')); }).code() == scratch::errc::invalid_name);
+  fs::create_directory_symlink("/etc", here.path() / "link");
+  put(here.path() / "file");
+  CHECK_THROWS_AS(here.area("link"), scratch::Error);
+  CHECK_THROWS_AS(here.area("file"), scratch::Error);
+}
+
+TEST_CASE("chunks are numbered across areas, and an area has those below it") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  const Workspace sorting = here.area("sorting");
+  CHECK(chunk(here, "a").file == "chunk_0.bin");
+  CHECK(chunk(sorting, "bb").file == "sorting/chunk_1.bin");
+  CHECK(chunk(sorting.area("left"), "ccc").file == "sorting/left/chunk_2.bin");
+  CHECK(chunk(here.area("sorting2"), "dddd").file == "sorting2/chunk_3.bin");
+  CHECK(here.chunks().size() == 4);
+  REQUIRE(sorting.chunks().size() == 2);
+  CHECK(sorting.chunks()[0].id == 1);
+  CHECK(sorting.chunks()[1].size == 3);
+}
+
+TEST_CASE("a usage report has a row for each area and prints as a table") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  write_file(here.area("sorting"), "run", std::string(2048, 'x'));
+  write_file(here, "top", std::string(10, 'x'));
+  const scratch::UsageReport report = here.usage_report();
+  REQUIRE(report.rows.size() == 2);
+  CHECK(report.rows[0].usage.bytes == 10);
+  CHECK(report.rows[1].area == "sorting");
+  CHECK(report.total.bytes == 2058);
+  std::ostringstream out;
+  out << report;
+  CHECK(out.str().find("sorting          1     2.0 KiB") != std::string::npos);
+}
+
+TEST_CASE("remove_matching takes the files that match and the records of chunks among them") {
+  const Ground ground(GENERATE(false, true));
+  Workspace here = ground.workspace();
+  chunk(here, std::string(100, 'x'));
+  chunk(here, std::string(200, 'x'));
+  chunk(here.area("area"), std::string(400, 'x'));
+  write_file(here, "run_1", std::string(1000, 'x'));
+  write_file(here, "run_2", std::string(2000, 'x'));
+  CHECK(here.remove_matching("run_*") == 3000);
+  CHECK(here.chunks().size() == 3);
+  CHECK(here.remove_matching("chunk_1*") == 200);
+  REQUIRE(here.chunks().size() == 2);
+  CHECK(here.chunks()[1].file == "area/chunk_2.bin");
+  CHECK(here.remove_matching("nothing") == 0);
+  CHECK(here.remove_matching("*") == 100);
+  CHECK(here.list().empty());
+  CHECK(here.area("area").list() == Names{"chunk_2.bin"});
+}
+
+TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
+  const Ground ground(true);
+  Workspace here = ground.workspace();
+  const auto before = names_in(here.path());
+  chunk(here, std::string(100, 'x'));
+  chunk(here.area("area"), std::string(200, 'x'));
+  put(here.path() / "by hand", std::string(10, 'x'));
+  fs::create_directories(here.path() / "area/by/hand");
+  fs::create_symlink("/etc", here.path() / "link");
+  CHECK(here.clear() == 310);
+  for (const std::string& name : names_in(here.path()))
+    CHECK((before.contains(name) || scratch::detail::is_bookkeeping(name)));
+  CHECK(here.chunks().empty());
+  CHECK(here.usage() == scratch::Usage{});
+  CHECK(fs::exists("/etc"));
+  CHECK(chunk(here.area("area"), "x").file == "area/chunk_2.bin");
+}
+
+TEST_CASE("clear of an area leaves its directory and everything beside it") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  Workspace sorting = here.area("sorting");
+  chunk(here, "x");
+  chunk(sorting, "yy");
+  write_file(sorting.area("left"), "file", std::string(5, 'x'));
+  CHECK(sorting.clear() == 7);
+  CHECK(here.chunks().size() == 1);
+  CHECK(here.list() == Names{"chunk_0.bin"});
+  CHECK(chunk(sorting, "z").file == "sorting/chunk_2.bin");
+}
+
+TEST_CASE("in a plain directory only what the library wrote is removed, by a later program too") {
+  const TempDir dir;
+  put(dir / "theirs", "x");
+  fs::create_directories(dir / "their area/empty");
+  fs::create_directories(dir / "shared");
+  put(dir / "shared/theirs", "x");
+  put(dir / "chunk_0.bin", "theirs");
+  {
+    const Workspace here(dir.path());
+    write_file(here, "ours", std::string(10, 'x'));
+    CHECK(chunk(here, "ours too").file == "chunk_1.bin");
+    write_file(here.area("shared"), "ours", std::string(100, 'x'));
+    write_file(here.area("only ours").area("below"), "ours", std::string(1000, 'x'));
+  }
+  Workspace here(dir.path());
+  CHECK(here.remove_matching("*") == 18);
+  CHECK(here.clear() == 1100);
+  CHECK(text_of(dir / "theirs") == "x");
+  CHECK(text_of(dir / "chunk_0.bin") == "theirs");
+  CHECK(fs::exists(dir / "their area/empty"));
+  CHECK(fs::exists(dir / "shared/theirs"));
+  CHECK_FALSE(fs::exists(dir / "shared/ours"));
+  CHECK_FALSE(fs::exists(dir / "only ours"));
+}
+
+TEST_CASE("clear goes on past what cannot be removed, and says what that was") {
+  scratch::test::own_mounts();
+  const Ground ground(true);
+  Workspace here = ground.workspace();
+  write_file(here.area("a"), "file", std::string(10, 'x'));
+  write_file(here.area("z"), "file", std::string(10, 'x'));
+  here.area("m").area("mount");
+  REQUIRE(::mount("tmpfs", (here.path() / "m/mount").c_str(), "tmpfs", 0, "size=64k") == 0);
+  const scratch::Error error = error_of([&] { here.clear(); });
+  CHECK(error.path() == here.path() / "m/mount");
+  CHECK(here.usage().files == 0);
+  ::umount2((here.path() / "m/mount").c_str(), MNT_DETACH);
+  CHECK(here.clear() == 0);
+}
+
+TEST_CASE("a file moves between areas, and a chunk keeps its record") {
+  const Ground ground(GENERATE(false, true));
+  Workspace here = ground.workspace();
+  Workspace received = here.area("received");
+  write_file(here, "partition.3", std::string("abc"));
+  here.move("partition.3", received, "partition.3.from_W2");
+  CHECK(here.list().empty());
+  CHECK(text_of(received.path() / "partition.3.from_W2") == "abc");
+  const ChunkInfo info = chunk(here, "rows");
+  here.move(info.file, received, "renamed.bin");
+  REQUIRE(here.chunks().size() == 1);
+  CHECK(here.chunks()[0].file == "received/renamed.bin");
+  CHECK(here.chunks()[0].checksum == info.checksum);
+  CHECK(received.clear() == 7);  // in a plain directory too, moved files stay ours
+  CHECK(here.chunks().empty());
+}
+
+TEST_CASE("a move replaces nothing, moves only files, and changes nothing when it fails") {
+  const Ground ground(GENERATE(false, true));
+  Workspace here = ground.workspace();
+  Workspace area = here.area("area");
+  write_file(here, "a", std::string("a"));
+  write_file(area, "b", std::string("b"));
+  CHECK(error_of([&] { here.move("a", area, "b"); }).code() == std::errc::file_exists);
+  CHECK(error_of([&] { here.move("missing", area, "c"); }).code() == std::errc::no_such_file_or_directory);
+  CHECK(error_of([&] { here.move("area", area, "c"); }).code() == std::errc::invalid_argument);
+  CHECK(error_of([&] { here.move("a", area, "../c"); }).code() == scratch::errc::invalid_name);
+  CHECK(error_of([&] { here.move("metadata.json", area, "c"); }).code() == scratch::errc::invalid_name);
+  CHECK(text_of(here.path() / "a") == "a");
+  CHECK(text_of(area.path() / "b") == "b");
+}
+
+TEST_CASE("a move to another workspace is charged there and given back here") {
+  const TempDir one, two;
+  Workspace from(one.path(), {.quota = 1000});
+  Workspace to(two.path(), {.quota = 500});
+  write_file(from, "small", std::string(400, 'x'));
+  write_file(from, "large", std::string(600, 'x'));
+  CHECK(error_of([&] { from.move("large", to, "large"); }).code() == scratch::errc::quota_exceeded);
+  CHECK(from.list() == Names{"large", "small"});
+  from.move("small", to, "small");
+  CHECK_THROWS_AS(write_file(to, "more", std::string(101, 'x')), scratch::Error);
+  CHECK_NOTHROW(write_file(to, "more", std::string(100, 'x')));
+  CHECK_NOTHROW(write_file(from, "again", std::string(400, 'x')));
+  CHECK_THROWS_AS(write_file(from, "more", std::string(1, 'x')), scratch::Error);
+  CHECK(to.clear() == 500);
+}
+
+TEST_CASE("a move to another file system is refused with what would help") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const scratch::test::TinyTmpfs other(dir / "other", "size=1m");
+  Workspace here(dir.path());
+  write_file(here, "file", std::string("x"));
+  const scratch::Error error = error_of([&] { here.move("file", Workspace(other.path()), "file"); });
+  CHECK(error.code() == std::errc::cross_device_link);
+  CHECK(error.other_path() == other.path() / "file");
+  CHECK(error.hint().find("persist()") != std::string::npos);
+  CHECK(here.list() == Names{"file"});
+}
+
+TEST_CASE("the quota counts what is written and being written, and gives back what is removed or dropped") {
+  const TempDir dir;
+  Workspace here(dir.path(), {.quota = 100'000});
+  const std::string bytes(40'000, 'x');
+  write_file(here, "a", bytes);
+  write_file(here, "a", bytes);  // replaced
+  {
+    ChunkWriter dropped(here, {.expected = 60'000});
+    const scratch::Error error = error_of([&] { write_file(here, "b", bytes); });
+    CHECK(error.code() == scratch::errc::quota_exceeded);
+    CHECK(error.hint().find("quota") != std::string::npos);
+  }
+  write_file(here, "b", bytes);
+  CHECK_THROWS_AS(write_file(here, "c", bytes), scratch::Error);
+  CHECK(here.remove_matching("a") == 40'000);
+  write_file(here, "c", bytes);
+  CHECK(here.list() == Names{"b", "c"});
+}
+
+TEST_CASE("what an earlier program wrote counts against the quota, what is not ours does not") {
+  const TempDir dir;
+  put(dir / "theirs", std::string(5000, 'x'));
+  write_file(Workspace(dir.path()), "ours", std::string(600, 'x'));
+  const Workspace here(dir.path(), {.quota = 1000});
+  CHECK_THROWS_AS(write_file(here, "more", std::string(500, 'x')), scratch::Error);
+  CHECK_NOTHROW(write_file(here, "more", std::string(400, 'x')));
+}
+
+TEST_CASE("on_full is asked once, and a write goes on when it made room") {
+  const TempDir dir;
+  int asked = 0;
+  bool frees = true;
+  std::optional<Workspace> self;
+  self.emplace(dir.path(), scratch::WorkspaceOptions{.quota = 1000, .on_full = [&](std::uint64_t bytes) {
+                                                       ++asked;
+                                                       CHECK(bytes > 0);
+                                                       return frees && self->remove_matching("old*") > 0;
+                                                     }});
+  write_file(*self, "old", std::string(800, 'x'));
+  write_file(*self, "new", std::string(900, 'x'));
+  CHECK(asked == 1);
+  CHECK(self->list() == Names{"new"});
+  frees = false;
+  CHECK_THROWS_AS(write_file(*self, "more", std::string(900, 'x')), scratch::Error);
+  CHECK(asked == 2);
+}
+
+TEST_CASE("a full file system: a clean error, everything committed is whole, and work goes on after room was made") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const bool inodes = GENERATE(false, true);
+  const scratch::test::TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
+  Workspace here(tiny.path());
+  const std::string text(inodes ? 100 : 100'000, 'x');
+  int written = 0;
+  const scratch::Error error = error_of([&] {
+    for (;; ++written) write_file(here, "file_" + std::to_string(written), text);
+  });
+  CHECK(error.code() == std::errc::no_space_on_device);
+  CHECK(error.hint().find("inodes free") != std::string::npos);
+  CHECK_THROWS_AS(chunk(here, text), scratch::Error);
+  CHECK(written > 5);
+  REQUIRE(here.list().size() == static_cast<std::size_t>(written));
+  for (const std::string& name : here.list()) CHECK(text_of(here.path() / name) == text);
+  CHECK(here.chunks().empty());
+  CHECK(here.remove_matching("file_[0-3]") == 4 * text.size());
+  CHECK_NOTHROW(write_file(here, "again", text));
+  CHECK_NOTHROW(chunk(here, text));
+}
+
+TEST_CASE("an area is made after on_full made room for it") {
+  scratch::test::own_mounts();
+  const TempDir dir;
+  const scratch::test::TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=16");
+  int asked = 0;
+  const Workspace here(tiny.path(), {.on_full = [&](std::uint64_t) {
+                         ++asked;
+                         return fs::remove(tiny.path() / "0");
+                       }});
+  for (int i = 0; i < 16; ++i) ::close(::open((tiny.path() / std::to_string(i)).c_str(), O_CREAT | O_WRONLY, 0600));
+  CHECK(here.area("area").path() == tiny.path() / "area");
+  CHECK(asked == 1);
+  CHECK(error_of([&] { here.area("another"); }).code() == std::errc::no_space_on_device);
+}
+
+TEST_CASE("on_event is told what was committed, and what it throws is dropped") {
+  const TempDir dir;
+  std::vector<scratch::EventKind> kinds;
+  const Workspace here(dir.path(), {.on_event = [&](const scratch::Event& event) {
+                         kinds.push_back(event.kind);
+                         throw std::runtime_error("no");
+                       }});
+  chunk(here, "x");
+  CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::chunk_committed) == 1);
+  CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::engine_chosen) == 1);
+}
+
+TEST_CASE("the engine says which one it is and on what") {
+  const TempDir dir;
+  const std::string engine = Workspace(dir.path()).engine();
+  CHECK(engine.find(": ") != std::string::npos);
+  CHECK(Workspace(dir.path(), {.io = scratch::PosixIo::make}).engine().find("posix") == 0);
+}
