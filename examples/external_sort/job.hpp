@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+//
+// A sort from its inputs to the output directory.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/scratch.hpp>
+
+#include "delivery.hpp"
+#include "metrics.hpp"
+#include "preflight.hpp"
+#include "workers.hpp"
+
+namespace external_sort {
+
+struct SortOptions {
+  std::vector<std::filesystem::path> inputs = {};
+  std::filesystem::path output = {};
+  std::string place = "tmp";
+  std::filesystem::path metrics = {};
+  std::uint64_t memory = 256_MiB;
+  std::uint64_t quota = 0;
+  std::uint64_t low_space = 0;  // 0: a twentieth of the input
+  unsigned workers = 2;
+  bool processes = false;
+  bool keep_finished = false;
+  bool validate = true;
+  bool quiet = false;
+};
+
+class Job {
+ public:
+  explicit Job(const SortOptions& options)
+      : options_(options),
+        plan_(Plan::make(Inputs::find(options.inputs), options.memory, options.workers, options.processes)),
+        delivery_(options.output) {
+    plan_.keep_finished = options.keep_finished;
+  }
+
+  template <scratch::Place P>
+  void run(const P& place) {
+    const Need need(plan_);
+    say(std::to_string(plan_.inputs.records) + " records in " + std::to_string(plan_.inputs.files.size()) + " files; " +
+        std::to_string(plan_.partitions) + " partitions, " + std::to_string(plan_.workers) + " workers, " +
+        std::to_string(plan_.capacity()) + " records at a time in the memory of each");
+    say("need " + need.reckoning(plan_));
+    if (options_.quota != 0 && options_.quota < need.total())
+      throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
+                    need.reckoning(plan_));
+    scratch::sweep(place);
+
+    std::optional<scratch::Workspace> finished;  // declared first: the session's callbacks use it
+    const auto free_finished = [this, &finished] {
+      const std::uint64_t freed = finished ? finished->clear() : 0;
+      if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
+    };
+    scratch::SessionDir session(
+        place, "external_sort",
+        {.need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
+           free_finished();
+           return plan_.keep_finished;  // perhaps another worker freed some just now
+         }});
+    finished.emplace(session.area("finished"));  // a full disk would have no room for a directory
+    say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
+    const bool renames = on_one_file_system(session.path(), delivery_.directory());
+    if (!renames) scratch::require_space(delivery_.directory(), plan_.inputs.bytes());
+    session.user(plan_.to_json());
+
+    const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
+    const scratch::SpaceWatch watch(session, {.low = low}, [&](const scratch::Space& space) {
+      say("only " + scratch::readable_size(space.bytes) + " left");
+      free_finished();
+    });
+    for (const Phase& phase : phases) run_phase(phase, session);
+    deliver(session, renames);
+    session.complete();
+    session.close();
+    delivery_.release();
+    say("peak memory " + scratch::readable_size(peak_memory()));
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// Of the largest process.
+  static std::uint64_t peak_memory() {
+    struct rusage mine {
+    }, workers{};
+    ::getrusage(RUSAGE_SELF, &mine);
+    ::getrusage(RUSAGE_CHILDREN, &workers);
+    return static_cast<std::uint64_t>(std::max(mine.ru_maxrss, workers.ru_maxrss)) << 10;
+  }
+
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  void run_phase(const Phase& phase, scratch::Workspace session) {
+    const auto start = Clock::now();
+    const std::vector<Performance> workers =
+        options_.processes ? WorkerProcesses(phase, session, plan_).wait() : run_in_threads(phase, session, plan_);
+    const std::string name = phase.name;
+    Work all;
+    for (unsigned i = 0; i < workers.size(); ++i) {
+      metrics_.add(name, worker_name(i), workers[i].seconds, workers[i].work);
+      all += workers[i].work;
+    }
+    if (name == "sampling") look_at_sample(session);
+    if (name == "partitioning") input_ = all.set;
+    if (name != "sampling" && all.set.records != plan_.inputs.records)
+      throw Refused(name + " saw " + std::to_string(all.set.records) + " records of " +
+                    std::to_string(plan_.inputs.records));
+    clean_up(name, session);
+    metrics_.add(name, "all", seconds_since(start), all);
+    report(name, seconds_since(start), session);
+  }
+
+  /// Samples show what even partitions do not: keys so alike that one partition gets most of the records.
+  void look_at_sample(const scratch::Workspace& session) {
+    const Need need(plan_, choose_splitters(session, plan_));
+    say("after sampling: need " + need.reckoning(plan_));
+    scratch::require_space(session.path(), need.total() - need.samples);
+    if (options_.quota != 0 && options_.quota < need.total())
+      throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) +
+                    ", and keys are so alike that needed are " + need.reckoning(plan_));
+  }
+
+  /// What a phase has read for the last time goes.
+  void clean_up(const std::string& phase, const scratch::Workspace& session) const {
+    const auto finish = [&](const char* area) {
+      if (!plan_.keep_finished) {
+        session.area(area).clear();
+        return;
+      }
+      for (const std::string& name : session.area(area).list())
+        session.area(area).move(name, session.area("finished"), name);
+    };
+    if (phase == "partitioning") finish("sampling");
+    if (phase == "received") session.area("partitioning").clear();
+    if (phase == "sorting") finish("received");
+    if (phase == "output") finish("sorting");
+  }
+
+  template <class Session>
+  void deliver(Session& session, bool renames) {
+    auto start = Clock::now();
+    Work work;
+    work.set.records = plan_.inputs.records;
+    if (!renames) work.bytes_read = work.bytes_written = plan_.inputs.bytes();
+    delivery_.take(session);
+    metrics_.add("persist", "all", seconds_since(start), work);
+    report("persist", seconds_since(start), session);
+    if (options_.validate) {
+      start = Clock::now();
+      const Check seen = delivery_.check(plan_);
+      if (!seen.sorted()) throw Refused("the output is not sorted at record " + std::to_string(*seen.first_unsorted));
+      if (!(seen.set == input_))
+        throw Refused("the output does not hold the records of the input: " + std::to_string(seen.set.records) +
+                      " records with checksum " + hex(seen.set.sum) + ", not " + std::to_string(input_.records) +
+                      " with " + hex(input_.sum));
+      metrics_.add("validation", "all", seconds_since(start), {seen.set, plan_.inputs.bytes(), 0});
+      say("validated: " + std::to_string(seen.set.records) + " records in order, checksum " + hex(seen.set.sum) +
+          ", that of the input; " + std::to_string(seen.duplicate_keys) + " duplicate keys");
+    }
+    if (options_.metrics.empty()) return;
+    const std::string csv = metrics_.csv();
+    scratch::write_file(session, "metrics.csv", scratch::bytes_of(csv));
+    session.persist("metrics.csv", options_.metrics);
+  }
+
+  void report(const std::string& phase, double seconds, const scratch::Workspace& session) const {
+    if (options_.quiet) return;
+    std::ostringstream text;
+    text << phase << ": " << seconds << " s\n" << session.usage_report();
+    std::cerr << text.str();
+  }
+
+  void say(const std::string& line) const {
+    if (!options_.quiet) std::cerr << line + "\n";
+  }
+
+  static std::string hex(std::uint64_t number) {
+    std::ostringstream text;
+    text << std::hex << number;
+    return text.str();
+  }
+
+  const SortOptions& options_;
+  Plan plan_;
+  Delivery delivery_;
+  Metrics metrics_;
+  Multiset input_;
+};
+
+inline void sort(const SortOptions& options) {
+  Job job(options);
+  if (options.place == "tmp")
+    job.run(scratch::TmpDir{"external_sort"});
+  else if (options.place == "shm")
+    job.run(scratch::Shm{"external_sort"});
+  else
+    job.run(scratch::Under{options.place});
+}
+
+}  // namespace external_sort

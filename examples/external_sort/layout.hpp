@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+//
+// What stands where in the session. Every file is atomic: it is there whole, or not at all.
+//
+//   sampling/      sample.2, splitters                     records from each worker's share, and the cuts chosen of
+//   them partitioning/  W2/partition.3                          what worker 2 found for partition 3 received/
+//   partition.3, partition.3.from_W2        the owner's own part of partition 3, and what others sent sorting/
+//   partition.3/chunk_0042.sorted           as much of partition 3 as fits in memory, sorted output/        part_0003
+//   partition 3, sorted finished/                                              what nobody needs any more
+//   (--keep-finished) workers/       sorting.W2                              what worker 2 did in a phase
+#pragma once
+
+#include <string>
+
+#include <scratch/scratch.hpp>
+
+namespace external_sort {
+
+inline scratch::Series samples() { return scratch::Series("sample."); }
+inline scratch::Series partitions() { return scratch::Series("partition."); }
+inline scratch::Series sorted_chunks() { return scratch::Series("chunk_", 4, ".sorted"); }
+inline scratch::Series parts() { return scratch::Series("part_", 4); }
+
+inline constexpr const char* splitters_name = "splitters";
+
+inline std::string worker_name(unsigned worker) { return "W" + std::to_string(worker); }
+
+}  // namespace external_sort

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+//
+// external_sort: sorts records of 100 bytes, any number of them, in a given amount of memory.
+//
+//   external_sort generate -n 10000000 --text -o records.txt
+//   external_sort sort --memory 256MiB --workers 2 -o sorted records.txt
+//   external_sort check sorted
+//   cat sorted/part_* | cmp - <(LC_ALL=C sort records.txt)
+//
+// When it fails, or a worker process dies, nothing is left but one line on stderr. After kill -9 the session is left to
+// the next sort, which sweeps it; parts that stood in the output directory already are whole, and the next sort into
+// that directory asks for them to be removed.
+//
+// Exit code 0: done; 1: it could not be done, and one line on stderr says why; 2 (`check`): not sorted; CLI11's own
+// codes, above 100: the command line was not understood.
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checker.hpp"
+#include "generator.hpp"
+#include "job.hpp"
+
+namespace {
+
+using namespace external_sort;
+
+struct GenerateOptions {
+  std::uint64_t records = 0, seed = 1;
+  bool text = false;
+  Keys keys = Keys::random;
+  std::string output = "-";
+};
+
+int generate(const GenerateOptions& options) {
+  std::ofstream file;
+  const bool to_stdout = options.output == "-";
+  if (!to_stdout) file.open(options.output, std::ios::binary);
+  std::ostream& out = to_stdout ? std::cout : file;
+  const Generator generator(options.seed, options.text, options.keys, options.records);
+  std::vector<Record> block;
+  for (std::uint64_t i = 0; i < options.records && out; i += block.size()) {
+    block.clear();
+    for (std::uint64_t j = i; j < std::min(options.records, i + 8192); ++j) block.push_back(generator(j));
+    out.write(reinterpret_cast<const char*>(block.data()), static_cast<std::streamsize>(block.size() * record_size));
+  }
+  if (!out.flush()) throw Refused("cannot write " + (to_stdout ? "to stdout" : options.output));
+  return 0;
+}
+
+int check(const std::vector<std::filesystem::path>& paths, bool any_order) {
+  const Inputs inputs = Inputs::find(paths);
+  const Check seen = check_inputs(inputs, 0, inputs.records);
+  std::cout << "records: " << seen.set.records << "\nchecksum: " << std::hex << std::setw(16) << std::setfill('0')
+            << seen.set.sum << std::dec << "\nduplicate keys: " << seen.duplicate_keys << '\n';
+  if (any_order) return 0;
+  if (seen.sorted()) {
+    std::cout << "sorted\n";
+    return 0;
+  }
+  std::cout << "not sorted: record " << *seen.first_unsorted << " is less than the one before it\n";
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Sorts records of 100 bytes by their first 10, in a given amount of memory");
+  app.require_subcommand(1);
+
+  SortOptions sort_options;
+  CLI::App* sort_command = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
+  sort_command->add_option("input", sort_options.inputs, "Files, and directories read recursively")->required();
+  sort_command->add_option("-o,--output", sort_options.output, "Directory that gets part_0000, part_0001, ...")
+      ->required();
+  sort_command->add_option("--memory", sort_options.memory, "For all workers together, 256MiB when not given")
+      ->transform(CLI::AsSizeValue(false));
+  sort_command->add_option("--workers", sort_options.workers, "How many sort at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1U, 256U));
+  sort_command->add_flag("--processes", sort_options.processes, "Each worker is a process that joins the session");
+  sort_command->add_option("--place", sort_options.place, "Where the session is: tmp, shm, or a directory")
+      ->capture_default_str();
+  sort_command->add_option("--quota", sort_options.quota, "Bytes that the session may take")
+      ->transform(CLI::AsSizeValue(false));
+  sort_command->add_option("--low-space", sort_options.low_space, "Room for less is told, and frees finished phases")
+      ->transform(CLI::AsSizeValue(false));
+  sort_command->add_option("--metrics", sort_options.metrics, "csv file with seconds and bytes of each phase");
+  sort_command->add_flag("--keep-finished", sort_options.keep_finished,
+                         "Finished phases keep their files as long as there is room");
+  sort_command->add_flag("!--no-validate", sort_options.validate, "Do not read the output back");
+  sort_command->add_flag("-q,--quiet", sort_options.quiet, "Say nothing but errors");
+
+  GenerateOptions generate_options;
+  CLI::App* generate_command = app.add_subcommand("generate", "Make records to sort");
+  generate_command->add_option("-n,--records", generate_options.records, "How many")->required();
+  generate_command->add_option("--seed", generate_options.seed, "Equal seeds, equal records")->capture_default_str();
+  generate_command->add_flag("--text", generate_options.text, "Printable keys: each record is a line");
+  generate_command->add_option("--keys", generate_options.keys, "random, few, equal, ascending or descending")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Keys>{{"random", Keys::random},
+                                                                      {"few", Keys::few},
+                                                                      {"equal", Keys::equal},
+                                                                      {"ascending", Keys::ascending},
+                                                                      {"descending", Keys::descending}}));
+  generate_command->add_option("-o,--output", generate_options.output, "A file, or - for stdout")
+      ->capture_default_str();
+
+  std::vector<std::filesystem::path> check_paths;
+  bool any_order = false;
+  CLI::App* check_command = app.add_subcommand("check", "Are these sorted, and what is in them");
+  check_command->add_option("path", check_paths, "Files, and directories, in this order")->required();
+  check_command->add_flag("--any-order", any_order, "Only count and sum");
+
+  std::string phase;
+  unsigned worker = 0;
+  std::uint64_t buffers = 0;
+  CLI::App* worker_command = app.add_subcommand("worker", "One worker in one phase, in the session SESSION_DIR");
+  worker_command->group("");
+  worker_command->add_option("phase", phase)->required();
+  worker_command->add_option("number", worker)->required();
+  worker_command->add_option("buffers", buffers)->required();
+
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (generate_command->parsed()) return generate(generate_options);
+    if (check_command->parsed()) return check(check_paths, any_order);
+    if (worker_command->parsed()) return run_as_worker(phase, worker, buffers);
+    sort(sort_options);
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "external_sort: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include "analysis.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/event.hpp>
+#include <scratch/merge.hpp>
+#include <scratch/place.hpp>
+#include <scratch/session_dir.hpp>
+#include <scratch/space.hpp>
+#include <scratch/sweep.hpp>
+
+#include "measures.hpp"
+#include "progress.hpp"
+#include "results.hpp"
+#include "rows.hpp"
+#include "tell.hpp"
+#include "workers.hpp"
+
+namespace kmer_frequency {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// What the summary is made of.
+struct Facts {
+  std::string place, engine;
+  bool in_memory = false;  // the place
+  ReadSoFar read;
+  std::vector<Counted> workers;
+  Results results;
+  double counting = 0, merging = 0, writing = 0, all = 0;
+  std::uint64_t spilled = 0, tables = 0;  // bytes written
+  std::uint64_t most_in_files = 0;        // bytes at any time, at most
+  std::uint64_t peak = 0;                 // bytes of all processes
+};
+
+/// Before hours of work: whether a file can be put there.
+void check_target(const std::string& file) {
+  if (file.empty() || file == "-") return;
+  const std::filesystem::path path(file);
+  const std::string directory = path.has_parent_path() ? path.parent_path().native() : ".";
+  struct stat facts {};
+  int error = ::access(directory.c_str(), W_OK | X_OK) == 0 ? 0 : errno;
+  if (error == 0 && ::stat(file.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode)) error = EISDIR;
+  if (error != 0) throw std::runtime_error("cannot write \"" + file + "\": " + std::strerror(error));
+}
+
+/// The workers' tables become that of the first. Returns its name.
+std::string merge_tables(const scratch::Workspace& workspace, const Counting& counting, Progress& progress) {
+  std::vector<std::string> others;
+  for (unsigned i = 1; i < counting.workers; ++i) others.push_back(table_of_worker(i));
+  scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+    scratch::merge_all<Key>(
+        workspace, table_of_worker(0), others,
+        {.threads = counting.workers,
+         .memory = counting.memory / 2,
+         .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.step("merging", done, total); }});
+  });
+  return table_of_worker(0);
+}
+
+void summarize(const Facts& facts, const Options& options) {
+  const Counting& counting = options.counting;
+  std::uint64_t kmers = 0, skipped = 0;
+  double adding = 0, committing = 0;
+  for (const Counted& counted : facts.workers) {
+    kmers += counted.kmers;
+    skipped += counted.skipped;
+    adding = std::max(adding, counted.adding);
+    committing = std::max(committing, counted.committing);
+  }
+  const auto line = [](const char* name, std::uint64_t value) {
+    std::fprintf(stderr, "%-16s%" PRIu64 "\n", name, value);
+  };
+  line("rows", facts.read.rows);
+  line("bases", facts.read.bases);
+  line("k-mers", kmers);
+  if (counting.rows) line("skipped", skipped);
+  line("distinct", facts.results.distinct);
+  line("over threshold", facts.results.over_threshold);
+  if (facts.results.least_count > 1)
+    std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", facts.results.least_count);
+  std::fprintf(stderr, "%-16s%.2f adding, %.2f committing, %.2f merging, %.2f writing; %.2f in all\n", "seconds",
+               adding, committing, facts.merging, facts.writing, facts.all);
+  const std::string files = scratch::readable_size(facts.most_in_files);
+  std::fprintf(stderr, "%-16s%s%s\n", "peak memory", scratch::readable_size(facts.peak).c_str(),
+               facts.in_memory ? (" and at most " + files + " of files, which are in memory").c_str() : "");
+  std::fprintf(stderr, "%-16s%s spilled, %s of tables\n", "files", scratch::readable_size(facts.spilled).c_str(),
+               scratch::readable_size(facts.tables).c_str());
+  std::fprintf(stderr, "%-16s%s\n%-16s%s\n", "place", facts.place.c_str(), "engine", facts.engine.c_str());
+}
+
+template <scratch::Place P>
+void analyse_in(const P& place, const Options& options) {
+  const auto began = Clock::now();
+  for (const std::string& file : {options.output, options.table, options.histogram_svg}) check_target(file);
+  const Counting& counting = options.counting;
+  RowSource rows(options.files, counting.longest_row());
+
+  scratch::OnEvent told;
+  if (options.events) told = tell;
+  scratch::SweepOptions sweeping;
+  sweeping.on_event = told;
+  const scratch::SweepReport swept = scratch::sweep(place, sweeping);
+  if (swept.removed > 0 && !options.quiet)
+    std::fprintf(stderr, "removed what %" PRIu64 " earlier %s had left, %s\n", swept.removed,
+                 swept.removed == 1 ? "run" : "runs", scratch::readable_size(swept.bytes_freed).c_str());
+
+  std::atomic<std::uint64_t> spilled = 0;
+  scratch::SessionOptions session_options;
+  session_options.need = options.need.value_or(2 * rows.expected_bytes());
+  session_options.quota = options.quota;
+  session_options.on_event = [&](const scratch::Event& event) {
+    if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
+    if (told) told(event);
+  };
+  scratch::SessionDir<P> session(place, "k" + std::to_string(counting.k), session_options);
+
+  Facts facts;
+  facts.place = session.path().native() + ", since " + place.reason();
+  facts.in_memory = scratch::space(session.path()).memory_backed;
+  Progress progress(!options.quiet);
+  if (progress.is_shown()) rows.on_progress([&](const ReadSoFar& so_far) { progress.reading(so_far); });
+
+  facts.workers = options.processes ? count_in_processes(session, counting, rows, options.events)
+                                    : count_in_threads(session, counting, rows);
+  facts.read = rows.so_far();
+  facts.peak = peak_rss();
+  for (const Counted& counted : facts.workers) {
+    spilled += counted.spilled;
+    facts.peak += counted.peak_rss;
+  }
+  facts.spilled = spilled;
+  facts.tables = session.usage().bytes;
+  facts.most_in_files = facts.spilled + facts.tables;
+
+  const auto merging = Clock::now();
+  const std::string table = merge_tables(session, counting, progress);
+  facts.merging = seconds_since(merging);
+  const std::uint64_t merged = session.usage().bytes;
+  facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);
+  facts.tables += merged;
+
+  const auto writing = Clock::now();
+  const Persist persist = [&](const std::string& name, const std::filesystem::path& to) {
+    facts.most_in_files = std::max(facts.most_in_files, session.usage().bytes);
+    session.persist(name, to);
+  };
+  facts.results = write_results(session, table, options, facts.read.rows, persist, progress);
+  if (!options.table.empty()) session.persist(table, options.table);
+  facts.writing = seconds_since(writing);
+
+  session.complete();
+  facts.engine = session.engine();
+  session.close();
+  progress.clear();
+  facts.peak = std::max(facts.peak, peak_rss());
+  facts.all = seconds_since(began);
+  if (!options.quiet) summarize(facts, options);
+}
+
+}  // namespace
+
+void analyse(const Options& options) {
+  const std::string app = "kmer_frequency";
+  if (options.place == "shm") return analyse_in(scratch::Shm{app}, options);
+  if (options.place == "tmp") return analyse_in(scratch::TmpDir{app}, options);
+  return analyse_in(scratch::Under{options.place}, options);
+}
+
+}  // namespace kmer_frequency

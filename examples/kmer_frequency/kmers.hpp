@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+//
+// K-mers as numbers: 2 bits a base, A C G T are 0 1 2 3, the first base highest, so that numbers are ordered as texts.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace kmer_frequency {
+
+inline constexpr unsigned longest_kmer = 32;
+
+inline constexpr auto code_of_base = [] {
+  std::array<std::uint8_t, 256> codes{};
+  for (auto& code : codes) code = 4;
+  for (const unsigned lower : {0U, 32U}) {
+    codes['A' + lower] = 0;
+    codes['C' + lower] = 1;
+    codes['G' + lower] = 2;
+    codes['T' + lower] = 3;
+  }
+  return codes;
+}();
+
+/// Calls `visit(kmer)` for each k-mer of a row, from left to right. Other letters than those of the four bases, in
+/// either case, are in no k-mer. Canonical: each is the smaller of itself and its reverse complement.
+template <bool canonical, class Visit>
+void for_each_kmer(std::string_view row, unsigned k, Visit visit) {
+  const unsigned top = 2 * (k - 1);
+  const std::uint64_t mask = ~std::uint64_t{0} >> (64 - 2 * k);
+  std::uint64_t forward = 0, backward = 0;
+  unsigned known = 0;  // bases since the last that was none
+  for (const char letter : row) {
+    const std::uint64_t code = code_of_base[static_cast<unsigned char>(letter)];
+    if (code > 3) {
+      known = 0;
+      continue;
+    }
+    forward = (forward << 2 | code) & mask;
+    if constexpr (canonical) backward = backward >> 2 | (3 - code) << top;
+    if (++known < k) continue;
+    known = k;
+    visit(canonical ? std::min(forward, backward) : forward);
+  }
+}
+
+/// The letters of a k-mer, written to `text`, which has room for k.
+inline char* spell(std::uint64_t kmer, unsigned k, char* text) {
+  for (unsigned i = k; i-- > 0; kmer >>= 2) text[i] = "ACGT"[kmer & 3];
+  return text + k;
+}
+
+}  // namespace kmer_frequency

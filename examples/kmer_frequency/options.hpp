@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// What the program is asked to do.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "simulate_reads.hpp"
+
+namespace kmer_frequency {
+
+/// What is counted, and how: what a worker must know.
+struct Counting {
+  unsigned k = 31;
+  bool canonical = false;
+  unsigned occurrence_bits = 0;
+  bool rows = true;  ///< else occurrences
+  unsigned workers = 2;
+  std::uint64_t memory = 0;  ///< in all
+
+  unsigned key_bits() const { return 2 * k + occurrence_bits; }
+
+  /// What a worker's table may take. An eighth of the memory is for rows as they are read, some for the program, and
+  /// some for the buffers of each table's files.
+  std::uint64_t table_memory() const {
+    const std::uint64_t others = memory / 8 + program_memory + workers * buffer_memory;
+    return memory < others ? 0 : (memory - others) / workers;
+  }
+  /// The longest row that fits: it is read, and handed to a worker, each time with room to grow.
+  std::uint64_t longest_row() const;
+  /// @throws std::runtime_error, one line, for what cannot be
+  void check() const;
+
+  static constexpr std::uint64_t program_memory = 8 << 20;
+  static constexpr std::uint64_t buffer_memory = 12 << 20;
+};
+
+struct Threshold {
+  std::optional<std::uint64_t> min_count;
+  std::optional<double> max_appearance_rate;
+  std::optional<std::uint64_t> max_appearance_nrow;
+
+  /// The least count that is over it.
+  std::uint64_t least_count(std::uint64_t rows) const;
+};
+
+struct Options {
+  std::vector<std::string> files;
+  Counting counting;
+  Threshold threshold;
+  bool processes = false;
+
+  std::string place = "tmp";
+  std::optional<std::uint64_t> need;  ///< bytes that must be free; else reckoned from the input
+  std::uint64_t quota = 0;
+
+  std::string output;  ///< "-": standard output; empty: none
+  bool sorted = false;
+  std::string table;  ///< where the merged table goes; empty: nowhere
+  unsigned top = 0;
+  bool histogram = false;
+  std::string histogram_svg;
+  bool quiet = false;
+  bool events = false;
+
+  Simulation simulation;
+
+  // A worker process, started by this program itself.
+  std::string join;
+  unsigned worker = 0;
+};
+
+/// @returns nullopt when there is nothing more to do; `exit_code` is what to end with then
+std::optional<Options> options_of(int argc, char** argv, int& exit_code);
+
+}  // namespace kmer_frequency

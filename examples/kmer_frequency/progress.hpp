@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+//
+// One line on the standard error, when that is a terminal.
+#pragma once
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+#include <scratch/bytes.hpp>
+
+#include "rows.hpp"
+
+namespace kmer_frequency {
+
+class Progress {
+ public:
+  explicit Progress(bool wanted) : shown_(wanted && ::isatty(2) == 1) {}
+  ~Progress() { clear(); }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  bool is_shown() const { return shown_; }
+
+  /// "counting  42 %  1,234,567 rows  81.3 MiB/s  3 s left"
+  void reading(const ReadSoFar& so_far) {
+    const std::lock_guard lock(mutex_);
+    if (!due()) return;
+    const double seconds = std::chrono::duration<double>(last_ - began_).count();
+    const double rate = static_cast<double>(so_far.bytes) / seconds;
+    char text[160];
+    const std::string per_second = scratch::readable_size(static_cast<std::uint64_t>(rate));
+    if (so_far.bytes_there > 0)
+      std::snprintf(text, sizeof text, "counting  %3.0f %%  %llu rows  %s/s  %.0f s left",
+                    100.0 * static_cast<double>(so_far.bytes) / static_cast<double>(so_far.bytes_there),
+                    static_cast<unsigned long long>(so_far.rows), per_second.c_str(),
+                    rate > 0 ? static_cast<double>(so_far.bytes_there - so_far.bytes) / rate : 0.0);
+    else
+      std::snprintf(text, sizeof text, "counting  %llu rows  %s/s", static_cast<unsigned long long>(so_far.rows),
+                    per_second.c_str());
+    show(text);
+  }
+
+  void step(const char* what, std::uint64_t done, std::uint64_t total) {
+    const std::lock_guard lock(mutex_);
+    if (!due()) return;
+    char text[80];
+    std::snprintf(text, sizeof text, "%s  %3.0f %%", what,
+                  total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total));
+    show(text);
+  }
+
+  /// Nothing of the line is left.
+  void clear() {
+    if (shown_ && any_) std::fputs("\r\033[K", stderr);
+    any_ = false;
+  }
+
+ private:
+  bool due() {
+    if (!shown_) return false;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::milliseconds(100)) return false;
+    last_ = now;
+    return true;
+  }
+  void show(const char* text) {
+    std::fprintf(stderr, "\r%s\033[K", text);
+    any_ = true;
+  }
+
+  bool shown_;
+  std::mutex mutex_;
+  bool any_ = false;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), last_ = began_;
+};
+
+}  // namespace kmer_frequency

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "results.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <queue>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/count_reader.hpp>
+
+#include "histogram.hpp"
+#include "lines.hpp"
+#include "spelling.hpp"
+
+namespace kmer_frequency {
+namespace {
+
+/// The N most frequent; of equals, the first in k-mer order.
+template <class Key>
+class MostFrequent {
+ public:
+  explicit MostFrequent(std::size_t most) : most_(most) {}
+
+  void see(const scratch::Count<Key>& entry) {
+    if (least_first_.size() == most_) {
+      if (!Better{}(entry, least_first_.top())) return;
+      least_first_.pop();
+    }
+    least_first_.push(entry);
+  }
+
+  std::vector<scratch::Count<Key>> sorted() && {
+    std::vector<scratch::Count<Key>> all;
+    for (; !least_first_.empty(); least_first_.pop()) all.push_back(least_first_.top());
+    std::reverse(all.begin(), all.end());
+    return all;
+  }
+
+ private:
+  struct Better {
+    bool operator()(const scratch::Count<Key>& a, const scratch::Count<Key>& b) const {
+      return a.count != b.count ? a.count > b.count : a.key < b.key;
+    }
+  };
+
+  std::size_t most_;
+  std::priority_queue<scratch::Count<Key>, std::vector<scratch::Count<Key>>, Better> least_first_;
+};
+
+/// How many keys there are of each prefix: where a sorted output can be cut.
+template <class Key>
+class Prefixes {
+ public:
+  explicit Prefixes(unsigned key_bits)
+      : shift_(key_bits > most_bits ? key_bits - most_bits : 0),
+        keys_(std::size_t{1} << std::min(key_bits, most_bits)) {}
+
+  void see(Key key) { ++keys_[static_cast<std::size_t>(key >> shift_)]; }
+
+  struct Range {
+    Key first, last;
+    std::uint64_t keys;
+  };
+  /// Ranges of keys, in order, each of which has at most so many, save where one prefix has more.
+  std::vector<Range> cut(std::uint64_t most) const {
+    std::vector<Range> ranges;
+    std::uint64_t sum = 0;
+    std::size_t from = 0;
+    for (std::size_t at = 0; at <= keys_.size(); ++at) {
+      if (at < keys_.size() && (sum == 0 || sum + keys_[at] <= most)) {
+        sum += keys_[at];
+        continue;
+      }
+      if (sum > 0) ranges.push_back({first_of(from), static_cast<Key>(first_of(at) - 1), sum});
+      if (at == keys_.size()) break;
+      from = at;
+      sum = keys_[at];
+    }
+    return ranges;
+  }
+
+ private:
+  static constexpr unsigned most_bits = 20;
+  Key first_of(std::size_t prefix) const { return static_cast<Key>(std::uint64_t{prefix} << shift_); }
+
+  unsigned shift_;
+  std::vector<std::uint64_t> keys_;
+};
+
+template <class Key>
+class Writer {
+ public:
+  Writer(const scratch::Workspace& workspace, const std::string& table, const Options& options, std::uint64_t rows,
+         Progress& progress)
+      : workspace_(workspace), options_(options), progress_(progress), reader_(workspace, table) {
+    results_.distinct = reader_.distinct();
+    results_.total = reader_.total();
+    results_.least_count = options.threshold.least_count(rows);
+  }
+
+  Results write(const Persist& persist) {
+    const std::string file_name = "output";
+    const bool to_file = !options_.output.empty() && options_.output != "-";
+    std::optional<Lines> lines;
+    if (to_file)
+      lines.emplace(workspace_, file_name);
+    else if (!options_.output.empty())
+      lines.emplace();
+
+    first_pass(lines ? &*lines : nullptr);
+    if (lines && options_.sorted) write_sorted(*lines);
+    if (lines) lines->commit();
+    if (!options_.histogram_svg.empty()) histogram_.draw(workspace_, "histogram.svg");
+    if (options_.histogram || options_.top > 0) print();
+
+    if (to_file) persist(file_name, options_.output);
+    if (!options_.histogram_svg.empty()) persist("histogram.svg", options_.histogram_svg);
+    return results_;
+  }
+
+ private:
+  // All counts where the histogram or the top asks for them; else those over the threshold.
+  void first_pass(Lines* lines) {
+    const bool all = options_.histogram || !options_.histogram_svg.empty() || options_.top > 0;
+    const bool in_order_of_table = lines != nullptr && !options_.sorted;
+    if (!all && lines == nullptr && results_.least_count <= 1) {
+      results_.over_threshold = results_.distinct;
+      return;
+    }
+    if (options_.sorted && lines != nullptr) prefixes_.emplace(options_.counting.key_bits());
+    std::uint64_t seen = 0;
+    for (const auto& entry : reader_.at_least(all ? 1 : results_.least_count)) {
+      if (++seen % 65536 == 0) progress_.step("reading", seen, results_.distinct);
+      if (all) histogram_.see(entry.count);
+      if (entry.count < results_.least_count) continue;
+      ++results_.over_threshold;
+      if (options_.top > 0) top_.see(entry);
+      if (in_order_of_table) write_line(*lines, entry);
+      if (prefixes_) prefixes_->see(entry.key);
+    }
+  }
+
+  // What is over the threshold need not fit in memory: range after range is gathered from the table and sorted. A pass
+  // over the table costs less than sorting what it gives.
+  void write_sorted(Lines& lines) {
+    const std::uint64_t most = std::max<std::uint64_t>(options_.counting.memory / 2 / sizeof(scratch::Count<Key>), 1);
+    const auto ranges = prefixes_->cut(most);
+    prefixes_.reset();
+    std::vector<scratch::Count<Key>> entries;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      const auto& range = ranges[i];
+      entries.clear();
+      entries.reserve(static_cast<std::size_t>(range.keys));
+      for (const auto& entry : reader_.at_least(results_.least_count))
+        if (entry.key >= range.first && entry.key <= range.last) entries.push_back(entry);
+      std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+      for (const auto& entry : entries) write_line(lines, entry);
+      progress_.step("sorting", i + 1, ranges.size());
+    }
+  }
+
+  void write_line(Lines& lines, const scratch::Count<Key>& entry) const {
+    lines.advance(spell_line(entry.key, entry.count, options_.counting, lines.prepare(longest_line)));
+  }
+
+  void print() {
+    progress_.clear();
+    Lines out;
+    for (const auto& entry : std::move(top_).sorted()) write_line(out, entry);
+    if (options_.histogram) histogram_.print(out);
+    out.commit();
+  }
+
+  scratch::Workspace workspace_;
+  const Options& options_;
+  Progress& progress_;
+  scratch::CountReader<Key> reader_;
+  Results results_;
+  Histogram histogram_;
+  MostFrequent<Key> top_{options_.top};
+  std::optional<Prefixes<Key>> prefixes_;
+};
+
+}  // namespace
+
+Results write_results(const scratch::Workspace& workspace, const std::string& table, const Options& options,
+                      std::uint64_t rows, const Persist& persist, Progress& progress) {
+  return scratch::with_key_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+    return Writer<Key>(workspace, table, options, rows, progress).write(persist);
+  });
+}
+
+}  // namespace kmer_frequency

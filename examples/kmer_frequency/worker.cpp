@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "worker.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <scratch/count_reader.hpp>
+#include <scratch/count_table.hpp>
+
+#include "kmers.hpp"
+#include "row_keys.hpp"
+
+namespace kmer_frequency {
+namespace {
+
+template <scratch::CountKey Key>
+class TableWorker final : public Worker {
+ public:
+  TableWorker(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+      : workspace_(workspace),
+        number_(number),
+        counting_(counting),
+        most_occurrences_(std::uint64_t{1} << counting.occurrence_bits),
+        table_(workspace, table_of_worker(number), {.memory = counting.table_memory()}) {
+    keys_.reserve(keys_at_once);
+  }
+
+  void add(const Batch& batch) override {
+    if (counting_.canonical)
+      add_rows<true>(batch);
+    else
+      add_rows<false>(batch);
+  }
+
+  Counted commit() override {
+    const auto began = std::chrono::steady_clock::now();
+    counted_.adding = std::chrono::duration<double>(began - began_).count();
+    hand_over();
+    table_.commit();
+    counted_.distinct = table_.distinct();
+    counted_.committing = seconds_since(began);
+    return counted_;
+  }
+
+ private:
+  static constexpr std::size_t keys_at_once = 1 << 15;
+
+  template <bool canonical>
+  void add_rows(const Batch& batch) {
+    batch.for_each_row([&](std::string_view row) {
+      if (row.size() < counting_.k) return;
+      if (!counting_.rows)
+        add_each_time<canonical>(row);
+      else if (const std::size_t kmers = row.size() - counting_.k + 1; kmers <= SeenInRow<Key>::most_kmers)
+        add_once_a_row<canonical>(row, kmers);
+      else
+        add_long_row<canonical>(row);
+    });
+  }
+
+  template <bool canonical>
+  void add_each_time(std::string_view row) {
+    for_each_kmer<canonical>(row, counting_.k, [this](std::uint64_t kmer) {
+      ++counted_.kmers;
+      add_key(kmer);
+    });
+  }
+
+  template <bool canonical>
+  void add_once_a_row(std::string_view row, std::size_t kmers) {
+    seen_.begin(kmers);
+    for_each_kmer<canonical>(row, counting_.k, [this](std::uint64_t kmer) {
+      ++counted_.kmers;
+      const std::uint32_t before = seen_.see(static_cast<Key>(kmer));
+      if (before < most_occurrences_)
+        add_key(kmer << counting_.occurrence_bits | before);
+      else
+        ++counted_.skipped;
+    });
+  }
+
+  // A row whose k-mers are too many for the cache, as a whole chromosome's, is counted in a table of its own.
+  template <bool canonical>
+  void add_long_row(std::string_view row) {
+    const std::string name = "row_of_" + table_of_worker(number_);
+    {
+      scratch::CountTable<Key> counts(workspace_, name,
+                                      {.memory = std::max<std::uint64_t>(counting_.table_memory() / 8, 256 << 10)});
+      std::vector<Key> kmers;
+      const auto hand_over_row = [&] {
+        counts.add(kmers);
+        counted_.kmers += kmers.size();
+        kmers.clear();
+      };
+      kmers.reserve(keys_at_once);
+      for_each_kmer<canonical>(row, counting_.k, [&](std::uint64_t kmer) {
+        kmers.push_back(static_cast<Key>(kmer));
+        if (kmers.size() == keys_at_once) hand_over_row();
+      });
+      hand_over_row();
+      counts.commit();
+    }
+    for (const auto& [kmer, count] : scratch::CountReader<Key>(workspace_, name)) {
+      const std::uint64_t numbered = std::min<std::uint64_t>(count, most_occurrences_);
+      for (std::uint64_t i = 0; i < numbered; ++i) add_key(std::uint64_t{kmer} << counting_.occurrence_bits | i);
+      counted_.skipped += count - numbered;
+    }
+    workspace_.remove_matching(name);
+  }
+
+  void add_key(std::uint64_t key) {
+    keys_.push_back(static_cast<Key>(key));
+    if (keys_.size() == keys_at_once) hand_over();
+  }
+
+  void hand_over() {
+    table_.add(keys_);
+    keys_.clear();
+  }
+
+  scratch::Workspace workspace_;
+  unsigned number_;
+  Counting counting_;
+  std::uint64_t most_occurrences_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  scratch::CountTable<Key> table_;
+  std::vector<Key> keys_;
+  SeenInRow<Key> seen_;
+  Counted counted_;
+};
+
+}  // namespace
+
+std::unique_ptr<Worker> make_worker(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
+  return scratch::with_key_type(counting.key_bits(),
+                                [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Worker> {
+                                  return std::make_unique<TableWorker<Key>>(workspace, number, counting);
+                                });
+}
+
+}  // namespace kmer_frequency

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+//
+// du, show, verify, count: what is in a session. Everything here only looks.
+#pragma once
+
+#include <scratch/scratch.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "listing.hpp"
+#include "places.hpp"
+#include "text.hpp"
+
+namespace scratchctl {
+
+inline constexpr int damaged = 2;  ///< exit code of verify
+
+inline int du(const std::string& path, bool as_json) {
+  const scratch::UsageReport report = scratch::SessionView(path).usage_report();
+  if (!as_json) {
+    std::cout << report;
+    return 0;
+  }
+  const auto json_of = [](const scratch::Usage& usage) {
+    return json{{"files", usage.files}, {"bytes", usage.bytes}, {"allocated", usage.allocated}};
+  };
+  json areas = json::array();
+  for (const auto& row : report.rows) {
+    areas.push_back(json_of(row.usage));
+    areas.back()["area"] = row.area;
+  }
+  std::cout << dumped({{"areas", std::move(areas)}, {"total", json_of(report.total)}}) << '\n';
+  return 0;
+}
+
+inline int show(const std::string& path, bool as_json) {
+  const scratch::SessionView view(path);
+  json metadata = view.metadata();
+  const scratch::SessionInfo info = view.info();
+  if (as_json) {
+    metadata["path"] = view.path().native();
+    metadata["alive"] = info.alive;
+    metadata["kept"] = info.kept;
+    metadata["bytes"] = info.bytes;
+    std::cout << dumped(metadata) << '\n';
+    return 0;
+  }
+  const json chunks = std::exchange(metadata["chunks"], nullptr);
+  metadata.erase("chunks");
+  Table table({"path", view.path().native()}, {false, false});
+  table.add({"state", info.alive ? "live" : info.kept ? "kept" : "dead"});
+  table.add({"age", age_text(seconds_since(info.start_time))});
+  table.add({"bytes", scratch::readable_size(info.bytes)});
+  for (const auto& item : metadata.items())
+    table.add({item.key(), item.value().is_string() ? item.value().get<std::string>() : dumped(item.value(), -1)});
+  std::cout << table;
+  if (chunks.empty()) return 0;
+  Table list({"ID", "FILE", "BYTES", "ROWS", "CHECKSUM"}, {true, false, true, true, false});
+  for (const scratch::ChunkInfo& chunk : view.chunks())
+    list.add(
+        {std::to_string(chunk.id), chunk.file, std::to_string(chunk.size), std::to_string(chunk.rows), chunk.checksum});
+  std::cout << '\n' << list;
+  return 0;
+}
+
+/// A workspace to look at a single file in: the session around it where there is one, and the file's name there.
+struct Located {
+  scratch::Workspace top;        ///< the session, or the file's directory
+  scratch::Workspace directory;  ///< the file's
+  std::string name;              ///< in it
+  std::string record;            ///< below the session
+};
+
+inline Located locate(const fs::path& file) {
+  std::error_code error;
+  const fs::path path = fs::absolute(file).lexically_normal();
+  if (!fs::exists(fs::symlink_status(path, error)))
+    throw Refused("cannot open " + file.native() + ": " + (error ? error.message() : "No such file or directory"));
+  if (fs::is_directory(path, error)) throw Refused(file.native() + " is a directory, a file is needed");
+  scratch::WorkspaceOptions look;
+  look.read_only = true;
+  for (fs::path above = path.parent_path(); above.has_filename(); above = above.parent_path())
+    if (fs::exists(above / "chunks.log", error) || fs::exists(above / "metadata.json", error))
+      return {scratch::Workspace(above, look), scratch::Workspace(path.parent_path(), look), path.filename(),
+              path.lexically_relative(above).native()};
+  const scratch::Workspace here(path.parent_path(), look);
+  return {here, here, path.filename(), path.filename()};
+}
+
+enum class Kind { chunk, table, other };
+
+struct Verified {
+  std::string file;
+  Kind kind = Kind::other;
+  std::string error;  ///< empty: every checksum agrees
+};
+
+inline const char* name_of(Kind kind) {
+  return kind == Kind::chunk ? "chunk" : kind == Kind::table ? "count table" : "no checksum";
+}
+
+inline Verified verify_chunk(const scratch::Workspace& top, const scratch::ChunkInfo& chunk) {
+  Verified result{chunk.file, Kind::chunk, {}};
+  try {
+    scratch::ChunkReader(top, chunk).verify();
+  } catch (const scratch::Error& error) {
+    result.error = error.what();
+  }
+  return result;
+}
+
+/// Whether a file begins as a count table does.
+inline bool is_count_table(const scratch::Workspace& where, const std::string& name) {
+  scratch::FileReader file(where, name);
+  std::array<std::byte, 4> magic{};
+  return file.read(magic) == 4 && magic[1] == std::byte{'R'} && magic[2] == std::byte{'M'} &&
+         magic[3] == std::byte{'K'} && magic[0] >= std::byte{'1'} && magic[0] <= std::byte{'3'};
+}
+
+inline Verified verify_other(const scratch::Workspace& where, const std::string& name, std::string shown) {
+  Verified result{std::move(shown), Kind::other, {}};
+  try {
+    if (!is_count_table(where, name)) return result;
+    result.kind = Kind::table;
+    scratch::with_key_type(scratch::count_key_bits(where, name), [&](auto type) {
+      scratch::CountReader<typename decltype(type)::type>(where, name).verify();
+    });
+  } catch (const scratch::Error& error) {
+    result.error = error.what();
+  }
+  return result;
+}
+
+inline std::vector<Verified> verify_session(const scratch::SessionView& view) {
+  std::vector<Verified> all;
+  try {
+    view.metadata();
+  } catch (const scratch::Error& error) {
+    if (error.code() == scratch::errc::session_gone) throw;
+    all.push_back({"metadata.json", Kind::other, error.what()});
+  }
+  std::vector<std::string> chunks;
+  for (const scratch::ChunkInfo& chunk : view.chunks()) {
+    all.push_back(verify_chunk(view, chunk));
+    chunks.push_back(chunk.file);
+  }
+  std::sort(chunks.begin(), chunks.end());
+  const auto look_into = [&](const auto& self, const scratch::Workspace& where, const std::string& prefix) -> void {
+    for (const std::string& name : where.list())
+      if (!std::binary_search(chunks.begin(), chunks.end(), prefix + name))
+        all.push_back(verify_other(where, name, prefix + name));
+    for (const auto& row : where.usage_report().rows)
+      if (!row.area.empty()) self(self, where.area(row.area), prefix + row.area + "/");
+  };
+  look_into(look_into, view, "");
+  return all;
+}
+
+inline std::vector<Verified> verify_file(const fs::path& file) {
+  const Located at = locate(file);
+  for (const scratch::ChunkInfo& chunk : at.top.chunks())
+    if (chunk.file == at.record) return {verify_chunk(at.top, chunk)};
+  Verified result = verify_other(at.directory, at.name, file.native());
+  if (result.kind == Kind::other && result.error.empty())
+    throw Refused(file.native() + " has no checksum: it is no chunk on record, and no count table");
+  return {std::move(result)};
+}
+
+inline int verify(const std::string& path, bool as_json) {
+  std::error_code ignored;
+  const bool session = fs::is_directory(path, ignored) || !fs::exists(fs::symlink_status(path, ignored));
+  const std::vector<Verified> all = session ? verify_session(scratch::SessionView(path)) : verify_file(path);
+  std::uint64_t checked = 0, bad = 0;
+  json files = json::array();
+  for (const Verified& one : all) {
+    const bool ok = one.error.empty();
+    bad += ok ? 0 : 1;
+    checked += ok && one.kind == Kind::other ? 0 : 1;
+    files.push_back({{"file", one.file}, {"kind", name_of(one.kind)}, {"ok", ok}});
+    if (!ok) files.back()["error"] = one.error;
+    if (!as_json) {
+      std::cout << (!ok                       ? "DAMAGED  "
+                    : one.kind == Kind::other ? "-        "
+                                              : "ok       ")
+                << plain(one.file) << "  " << name_of(one.kind) << '\n';
+      if (!ok) std::cout << "         " << one.error << '\n';
+    }
+  }
+  if (as_json)
+    std::cout << dumped({{"ok", bad == 0}, {"checked", checked}, {"damaged", bad}, {"files", std::move(files)}})
+              << '\n';
+  else
+    std::cout << checked << " checked, " << bad << " damaged, " << all.size() - checked << " without a checksum\n";
+  return bad == 0 ? 0 : damaged;
+}
+
+inline std::string hex(std::uint64_t number) {
+  std::ostringstream text;
+  text << "0x" << std::hex << std::setw(16) << std::setfill('0') << number;
+  return text.str();
+}
+
+template <class Key>
+int count(const Located& at, const std::vector<std::uint64_t>& keys, std::size_t top, bool as_json) {
+  const scratch::CountReader<Key> table(at.directory, at.name);
+  std::vector<scratch::Count<Key>> shown;
+  if (!keys.empty()) {
+    for (const std::uint64_t key : keys) shown.push_back({static_cast<Key>(key), table.get(key)});
+  } else if (top > 0) {
+    // A heap with the least of the highest counts in front.
+    const auto higher = [](const scratch::Count<Key>& a, const scratch::Count<Key>& b) {
+      return a.count != b.count ? a.count > b.count : a.key < b.key;
+    };
+    for (const scratch::Count<Key> one : table) {
+      if (shown.size() == top && !higher(one, shown.front())) continue;
+      if (shown.size() == top) {
+        std::pop_heap(shown.begin(), shown.end(), higher);
+        shown.pop_back();
+      }
+      shown.push_back(one);
+      std::push_heap(shown.begin(), shown.end(), higher);
+    }
+    std::sort_heap(shown.begin(), shown.end(), higher);
+  }
+  const unsigned bits = std::numeric_limits<Key>::digits;
+  if (as_json) {
+    json counts = json::array();
+    for (const auto& one : shown) counts.push_back({{"key", one.key}, {"count", one.count}});
+    std::cout << dumped({{"file", at.record},
+                         {"key_bits", bits},
+                         {"distinct", table.distinct()},
+                         {"total", table.total()},
+                         {"content_checksum", hex(table.content_checksum())},
+                         {"counts", std::move(counts)}})
+              << '\n';
+    return 0;
+  }
+  std::cout << bits << "-bit keys, " << table.distinct() << " distinct, total " << table.total() << ", content "
+            << hex(table.content_checksum()) << '\n';
+  if (shown.empty()) return 0;
+  Table list({"KEY", "HEX", "COUNT"}, {true, false, true});
+  for (const auto& one : shown) list.add({std::to_string(one.key), hex(one.key), std::to_string(one.count)});
+  std::cout << list;
+  return 0;
+}
+
+/// @param keys texts: decimal, or hexadecimal with 0x; none: those with the highest counts
+inline int count(const std::string& file, const std::vector<std::string>& keys, std::size_t top, bool as_json) {
+  const Located at = locate(file);
+  std::vector<std::uint64_t> numbers;
+  for (const std::string& key : keys) {
+    std::size_t used = 0;
+    try {
+      if (!key.empty() && key.front() >= '0' && key.front() <= '9')
+        numbers.push_back(std::stoull(key, &used, key.starts_with("0x") ? 16 : 10));
+    } catch (const std::logic_error&) {
+      used = 0;
+    }
+    if (used == 0 || used != key.size()) throw Refused("\"" + plain(key) + "\" is no key: a number of at most 64 bits");
+  }
+  const unsigned bits = scratch::count_key_bits(at.directory, at.name);
+  return scratch::with_key_type(
+      bits, [&](auto type) { return count<typename decltype(type)::type>(at, numbers, top, as_json); });
+}
+
+}  // namespace scratchctl

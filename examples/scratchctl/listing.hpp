@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+//
+// ls, watch, sweep: places and the sessions in them.
+#pragma once
+
+#include <scratch/scratch.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "places.hpp"
+#include "text.hpp"
+
+namespace scratchctl {
+
+using nlohmann::json;
+
+/// A file name in JSON: bytes that are no UTF-8 are replaced.
+inline std::string dumped(const json& value, int indent = 2) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
+struct Listed {
+  fs::path root;
+  std::vector<scratch::SessionInfo> sessions;
+  std::uint64_t free = 0;
+  std::string error;  ///< why it could not be listed
+};
+
+/// A place that cannot be listed does not hide the others.
+inline std::vector<Listed> list(const std::vector<AnyPlace>& places) {
+  std::vector<Listed> all;
+  for (const AnyPlace& place : places) {
+    Listed listed;
+    try {
+      listed.root = root_of(place);
+      listed.sessions = std::visit([](const auto& one) { return scratch::list_sessions(one); }, place);
+      std::error_code gone;
+      if (fs::exists(listed.root, gone)) listed.free = scratch::space(listed.root).bytes;
+    } catch (const scratch::Error& error) {
+      listed.error = error.what();
+    }
+    all.push_back(std::move(listed));
+  }
+  return all;
+}
+
+inline json json_of(const scratch::SessionInfo& info) {
+  json one{{"id", info.id},
+           {"path", info.path.native()},
+           {"label", info.label},
+           {"pid", info.pid},
+           {"start_time", info.start_time},
+           {"status", info.status},
+           {"alive", info.alive},
+           {"kept", info.kept},
+           {"bytes", info.bytes},
+           {"age_seconds", nullptr}};
+  if (const auto age = seconds_since(info.start_time)) one["age_seconds"] = *age;
+  return one;
+}
+
+inline json json_of(const std::vector<Listed>& all) {
+  json places = json::array();
+  for (const Listed& listed : all) {
+    json sessions = json::array();
+    for (const scratch::SessionInfo& info : listed.sessions) sessions.push_back(json_of(info));
+    places.push_back({{"root", listed.root.native()}, {"free_bytes", listed.free}, {"sessions", std::move(sessions)}});
+    if (!listed.error.empty()) places.back()["error"] = listed.error;
+  }
+  return {{"places", std::move(places)}};
+}
+
+inline void print(const std::vector<Listed>& all) {
+  Table table({"STATE", "STATUS", "BYTES", "AGE", "PID", "LABEL", "SESSION"},
+              {false, false, true, true, true, false, false});
+  std::uint64_t sessions = 0, dead = 0, bytes = 0, dead_bytes = 0;
+  for (const Listed& listed : all)
+    for (const scratch::SessionInfo& info : listed.sessions) {
+      const bool removable = !info.alive && !info.kept;
+      table.add({info.alive  ? "live"
+                 : info.kept ? "kept"
+                             : "dead",
+                 info.status, scratch::readable_size(info.bytes), age_text(seconds_since(info.start_time)),
+                 std::to_string(info.pid), info.label, info.path.native()});
+      ++sessions;
+      bytes += info.bytes;
+      dead += removable ? 1 : 0;
+      dead_bytes += removable ? info.bytes : 0;
+    }
+  if (sessions > 0) std::cout << table;
+  for (const Listed& listed : all)
+    if (listed.error.empty())
+      std::cout << plain(listed.root.native()) << ": " << scratch::readable_size(listed.free) << " free\n";
+  std::cout << sessions << (sessions == 1 ? " session, " : " sessions, ") << scratch::readable_size(bytes);
+  if (dead > 0) std::cout << "; a sweep would free " << scratch::readable_size(dead_bytes) << " of " << dead << " dead";
+  std::cout << '\n';
+}
+
+/// 1 when a place could not be listed.
+inline int tell_failures(const std::vector<Listed>& all) {
+  int code = 0;
+  for (const Listed& listed : all) {
+    if (listed.error.empty()) continue;
+    std::cerr << "scratchctl: " << listed.error << '\n';
+    code = 1;
+  }
+  return code;
+}
+
+inline int ls(const std::string& place, bool as_json) {
+  const std::vector<Listed> all = list(places_meant(place));
+  if (as_json)
+    std::cout << dumped(json_of(all)) << '\n';
+  else
+    print(all);
+  return tell_failures(all);
+}
+
+/// `ls` again and again; as JSON a line each time. `times` 0: for ever.
+inline int watch(const std::string& place, std::chrono::milliseconds every, std::uint64_t times, bool as_json) {
+  int code = 0;
+  for (std::uint64_t i = 1;; ++i) {
+    const std::vector<Listed> all = list(places_meant(place));
+    if (as_json) {
+      std::cout << dumped(json_of(all), -1) << '\n';
+    } else {
+      if (::isatty(STDOUT_FILENO) == 1)
+        std::cout << "\x1b[H\x1b[2J";
+      else if (i > 1)
+        std::cout << '\n';
+      print(all);
+    }
+    code = tell_failures(all);
+    if (!std::cout.flush()) throw Refused("cannot write to stdout");
+    if (i == times) return code;
+    std::this_thread::sleep_for(every);
+  }
+}
+
+struct SweepCommand {
+  std::string place;
+  bool dry_run = false, kept = false, all_users = false;
+  double older_than = 0;  ///< seconds
+};
+
+inline int sweep(const SweepCommand& command, bool as_json) {
+  if (command.place.empty()) throw Refused("sweep needs a place");
+  struct Removed {
+    fs::path path;
+    std::uint64_t bytes;
+  };
+  std::vector<Removed> removed;
+  scratch::SweepOptions options;
+  options.dry_run = command.dry_run;
+  options.kept = command.kept;
+  options.all_users = command.all_users;
+  options.older_than = std::chrono::milliseconds(static_cast<std::int64_t>(command.older_than * 1000));
+  options.on_event = [&](const scratch::Event& event) { removed.push_back({event.path, event.bytes}); };
+  scratch::SweepReport report;
+  for (const AnyPlace& place : places_meant(command.place)) {
+    try {
+      report += std::visit([&](const auto& one) { return scratch::sweep(one, options); }, place);
+    } catch (const scratch::Error& error) {
+      report.failed.push_back({root_of(place), error});
+    }
+  }
+  if (as_json) {
+    json sessions = json::array(), failed = json::array();
+    for (const Removed& one : removed) sessions.push_back({{"path", one.path.native()}, {"bytes", one.bytes}});
+    for (const scratch::SweepFailure& one : report.failed)
+      failed.push_back({{"path", one.path.native()}, {"error", one.error.what()}});
+    std::cout << dumped({{"dry_run", command.dry_run},
+                         {"removed", report.removed},
+                         {"bytes_freed", report.bytes_freed},
+                         {"live", report.live},
+                         {"kept", report.kept},
+                         {"too_young", report.too_young},
+                         {"foreign", report.foreign},
+                         {"sessions", std::move(sessions)},
+                         {"failed", std::move(failed)}})
+              << '\n';
+  } else {
+    for (const Removed& one : removed)
+      std::cout << (command.dry_run ? "would remove " : "removed ") << plain(one.path.native()) << " ("
+                << scratch::readable_size(one.bytes) << ")\n";
+    std::cout << (command.dry_run ? "dry run: " : "") << report.removed << " removed ("
+              << scratch::readable_size(report.bytes_freed) << "), " << report.live << " live, " << report.kept
+              << " kept, " << report.too_young << " too young, " << report.foreign << " foreign, "
+              << report.failed.size() << " failed\n";
+  }
+  for (const scratch::SweepFailure& one : report.failed) std::cerr << "scratchctl: " << one.error.what() << '\n';
+  return report.failed.empty() ? 0 : 1;
+}
+
+}  // namespace scratchctl

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+//
+// scratchctl: for the person who finds /dev/shm full.
+//
+//   scratchctl ls                         every session of yours, living and dead, and what they take
+//   scratchctl ls /dev/shm --json
+//   scratchctl du SESSION                 what its areas take
+//   scratchctl show SESSION               what its metadata.json says
+//   scratchctl verify SESSION|FILE        every checksum of it
+//   scratchctl count FILE [KEY ...]       a count table: what it is, the highest counts, or those of keys
+//   scratchctl sweep --dry-run /dev/shm   what dead sessions left would go; without --dry-run it goes
+//   scratchctl watch                      ls, again and again
+//
+// Only sweep removes anything, and it never harms a live session.
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "inside.hpp"
+#include "listing.hpp"
+
+int main(int argc, char** argv) {
+  using namespace scratchctl;
+  CLI::App app("Looks at sessions of scratch files, and removes what dead ones left");
+  app.footer(
+      "PLACE: shm:APP or tmp:APP, a pgsql_tmp directory, a directory of sessions, or one in which such directories of\n"
+      "       yours stand, as /dev/shm. Without one: /dev/shm, TMPDIR, /tmp and SCRATCH_DIR.\n"
+      "Exit codes: 0 done; 1 it could not be done, or not all of it, and stderr says what and why; 2 verify found\n"
+      "       damage; above 100 the command line was not understood.");
+  app.require_subcommand(1);
+  bool as_json = false;
+  const auto command = [&](const char* name, const char* what) {
+    CLI::App* sub = app.add_subcommand(name, what);
+    sub->add_flag("--json", as_json, "For programs");
+    return sub;
+  };
+
+  std::string place, path;
+  CLI::App* ls_command = command("ls", "List sessions: state, status, bytes, age, pid, label");
+  ls_command->add_option("place", place, "See below");
+  CLI::App* du_command = command("du", "What the areas of a session take");
+  du_command->add_option("session", path)->required();
+  CLI::App* show_command = command("show", "What a session says of itself, and its chunks");
+  show_command->add_option("session", path)->required();
+  CLI::App* verify_command = command("verify", "Read a session's chunks and count tables, or one file; check all sums");
+  verify_command->add_option("path", path, "A session or a file")->required();
+
+  std::vector<std::string> keys;
+  std::size_t top = 10;
+  CLI::App* count_command = command("count", "A count table: what it is, and its highest counts or those of keys");
+  count_command->add_option("file", path)->required();
+  count_command->add_option("key", keys, "Decimal, or hexadecimal with 0x");
+  count_command->add_option("--top", top, "How many of the highest counts")->capture_default_str();
+
+  const std::map<std::string, double> units{{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+  const CLI::AsNumberWithUnit duration(units, CLI::AsNumberWithUnit::DEFAULT, "TIME");
+  SweepCommand sweeping;
+  CLI::App* sweep_command = command("sweep", "Remove what dead sessions left");
+  sweep_command->add_option("place", sweeping.place, "See below")->required();
+  sweep_command->add_flag("--dry-run", sweeping.dry_run, "Only say what would be removed");
+  sweep_command->add_option("--older-than", sweeping.older_than, "Spare what changed since: 90s, 15m, 2h, 7d")
+      ->transform(duration)
+      ->check(CLI::NonNegativeNumber);
+  sweep_command->add_flag("--kept", sweeping.kept, "Remove kept sessions, too");
+  sweep_command->add_flag("--all-users", sweeping.all_users, "As root, for shm:APP and tmp:APP: everybody's");
+
+  double every = 2;
+  std::uint64_t times = 0;
+  CLI::App* watch_command = command("watch", "List sessions again and again; with --json a line each time");
+  watch_command->add_option("place", place, "See below");
+  watch_command->add_option("--every", every, "2s when not given")->transform(duration)->check(CLI::PositiveNumber);
+  watch_command->add_option("--times", times, "How often; 0: until interrupted")->capture_default_str();
+
+  CLI11_PARSE(app, argc, argv);
+  try {
+    int code = 0;
+    if (ls_command->parsed()) code = ls(place, as_json);
+    if (du_command->parsed()) code = du(path, as_json);
+    if (show_command->parsed()) code = show(path, as_json);
+    if (verify_command->parsed()) code = verify(path, as_json);
+    if (count_command->parsed()) code = count(path, keys, top, as_json);
+    if (sweep_command->parsed()) code = sweep(sweeping, as_json);
+    if (watch_command->parsed())
+      code = watch(place, std::chrono::milliseconds(static_cast<std::int64_t>(every * 1000)), times, as_json);
+    if (!std::cout.flush()) throw Refused("cannot write to stdout");
+    return code;
+  } catch (const std::exception& error) {
+    std::cerr << "scratchctl: " << error.what() << '\n';
+    return 1;
+  }
+}

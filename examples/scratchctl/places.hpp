@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+//
+// What a person means by PLACE:
+//   nothing                /dev/shm, TMPDIR, /tmp, and SCRATCH_DIR: every root of this user there
+//   shm:APP, tmp:APP       the root of one application
+//   a pgsql_tmp directory  the sessions in it
+//   another directory      it, when sessions stand in it; else every root of this user in it, as for /dev/shm
+#pragma once
+
+#include <scratch/scratch.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <initializer_list>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace scratchctl {
+
+namespace fs = std::filesystem;
+
+struct Refused : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+using AnyPlace = std::variant<scratch::Shm, scratch::TmpDir, scratch::Under, scratch::PgsqlTmp>;
+
+inline fs::path root_of(const AnyPlace& place) {
+  return std::visit([](const auto& one) { return one.root(); }, place);
+}
+
+inline constexpr std::string_view pgsql_prefix = "pgsql_tmp_scratch-";
+
+inline bool has_random_end(std::string_view name, std::string_view start) {
+  return name.starts_with(start) && name.size() >= start.size() + 16 &&
+         name.substr(name.size() - 16).find_first_not_of("0123456789abcdef") == name.npos;
+}
+
+/// Whether a directory holds sessions, or what is left of some. What cannot be read holds none.
+inline bool holds_sessions(const fs::path& directory) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    const std::string name = entry.path().filename();
+    if (has_random_end(name, "session_") || has_random_end(name, ".scratch-trash-")) return true;
+  }
+  return false;
+}
+
+/// The applications whose sessions are in a pgsql_tmp directory: pgsql_tmp_scratch-<app>-session_..., or ...-trash_...
+inline std::set<std::string> pgsql_apps(const fs::path& directory) {
+  std::set<std::string> apps;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    const std::string name = entry.path().filename();
+    if (!has_random_end(name, pgsql_prefix)) continue;
+    const std::size_t end = std::min(name.find("-session_"), name.rfind("-trash_"));
+    if (end != name.npos && end > pgsql_prefix.size())
+      apps.insert(name.substr(pgsql_prefix.size(), end - pgsql_prefix.size()));
+  }
+  return apps;
+}
+
+/// Every `<app>-<uid>` of this user in a directory that holds sessions.
+inline std::vector<AnyPlace> roots_below(const fs::path& directory) {
+  std::vector<fs::path> roots;
+  const std::string mine = "-" + std::to_string(::geteuid());
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    std::error_code error;
+    if (entry.is_symlink(error) || !entry.is_directory(error)) continue;
+    if (entry.path().filename().native().ends_with(mine) && holds_sessions(entry.path())) roots.push_back(entry.path());
+  }
+  std::sort(roots.begin(), roots.end());
+  std::vector<AnyPlace> places;
+  for (const fs::path& root : roots) places.emplace_back(scratch::Under{root});
+  return places;
+}
+
+inline std::vector<AnyPlace> usual_places() {
+  std::vector<AnyPlace> places;
+  std::set<fs::path> seen;
+  for (const char* base :
+       std::initializer_list<const char*>{"/dev/shm", std::getenv("TMPDIR"), "/tmp", std::getenv("SCRATCH_DIR")}) {
+    if (base == nullptr || *base != '/') continue;
+    std::error_code ignored;
+    if (!seen.insert(fs::weakly_canonical(base, ignored)).second) continue;
+    for (AnyPlace& place : roots_below(base)) places.push_back(std::move(place));
+  }
+  return places;
+}
+
+/// @throws Refused when there is no such place; scratch::Error
+inline std::vector<AnyPlace> places_meant(const std::string& text) {
+  if (text.empty()) return usual_places();
+  if (text.starts_with("shm:")) return {scratch::Shm{text.substr(4)}};
+  if (text.starts_with("tmp:")) return {scratch::TmpDir{text.substr(4)}};
+  const fs::path path(text);
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status))
+    throw Refused("there is no place " + text + ": " + (error ? error.message() : "No such file or directory"));
+  if (!fs::is_directory(status)) throw Refused(text + " is no directory; a place is one, or shm:APP, or tmp:APP");
+  if (::access(path.c_str(), R_OK | X_OK) != 0) throw Refused("cannot read " + text + ": Permission denied");
+  std::vector<AnyPlace> places;
+  for (const std::string& app : pgsql_apps(path)) places.emplace_back(scratch::PgsqlTmp{path, app});
+  if (holds_sessions(path)) places.emplace_back(scratch::Under{path});
+  if (places.empty()) places = roots_below(path);
+  return places;
+}
+
+}  // namespace scratchctl

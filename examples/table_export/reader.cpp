@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+//
+// table_export_reader: the rows of a session that table_export makes or made, while it makes them and after.
+//
+//   table_export_reader SESSION                                    counts rows and bytes, every block checked
+//   table_export_reader SESSION --copy | psql -c "COPY copy_of FROM STDIN (FORMAT binary)"
+//
+// Exit code 0: all of the table was read; 1: it was not, and one line on stderr says why; CLI11's own codes, above 100:
+// the command line was not understood.
+#include <scratch/scratch.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "refused.hpp"
+
+namespace {
+
+using table_export::Refused;
+
+std::string unhex(std::string_view hex) {
+  std::string bytes;
+  for (; hex.size() >= 2; hex.remove_prefix(2))
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(0, 2)), nullptr, 16));
+  return bytes;
+}
+
+struct Read {
+  std::uint64_t rows = 0, bytes = 0, chunks = 0;
+};
+
+/// The chunks in the order in which they were written, each as soon as it is there, until the session says that these
+/// were all. @throws Refused, scratch::Error
+template <class Session>
+Read read_rows(const Session& session, std::ostream* out) {
+  Read all;
+  std::uint64_t next = 0;  // chunks before this id were read
+  bool header_written = false;
+  const auto write = [&](std::string_view bytes) {
+    if (out != nullptr && !out->write(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+      throw Refused("cannot write to stdout");
+  };
+  for (;;) {
+    // First the owner, then the status: a status that a dead owner left is final. What is committed before the status
+    // is final is seen below.
+    const bool owner_is_alive = scratch::SessionView(session.path()).owner_is_alive();
+    const nlohmann::json metadata = session.metadata();
+    const std::string status = metadata.at("status");
+    const nlohmann::json& user = metadata.at("user");
+    const bool ready = user.contains("header");
+    if (ready && !header_written) write(unhex(user.at("header").get<std::string>()));
+    header_written = ready;
+    bool idle = true;
+    for (const scratch::ChunkInfo& chunk : session.chunks()) {
+      if (chunk.id < next) continue;
+      for (const scratch::Bytes block : scratch::ChunkReader(session, chunk))
+        write({reinterpret_cast<const char*>(block.data()), block.size()});
+      all.rows += chunk.rows;
+      all.bytes += chunk.size;
+      ++all.chunks;
+      next = chunk.id + 1;
+      idle = false;
+    }
+    if (status == "failed") throw Refused("the export failed: " + metadata.at("reason").get<std::string>());
+    if (status == "completed") {
+      if (ready) write(unhex(user.at("trailer").get<std::string>()));
+      if (out != nullptr && !out->flush()) throw Refused("cannot write to stdout");
+      return all;
+    }
+    if (!owner_is_alive) throw Refused("the export ended before the table did: its process died");
+    if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+/// Holds the session where its owner lives, so that it stays until all of it is read; else looks at what is there.
+Read read_session(const std::string& path, std::ostream* out) {
+  std::optional<scratch::JoinedSession> held;
+  try {
+    held.emplace(path);
+  } catch (const scratch::Error& error) {
+    if (error.code() != scratch::errc::session_gone) throw;
+  }
+  return held ? read_rows(*held, out) : read_rows(scratch::SessionView(path), out);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Reads the rows of a session of table_export, while it is in progress and after");
+  std::string path;
+  bool copy = false;
+  app.add_option("session", path, "Its directory")->required();
+  app.add_flag("--copy", copy, "Write to stdout what the exporter read, header and trailer included");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    const Read all = read_session(path, copy ? &std::cout : nullptr);
+    (copy ? std::cerr : std::cout) << all.rows << " rows, " << all.bytes << " bytes in " << all.chunks << " chunks\n";
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "table_export_reader: " << error.what() << '\n';
+    return 1;
+  }
+}
