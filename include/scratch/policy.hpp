@@ -128,6 +128,12 @@ struct LastsIt : std::bool_constant<DurabilityPolicy<T>> {};
 /// The answers among `Ps`, defaults where there is none.
 template <class... Ps>
 struct Policies {
+  using Naming = typename AnswerOf<NamesIt, NamedByTime>::template Among<Ps...>::type;
+  using Cleanup = typename AnswerOf<CleansIt, RemoveAlways>::template Among<Ps...>::type;
+  using Engine = typename AnswerOf<MovesIt, BestIo>::template Among<Ps...>::type;
+  using Durability = typename AnswerOf<LastsIt, Ephemeral>::template Among<Ps...>::type;
+
+  // After the answers: clang ends a class where an assertion fails, and would miss the answers, too.
   static_assert((std::size_t{NamingPolicy<Ps>} + ... + 0) <= 1,
                 "scratch: a session has one name: give NamedByTime or NamedByUuid, not two of them");
   static_assert((std::size_t{CleanupPolicy<Ps>} + ... + 0) <= 1,
@@ -136,11 +142,6 @@ struct Policies {
                 "scratch: a session has one engine: give BestIo, PosixIo or UringIo, not two of them");
   static_assert((std::size_t{DurabilityPolicy<Ps>} + ... + 0) <= 1,
                 "scratch: a session is Ephemeral or Durable, not both");
-
-  using Naming = typename AnswerOf<NamesIt, NamedByTime>::template Among<Ps...>::type;
-  using Cleanup = typename AnswerOf<CleansIt, RemoveAlways>::template Among<Ps...>::type;
-  using Engine = typename AnswerOf<MovesIt, BestIo>::template Among<Ps...>::type;
-  using Durability = typename AnswerOf<LastsIt, Ephemeral>::template Among<Ps...>::type;
 };
 
 }  // namespace detail

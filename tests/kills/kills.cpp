@@ -388,13 +388,11 @@ Outcome attempt(const Scenario& scenario, const std::string& fault, TempDir::On 
   ++tally.runs;
   const bool done = !outcome.killed && outcome.code == 0;
   if (!done) ++tally.fired;
-  // An unlock that fails, as the kernel's never do, looks like somebody who still uses the session: the next sweep's.
-  const bool all_unlocked = !fault.starts_with("flock");
   std::string why;
   if (!done && !outcome.killed && outcome.code != refused)
     why = "the worker ended with " + std::to_string(outcome.code);
   try {
-    scenario.check(dir, done && all_unlocked);
+    scenario.check(dir, done);
   } catch (const std::exception& error) {
     why += (why.empty() ? "" : "; ") + std::string(error.what());
   }

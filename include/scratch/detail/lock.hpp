@@ -68,7 +68,8 @@ inline LockAnswer try_flock(int fd, int kind, const std::filesystem::path& path)
   throw Error(error, "lock", path);
 }
 
-inline void unlock(int fd) noexcept { sys::flock(fd, LOCK_UN); }
+/// False: errno says why; then only the end of every descriptor of this open file will.
+inline bool unlock(int fd) noexcept { return sys::flock(fd, LOCK_UN) == 0; }
 
 /// Ends a flock with a scope. Closing would not be enough: a child between fork and exec shares the descriptor.
 class UnlockAtEnd {

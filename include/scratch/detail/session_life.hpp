@@ -155,7 +155,7 @@ class SessionLife {
     // 1.
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
     // 2.
-    unlock(directory_.get());
+    if (!unlock(directory_.get())) throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     // 3.
     if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return {RemovalAnswer::alive, 0};
     RemovalOptions how;
