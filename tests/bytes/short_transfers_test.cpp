@@ -6,6 +6,8 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
 
+#include <functional>
+
 #include "support/catch.hpp"
 #include "support/engines.hpp"
 #include "support/planned_syscalls.hpp"
@@ -27,6 +29,31 @@ void write_and_read(const Workspace& where, const std::vector<std::byte>& bytes)
   REQUIRE(some == bytes);
   write_file(where, "name", bytes);
   REQUIRE(read_file(where, "name") == bytes);
+}
+
+/// Replaces the file "name", whose fsync fails once. `write` returns what its error says, or "" when it says that all
+/// went well. What is wrong afterwards; "" when nothing is.
+std::string after_a_failed_sync(int error, const std::function<std::string(const Workspace&)>& write) {
+  const TempDir dir(TempDir::On::disk);
+  int asked = 0;
+  const Workspace where(dir.path(), {.durable = true, .on_full = [&](std::uint64_t) {
+                                       ++asked;
+                                       return true;
+                                     }});
+  write_file(where, "name", std::string("old"));
+  plan.fail_once(0, error);
+  plan.only = "fsync";
+  const std::string said = write(where);
+  const long failed = plan.fired, syncs = plan.calls;
+  plan.clear();
+  REQUIRE(failed == 1);
+  if (syncs != 1) return "it synced again";
+  if (said.empty()) return "it said that all went well";
+  if (asked != 0) return "it asked for room";
+  if (text_of(dir / "name") != "old") return "the old file is gone";
+  if (names_in(dir.path()) != std::set<std::string>{".scratch-files", "name"})
+    return "something is left of the new file";
+  return "";
 }
 
 }  // namespace
@@ -52,29 +79,40 @@ TEST_CASE("transfers cut short at any length are continued: identical bytes") {
 }
 
 TEST_CASE("a failed fsync is never made again, and nothing is left of the file") {
-  const TempDir dir(TempDir::On::disk);
-  int asked = 0;
-  const Workspace where(dir.path(), {.durable = true, .on_full = [&](std::uint64_t) {
-                                       ++asked;
-                                       return true;
-                                     }});
-  write_file(where, "name", std::string("old"));
   const int error = GENERATE(EIO, ENOSPC, EDQUOT);
   CAPTURE(error);
-  AtomicFile file(where, "name");
-  file.append(noise(1000));
-  plan.fail_once(0, error);
-  plan.only = "fsync";
-  const std::string said = complaint([&] { file.commit(); });
-  REQUIRE(said.find("cannot sync") != said.npos);
-  REQUIRE(plan.fired == 1);
-  REQUIRE(plan.calls == 1);
-  REQUIRE(complaint([&] { file.commit(); }) == said);
-  REQUIRE(plan.calls == 1);
-  REQUIRE(asked == 0);
-  plan.clear();
-  REQUIRE(text_of(dir / "name") == "old");
-  REQUIRE(names_in(dir.path()) == std::set<std::string>{".scratch-files", "name"});
+  REQUIRE(after_a_failed_sync(error, [](const Workspace& where) {
+            AtomicFile file(where, "name");
+            file.append(std::string("new"));
+            const std::string said = complaint([&] { file.commit(); });
+            REQUIRE(said.find("cannot sync") != said.npos);
+            REQUIRE(said.find("/name\": " + std::generic_category().message(plan.error)) != said.npos);
+            REQUIRE(complaint([&] { file.commit(); }) == said);
+            return said;
+          }) == "");
+}
+
+TEST_CASE("writers that overlook a failed fsync, make it again, replace too early or leave their file are found out") {
+  const auto writer = [](bool in_place, int syncs, bool overlook, bool clean) {
+    return [=](const Workspace& where) -> std::string {
+      const char* temp = in_place ? "name" : ".scratch-temp-0123456789abcdef";
+      const detail::Fd file(sys::openat(where.fd(), temp, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+      REQUIRE(sys::pwrite_all(file.get(), bytes_of(std::string_view("new")), 0).error == 0);
+      int result = -1;
+      for (int i = 0; i < syncs && result != 0; ++i) result = sys::fsync(file.get());
+      if (result != 0 && !overlook) {
+        if (clean) sys::unlinkat(where.fd(), temp);
+        return "cannot sync";
+      }
+      sys::rename(where.fd(), temp, where.fd(), "name");
+      return "";
+    };
+  };
+  CHECK(after_a_failed_sync(EIO, writer(false, 1, true, true)) == "it said that all went well");
+  CHECK(after_a_failed_sync(EIO, writer(false, 9, false, true)) == "it synced again");
+  CHECK(after_a_failed_sync(EIO, writer(true, 1, false, false)) == "the old file is gone");
+  CHECK(after_a_failed_sync(EIO, writer(false, 1, false, false)) == "something is left of the new file");
+  CHECK(after_a_failed_sync(EIO, writer(false, 1, false, true)) == "");
 }
 
 TEST_CASE("a chunk whose commit fails at any fsync is not there, and the next one is") {
