@@ -12,6 +12,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <set>
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
@@ -157,21 +159,56 @@ TEST_CASE("Durable: after commit() returned, a power cut finds the chunk and its
   }
 }
 
-TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, nothing is left of the new one") {
-  own_mounts();
+namespace {
+
+/// Replaces the file "name" on a disk that has no room for the bytes it promised, and turns the power off. `write`
+/// returns what its error says, or "" when it says that all went well. What is wrong afterwards; "" when nothing is.
+std::string after_a_failing_disk(const std::function<std::string(const Workspace&, Bytes)>& write) {
   const TempDir dir;
   const TinyTmpfs tiny(dir / "tiny", "size=12m");
   const LoopDisk loop(disks[0], tiny.path() / "image", dir / "at", 64_MiB);
-  const Workspace where(dir / "at", {.durable = true, .io = PosixIo::make});
-  const std::vector<std::byte> old = noise(1000);
-  write_file(where, "name", old);
-  AtomicFile file(where, "name");
-  file.append(noise(30000000));
-  const std::string said = complaint([&] { file.commit(); });
-  CAPTURE(said);
-  REQUIRE(complaint([&] { file.commit(); }) == said);
-  REQUIRE(said.find("cannot sync") != said.npos);
-  REQUIRE(said.find("it was not committed") != said.npos);
-  REQUIRE(names_in(dir / "at") == std::set<std::string>{".scratch-files", "lost+found", "name"});
-  REQUIRE(bytes_in(dir / "at" / "name") == old);
+  const std::vector<std::byte> old = noise(1000), bytes = noise(30000000);
+  std::string said;
+  std::set<std::string> names;
+  {
+    const Workspace where(dir / "at", {.durable = true, .io = PosixIo::make});
+    write_file(where, "name", old);
+    said = write(where, bytes);
+    names = names_in(dir / "at");
+    loop.cut_power();
+  }
+  loop.back_again();
+  const std::vector<std::byte> now = bytes_in(dir / "at" / "name");
+  if (said.empty())
+    return now == bytes ? "the disk did not fail" : "it said that all went well, and the bytes are lost";
+  if (now != old) return "the old file is gone";
+  if (names != std::set<std::string>{".scratch-files", "lost+found", "name"})
+    return "something is left of the new file";
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, nothing is left of the new one") {
+  own_mounts();
+  REQUIRE(after_a_failing_disk([](const Workspace& where, Bytes bytes) {
+            AtomicFile file(where, "name");
+            file.append(bytes);
+            const std::string said = complaint([&] { file.commit(); });
+            REQUIRE(complaint([&] { file.commit(); }) == said);
+            REQUIRE(said.find("cannot sync") != said.npos);
+            REQUIRE(said.find("it was not committed") != said.npos);
+            return said;
+          }) == "");
+}
+
+TEST_CASE("a writer that overlooks a failed fsync loses what it says is safe: the control for the one before") {
+  own_mounts();
+  REQUIRE(after_a_failing_disk([](const Workspace& where, Bytes bytes) -> std::string {
+            const detail::Fd file(sys::openat(where.fd(), "temp", O_WRONLY | O_CREAT, 0600));
+            REQUIRE(sys::pwrite_all(file.get(), bytes, 0).error == 0);
+            REQUIRE(sys::fsync(file.get()) != 0);
+            sys::rename(where.fd(), "temp", where.fd(), "name");
+            return "";
+          }) == "it said that all went well, and the bytes are lost");
 }
