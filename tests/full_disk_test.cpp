@@ -12,6 +12,8 @@
 #include <sys/resource.h>
 
 #include <cstring>
+#include <functional>
+#include <set>
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
@@ -118,20 +120,99 @@ TEST_CASE("a map of a file without blocks ends the process there: the control fo
   CHECK(ending != Ending::finished);  // by SIGBUS, or by a sanitizer that met it
 }
 
-TEST_CASE("a full disk under AtomicFile: the old file is intact, nothing is left of the new one") {
-  own_mounts();
+namespace {
+
+enum class Limit { bytes, inodes, file_size, quota };
+
+std::ostream& operator<<(std::ostream& out, Limit limit) {
+  return out << std::vector{"bytes", "inodes", "file size", "quota"}[static_cast<std::size_t>(limit)];
+}
+
+/// Replaces "name" by a larger file that a limit does not allow, then takes the limit away and replaces it again.
+/// `write` returns what its error says, or "" when it says that all went well. What is wrong; "" when nothing is.
+std::string where_it_is_full(Limit limit, IoMaker io,
+                             const std::function<std::string(const Workspace&, Bytes)>& write) {
   const TempDir dir;
-  const Engine engine = GENERATE(from_range(engines()));
-  CAPTURE(engine);
   const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
-  const Workspace where(tiny.path(), {.io = engine.make});
-  const std::vector<std::byte> old = noise(500000);
+  Workspace where(tiny.path(), {.quota = limit == Limit::quota ? 1'002'000U : 0U, .io = std::move(io)});
+  const std::vector<std::byte> old = noise(400000), larger = noise(601000, 2);
   write_file(where, "name", old);
-  const std::string said = complaint([&] { write_file(where, "name", noise(600000, 2)); });
-  REQUIRE(said.find("name") != said.npos);
-  REQUIRE(said.find("No space left on device") != said.npos);
-  REQUIRE(read_file(where, "name") == old);
-  REQUIRE(where.list().size() == 1);
+  struct rlimit no_limit {};
+  ::getrlimit(RLIMIT_FSIZE, &no_limit);
+  const struct rlimit file_size { 600'000, no_limit.rlim_max };
+  if (limit == Limit::bytes) put(tiny.path() / "filler", std::string(500000, 'x'));
+  if (limit == Limit::quota) write_file(where, "filler", noise(5000));
+  if (limit == Limit::file_size) ::setrlimit(RLIMIT_FSIZE, &file_size);
+  int inodes = 0;
+  if (limit == Limit::inodes)
+    for (; ::close(::open((tiny.path() / std::to_string(inodes)).c_str(), O_CREAT | O_WRONLY, 0600)) == 0;) ++inodes;
+  const auto make_room = [&] {
+    if (limit == Limit::bytes) std::filesystem::remove(tiny.path() / "filler");
+    if (limit == Limit::quota) where.remove_matching("filler");
+    if (limit == Limit::file_size) ::setrlimit(RLIMIT_FSIZE, &no_limit);
+    for (; inodes > 0; --inodes) std::filesystem::remove(tiny.path() / std::to_string(inodes - 1));
+  };
+
+  const std::set<std::string> before = names_in(tiny.path());
+  const std::string said = write(where, larger);
+  const std::vector<std::byte> now = bytes_in(tiny.path() / "name");
+  const std::set<std::string> after = names_in(tiny.path());
+  make_room();
+  if (said.empty()) return now == larger ? "the limit did not hold" : "it said that all went well, and it did not";
+  if (now != old) return "the old file is gone";
+  if (after != before) return "something is left of the new file";
+  if (!write(where, larger).empty()) return "there is room, and it fails";
+  return bytes_in(tiny.path() / "name") == larger ? "" : "the new file is another one";
+}
+
+/// Opens "name", or a file that is renamed to it; looks at errors, or does not.
+std::string write_badly(const Workspace& where, Bytes bytes, bool in_place, bool careless) {
+  const detail::Fd file(sys::openat(where.fd(), in_place ? "name" : "temp", O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  const int error = file ? sys::pwrite_all(file.get(), bytes, 0).error : errno;
+  if (error != 0 && !careless) {
+    if (!in_place) sys::unlinkat(where.fd(), "temp");
+    return std::generic_category().message(error);
+  }
+  if (!in_place) sys::rename(where.fd(), "temp", where.fd(), "name");
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("where it is full: the old file is intact, nothing is left of the new one, and room helps") {
+  own_mounts();
+  const Engine engine = GENERATE(from_range(engines()));
+  const Limit limit = GENERATE(Limit::bytes, Limit::inodes, Limit::file_size, Limit::quota);
+  CAPTURE(engine, limit);
+  REQUIRE(where_it_is_full(limit, engine.make, [&](const Workspace& where, Bytes bytes) {
+            const std::string said = complaint([&] { write_file(where, "name", bytes); });
+            if (said.empty()) return said;
+            REQUIRE(said.find(where.path()) != said.npos);
+            const char* why = limit == Limit::file_size ? "ulimit -f"
+                              : limit == Limit::quota   ? "quota exceeded"
+                                                        : "No space left on device";
+            REQUIRE(said.find(why) != said.npos);
+            return said;
+          }) == "");
+}
+
+TEST_CASE("what bad writers do where it is full is found out: the control for the one before") {
+  own_mounts();
+  const auto harm = [](Limit limit, bool in_place, bool careless) {
+    return where_it_is_full(limit, PosixIo::make, [=](const Workspace& where, Bytes bytes) {
+      return write_badly(where, bytes, in_place, careless);
+    });
+  };
+  const std::string lied = "it said that all went well, and it did not";
+  CHECK(harm(Limit::bytes, true, false) == "the old file is gone");
+  CHECK(harm(Limit::bytes, true, true) == lied);
+  CHECK(harm(Limit::bytes, false, true) == lied);
+  CHECK(harm(Limit::inodes, false, true) == lied);
+  CHECK(harm(Limit::file_size, true, false) == "the old file is gone");
+  CHECK(harm(Limit::file_size, false, true) == lied);
+  CHECK(harm(Limit::quota, false, false) == "the limit did not hold");
+  CHECK(harm(Limit::bytes, false, false) == "");
+  CHECK(harm(Limit::file_size, false, false) == "");
 }
 
 TEST_CASE("the file-size limit is an error that names it") {
