@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // ctest: labels=release
 //
-// Whether a session lives never depends on pids. Each scene is also judged by the rule "its pid is running", which must
-// come to the wrong end there.
+// Whether a session lives never depends on pids nor on the clock. Each scene is also judged by the rule "its pid is
+// running", or "it changed a short while ago", which must come to the wrong end there.
+#include <scratch/atomic_file.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <string>
 
 #include "support/catch.hpp"
@@ -19,6 +21,7 @@
 
 namespace fs = std::filesystem;
 using scratch::SessionDir;
+using scratch::SessionInfo;
 using scratch::Under;
 using scratch::test::Ending;
 using scratch::test::in_child;
@@ -29,10 +32,42 @@ using scratch::test::TempDir;
 
 namespace {
 
+bool lives_by_its_pid(const SessionInfo& session) {
+  return ::kill(static_cast<pid_t>(session.pid), 0) == 0 || errno == EPERM;
+}
+
 bool lives_by_its_pid(const Under& place) {
   const auto all = scratch::list_sessions(place);
   if (all.size() != 1) throw std::runtime_error("one session was expected");
-  return ::kill(static_cast<pid_t>(all[0].pid), 0) == 0 || errno == EPERM;
+  return lives_by_its_pid(all[0]);
+}
+
+bool lives_by_its_age(const SessionInfo& session) {
+  return fs::last_write_time(session.path / "metadata.json") >
+         fs::file_time_type::clock::now() - std::chrono::hours(24);
+}
+
+/// Everything in a session changed this long ago, by today's clock.
+void age(const fs::path& session, std::chrono::hours by) {
+  fs::last_write_time(session / "metadata.json", fs::file_time_type::clock::now() - by);
+  fs::last_write_time(session, fs::file_time_type::clock::now() - by);
+}
+
+/// A sweep that goes by a rule.
+template <class Rule>
+void sweep_by(Rule lives, const Under& place) {
+  for (const SessionInfo& session : scratch::list_sessions(place))
+    if (!lives(session)) fs::remove_all(session.path);
+}
+
+bool is_harmed(SessionDir<Under>& session) {
+  try {
+    session.publish();
+    scratch::write_file(session, "file", std::string_view("text"));
+    return false;
+  } catch (const scratch::Error&) {
+    return true;
+  }
 }
 
 void leave_dead(const Under& place) {
@@ -130,6 +165,52 @@ TEST_CASE("a dead session of another pid namespace is swept although its pid run
   CHECK(lives_by_its_pid(place));  // wrong: that is this namespace's pid 1
   CHECK(scratch::sweep(place).removed == 1);
   CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("whichever way the clock jumped, living sessions stay and dead ones go") {
+  const auto years = std::chrono::hours(24 * 365 * GENERATE(20, -20));
+  const TempDir dir;
+  const Under place{dir.path()};
+  leave_dead(place);
+  const fs::path dead = scratch::list_sessions(place).at(0).path;
+  SessionDir session(place, "x");
+  age(session.path(), years);
+  age(dead, years);
+  const auto report = scratch::sweep(place);
+  CHECK(report.live == 1);
+  CHECK(report.removed == 1);
+  CHECK_FALSE(is_harmed(session));
+}
+
+TEST_CASE("a sweep that goes by age harms living sessions and leaves dead ones: the control for the one before") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  SessionDir session(place, "x");
+  SECTION("when the clock was put forward") {
+    sweep_by(lives_by_its_age, place);
+    REQUIRE_FALSE(is_harmed(session));
+    age(session.path(), std::chrono::hours(24 * 365));
+    sweep_by(lives_by_its_age, place);
+    CHECK(is_harmed(session));
+  }
+  SECTION("when the clock was put back") {
+    leave_dead(place);
+    for (const SessionInfo& each : scratch::list_sessions(place)) age(each.path, std::chrono::hours(-24 * 365));
+    sweep_by(lives_by_its_age, place);
+    CHECK(scratch::list_sessions(place).size() == 2);
+    CHECK(scratch::sweep(place).removed == 1);
+    CHECK_FALSE(is_harmed(session));
+  }
+}
+
+TEST_CASE("a sweep that goes by pids harms a session of another namespace: the control") {
+  need_root();
+  const TempDir dir;
+  const Under place{dir.path()};
+  SessionDir session(place, "x");
+  const auto lives = [](const SessionInfo& each) { return lives_by_its_pid(each); };
+  CHECK(in_other_namespace([&] { sweep_by(lives, place); }) == Ending::finished);
+  CHECK(is_harmed(session));
 }
 
 TEST_CASE("in other namespaces than the owner's, a worker can join and is the last one out") {
