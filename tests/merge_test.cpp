@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <scratch/atomic_file.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 #include <scratch/merge.hpp>
+#include <scratch/session_dir.hpp>
 
 #include <signal.h>
 
@@ -170,6 +172,138 @@ TEST_CASE("a claim that a dead process left is undone where the merge did not ha
     REQUIRE(read_table<std::uint64_t>(where, "a.x") == Model<std::uint64_t>{{1, 1}, {2, 2}});
     REQUIRE(detail::claims_in(where).empty());
   }
+}
+
+namespace {
+
+using Counts = Model<std::uint64_t>;
+
+// A merge of "b" into "a" that a dead process left: before its commit, or after.
+void leave_interrupted(const Workspace& where, bool committed) {
+  write_table(where, "a", Counts{{1, 1}});
+  write_table(where, "b", Counts{{2, 2}});
+  std::uint64_t nonce = 77;
+  if (committed) {
+    merge<std::uint64_t>(where, "a", "b");
+    nonce = detail::TableFile(where, "a", 64).header().absorbed;
+    write_table(where, "b", Counts{{2, 2}});
+  }
+  std::filesystem::rename(where.path() / "b", where.path() / detail::Claim{nonce, "a", "b"}.name());
+}
+
+// A plain directory, a session, and an area of each.
+struct SomePlace {
+  TempDir dir;
+  SessionDir<Under> session{Under{dir / "root"}, "test"};
+  bool in_session = GENERATE(false, true), in_area = GENERATE(false, true);
+
+  Workspace workspace() const {
+    const Workspace top = in_session ? Workspace(session) : Workspace(dir.path());
+    return in_area ? top.area("area") : top;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what is removed stays away, whatever its merge was interrupted by") {
+  const bool committed = GENERATE(false, true);
+  const SomePlace place;
+  Workspace where = place.workspace();
+  leave_interrupted(where, committed);
+  SECTION("all of it") {
+    REQUIRE(where.clear() > 0);
+    REQUIRE(detail::claims_in(where).empty());
+    REQUIRE(where.usage() == Usage{});
+  }
+  SECTION("the source") {
+    where.remove_matching("b");
+    REQUIRE(detail::claims_in(where).empty());
+    write_table(where, "b", Counts{{3, 3}});
+    merge<std::uint64_t>(where, "a", "b");
+    REQUIRE(read_table<std::uint64_t>(where, "a") ==
+            (committed ? Counts{{1, 1}, {2, 2}, {3, 3}} : Counts{{1, 1}, {3, 3}}));
+  }
+  SECTION("the target: its source is in it, or has its name again") {
+    where.remove_matching("a");
+    REQUIRE(detail::claims_in(where).empty());
+    REQUIRE(where.list() == (committed ? std::vector<std::string>{} : std::vector<std::string>{"b"}));
+  }
+}
+
+TEST_CASE("what is moved away has its counts, and no merge that was interrupted counts them again") {
+  const bool committed = GENERATE(false, true);
+  const SomePlace place;
+  Workspace where = place.workspace();
+  Workspace other = where.area("other");
+  leave_interrupted(where, committed);
+  SECTION("the target") {
+    where.move("a", other, "a");
+    REQUIRE(read_table<std::uint64_t>(other, "a") == (committed ? Counts{{1, 1}, {2, 2}} : Counts{{1, 1}}));
+    REQUIRE(where.list() == (committed ? std::vector<std::string>{} : std::vector<std::string>{"b"}));
+  }
+  SECTION("the source") {
+    if (committed) {
+      REQUIRE(refuses_with(std::errc::no_such_file_or_directory, [&] { where.move("b", other, "b"); }));
+    } else {
+      where.move("b", other, "b");
+      REQUIRE(read_table<std::uint64_t>(other, "b") == Counts{{2, 2}});
+    }
+    REQUIRE(where.list() == std::vector<std::string>{"a"});
+  }
+  SECTION("another file, to the source's name") {
+    write_file(other, "file", std::string("x"));
+    const auto error = refusal([&] { other.move("file", where, "b"); });
+    REQUIRE(!error == committed);
+    REQUIRE(where.list() == std::vector<std::string>{"a", "b"});
+  }
+  REQUIRE(detail::claims_in(where).empty());
+}
+
+TEST_CASE("what is persisted has the counts of the merges that happened") {
+  const bool committed = GENERATE(false, true);
+  const TempDir dir;
+  SessionDir<Under> session(Under{dir / "root"}, "test");
+  leave_interrupted(session, committed);
+  session.persist("a", dir / "a");
+  REQUIRE(read_table<std::uint64_t>(Workspace(dir.path()), "a") ==
+          (committed ? Counts{{1, 1}, {2, 2}} : Counts{{1, 1}}));
+  REQUIRE(session.list() == (committed ? std::vector<std::string>{} : std::vector<std::string>{"b"}));
+}
+
+TEST_CASE("a table that is being merged just now is neither removed nor moved") {
+  const SomePlace place;
+  Workspace where = place.workspace();
+  leave_interrupted(where, false);
+  write_file(where, "file", std::string("x"));
+  {
+    const auto merging = detail::lock_both(where, "a", "b", "merge");  // as its process holds them while it lives
+    for (const char* name : {"a", "b"}) {
+      REQUIRE(refuses_with(errc::busy, [&] { where.remove_matching(name); }));
+      REQUIRE(refuses_with(errc::busy, [&] { where.move(name, where, "c"); }));
+    }
+    REQUIRE(detail::claims_in(where).size() == 1);
+    REQUIRE(refuses_with(errc::busy, [&] { where.clear(); }));
+    REQUIRE(where.list() == std::vector<std::string>{"a"});  // what could go is gone
+    REQUIRE(detail::claims_in(where).size() == 1);
+  }
+  merge<std::uint64_t>(where, "a", "b");
+  REQUIRE(read_table<std::uint64_t>(where, "a") == Counts{{1, 1}, {2, 2}});
+}
+
+TEST_CASE("a table whose merge was interrupted still takes its space") {
+  const TempDir dir;
+  const bool in_area = GENERATE(false, true);
+  const auto where = [&](std::uint64_t quota) {
+    const Workspace top(dir.path(), {.quota = quota});
+    return in_area ? top.area("area") : top;
+  };
+  leave_interrupted(where(0), false);
+  const std::uint64_t used = where(0).usage().bytes;
+  REQUIRE(where(0).usage().files == 2);
+  REQUIRE(where(0).usage_report().total.bytes == used);
+  const Workspace tight = where(used + 10);
+  REQUIRE(refuses_with(errc::quota_exceeded, [&] { write_file(tight, "file", std::string(11, 'x')); }));
+  REQUIRE_NOTHROW(write_file(tight, "file", std::string(10, 'x')));
 }
 
 TEST_CASE("workers in processes of their own count, one dies, and the parent merges") {

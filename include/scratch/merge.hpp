@@ -52,15 +52,6 @@ struct MergeOptions {
 
 namespace detail {
 
-/// Both locks, in the order of the names, so that two merges never wait for each other; not that they would wait.
-inline std::vector<NameLock> lock_both(const Workspace& workspace, const std::string& a, const std::string& b) {
-  std::vector<NameLock> locks;
-  locks.reserve(2);
-  locks.emplace_back(workspace, std::min(a, b), "merge");
-  if (a != b) locks.emplace_back(workspace, std::max(a, b), "merge");
-  return locks;
-}
-
 inline void must_exist(const Workspace& workspace, const std::string& name, const std::string& into,
                        const std::string& from) {
   if (exists(workspace, name)) return;
@@ -75,8 +66,8 @@ void merge_once(const Workspace& workspace, const std::string& into, const std::
   if (claim.name().size() > longest_name)
     throw Error(errc::invalid_name, "merge", workspace.path() / from, "both names together have more than 210 bytes",
                 workspace.path() / into);
-  const std::vector<NameLock> locks = lock_both(workspace, into, from);    // 1
-  if (recover(workspace, into, from) && !exists(workspace, from)) return;  // 2
+  const std::vector<NameLock> locks = lock_both(workspace, into, from, "merge");  // 1
+  if (recover(workspace, into, from) && !exists(workspace, from)) return;         // 2
   must_exist(workspace, into, into, from);
   must_exist(workspace, from, into, from);
   const TableFile ours(workspace, into, 0);
@@ -130,7 +121,7 @@ std::vector<std::string> prepare_merges(const Workspace& workspace, const std::s
   all.insert(into);
   for (const Claim& claim : claims_in(workspace)) {
     if (!all.contains(claim.into) && !all.contains(claim.from)) continue;
-    const std::vector<NameLock> locks = lock_both(workspace, claim.into, claim.from);
+    const std::vector<NameLock> locks = lock_both(workspace, claim.into, claim.from, "merge");
     recover(workspace, claim.into, claim.from);
   }
   const NameLock lock(workspace, into, "merge into");

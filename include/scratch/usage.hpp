@@ -21,7 +21,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
-/// Committed files, the library's own records left out.
+/// Committed files, the library's own records left out. A table whose merge was interrupted counts.
 struct Usage {
   std::uint64_t files = 0;
   std::uint64_t bytes = 0;      ///< the files' sizes
@@ -78,7 +78,7 @@ namespace detail {
 /// Counts the entry if it is a file; true for a directory to look into.
 /// @throws Error when it cannot be examined, for another reason than that it is gone
 inline bool add_usage(Usage& usage, int directory, const Entry& entry, const std::filesystem::path& path) {
-  if (is_bookkeeping(entry.name)) return false;
+  if (is_bookkeeping(entry.name) && !entry.name.starts_with(claim_prefix)) return false;
   if (entry.type == DT_DIR) return true;
   struct stat facts {};
   if (entry.type != DT_REG) return false;

@@ -19,10 +19,12 @@
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/charge.hpp>
+#include <scratch/detail/claim.hpp>
 #include <scratch/detail/dir.hpp>
 #include <scratch/detail/fd.hpp>
 #include <scratch/detail/glob.hpp>
 #include <scratch/detail/ground.hpp>
+#include <scratch/detail/name_lock.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/natural_order.hpp>
 #include <scratch/detail/remove_tree.hpp>
@@ -127,34 +129,41 @@ class Workspace {
   }
 
   /// Removes the files directly in this directory that match, and their chunk records with them; in a plain directory
-  /// only those that this library wrote.
+  /// only those that this library wrote. A table that matches goes also when its merge was interrupted; one that others
+  /// were being merged into, once it is known which of them are in it: the rest stay.
   ///
   /// @returns the bytes freed
-  /// @throws  Error when one cannot be removed; the others before it are gone
+  /// @throws  Error when one cannot be removed, `busy` for a table that somebody merges; what could be is gone
   /// After a crash: some are gone, each wholly.
   std::uint64_t remove_matching(std::string_view glob) {
     const auto ours = ground_->files_of_ours();
+    const auto goes = [&](std::string_view name) {
+      return detail::matches_glob(name, glob) && (!ours || ours->contains(relative(name)));
+    };
     Removal removal(*this);
+    removal.merges(*this, area_->prefix, goes);
     for (const std::string& name : list(glob))
-      if (!ours || ours->contains(relative(name))) removal.file(fd(), name, relative(name));
+      if (goes(name)) removal.file(fd(), name, relative(name));
     return removal.finish();
   }
 
-  /// Removes everything in this directory and its areas, the library's own records aside; in a plain directory only the
-  /// files that this library wrote, and the directories that hold nothing else. An area's handle that was made before
-  /// then finds that its directory is gone; the directory that is cleared itself stays.
+  /// Removes everything in this directory and its areas, the library's own records aside, interrupted merges included;
+  /// in a plain directory only the files that this library wrote, and the directories that hold nothing else. An area's
+  /// handle that was made before then finds that its directory is gone; the directory that is cleared itself stays.
   ///
   /// @returns the bytes freed
-  /// @throws  Error when something cannot be removed; what could be is gone
+  /// @throws  Error when something cannot be removed, `busy` for a table that somebody merges; what could be is gone
   std::uint64_t clear() {
     check();
     Removal removal(*this);
     if (const auto ours = ground_->files_of_ours()) {
+      for (const std::string& area : detail::areas_of(*ours))
+        if (area.starts_with(area_->prefix)) removal.merges_below(area, *ours);
       for (const std::string& name : *ours)
-        if (name.starts_with(area_->prefix))
-          removal.file_below(std::string_view(name).substr(area_->prefix.size()), name);
+        if (name.starts_with(area_->prefix)) removal.file_below(name);
       return removal.finish();
     }
+    removal.merges(*this, area_->prefix, [](std::string_view) { return true; });
     std::vector<std::string> names;
     detail::for_each_entry(fd(), path(), [&](const detail::Entry& entry) {
       if (!detail::is_bookkeeping(entry.name)) names.emplace_back(entry.name);
@@ -163,10 +172,13 @@ class Workspace {
     return removal.finish();
   }
 
-  /// Renames a file, from this directory to another on the same file system; a chunk's record goes with it.
+  /// Renames a file, from this directory to another on the same file system; a chunk's record goes with it. A table's
+  /// interrupted merges are finished or undone first.
   ///
-  /// @throws Error `invalid_name`; EEXIST when `to` has the name; EXDEV for another file system; `quota_exceeded` in
-  ///         another session or directory, where a chunk is then a file like any other: both unchanged
+  /// @throws Error `invalid_name`; EEXIST when `to` has the name; EXDEV for another file system; `busy` for a table
+  /// that
+  ///         somebody writes or merges; `quota_exceeded` in another session or directory, where a chunk is then a file
+  ///         like any other: both unchanged
   /// After a crash: under the old name or the new one.
   void move(std::string_view name, Workspace to, std::string_view new_name) {
     detail::check_file_name(name, "move");
@@ -175,11 +187,15 @@ class Workspace {
     to.check();
     ground_->check_writable("move", path() / name);
     const std::string from_name(name), to_name(new_name);
-    struct stat facts {};
+    const auto lock = detail::settle(*this, from_name, "move");
+    struct stat facts {
+    }, taken{};
     if (sys::fstatat(fd(), from_name.c_str(), facts) != 0) throw Error(errno, "move", path() / from_name);
     if (!S_ISREG(facts.st_mode))
       throw Error(EINVAL, "move", path() / from_name,
                   std::string("only files are moved, this is ") + detail::kind_of(facts));
+    const bool is_taken = sys::fstatat(to.fd(), to_name.c_str(), taken) == 0;
+    const auto lock_there = is_taken ? std::nullopt : detail::settle(to, to_name, "move to");
     const bool same = ground_ == to.ground_;
     const auto size = static_cast<std::uint64_t>(facts.st_size);
     detail::Charge charge = to.charge();
@@ -208,6 +224,7 @@ class Workspace {
   int fd() const noexcept { return area_->directory ? area_->directory.get() : ground_->fd(); }
   bool durable() const noexcept { return ground_->durable(); }
   detail::Ground& ground() const noexcept { return *ground_; }
+  operator detail::TableDirectory() const { return {*ground_, fd(), path()}; }
   /// @throws Error EROFS where this only looks
   detail::Charge charge() const {
     ground_->check_writable("write in", path());
@@ -262,6 +279,7 @@ class Workspace {
 
     void file(int directory, const std::string& name, std::string record) {
       struct stat facts {};
+      if (stay_.contains(record)) return;
       if (sys::fstatat(directory, name.c_str(), facts) == 0 && sys::unlinkat(directory, name.c_str()) == 0) {
         freed_ += static_cast<std::uint64_t>(facts.st_size);
         gone_.insert(std::move(record));
@@ -271,24 +289,46 @@ class Workspace {
     }
 
     // One of ours, in this directory or an area of it; directories that are empty then go too.
-    void file_below(std::string_view way, const std::string& record) {
-      std::vector<detail::Fd> directories;  // on the way: areas in areas, a few
-      std::vector<std::string> names;
-      for (std::size_t slash = 0; (slash = way.find('/')) != way.npos; way.remove_prefix(slash + 1)) {
-        const int above = directories.empty() ? from_.fd() : directories.back().get();
-        names.emplace_back(way.substr(0, slash));
-        directories.push_back(detail::open_directory(above, names.back().c_str()));
-        if (!directories.back()) return fail(errno == ENOENT ? 0 : errno, record);
-      }
-      file(directories.empty() ? from_.fd() : directories.back().get(), std::string(way), record);
-      for (; !directories.empty(); names.pop_back()) {
-        directories.pop_back();
-        const int above = directories.empty() ? from_.fd() : directories.back().get();
-        if (sys::unlinkat(above, names.back().c_str(), AT_REMOVEDIR) != 0) return;
+    void file_below(const std::string& record) {
+      Way way;
+      if (!enter(record, way)) return;
+      file(way.end(from_), way.rest, record);
+      for (; !way.directories.empty(); way.names.pop_back()) {
+        way.directories.pop_back();
+        if (sys::unlinkat(way.end(from_), way.names.back().c_str(), AT_REMOVEDIR) != 0) return;
       }
     }
 
+    // The interrupted merges in a directory: a table that goes takes its claim along; where only the one goes that it
+    // was being merged into, it first has its name again, unless that merge happened.
+    template <class Goes>
+    void merges(const detail::TableDirectory& where, const std::string& prefix, Goes goes) {
+      for (const detail::Claim& claim : detail::claims_in(where)) {
+        const bool source = goes(claim.from);
+        if (!source && !goes(claim.into)) continue;
+        try {
+          const auto locks = detail::lock_both(where, claim.into, claim.from, "remove");
+          if (source)
+            file(where.fd, claim.name(), prefix + claim.from);
+          else
+            detail::recover(where, claim);
+        } catch (const Error& error) {
+          stay_.insert(prefix + claim.into);  // else nobody would know any more what is in it
+          fail(error);
+        }
+      }
+    }
+
+    // The same for an area; only tables of ours go.
+    void merges_below(const std::string& area, const std::set<std::string>& ours) {
+      Way way;
+      if (!enter(area, way)) return;
+      merges({*from_.ground_, way.end(from_), from_.ground_->path() / area}, area,
+             [&](const std::string& name) { return ours.contains(area + name); });
+    }
+
     void tree(const std::string& name) {
+      if (stay_.contains(from_.relative(name))) return;
       const detail::Removed removed = detail::remove_tree(from_.fd(), name);
       freed_ += removed.bytes;
       gone_.insert(from_.relative(name));
@@ -299,15 +339,41 @@ class Workspace {
       detail::Ground& ground = *from_.ground_;
       ground.quota().removed(freed_);
       if (!gone_.empty()) forget_chunks(ground);
-      if (error_ != 0) throw Error(error_, "remove", ground.path() / failed_, detail::open_files_hint(error_));
+      if (failure_) throw Error(*failure_);
       return freed_;
     }
 
    private:
-    void fail(int error, std::string what) {
-      if (error_ != 0) return;
-      error_ = error;
-      failed_ = std::move(what);
+    // From the workspace to a file below it, area by area; no link is followed.
+    struct Way {
+      std::vector<detail::Fd> directories;
+      std::vector<std::string> names;
+      std::string rest;  // the file's name
+
+      int end(const Workspace& from) const { return directories.empty() ? from.fd() : directories.back().get(); }
+    };
+
+    // @param record as it stands in records, below this workspace. False: there is no such way, or that failed
+    bool enter(const std::string& record, Way& way) {
+      std::string_view rest = std::string_view(record).substr(from_.area_->prefix.size());
+      for (std::size_t slash = 0; (slash = rest.find('/')) != rest.npos; rest.remove_prefix(slash + 1)) {
+        way.names.emplace_back(rest.substr(0, slash));
+        detail::Fd next = detail::open_directory(way.end(from_), way.names.back().c_str());
+        const int error = errno;
+        way.directories.push_back(std::move(next));
+        if (way.directories.back()) continue;
+        if (error != ENOENT) fail(error, record);
+        return false;
+      }
+      way.rest = rest;
+      return true;
+    }
+
+    void fail(const Error& error) {
+      if (!failure_) failure_ = error;
+    }
+    void fail(int error, const std::string& record) {
+      fail(Error(error, "remove", from_.ground_->path() / record, detail::open_files_hint(error)));
     }
 
     // Whether the file, or a directory above it, is among those removed.
@@ -333,8 +399,8 @@ class Workspace {
     const Workspace& from_;
     std::uint64_t freed_ = 0;
     std::set<std::string, std::less<>> gone_;  // names as they stand in records
-    int error_ = 0;
-    std::string failed_;
+    std::set<std::string> stay_;               // the same, of tables
+    std::optional<Error> failure_;
   };
 
   std::shared_ptr<detail::Ground> ground_;

@@ -10,12 +10,15 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/chunk_log.hpp>
+#include <scratch/detail/claim_name.hpp>
+#include <scratch/detail/dir.hpp>
 #include <scratch/detail/engine_pool.hpp>
 #include <scratch/detail/fd.hpp>
 #include <scratch/detail/owned_names.hpp>
@@ -32,6 +35,13 @@ struct SessionHooks {
   std::function<void()> guard = {};     ///< throws `session_gone`, `forked_object`
   std::function<void()> recorded = {};  ///< a chunk was recorded or forgotten: time to fold?
 };
+
+/// The directories of these files: "", "sorting/".
+inline std::set<std::string> areas_of(const std::set<std::string>& files) {
+  std::set<std::string> areas;
+  for (const std::string& file : files) areas.insert(file.substr(0, file.rfind('/') + 1));
+  return areas;
+}
 
 class Ground {
  public:
@@ -132,13 +142,22 @@ class Ground {
   }
 
  private:
-  // Of a plain workspace.
+  // Of a plain workspace. A table that was being merged counts under the name of its claim.
   std::uint64_t committed_bytes() {
     std::uint64_t bytes = 0;
-    const std::set<std::string> names = files_of_ours().value();
-    for (const std::string& name : names) {
+    const auto count = [&](int directory, const char* name) {
       struct stat facts {};
-      if (sys::fstatat(directory_.get(), name.c_str(), facts) == 0) bytes += static_cast<std::uint64_t>(facts.st_size);
+      if (sys::fstatat(directory, name, facts) == 0) bytes += static_cast<std::uint64_t>(facts.st_size);
+    };
+    const std::set<std::string> names = files_of_ours().value();
+    for (const std::string& name : names) count(directory_.get(), name.c_str());
+    for (const std::string& area : areas_of(names)) {
+      const Fd open = open_directory(directory_.get(), area.empty() ? "." : area.c_str());
+      if (!open) continue;
+      for_each_entry(open.get(), path_ / area, [&](const Entry& entry) {
+        const auto claim = Claim::parse(entry.name);
+        if (claim && names.contains(area + claim->from)) count(open.get(), entry.name.data());
+      });
     }
     return bytes;
   }

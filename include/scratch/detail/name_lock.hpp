@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// floor 4: on the way
+// floor 3: one place
 //
 // Names that one holder at a time may change: between processes, between threads, and whatever happens to the file.
 //
@@ -9,41 +9,50 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <scratch/detail/checksum.hpp>
 #include <scratch/detail/fd.hpp>
+#include <scratch/detail/ground.hpp>
 #include <scratch/detail/lock.hpp>
-#include <scratch/detail/names.hpp>
 #include <scratch/detail/process_life.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-inline constexpr std::string_view name_locks_file = ".scratch-locks";
+inline constexpr const char* name_locks_file = ".scratch-locks";
+
+/// A workspace, as its tables see it. The descriptor is the caller's.
+struct TableDirectory {
+  Ground& ground;
+  int fd;
+  std::filesystem::path path;
+};
 
 /// Held from construction to destruction, and dropped by the kernel when the process dies.
 class NameLock {
  public:
   /// @throws Error `busy` when somebody holds it; `locks_unreliable` where nothing can be locked
-  NameLock(const Workspace& workspace, const std::string& name, std::string doing) {
-    workspace.check();
-    workspace.ground().check_writable(doing, workspace.path() / name);
-    const std::filesystem::path path = workspace.path() / name_locks_file;
-    file_ = open_or_create(workspace.fd(), std::string(name_locks_file).c_str(), O_RDWR, path);
+  NameLock(const TableDirectory& where, const std::string& name, std::string doing) {
+    where.ground.check();
+    where.ground.check_writable(doing, where.path / name);
+    const std::filesystem::path path = where.path / name_locks_file;
+    file_ = open_or_create(where.fd, name_locks_file, O_RDWR, path);
     byte_ = static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
     switch (try_byte_lock(file_.get(), byte_, path)) {
       case LockAnswer::taken:
         return;
       case LockAnswer::busy:
-        throw Error(errc::busy, std::move(doing), workspace.path() / name,
+        throw Error(errc::busy, std::move(doing), where.path / name,
                     "somebody writes or merges this table; try again when they are done");
       case LockAnswer::unsupported:
-        throw Error(errc::locks_unreliable, std::move(doing), workspace.path() / name,
+        throw Error(errc::locks_unreliable, std::move(doing), where.path / name,
                     "this file system has no locks, so two writers could lose counts");
     }
   }
@@ -58,5 +67,15 @@ class NameLock {
   off_t byte_ = 0;
   MadeHere made_here_;
 };
+
+/// Both locks, in the order of the names, so that two who want both never have one each.
+inline std::vector<NameLock> lock_both(const TableDirectory& where, const std::string& a, const std::string& b,
+                                       const std::string& doing) {
+  std::vector<NameLock> locks;
+  locks.reserve(2);
+  locks.emplace_back(where, std::min(a, b), doing);
+  if (a != b) locks.emplace_back(where, std::max(a, b), doing);
+  return locks;
+}
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -27,6 +27,7 @@ inline constexpr std::string_view keep_name = ".keep";
 inline constexpr std::string_view chunks_log_name = "chunks.log";
 inline constexpr std::string_view session_prefix = "session_";
 inline constexpr std::string_view trash_prefix = ".scratch-trash-";
+inline constexpr std::string_view claim_prefix = ".scratch-claim.";
 inline constexpr std::size_t longest_name = 255;
 inline constexpr std::size_t longest_label = 48;
 

@@ -3,7 +3,7 @@
 //
 // Moves one file out of a workspace, to stay.
 //
-// 1. What has the name must be a plain file of ours.
+// 1. What has the name must be a plain file of ours, and no table that somebody merges.
 // 2. `Durable`: sync it.
 // 3. Rename it to the target. On one file system that is all.
 // 4. Else copy it into an unnamed file beside the target, (sync,) give that the target's name, and remove the original.
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
+#include <scratch/detail/claim.hpp>
 #include <scratch/detail/fd.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/temp_file.hpp>
@@ -39,6 +40,7 @@ class Persisting {
     check_file_name(name_, "persist");
     from_.check();
     // 1.
+    const auto lock = settle(from_, name_, "persist");
     const Fd file = open_existing(from_.fd(), name_.c_str(), O_RDONLY, source_);
     const auto size = static_cast<std::uint64_t>(facts_of(file.get(), source_).st_size);
     if (!target_.has_filename()) fail(EISDIR, "name the file, not only its directory");
