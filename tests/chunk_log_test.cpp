@@ -197,6 +197,24 @@ TEST_CASE("ids go on above every id on record, whatever became of the counter") 
   REQUIRE(log.next_id() == 102);
 }
 
+TEST_CASE("nobody waits for ever for a process that was stopped while it took an id") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path(), std::chrono::milliseconds(20));
+  REQUIRE(log.next_id() == 0);
+  {
+    const detail::Fd stopped(sys::openat(dir.fd(), detail::chunk_ids_name, O_RDWR));
+    REQUIRE(detail::try_byte_lock(stopped.get(), 0, {}) == detail::LockAnswer::taken);
+    try {
+      log.next_id();
+      FAIL("the lock was passed over");
+    } catch (const Error& error) {
+      REQUIRE(error.code() == errc::busy);
+      REQUIRE(error.path() == dir / detail::chunk_ids_name);
+    }
+  }
+  REQUIRE(log.next_id() == 1);
+}
+
 TEST_CASE("ids are unique over threads and processes, and every record is read") {
   const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
   constexpr int processes = 4;

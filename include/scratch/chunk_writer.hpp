@@ -62,7 +62,7 @@ class ChunkWriter {
   /// Gives the chunk the next free number, its file the name `chunk_<number>.bin`, and puts it on record: for every
   /// process, at O(1) cost however many there are.
   ///
-  /// @throws Error and then there is no chunk
+  /// @throws Error and then there is no chunk; `busy` where another process was stopped while it took a number
   /// After a crash: the chunk is there with its record, or no record of it is. With `Durable`, after this returned it
   /// is there.
   ChunkInfo commit(ChunkMeta meta = {}) {

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -41,10 +42,12 @@ class ChunkLog {
   /// Touches nothing yet.
   /// @param directory open, and stays so as long as this
   /// @param path what errors call it
-  ChunkLog(int directory, std::filesystem::path path) : directory_(directory), path_(std::move(path)) {}
+  /// @param patience with others who take an id
+  ChunkLog(int directory, std::filesystem::path path, std::chrono::milliseconds patience = std::chrono::seconds(10))
+      : directory_(directory), path_(std::move(path)), patience_(patience) {}
 
   /// An id that no chunk of this directory has or had, and nobody else gets.
-  /// @throws Error
+  /// @throws Error `busy` when another process has been taking one for 10 s: it was stopped while it did
   /// After a crash: an id that was taken but not recorded may never be used.
   std::uint64_t next_id() {
     const std::lock_guard hold(mutex_);
@@ -53,7 +56,7 @@ class ChunkLog {
       ids_ = open_own(chunk_ids_name, O_RDWR | O_CREAT);
       refresh_locked();
     }
-    const RangeLock lock(ids_.get(), path_ / chunk_ids_name);
+    const CounterLock lock(ids_.get(), path_ / chunk_ids_name, patience_);
     std::uint64_t id = floor_;
     if (const std::optional<std::uint64_t> stored = read_counter())
       id = std::max(id, *stored);
@@ -166,26 +169,20 @@ class ChunkLog {
     std::size_t length;
   };
 
-  // Locks the counter against other processes; threads exclude each other by the mutex.
-  class RangeLock {
+  // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
+  // name is made anew nevertheless, so that no chunk replaces another.
+  class CounterLock {
    public:
-    RangeLock(int fd, const std::filesystem::path& path) : fd_(fd) {
-      if (set(F_WRLCK, F_OFD_SETLKW) == 0) return;
-      const int error = errno;
-      // Where there are no locks every name is made anew nevertheless, so that no chunk replaces another.
-      if (error != EOPNOTSUPP && error != ENOSYS && !is_remote_file_system(fd)) throw Error(error, "lock", path);
+    CounterLock(int fd, const std::filesystem::path& path, std::chrono::milliseconds patience) : fd_(fd) {
+      if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
+        throw Error(errc::busy, "take a chunk's id from", path,
+                    "another process was stopped while it took one; it must go on, or end");
     }
-    RangeLock(const RangeLock&) = delete;
-    RangeLock& operator=(const RangeLock&) = delete;
-    ~RangeLock() { set(F_UNLCK, F_OFD_SETLK); }
+    CounterLock(const CounterLock&) = delete;
+    CounterLock& operator=(const CounterLock&) = delete;
+    ~CounterLock() { byte_unlock(fd_, 0); }
 
    private:
-    int set(short type, int command) const {
-      struct flock lock {};
-      lock.l_type = type;
-      lock.l_whence = SEEK_SET;
-      return sys::ofd_lock(fd_, command, lock);
-    }
     int fd_;
   };
 
@@ -297,6 +294,7 @@ class ChunkLog {
 
   int directory_;
   std::filesystem::path path_;
+  std::chrono::milliseconds patience_;
   MadeHere made_here_;
   std::mutex mutex_;
   Fd log_;
