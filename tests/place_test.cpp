@@ -120,6 +120,28 @@ TEST_CASE("everything in a pgsql_tmp begins as PostgreSQL expects, and never wit
   CHECK_FALSE(grammar.is_session("pgsql_tmp123.0"));
 }
 
+TEST_CASE("no application of a pgsql_tmp has a name under which it would sweep another one's sessions") {
+  const auto grammar = [](const std::string& app) { return PgsqlTmp("/pg/base/pgsql_tmp", app).location().grammar; };
+  for (const char* app : {"a-session_b", "session_b", "a-trash_b", "trash_", "-session_"}) {
+    INFO(app);
+    CHECK(refuses_with(errc::invalid_name, [&] { grammar(app); }));
+    CHECK(Shm{app}.location().app == app);  // a root of its own: there it harms nobody
+  }
+  const std::vector<std::string> apps{"a", "a-b", "a-session", "a-session-", "session", "trash", "asession_", "-"};
+  for (const std::string& app : apps)
+    for (const char* middle : {"b", "-session_b", "b-trash_0000000000000001", "session_"}) {
+      const std::string name = grammar(app).session(middle, 1), trash = grammar(app).trash(1);
+      INFO(name);
+      CHECK(scratch::detail::grammar_of(name)->prefix == grammar(app).prefix);
+      for (const std::string& other : apps) {
+        CHECK(grammar(other).is_session(name) == (other == app));
+        CHECK(grammar(other).is_trash(trash) == (other == app));
+        CHECK_FALSE(grammar(other).is_trash(name));
+        CHECK_FALSE(grammar(other).is_session(trash));
+      }
+    }
+}
+
 TEST_CASE("an application's own place is taken as its user names it") {
   const auto location = scratch::detail::location_of(NvmeOfOurs{});
   CHECK(location.root == "/nvme/ours");

@@ -159,6 +159,7 @@ class Under {
 /// is left makes DROP TABLESPACE fail, so close promptly.
 class PgsqlTmp {
  public:
+  /// @param app without `-session_` and `-trash_`
   PgsqlTmp(const std::filesystem::path& directory, std::string app)
       : root_(detail::settled(directory)), app_(std::move(app)) {}
 
@@ -166,12 +167,22 @@ class PgsqlTmp {
   std::string reason() const { return location().reason; }
   /// @throws Error `invalid_name`
   detail::Location location() const {
-    detail::check_app(app_);
+    check_app();
     return {root_, "the application names it", detail::RootKind::pgsql_tmp,
             detail::SessionGrammar{"pgsql_tmp_scratch-" + app_ + "-"}};
   }
 
  private:
+  // Applications share this directory, and each must know its own: `<app>-session_` and `<app>-trash_` must have one
+  // meaning each.
+  void check_app() const {
+    detail::check_app(app_);
+    for (const std::string_view word : {"-session_", "-trash_"})
+      if (("-" + app_).find(word) != std::string::npos)
+        throw Error(errc::invalid_name, "use the application's name", app_,
+                    "in a pgsql_tmp \"" + std::string(word.substr(1)) + "\" is where it ends, so it cannot be in it");
+  }
+
   std::filesystem::path root_;
   std::string app_;
 };

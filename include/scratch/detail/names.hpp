@@ -5,7 +5,8 @@
 //
 //   <root>/session_<middle>_<16 hex>        a session; <middle> comes from a naming policy
 //   <root>/.scratch-trash-<16 hex>          a directory that is being removed
-//   in a pgsql_tmp both begin with pgsql_tmp_scratch-<app>-, since PostgreSQL removes what begins with pgsql_tmp
+//   in a pgsql_tmp they are pgsql_tmp_scratch-<app>-session_... and ...-trash_..., since PostgreSQL removes what begins
+//   with pgsql_tmp; the first `-session_` or `-trash_` ends <app>
 //   <session>/metadata.json .lock .keep chunks.log .scratch-*      bookkeeping
 #pragma once
 
