@@ -252,7 +252,7 @@ class TreeRemoval {
       else
         fail(descent, ENOTEMPTY, left.name);
     } else if (errno == ENOTDIR) {
-      unlink(descent, left.name.c_str());
+      if (!unlink(descent, left.name.c_str())) fail(descent, ENOTDIR, left.name);  // and a directory again
     } else if (errno != ENOENT) {
       fail(descent, errno, left.name);
     }
