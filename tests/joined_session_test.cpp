@@ -3,6 +3,7 @@
 
 #include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_view.hpp>
 #include <scratch/sweep.hpp>
 
 #include <fcntl.h>
@@ -238,6 +239,29 @@ TEST_CASE("a kept session is not removed by the last one out either") {
   }
   joined.reset();
   CHECK(fs::exists(path / "metadata.json"));
+}
+
+TEST_CASE("root does not join a user's session, where its files would be in everybody's way, and can look into it") {
+  if (::geteuid() != 0) scratch::test::skip("this takes root and another user");
+  const TempDir dir;
+  REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  REQUIRE(::seteuid(65534) == 0);
+  SessionDir session(Under{dir.path()}, "x");
+  write_chunk(session);
+  REQUIRE(::seteuid(0) == 0);
+  const auto error = refusal([&] { JoinedSession joined(session.path()); });
+  const std::vector<scratch::ChunkInfo> seen = scratch::SessionView(session.path()).chunks();
+  REQUIRE(::seteuid(65534) == 0);
+  const JoinedSession joined(session.path());
+  write_chunk(joined);
+  CHECK(session.chunks().size() == 2);
+  session.close();
+  REQUIRE(::seteuid(0) == 0);
+  REQUIRE(error);
+  CHECK(error->code() == errc::untrusted_directory);
+  CHECK(says(error, "a directory of user 65534"));
+  CHECK(says(error, "SessionView"));
+  CHECK(seen.size() == 1);
 }
 
 TEST_CASE("nobody joins what is being removed") {

@@ -23,11 +23,13 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// Holds a session that another process created, known by its path alone: `JoinedSession(std::getenv("SESSION_DIR"))`.
 /// While this lives the directory stays, also when the owner ends first: the last one out removes it. Quota and
-/// durability are the owner's. Move-only; in a forked child as `SessionDir`.
+/// durability are the owner's. Only the user who created it joins, so that its processes can use and remove each
+/// other's files; root can look with `SessionView`. Move-only; in a forked child as `SessionDir`.
 class JoinedSession {
  public:
   /// @throws Error `session_gone` when it is being removed or its owner is not alive; `corrupt` when its metadata.json
-  ///         is damaged; EINVAL for a null pointer, which is what an unset variable gives
+  ///         is damaged; `untrusted_directory` for another user's; EINVAL for a null pointer, which is what an unset
+  ///         variable gives
   explicit JoinedSession(const char* path, SessionOptions options = {})
       : JoinedSession(std::filesystem::path(given(path)), std::move(options)) {}
   explicit JoinedSession(const std::filesystem::path& path, SessionOptions options = {})

@@ -100,8 +100,11 @@ class SessionLife {
     if (!life.directory_) life.refuse(errno, doing);
     life.facts_ = facts_of(life.directory_.get(), path);
     const uid_t me = sys::geteuid();
-    if (life.facts_.st_uid != me && me != 0)
-      throw Error(errc::untrusted_directory, doing, path, "found " + described(life.facts_));
+    if (life.facts_.st_uid != me)
+      throw Error(errc::untrusted_directory, doing, path,
+                  "found " + described(life.facts_) + ", and its user must join it; " +
+                      (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
+                               : "this is user " + std::to_string(me)));
     // 2.
     const LockAnswer lock =
         try_for(std::chrono::milliseconds(100), [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
@@ -155,7 +158,8 @@ class SessionLife {
     // 1.
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
     // 2.
-    if (!unlock(directory_.get())) throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
+    if (!unlock(directory_.get()))
+      throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     // 3.
     if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return {RemovalAnswer::alive, 0};
     RemovalOptions how;
