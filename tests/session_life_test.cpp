@@ -4,6 +4,7 @@
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
 
+#include <set>
 #include <string>
 
 #include "support/catch.hpp"
@@ -52,6 +53,24 @@ TEST_CASE("what is kept from its first instant has its metadata.json, whenever i
   }
   CHECK(ending == Ending::finished);
   CHECK(kept > 0);
+}
+
+TEST_CASE("Durable: every directory that got a new name while a session was created is synced, and no other ever") {
+  const bool durable = GENERATE(true, false);
+  const TempDir dir;
+  std::set<fs::path> synced;
+  plan.clear();
+  plan.at_sync = [&](int fd) { synced.insert(fs::read_symlink("/proc/self/fd/" + std::to_string(fd))); };
+  if (durable)
+    SessionDir<Under, scratch::Durable> session(Under{dir / "a/b/root"}, "x");
+  else
+    SessionDir<Under> session(Under{dir / "a/b/root"}, "x");
+  plan.clear();
+  for (const fs::path& made : {dir.path(), dir / "a", dir / "a/b", dir / "a/b/root"}) {
+    INFO(made);
+    CHECK(synced.contains(made) == durable);
+  }
+  CHECK_FALSE(synced.contains(dir.path().parent_path()));
 }
 
 namespace {

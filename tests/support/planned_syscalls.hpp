@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 namespace scratch::test {
@@ -24,6 +25,7 @@ struct SyscallPlan {
   long kill_after = never;     ///< SIGKILL when this call has been made
   const char* only = nullptr;  ///< count only calls of this name
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
+  std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
 
   std::atomic<long> calls{0};             ///< made so far, of those that count
   std::atomic<long> fired{0};             ///< times that the plan had its way
@@ -35,6 +37,7 @@ struct SyscallPlan {
     error = 0;
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
+    at_sync = {};
     calls = 0;
     fired = 0;
   }
@@ -153,6 +156,7 @@ struct Calls : Kernel {
     return test::by_plan("fallocate", [&] { return Kernel::fallocate(fd, mode, offset, size); });
   }
   static int fsync(int fd) {
+    if (test::plan.at_sync) test::plan.at_sync(fd);
     return test::by_plan("fsync", [&] { return Kernel::fsync(fd); });
   }
   static int fdatasync(int fd) {

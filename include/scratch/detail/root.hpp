@@ -80,6 +80,7 @@ struct RootWanted {
   RootKind kind = RootKind::named;
   std::string reason;  ///< why this one: told when it cannot be used
   uid_t owner = sys::geteuid();
+  bool durable = false;  ///< one that is made outlives a power cut
 };
 
 inline std::string octal(mode_t mode) {
@@ -107,14 +108,22 @@ inline void trust(const RootWanted& wanted, const struct stat& found) {
     distrust(wanted, found);
 }
 
+/// The names in a directory outlive a power cut. @throws Error
+inline void sync_directory(const std::filesystem::path& path) {
+  const Fd open(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!open || sys::fsync(open.get()) != 0) throw Error(errno, "sync the directory", path);
+}
+
 /// Makes the missing directories of a path, each 0700. What is there is left as it is.
-inline void make_parents(const std::filesystem::path& path) {
+inline void make_parents(const std::filesystem::path& path, bool durable) {
   std::filesystem::path grown;
   for (const std::filesystem::path& part : path) {
+    const std::filesystem::path above = grown;
     grown /= part;
     if (part == path.root_path() || sys::mkdirat(AT_FDCWD, grown.c_str(), 0700) != 0) continue;
     const Fd made = open_directory(AT_FDCWD, grown.c_str());
     if (made) sys::fchmod(made.get(), 0700);
+    if (durable) sync_directory(above);
   }
 }
 
@@ -159,15 +168,17 @@ inline Fd make_root(const RootWanted& wanted) {
   if (Fd root = open_root(wanted)) return root;
   const std::filesystem::path parent = wanted.path.parent_path();
   const std::string name = wanted.path.filename();
-  if (wanted.kind != RootKind::pgsql_tmp) make_parents(parent);
+  if (wanted.kind != RootKind::pgsql_tmp) make_parents(parent, wanted.durable);
   const Fd above = open_parent(wanted, parent);
   if (!above) throw Error(ENOENT, "open the directory above the root", parent, "chosen because " + wanted.reason);
   mode_t mode = 0700;
   if (wanted.kind == RootKind::pgsql_tmp) mode = facts_of(above.get(), parent).st_mode & 0750;
-  if (make_directory(above.get(), name.c_str(), mode).directory) return open_root(wanted);
+  const bool made = static_cast<bool>(make_directory(above.get(), name.c_str(), mode).directory);
   const int error = errno;
-  if (error == EEXIST)
-    if (Fd root = open_root(wanted)) return root;
+  if (made || error == EEXIST) {  // by somebody else, just now
+    if (wanted.durable) sync_directory(parent);
+    if (Fd root = open_root(wanted); root || made) return root;
+  }
   throw Error(error, "create the root", wanted.path,
               "chosen because " + wanted.reason + "; SCRATCH_DIR or TMPDIR, or a place such as Under{}, names another");
 }

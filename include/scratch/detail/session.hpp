@@ -41,7 +41,9 @@ class Session {
   /// @param middle what the naming policy gives
   static std::unique_ptr<Session> create(const Location& location, const std::string& label, std::string_view middle,
                                          SessionOptions options, SessionChoices choices) {
-    Root root{make_root(location.wanted()), location.root};
+    RootWanted wanted = location.wanted();
+    wanted.durable = choices.durable;
+    Root root{make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
     const std::string keep = environment("SCRATCH_KEEP");
     if (!keep.empty() && keep != "0") choices.keep = true;
