@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <vector>
 
+#include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/count_aggregate.hpp>
 #include <scratch/detail/count_buffer.hpp>
@@ -17,6 +18,7 @@
 #include <scratch/detail/count_partition.hpp>
 #include <scratch/detail/count_streams.hpp>
 #include <scratch/detail/outflow.hpp>
+#include <scratch/detail/readback.hpp>
 #include <scratch/event.hpp>
 #include <scratch/workspace.hpp>
 
@@ -26,7 +28,7 @@ template <CountKey Key>
 class CountSpill {
  public:
   CountSpill(const Workspace& workspace, const std::filesystem::path& shown, std::size_t partitions)
-      : shown_(shown), file_(workspace, shown, "spill counts of"), segments_(partitions) {}
+      : shown_(shown), file_(workspace, shown, "spill counts of", Rereading::ahead), segments_(partitions) {}
   CountSpill(const CountSpill&) = delete;
   CountSpill& operator=(const CountSpill&) = delete;
   ~CountSpill() { tell(); }
@@ -44,19 +46,31 @@ class CountSpill {
   /// Everything taken is in the file afterwards.
   void drain() { file_.drain(); }
 
-  /// Counts what was taken of a partition. @pre drained; several threads may do this
-  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, CountBuffer& one, CountBuffer& settled) const {
+  /// For a thread that counts. @pre drained
+  Readback reader() const { return Readback(file_); }
+
+  /// What was taken of this partition will be counted soon.
+  void expect(std::size_t p, Readback& from) const {
+    for (const Segment& segment : segments_[p]) from.expect(segment.offset, segment.bytes);
+  }
+
+  /// Counts what was taken of a partition. Several threads may do this, each with its reader.
+  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, Readback& from, CountBuffer& settled) const {
     settled.clear();
     for (const Segment& segment : segments_[p]) {
-      CountBuffer& buffer = segment.kind == Kind::settled ? settled : one;
-      if (segment.kind != Kind::settled) buffer.clear();
-      std::byte* const bytes = buffer.prepare(segment.bytes);
-      file_.read(segment.offset, MutableBytes(bytes, segment.bytes));
-      buffer.advance(segment.bytes);
-      if (segment.kind == Kind::plain) held.count_plain(p, buffer.bytes(), to);
-      if (segment.kind == Kind::weighted)
-        held.for_each_weighted(buffer.bytes(), [&](const CountEntry& entry) { to.add(entry.mixed, entry.count); });
-      if (segment.kind == Kind::settled) held.count_settled(buffer, to);
+      const Bytes bytes = from.take(segment.offset, segment.bytes);
+      switch (segment.kind) {
+        case Kind::plain:
+          held.count_plain(p, bytes, to);
+          break;
+        case Kind::weighted:
+          held.for_each_weighted(bytes, [&](const CountEntry& entry) { to.add(entry.mixed, entry.count); });
+          break;
+        case Kind::settled:
+          settled.append(bytes);
+          held.count_settled(settled, to);
+          break;
+      }
     }
   }
 

@@ -57,19 +57,29 @@ class Turns {
 
 /// Calls `worker.work(i, turns)` for each i below `count`, which hands its results over after `turns.wait_for(i)`.
 ///
-/// The first exception ends the work, and is thrown when all threads have ended.
+/// A worker that has `expect(i)` is told of its next piece of work before it begins the one before that. The first
+/// exception ends the work, and is thrown when all threads have ended.
 /// @param workers one for each thread; the first works on the caller's
 template <class Worker>
 void in_order(std::size_t count, std::vector<Worker>& workers) {
   Turns turns;
   std::atomic<std::size_t> next{0};
 
+  constexpr bool ahead = requires(Worker & worker) { worker.expect(std::size_t{}); };
+  const auto claim = [&](Worker& worker) {
+    const std::size_t i = next++;
+    if constexpr (ahead)
+      if (i < count) worker.expect(i);
+    return i;
+  };
   const auto run = [&](Worker& worker) noexcept {
     try {
-      for (std::size_t i = next++; i < count && !turns.failed_; i = next++) {
+      for (std::size_t i = claim(worker), following = 0; i < count && !turns.failed_; i = following) {
+        if (ahead) following = claim(worker);
         worker.work(i, turns);
         turns.wait_for(i);
         turns.pass(i);
+        if (!ahead) following = claim(worker);
       }
     } catch (const Turns::Ended&) {
     } catch (...) {

@@ -35,8 +35,14 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Bytes go into blocks of 1 MiB, and a thread of its own hands full ones to the workspace's engine while the next one
-/// is filled. A block that could not be written stays in memory and is tried again: no byte is lost to a full disk.
+/// Where the bytes are wanted next.
+enum class Rereading : std::uint8_t {
+  anywhere,  ///< soon, in small pieces: they go into the page cache
+  ahead,     ///< once, through `Readback`: past the page cache where the workspace's engine goes past it
+};
+
+/// Bytes go into blocks of 1 MiB, and a thread of its own writes full ones while the next one is filled. A block that
+/// could not be written stays in memory and is tried again: no byte is lost to a full disk.
 /// Appending is for one thread at a time; reading is for any number, when nothing is appended meanwhile.
 class Outflow {
  public:
@@ -47,10 +53,12 @@ class Outflow {
 
   /// @param shown what errors call the file
   /// @param doing what errors say was attempted: "spill counts of"
-  Outflow(const Workspace& workspace, std::filesystem::path shown, std::string doing)
+  Outflow(const Workspace& workspace, std::filesystem::path shown, std::string doing,
+          Rereading rereading = Rereading::anywhere)
       : workspace_(workspace),
         shown_(std::move(shown)),
         doing_(std::move(doing)),
+        rereading_(rereading),
         file_(workspace.fd(), workspace.path(), workspace.durable(), doing_),
         charge_(workspace.charge()) {}
   Outflow(const Outflow&) = delete;
@@ -68,6 +76,10 @@ class Outflow {
   /// Bytes appended so far.
   std::uint64_t size() const noexcept { return size_; }
   const Workspace& workspace() const noexcept { return workspace_; }
+  const std::filesystem::path& shown() const noexcept { return shown_; }
+  int fd() const noexcept { return file_.fd(); }
+  /// What offsets, sizes and memory of a read must be multiples of: 1 where the page cache is used.
+  std::size_t alignment() const noexcept { return alignment_; }
 
   /// The next `n` bytes can be appended without fail.
   /// @pre `n <= most_reserved`
@@ -119,7 +131,8 @@ class Outflow {
     settle(lock, [&] { return pending() == 0; });
     if (filling_) {
       const Buffer& buffer = buffers_[*filling_];
-      write_now(Bytes((*memory_)[*filling_]).first(buffer.used), buffer.offset);
+      const std::size_t padded = (buffer.used + alignment_ - 1) / alignment_ * alignment_;
+      write_now(Bytes((*memory_)[*filling_]).first(padded), buffer.offset);
     }
   }
 
@@ -131,7 +144,7 @@ class Outflow {
     memory_.reset();
   }
 
-  /// Replaces bytes that were drained.
+  /// Replaces bytes that were drained. @pre `alignment() == 1`
   void overwrite(std::uint64_t offset, Bytes bytes) {
     if (filling_ && buffers_[*filling_].offset < offset + bytes.size()) {
       Buffer& buffer = buffers_[*filling_];
@@ -141,7 +154,7 @@ class Outflow {
     write_now(bytes, offset);
   }
 
-  /// Reads bytes that were drained.
+  /// Reads bytes that were drained. @pre `alignment() == 1`
   void read(std::uint64_t offset, MutableBytes to) const {
     const sys::Moved moved = sys::pread_all(file_.fd(), to, offset);
     if (moved.error != 0) throw Error(moved.error, "read back what was spilled of", shown_);
@@ -168,6 +181,8 @@ class Outflow {
   }
 
  private:
+  static constexpr std::size_t page = 4096;  // what a block's memory is aligned to
+
   enum class State : std::uint8_t { free, filling, queued, failed };
   struct Buffer {
     State state = State::free;
@@ -257,16 +272,23 @@ class Outflow {
     lock.unlock();
     try {
       auto engine = workspace_.lease();
+      if (rereading_ == Rereading::ahead && engine->direct()) go_direct(engine->alignment());
       writer_ = std::thread([this, engine = std::move(engine)]() mutable {
-        // What is written here is read again soon, in small pieces: not past the page cache. And from memory of our
-        // own, which a ring must not be given.
-        PosixIo cached;
-        write_blocks(engine->depth() > 1 ? static_cast<Io&>(cached) : *engine);
+        // One block at a time keeps a disk as busy as the filling of blocks can. And they are memory of our own, which
+        // a ring must not be given.
+        PosixIo own;
+        write_blocks(engine->depth() > 1 ? static_cast<Io&>(own) : *engine);
       });
     } catch (const std::exception&) {  // no thread, no ring: the caller's thread writes
       no_writer_ = true;
     }
     lock.lock();
+  }
+
+  void go_direct(std::size_t alignment) {
+    const int flags = sys::file_flags(file_.fd());
+    if (alignment > page || flags < 0 || sys::set_file_flags(file_.fd(), flags | O_DIRECT) != 0) return;
+    alignment_ = alignment;
   }
 
   void write_blocks(Io& io) {
@@ -317,6 +339,8 @@ class Outflow {
   Workspace workspace_;
   std::filesystem::path shown_;
   std::string doing_;
+  Rereading rereading_;
+  std::size_t alignment_ = 1;
   TempFile file_;
   Charge charge_;
   MadeHere made_here_;

@@ -42,6 +42,7 @@
 #include <scratch/detail/count_streams.hpp>
 #include <scratch/detail/in_order.hpp>
 #include <scratch/detail/outflow.hpp>
+#include <scratch/detail/readback.hpp>
 #include <scratch/detail/table_file.hpp>
 #include <scratch/detail/table_writer.hpp>
 #include <scratch/workspace.hpp>
@@ -272,7 +273,13 @@ class Tally {
   // What one thread needs to count partitions.
   struct Counter {
     Counter(const Tally& from, TableWriter& to, bool with_included)
-        : tally(&from), out(&to), aggregate(table_limit(from.memory_, from.threads_)), included(with_included) {}
+        : tally(&from), out(&to), aggregate(table_limit(from.memory_, from.threads_)), included(with_included) {
+      if (from.spill_) spilled.emplace(from.spill_->reader());
+    }
+
+    void expect(std::size_t p) {
+      if (spilled) tally->spill_->expect(p, *spilled);
+    }
 
     void work(std::size_t p, Turns& turns) {
       std::uint64_t first = tally->held_.parts.first(p);
@@ -297,7 +304,8 @@ class Tally {
     std::size_t usual = 0;
     std::vector<CountEntry> entries;
     Blocks blocks;
-    CountBuffer segment, settled;
+    std::optional<Readback> spilled;
+    CountBuffer settled;
     TableFile::Scratch scratch;
   };
 
@@ -313,7 +321,7 @@ class Tally {
 
   void count(std::size_t p, std::uint64_t first, std::uint64_t last, Counter& with) const {
     held_.count(p, with.aggregate, with.settled);
-    if (spill_) spill_->count(p, held_, with.aggregate, with.segment, with.settled);
+    if (spill_) spill_->count(p, held_, with.aggregate, *with.spilled, with.settled);
     const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry.mixed, entry.count); };
     if (run_) run_->for_each_entry(run_positions_[p], run_positions_[p + 1], first, last, with.scratch, add);
     if (with.included && included_)
