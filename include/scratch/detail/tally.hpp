@@ -257,15 +257,17 @@ class Tally {
     spill_->take(p, held_, distinct_);
   }
 
+  // Hardly ever more than there are.
   std::uint64_t distinct_estimate() const {
-    return std::max(run_ ? run_->header().entries : 0, distinct_.distinct() - distinct_.distinct() / 32);
+    return std::max(run_ ? run_->header().entries : 0, distinct_.distinct() - distinct_.distinct() / 16);
   }
   // A key's content is itself and, at least, a byte of its count.
   std::uint64_t bound() const { return 2 * memory_ + 4 * (sizeof(Key) + 1) * distinct_estimate(); }
   // What consolidating would write.
   std::uint64_t run_estimate() const {
     const std::uint64_t n = distinct_.distinct();
-    return n * (bits + 8 - static_cast<unsigned>(std::bit_width(n | 1))) / 8;
+    const std::uint64_t formula = n * (bits + 12 - static_cast<unsigned>(std::bit_width(n | 1))) / 8;
+    return std::max(formula, run_ ? run_->size() : 0);
   }
 
   // ---- counting
