@@ -6,12 +6,11 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 
-#include <sys/resource.h>
-
 #include <cstdint>
 #include <fstream>
 #include <map>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -54,9 +53,10 @@ Model<Key> some_counts(std::size_t n, std::uint64_t seed, std::uint64_t range = 
 
 /// The most memory that this process had so far, in bytes.
 inline std::uint64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
+  throw std::runtime_error("the kernel does not tell VmHWM");
 }
 
 }  // namespace scratch::test
