@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
 
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
 
@@ -71,6 +73,32 @@ TEST_CASE("Durable: every directory that got a new name while a session was crea
     CHECK(synced.contains(made) == durable);
   }
   CHECK_FALSE(synced.contains(dir.path().parent_path()));
+}
+
+TEST_CASE("a file that was persisted by a copy and could not be removed is in both places, and the error says so") {
+  const TempDir dir;
+  const TempDir target(TempDir::On::disk);
+  SessionDir<Under> session(Under{dir.path()}, "x");
+  scratch::ChunkWriter chunk(session);
+  chunk.append(std::string(100'000, 'x'));
+  chunk.commit();
+  scratch::test::put(target / "out", "old");
+  plan.fail_once(0, EIO);
+  plan.only = "unlinkat";
+  const auto error = scratch::test::refusal([&] { session.persist("chunk_0.bin", target / "out"); });
+  plan.clear();
+  REQUIRE(error);
+  CHECK(error->path() == session.path() / "chunk_0.bin");
+  CHECK(error->other_path() == target / "out");
+  CHECK(scratch::test::says(error, "the target is in place and whole; this one is still here, too"));
+  CHECK(names_in(target.path()).size() == 1);
+  CHECK(scratch::test::text_of(target / "out") == std::string(100'000, 'x'));
+  REQUIRE(session.chunks().size() == 1);
+  scratch::ChunkReader(session, 0).verify();
+  plan.fail_once(0, ENOENT);  // somebody else removed it
+  plan.only = "unlinkat";
+  session.persist("chunk_0.bin", target / "out");
+  plan.clear();
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #include <scratch/workspace.hpp>
 
 #include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 
@@ -266,6 +267,28 @@ TEST_CASE("a file moves between areas, and a chunk keeps its record") {
   CHECK(here.chunks()[0].checksum == info.checksum);
   CHECK(received.clear() == 7);  // in a plain directory too, moved files stay ours
   CHECK(here.chunks().empty());
+}
+
+TEST_CASE("a chunk whose mover died is found where its file is, by its record and by a later program") {
+  const Ground ground(GENERATE(false, true));
+  const Workspace here = ground.workspace();
+  const Workspace area = here.area("area");
+  const ChunkInfo info = chunk(here, "rows");
+  const bool leaves = GENERATE(false, true);
+  const auto file = [&](const Workspace& where) { return where.chunks().empty() ? "" : where.chunks()[0].file; };
+  const auto later = [&] { return Workspace(here.path(), {.read_only = true}); };
+  here.ground().chunk_log().leaves(info.id, leaves ? "" : "area/new.bin");
+  CHECK(file(here) == info.file);
+  CHECK(file(later()) == info.file);
+  fs::rename(here.path() / info.file, area.path() / "new.bin");
+  CHECK(file(here) == (leaves ? "" : "area/new.bin"));
+  CHECK(file(later()) == (leaves ? "" : "area/new.bin"));
+  if (leaves) return;
+  scratch::ChunkReader(later(), info.id).verify();
+  put(here.path() / info.file, "another file");  // that has taken its name
+  CHECK(file(later()) == "area/new.bin");
+  Workspace(here).move("chunk_0.bin", area, "other");
+  CHECK(file(later()) == "area/new.bin");
 }
 
 TEST_CASE("a move replaces nothing, moves only files, and changes nothing when it fails") {

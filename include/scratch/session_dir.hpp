@@ -109,8 +109,12 @@ class SessionDir {
   /// Moves a file out, to stay; what had the name is replaced. Atomic at the target: by renaming on one file system,
   /// else by a copy beside it that is renamed. A chunk is then no longer on record here.
   ///
-  /// @throws Error `invalid_name`, what the kernel says; the target is unchanged and the file still here
-  /// After a crash: here or there, or across file systems both, each whole.
+  /// @throws Error `invalid_name`, `busy` for a table that somebody writes or merges, what the kernel says; the target
+  /// is
+  ///         unchanged and the file still here. Where the file has arrived and only the last step failed, the error
+  ///         says so: across file systems removing it here, then it is in both places; with `Durable` syncing its new
+  ///         name
+  /// After a crash: here or there, or across file systems both, each whole; a chunk's record knows whether it is here.
   void persist(std::string_view name, const std::filesystem::path& to) { session().persist(name, to); }
 
   /// Ends it now. Afterwards using it is `session_gone`; `path()`, `id()` and `label()` stay.

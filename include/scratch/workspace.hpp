@@ -24,6 +24,7 @@
 #include <scratch/detail/fd.hpp>
 #include <scratch/detail/glob.hpp>
 #include <scratch/detail/ground.hpp>
+#include <scratch/detail/moving_chunk.hpp>
 #include <scratch/detail/name_lock.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/natural_order.hpp>
@@ -179,7 +180,8 @@ class Workspace {
   /// that
   ///         somebody writes or merges; `quota_exceeded` in another session or directory, where a chunk is then a file
   ///         like any other: both unchanged
-  /// After a crash: under the old name or the new one.
+  /// After a crash: under the old name or the new one, and a chunk's record knows which; in a plain directory another
+  /// file may not be known as this library's any more, and `clear()` leaves it.
   void move(std::string_view name, Workspace to, std::string_view new_name) {
     detail::check_file_name(name, "move");
     detail::check_file_name(new_name, "move to");
@@ -200,6 +202,7 @@ class Workspace {
     const auto size = static_cast<std::uint64_t>(facts.st_size);
     detail::Charge charge = to.charge();
     if (!same) charge.add(size, "move", to.path() / to_name);
+    detail::MovingChunk chunk(*ground_, relative(name), same ? to.relative(new_name) : "");
     if (sys::rename_new(fd(), from_name.c_str(), to.fd(), to_name.c_str()) != 0) {
       const int error = errno;
       throw Error(error, "move", path() / from_name,
@@ -208,13 +211,10 @@ class Workspace {
                                     : "",
                   to.path() / to_name);
     }
-    const std::optional<ChunkInfo> chunk = ground_->chunk_log().find_file(relative(name));
-    if (ground_->in_session() || chunk || ground_->owned_names().all().contains(relative(name))) to.committed(new_name);
-    if (chunk && same) ground_->chunk_log().rename(chunk->id, to.relative(new_name));
-    if (chunk && !same) ground_->chunk_log().remove(chunk->id);
+    chunk.moved();
     charge.settle();
     if (!same) ground_->quota().removed(size);
-    if (chunk) ground_->recorded();
+    if (ground_->in_session() || chunk || ground_->owned_names().all().contains(relative(name))) to.committed(new_name);
   }
 
   // For whatever writes here.

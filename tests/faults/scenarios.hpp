@@ -307,6 +307,50 @@ inline std::vector<Scenario> scenarios() {
                        expect(names_in(stage.root() / "place").empty(), "sweep left something");
                      }});
 
+  const auto in_sight = std::make_shared<bool>();  // else the log was said not to be there
+  all.push_back({.name = "move a chunk",
+                 .prepare =
+                     [in_sight](Stage& stage) {
+                       *in_sight = true;
+                       ChunkWriter chunk{Workspace(stage.root())};
+                       chunk.append(filler(1000, 13));
+                       chunk.commit();
+                     },
+                 .work =
+                     [in_sight](Stage& stage) {
+                       Workspace where(stage.root());
+                       const Workspace area = where.area("area");
+                       where.chunks();
+                       *in_sight = all_in_sight();
+                       where.move("chunk_0.bin", area, "moved.bin");
+                     },
+                 .check =
+                     [in_sight](Stage& stage) {
+                       if (!*in_sight) return;
+                       const Workspace where(stage.root());
+                       expect(where.chunks().size() == 1, "the chunk is lost");
+                       ChunkReader(where, where.chunks()[0]).verify();
+                       expect(where.usage().files == 1, "there are two of them");
+                     }});
+
+  all.push_back({.name = "persist a chunk",
+                 .prepare = [](Stage& stage) { std::filesystem::create_directory(stage.root() / "out"); },
+                 .work =
+                     [](Stage& stage) {
+                       SessionDir<Under, KeepAlways> session(Under{stage.root() / "place"}, "customer");
+                       ChunkWriter chunk(session);
+                       chunk.append(filler(1000, 14));
+                       chunk.commit();
+                       session.persist("chunk_0.bin", stage.root() / "out/file");
+                     },
+                 .check =
+                     [](Stage& stage) {
+                       for (const SessionInfo& info : list_sessions(Under{stage.root() / "place"})) {
+                         const SessionView view(info.path);
+                         for (const ChunkInfo& chunk : view.chunks()) ChunkReader(view, chunk).verify();
+                       }
+                     }});
+
   constexpr std::uint64_t keys = 300;
   all.push_back({.name = "count",
                  .prepare = [](Stage& stage) { count_keys(Workspace(stage.root()), "table", keys, 1); },

@@ -212,7 +212,9 @@ void fuzz_words(Input input) {
     must(claim && claim->into == a && claim->from == b && claim->nonce == second, "claims are parsed back");
   }
   if (const auto record = detail::parse_record(c)) {
-    const std::string line = record->gone ? detail::gone_record(record->info.id) : detail::chunk_record(*record);
+    const std::string line = record->gone     ? detail::gone_record(record->info.id)
+                             : record->leaves ? detail::leaves_record(record->info.id, record->info.file)
+                                              : detail::chunk_record(*record);
     const auto text = detail::checked_text(std::string_view(line).substr(1, line.size() - 2));
     const auto again = text ? detail::parse_record(*text) : std::nullopt;
     must(again && again->info.file == record->info.file && again->sums == record->sums, "records are parsed back");

@@ -88,6 +88,15 @@ class ChunkLog {
     }
   }
 
+  /// Comes before a chunk's file is renamed, to a name below this directory or, where `to` is empty, to elsewhere. From
+  /// then on everybody looks where the file is, whatever happens to this process.
+  /// @throws Error and then the file must stay where it is
+  void leaves(std::uint64_t id, std::string_view to) {
+    const std::lock_guard hold(mutex_);
+    check_process("move a chunk of");
+    append_locked(leaves_record(id, to));
+  }
+
   /// The chunk's file has another name now. @throws Error
   void rename(std::uint64_t id, std::string_view file) {
     std::optional<ChunkRecord> record = find(id);
@@ -158,7 +167,9 @@ class ChunkLog {
     if (moved.error != 0) throw Error(moved.error, "read", log_path());
     const auto checked = checked_text(text);
     auto record = checked ? parse_record(*checked) : std::nullopt;
-    if (!record || record->gone) throw Error(errc::corrupt, "read the record of a chunk in", log_path());
+    if (!record || record->gone || record->leaves)
+      throw Error(errc::corrupt, "read the record of a chunk in", log_path());
+    record->info.file = entry->second.info.file;
     return record;
   }
 
@@ -246,8 +257,31 @@ class ChunkLog {
     if (written < static_cast<ssize_t>(line.size()) - 1) throw Error(error, "record a chunk in", log_path());
   }
 
-  // Takes in the lines that were completed since the last time.
   void refresh_locked() {
+    take_lines();
+    follow_leaving();
+  }
+
+  // Those whose files were being renamed when their last record was written.
+  void follow_leaving() {
+    std::erase_if(leaving_, [this](const auto& one) {
+      const auto entry = entries_.find(one.first);
+      if (entry == entries_.end()) return true;
+      ChunkInfo& info = entry->second.info;
+      struct stat facts {};
+      const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
+      if (!there && errno != ENOENT && errno != ENOTDIR) throw Error(errno, "look for a chunk", path_ / info.file);
+      if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
+      if (one.second.empty())
+        entries_.erase(entry);
+      else
+        info.file = one.second;
+      return true;
+    });
+  }
+
+  // Takes in the lines that were completed since the last time.
+  void take_lines() {
     if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
     if (!log_) return;
     std::size_t size = 256_KiB;
@@ -286,6 +320,11 @@ class ChunkLog {
     if (!record) return;
     const std::uint64_t id = record->info.id;
     floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
+    if (record->leaves) {
+      leaving_.insert_or_assign(id, std::move(record->info.file));
+      return;
+    }
+    leaving_.erase(id);
     if (record->gone)
       entries_.erase(id);
     else
@@ -305,6 +344,7 @@ class ChunkLog {
   std::uint64_t floor_ = 0;   // above every id seen
   std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
   std::map<std::uint64_t, Entry> entries_;
+  std::map<std::uint64_t, std::string> leaving_;  // where to
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -12,6 +12,10 @@
 //
 //   chunk <id> size=<n> rows=<n> xxh3=<16 hex> block=<n> file=<name> user=<json> blocks=<16 hex>,<16 hex>,...
 //   gone <id>
+//   leaves <id> to=<name>
+//
+// `leaves` comes before the file is renamed, to a name below the directory, or to one elsewhere where `to` is empty.
+// Until the next record about the id, the chunk is `file` if that is there and has its size, else `to`, or gone.
 //
 // `file` is relative to the directory of the log; `blocks` has the XXH3-64 of each block. In `file` and `user`, '%' and
 // bytes up to 0x20 and from 0x7f stand as %XX. A later record about an id replaces an earlier one. Example:
@@ -38,6 +42,7 @@ struct ChunkRecord {
   std::uint64_t block = 4_MiB;
   std::vector<std::uint64_t> sums = {};  ///< of the blocks
   bool gone = false;                     ///< the chunk of `info.id` was removed; the rest means nothing
+  bool leaves = false;  ///< it may be under the name `info.file`, or no longer here; the rest means nothing
 };
 
 inline std::string escape_field(std::string_view text) {
@@ -103,6 +108,10 @@ inline std::string chunk_record(const ChunkRecord& record) {
 
 inline std::string gone_record(std::uint64_t id) { return framed("gone " + std::to_string(id)); }
 
+inline std::string leaves_record(std::uint64_t id, std::string_view to) {
+  return framed("leaves " + std::to_string(id) + " to=" + escape_field(to));
+}
+
 /// The text of a line that checks.
 inline std::optional<std::string_view> checked_text(std::string_view line) {
   if (line.size() < 18 || line[line.size() - 17] != ' ') return std::nullopt;
@@ -144,7 +153,8 @@ class RecordFields {
   bool good_ = true;
 };
 
-/// The inverse of `chunk_record` and `gone_record`, for the text of a line; nothing where it makes no sense.
+/// The inverse of `chunk_record`, `gone_record` and `leaves_record`, for the text of a line; nothing where it makes no
+/// sense.
 inline std::optional<ChunkRecord> parse_record(std::string_view text) {
   RecordFields fields(text);
   ChunkRecord record;
@@ -152,6 +162,14 @@ inline std::optional<ChunkRecord> parse_record(std::string_view text) {
     record.info.id = fields.number("gone ");
     record.gone = true;
     if (!fields.good()) return std::nullopt;
+    return record;
+  }
+  if (text.starts_with("leaves ")) {
+    record.info.id = fields.number("leaves ");
+    auto to = unescape_field(fields.field("to="));
+    record.leaves = true;
+    if (!fields.good() || !to || (!to->empty() && !is_inner_path(*to))) return std::nullopt;
+    record.info.file = std::move(*to);
     return record;
   }
   record.info.id = fields.number("chunk ");

@@ -7,23 +7,22 @@
 // 2. `Durable`: sync it.
 // 3. Rename it to the target. On one file system that is all.
 // 4. Else copy it into an unnamed file beside the target, (sync,) give that the target's name, and remove the original.
-// 5. `Durable`: sync the target's directory.
-// 6. The chunk's record goes, if it was a chunk, and the quota has its bytes back.
+// 5. The chunk's record goes, if it was a chunk, and the quota has its bytes back.
+// 6. `Durable`: sync the target's directory, unless 4 did.
 #pragma once
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <scratch/chunk_info.hpp>
 #include <scratch/detail/claim.hpp>
 #include <scratch/detail/fd.hpp>
+#include <scratch/detail/moving_chunk.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/temp_file.hpp>
 #include <scratch/error.hpp>
@@ -47,24 +46,24 @@ class Persisting {
     // 2.
     if (from_.durable() && sys::fsync(file.get()) != 0) fail(errno, "syncing it failed");
     // 3. and 4.
-    if (sys::rename(from_.fd(), name_.c_str(), AT_FDCWD, target_.c_str()) != 0) {
+    MovingChunk chunk(from_.ground(), from_.relative(name_), "");
+    const bool renamed = sys::rename(from_.fd(), name_.c_str(), AT_FDCWD, target_.c_str()) == 0;
+    if (!renamed) {
       const int error = errno;
       if (error != EXDEV) fail(error, error == EISDIR ? "a directory has the target's name" : "");
       copy(file.get());
-      if (sys::unlinkat(from_.fd(), name_.c_str()) != 0) throw Error(errno, "remove, after it was copied,", source_);
-    } else if (from_.durable()) {
-      // 5.
-      const Fd beside = target_directory();
-      if (sys::fsync(beside.get()) != 0)
-        throw Error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
+      if (sys::unlinkat(from_.fd(), name_.c_str()) != 0 && errno != ENOENT)
+        throw Error(errno, "remove, after it was copied,", source_,
+                    "the target is in place and whole; this one is still here, too", target_);
     }
+    // 5.
+    chunk.moved();
+    from_.ground().quota().removed(size);
     // 6.
-    Ground& ground = from_.ground();
-    ground.quota().removed(size);
-    if (const std::optional<ChunkInfo> chunk = ground.chunk_log().find_file(from_.relative(name_))) {
-      ground.chunk_log().remove(chunk->id);
-      ground.recorded();
-    }
+    if (!from_.durable() || !renamed) return;
+    const Fd beside = target_directory();
+    if (sys::fsync(beside.get()) != 0)
+      throw Error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
   }
 
  private:
