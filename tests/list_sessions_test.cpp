@@ -10,6 +10,7 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
+#include "support/environment.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -88,4 +89,42 @@ TEST_CASE("what is damaged is listed as unknown, and trash and strangers are not
     CHECK(info.status == "unknown");
     CHECK(info.label.empty());
   }
+}
+
+TEST_CASE("root lists every user's sessions when asked, changes nothing, and nobody else can ask") {
+  const TempDir dir;
+  const scratch::test::Variable here("SCRATCH_DIR", dir.path().c_str());
+  const scratch::Shm place{"app"};
+  const auto asked = [&](const auto& where) { return list_sessions(where, {.all_users = true}); };
+  if (::geteuid() != 0) {
+    CHECK(scratch::test::refuses_with(std::errc::operation_not_permitted, [&] { asked(place); }));
+    CHECK(scratch::test::refuses_with(std::errc::operation_not_permitted, [&] { asked(Under{dir.path()}); }));
+    return;
+  }
+  const SessionDir mine(place, "mine");
+  ::chmod(dir.path().c_str(), 01777);
+  REQUIRE(::seteuid(65534) == 0);
+  std::optional<SessionDir<scratch::Shm>> theirs;
+  theirs.emplace(place, "theirs");
+  const bool refused = scratch::test::refuses_with(std::errc::operation_not_permitted, [&] { asked(place); });
+  REQUIRE(::seteuid(0) == 0);
+  CHECK(refused);
+  fs::create_directory(dir / "app-65535");  // says it is a user's, and is not
+  fs::create_symlink(dir / "app-65534", dir / "app-65533");
+  fs::create_directory(dir / "app-x");
+  fs::create_directory(dir / "app-65532");
+  REQUIRE(::chown((dir / "app-65532").c_str(), 65532, 65532) == 0);  // and open to others: it hides nobody else
+  CHECK(list_sessions(place).size() == 1);
+  CHECK(list_sessions(place)[0].uid == 0);
+  const std::vector<SessionInfo> all = asked(place);
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].path == mine.path());
+  CHECK(all[1].path == theirs->path());
+  CHECK(all[1].uid == 65534);
+  CHECK(all[1].alive);
+  CHECK(all[1].label == "theirs");
+  const Under root{dir / "app-65534"};
+  CHECK(scratch::test::refuses_with(scratch::errc::untrusted_directory, [&] { list_sessions(root); }));
+  CHECK(asked(root).size() == 1);
+  CHECK(fs::exists(theirs->path() / "metadata.json"));
 }

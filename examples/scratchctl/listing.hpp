@@ -34,13 +34,14 @@ struct Listed {
 };
 
 /// A place that cannot be listed does not hide the others.
-inline std::vector<Listed> list(const std::vector<AnyPlace>& places) {
+inline std::vector<Listed> list(const std::string& meant, bool all_users) {
   std::vector<Listed> all;
-  for (const AnyPlace& place : places) {
+  const scratch::ListOptions options{.all_users = all_users};
+  for (const AnyPlace& place : places_meant(meant, all_users)) {
     Listed listed;
     try {
       listed.root = root_of(place);
-      listed.sessions = std::visit([](const auto& one) { return scratch::list_sessions(one); }, place);
+      listed.sessions = std::visit([&](const auto& one) { return scratch::list_sessions(one, options); }, place);
       std::error_code gone;
       if (fs::exists(listed.root, gone)) listed.free = scratch::space(listed.root).bytes;
     } catch (const scratch::Error& error) {
@@ -52,16 +53,9 @@ inline std::vector<Listed> list(const std::vector<AnyPlace>& places) {
 }
 
 inline json json_of(const scratch::SessionInfo& info) {
-  json one{{"id", info.id},
-           {"path", info.path.native()},
-           {"label", info.label},
-           {"pid", info.pid},
-           {"start_time", info.start_time},
-           {"status", info.status},
-           {"alive", info.alive},
-           {"kept", info.kept},
-           {"bytes", info.bytes},
-           {"age_seconds", nullptr}};
+  json one{{"id", info.id},     {"path", info.path.native()},    {"label", info.label},   {"pid", info.pid},
+           {"uid", info.uid},   {"start_time", info.start_time}, {"status", info.status}, {"alive", info.alive},
+           {"kept", info.kept}, {"bytes", info.bytes},           {"age_seconds", nullptr}};
   if (const auto age = seconds_since(info.start_time)) one["age_seconds"] = *age;
   return one;
 }
@@ -114,8 +108,8 @@ inline int tell_failures(const std::vector<Listed>& all) {
   return code;
 }
 
-inline int ls(const std::string& place, bool as_json) {
-  const std::vector<Listed> all = list(places_meant(place));
+inline int ls(const std::string& place, bool all_users, bool as_json) {
+  const std::vector<Listed> all = list(place, all_users);
   if (as_json)
     std::cout << dumped(json_of(all)) << '\n';
   else
@@ -124,10 +118,11 @@ inline int ls(const std::string& place, bool as_json) {
 }
 
 /// `ls` again and again; as JSON a line each time. `times` 0: for ever.
-inline int watch(const std::string& place, std::chrono::milliseconds every, std::uint64_t times, bool as_json) {
+inline int watch(const std::string& place, bool all_users, std::chrono::milliseconds every, std::uint64_t times,
+                 bool as_json) {
   int code = 0;
   for (std::uint64_t i = 1;; ++i) {
-    const std::vector<Listed> all = list(places_meant(place));
+    const std::vector<Listed> all = list(place, all_users);
     if (as_json) {
       std::cout << dumped(json_of(all), -1) << '\n';
     } else {

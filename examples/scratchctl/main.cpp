@@ -43,7 +43,9 @@ int main(int argc, char** argv) {
 
   std::string place, path;
   CLI::App* ls_command = command("ls", "List sessions: state, status, bytes, age, pid, label");
+  bool all_users = false;
   ls_command->add_option("place", place, "See below");
+  ls_command->add_flag("--all-users", all_users, "As root: everybody's");
   CLI::App* du_command = command("du", "What the areas of a session take");
   du_command->add_option("session", path)->required();
   CLI::App* show_command = command("show", "What a session says of itself, and its chunks");
@@ -74,20 +76,22 @@ int main(int argc, char** argv) {
   std::uint64_t times = 0;
   CLI::App* watch_command = command("watch", "List sessions again and again; with --json a line each time");
   watch_command->add_option("place", place, "See below");
+  watch_command->add_flag("--all-users", all_users, "As root: everybody's");
   watch_command->add_option("--every", every, "2s when not given")->transform(duration)->check(CLI::PositiveNumber);
   watch_command->add_option("--times", times, "How often; 0: until interrupted")->capture_default_str();
 
   CLI11_PARSE(app, argc, argv);
   try {
     int code = 0;
-    if (ls_command->parsed()) code = ls(place, as_json);
+    if (ls_command->parsed()) code = ls(place, all_users, as_json);
     if (du_command->parsed()) code = du(path, as_json);
     if (show_command->parsed()) code = show(path, as_json);
     if (verify_command->parsed()) code = verify(path, as_json);
     if (count_command->parsed()) code = count(path, keys, top, as_json);
     if (sweep_command->parsed()) code = sweep(sweeping, as_json);
     if (watch_command->parsed())
-      code = watch(place, std::chrono::milliseconds(static_cast<std::int64_t>(every * 1000)), times, as_json);
+      code =
+          watch(place, all_users, std::chrono::milliseconds(static_cast<std::int64_t>(every * 1000)), times, as_json);
     if (!std::cout.flush()) throw Refused("cannot write to stdout");
     return code;
   } catch (const std::exception& error) {

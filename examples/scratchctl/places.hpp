@@ -5,6 +5,7 @@
 //   shm:APP, tmp:APP       the root of one application
 //   a pgsql_tmp directory  the sessions in it
 //   another directory      it, when sessions stand in it; else every root of this user in it, as for /dev/shm
+// With --all-users, root means those of everybody.
 #pragma once
 
 #include <scratch/scratch.hpp>
@@ -67,15 +68,24 @@ inline std::set<std::string> pgsql_apps(const fs::path& directory) {
   return apps;
 }
 
-/// Every `<app>-<uid>` of this user in a directory that holds sessions.
-inline std::vector<AnyPlace> roots_below(const fs::path& directory) {
+/// Whether a root's name, `<app>-<uid>`, says that it is this user's, or anybody's.
+inline bool is_meant(std::string_view name, bool all_users) {
+  const std::size_t dash = name.rfind('-');
+  if (dash == name.npos || dash == 0) return false;
+  const std::string_view user = name.substr(dash + 1);
+  if (!all_users) return user == std::to_string(::geteuid());
+  return !user.empty() && user.find_first_not_of("0123456789") == user.npos;
+}
+
+/// Every `<app>-<uid>` of this user, or of all, in a directory that holds sessions.
+inline std::vector<AnyPlace> roots_below(const fs::path& directory, bool all_users) {
   std::vector<fs::path> roots;
-  const std::string mine = "-" + std::to_string(::geteuid());
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory, ignored)) {
     std::error_code error;
     if (entry.is_symlink(error) || !entry.is_directory(error)) continue;
-    if (entry.path().filename().native().ends_with(mine) && holds_sessions(entry.path())) roots.push_back(entry.path());
+    if (is_meant(entry.path().filename().native(), all_users) && holds_sessions(entry.path()))
+      roots.push_back(entry.path());
   }
   std::sort(roots.begin(), roots.end());
   std::vector<AnyPlace> places;
@@ -83,7 +93,7 @@ inline std::vector<AnyPlace> roots_below(const fs::path& directory) {
   return places;
 }
 
-inline std::vector<AnyPlace> usual_places() {
+inline std::vector<AnyPlace> usual_places(bool all_users) {
   std::vector<AnyPlace> places;
   std::set<fs::path> seen;
   for (const char* base :
@@ -91,14 +101,14 @@ inline std::vector<AnyPlace> usual_places() {
     if (base == nullptr || *base != '/') continue;
     std::error_code ignored;
     if (!seen.insert(fs::weakly_canonical(base, ignored)).second) continue;
-    for (AnyPlace& place : roots_below(base)) places.push_back(std::move(place));
+    for (AnyPlace& place : roots_below(base, all_users)) places.push_back(std::move(place));
   }
   return places;
 }
 
 /// @throws Refused when there is no such place; scratch::Error
-inline std::vector<AnyPlace> places_meant(const std::string& text) {
-  if (text.empty()) return usual_places();
+inline std::vector<AnyPlace> places_meant(const std::string& text, bool all_users = false) {
+  if (text.empty()) return usual_places(all_users);
   if (text.starts_with("shm:")) return {scratch::Shm{text.substr(4)}};
   if (text.starts_with("tmp:")) return {scratch::TmpDir{text.substr(4)}};
   const fs::path path(text);
@@ -111,7 +121,7 @@ inline std::vector<AnyPlace> places_meant(const std::string& text) {
   std::vector<AnyPlace> places;
   for (const std::string& app : pgsql_apps(path)) places.emplace_back(scratch::PgsqlTmp{path, app});
   if (holds_sessions(path)) places.emplace_back(scratch::Under{path});
-  if (places.empty()) places = roots_below(path);
+  if (places.empty()) places = roots_below(path, all_users);
   return places;
 }
 

@@ -33,6 +33,12 @@ struct SessionInfo {
   bool alive = false;      ///< somebody uses it: a sweep would leave it alone
   bool kept = false;       ///< a sweep leaves it alone unless told otherwise
   std::uint64_t bytes = 0;
+  uid_t uid = 0;  ///< whose it is
+};
+
+struct ListOptions {
+  /// As root: every user's `<app>-<uid>` that is one; in Under and PgsqlTmp the root, whoever it belongs to.
+  bool all_users = false;
 };
 
 namespace detail {
@@ -50,6 +56,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   SessionInfo info;
   info.id = grammar.id(entry.name);
   info.path = entry.path();
+  info.uid = facts_of(directory, info.path).st_uid;
   info.status = "unknown";
   info.kept = is_kept(directory);
   info.alive = is_in_use(entry, directory);
@@ -65,33 +72,59 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   return info;
 }
 
+inline void list_root(const RootWanted& wanted, const SessionGrammar& grammar, std::vector<SessionInfo>& sessions) {
+  const Fd root = open_root(wanted);
+  if (!root) return;
+  std::vector<std::string> names;
+  for_each_entry(root.get(), wanted.path, [&](const Entry& entry) {
+    if (grammar.is_session(entry.name)) names.emplace_back(entry.name);
+  });
+  std::sort(names.begin(), names.end(), natural_less);
+  for (std::string& name : names) {
+    const SessionEntry entry{root.get(), wanted.path, std::move(name)};
+    const Fd directory = open_directory(root.get(), entry.name.c_str());
+    if (!directory) continue;
+    try {
+      sessions.push_back(look_at(entry, grammar, directory.get()));
+    } catch (const Error&) {
+      if (leads_to(entry, facts_of(directory.get(), entry.path()))) throw;  // else it ended meanwhile
+    }
+  }
+}
+
+inline void list_all_users(const Location& location, std::vector<SessionInfo>& sessions) {
+  if (location.kind != RootKind::derived && sys::geteuid() == 0) {
+    RootWanted wanted = location.wanted();
+    struct stat facts {};
+    if (sys::fstatat(AT_FDCWD, wanted.path.c_str(), facts) == 0) wanted.owner = facts.st_uid;
+    return list_root(wanted, location.grammar, sessions);
+  }
+  std::vector<RootWanted> roots = roots_of_all_users(location, "list all users' sessions");
+  std::sort(roots.begin(), roots.end(), [](const auto& a, const auto& b) { return a.owner < b.owner; });
+  for (const RootWanted& wanted : roots) {
+    try {
+      list_root(wanted, location.grammar, sessions);
+    } catch (const Error& error) {
+      if (error.code() != errc::untrusted_directory) throw;  // else it is not what its name says
+    }
+  }
+}
+
 }  // namespace detail
 
 /// The sessions in a place, by name: oldest first, as `NamedByTime` calls them. Nothing is changed. Sessions that end
 /// meanwhile may be missing. O(files in them).
 ///
-/// @throws Error `untrusted_directory`, what the kernel says; no sessions where the root does not exist
+/// @throws Error `untrusted_directory`, what the kernel says; EPERM for `all_users` by another user than root; no
+///         sessions where the root does not exist
 template <Place P>
-std::vector<SessionInfo> list_sessions(const P& place) {
+std::vector<SessionInfo> list_sessions(const P& place, ListOptions options = {}) {
   const detail::Location location = detail::location_of(place);
   std::vector<SessionInfo> sessions;
-  const detail::Fd root = detail::open_root(location.wanted());
-  if (!root) return sessions;
-  std::vector<std::string> names;
-  detail::for_each_entry(root.get(), location.root, [&](const detail::Entry& entry) {
-    if (location.grammar.is_session(entry.name)) names.emplace_back(entry.name);
-  });
-  std::sort(names.begin(), names.end(), detail::natural_less);
-  for (std::string& name : names) {
-    const detail::SessionEntry entry{root.get(), location.root, std::move(name)};
-    const detail::Fd directory = detail::open_directory(root.get(), entry.name.c_str());
-    if (!directory) continue;
-    try {
-      sessions.push_back(detail::look_at(entry, location.grammar, directory.get()));
-    } catch (const Error&) {
-      if (detail::leads_to(entry, detail::facts_of(directory.get(), entry.path()))) throw;  // else it ended meanwhile
-    }
-  }
+  if (options.all_users)
+    detail::list_all_users(location, sessions);
+  else
+    detail::list_root(location.wanted(), location.grammar, sessions);
   return sessions;
 }
 

@@ -8,13 +8,18 @@
 #pragma once
 
 #include <cerrno>
+#include <charconv>
 #include <concepts>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
+#include <vector>
 
+#include <scratch/detail/dir.hpp>
 #include <scratch/detail/fd.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/root.hpp>
@@ -188,6 +193,30 @@ class PgsqlTmp {
 };
 
 namespace detail {
+
+/// The roots of all users, for root: those beside a derived one.
+/// @throws Error EPERM for everybody else, and where users have no roots of their own
+inline std::vector<RootWanted> roots_of_all_users(const Location& location, const char* doing) {
+  if (location.kind != RootKind::derived || sys::geteuid() != 0)
+    throw Error(EPERM, doing, location.root, "only root may, and only in Shm or TmpDir, where each user has a root");
+  const auto user_of = [&](std::string_view name) -> std::optional<uid_t> {
+    if (!name.starts_with(location.app + "-")) return std::nullopt;
+    name.remove_prefix(location.app.size() + 1);
+    uid_t user = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), user);
+    if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+    return user;
+  };
+  const std::filesystem::path base = location.root.parent_path();
+  const Fd open(sys::openat(AT_FDCWD, base.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!open) throw Error(errno, "list", base);
+  std::vector<RootWanted> roots;
+  for_each_entry(open.get(), base, [&](const Entry& entry) {
+    if (const auto user = user_of(entry.name))
+      roots.push_back({base / entry.name, RootKind::derived, "all users were asked for", *user});
+  });
+  return roots;
+}
 
 template <Place P>
 Location location_of(const P& place) {

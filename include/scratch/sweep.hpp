@@ -13,12 +13,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
-#include <optional>
 #include <ostream>
 #include <ranges>
 #include <string>
@@ -111,21 +109,8 @@ class Sweeping {
   /// @throws Error for a root that cannot be swept at all
   void sweep(const Location& location) {
     if (!options_.all_users) return sweep_root(location.wanted(), location.grammar);
-    if (location.kind != RootKind::derived || sys::geteuid() != 0)
-      throw Error(EPERM, "sweep all users' sessions", location.root,
-                  "only root may, and only in Shm or TmpDir, where each user has a root");
-    const std::filesystem::path base = location.root.parent_path();
-    const Fd open(sys::openat(AT_FDCWD, base.c_str(), O_RDONLY | O_DIRECTORY));
-    if (!open) throw Error(errno, "list", base);
-    std::vector<std::pair<std::string, uid_t>> roots;
-    for_each_entry(open.get(), base, [&](const Entry& entry) {
-      const auto user = user_of(entry.name, location.app);
-      if (user) roots.emplace_back(entry.name, *user);
-    });
-    for (const auto& [name, user] : roots) {
-      RootWanted wanted{base / name, RootKind::derived, "all users were asked for", user};
+    for (const RootWanted& wanted : roots_of_all_users(location, "sweep all users' sessions"))
       note_failure(report_, wanted.path, [&] { sweep_root(wanted, location.grammar); });
-    }
   }
 
   /// As `sweep`, but a root that cannot be swept is only reported.
@@ -143,15 +128,6 @@ class Sweeping {
 
  private:
   using Clock = std::chrono::steady_clock;
-
-  static std::optional<uid_t> user_of(std::string_view name, const std::string& app) {
-    if (!name.starts_with(app + "-")) return std::nullopt;
-    name.remove_prefix(app.size() + 1);
-    uid_t user = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), user);
-    if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
-    return user;
-  }
 
   template <class Work>
   static void note_failure(SweepReport& report, const std::filesystem::path& path, Work work) {

@@ -50,6 +50,8 @@ void sweeps() {
   sweep(place, {.kept = true});
   sweep(place, {.all_users = true});
   sweep(place, {.on_event = hear});
+  list_sessions(place, {});
+  list_sessions(place, {.all_users = true});
 }
 
 void watches(const scratch::Workspace& here) {

@@ -89,6 +89,30 @@ case_ls_finds_the_roots_of_this_user_below_a_directory_and_in_the_usual_places()
   has "$(cat path)\$"
 }
 
+case_ls_shows_root_the_sessions_of_everybody_when_asked() {
+  mkdir -p -m 0700 base "base/app-$(id -u)" base/app-65534
+  "$sessions" "$here/base/app-$(id -u)" kept >path
+  if [ "$(id -u)" != 0 ]; then
+    refuses 'only root may' ls base --all-users
+    return
+  fi
+  "$sessions" "$here/base/app-65534" kept >their_path
+  chown -R 65534 base/app-65534
+  says 0 ls base
+  has '^1 session, '
+  says 0 ls base --all-users
+  has '^2 sessions, '
+  has "$(cat path)\$"
+  has "$(cat their_path)\$"
+  for place in "" shm:app; do
+    SCRATCH_DIR=$here/base says 0 ls $place --all-users --json
+    json "(65534, '$(cat their_path)') in [(s['uid'], s['path']) for p in j['places'] for s in p['sessions']]"
+  done
+  refuses 'cannot be trusted' ls base/app-65534
+  says 0 watch base/app-65534 --all-users --times 1
+  has '^1 session, '
+}
+
 case_sessions_in_a_pgsql_tmp_are_found_and_swept() {
   mkdir -m 0700 pgsql_tmp
   path=$("$sessions" "$here/pgsql_tmp" pgsql 2>/dev/null || true)
