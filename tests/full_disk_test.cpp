@@ -6,19 +6,24 @@
 #include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/merge.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "support/catch.hpp"
+#include "support/counts.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -213,6 +218,102 @@ TEST_CASE("what bad writers do where it is full is found out: the control for th
   CHECK(harm(Limit::quota, false, false) == "the limit did not hold");
   CHECK(harm(Limit::bytes, false, false) == "");
   CHECK(harm(Limit::file_size, false, false) == "");
+}
+
+namespace {
+
+std::uint64_t free_bytes(const std::filesystem::path& at) { return std::filesystem::space(at).available; }
+
+/// A file that leaves this many bytes free.
+void fill_but(const std::filesystem::path& file, std::uint64_t bytes) {
+  const std::string page(4096, 'x');
+  std::ofstream out(file, std::ios::binary);
+  while (free_bytes(file.parent_path()) >= bytes + page.size()) out << page << std::flush;
+}
+
+/// Merges "b" into "a" where this share of what the sum takes is free, then makes room and merges again. `work` throws
+/// Error. What is wrong; "" when nothing is.
+template <CountKey Key>
+std::string merged_where_it_is_full(double share, const std::function<void(const Workspace&)>& work) {
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=4m");
+  const Workspace where(tiny.path());
+  const Model<Key> a = some_counts<Key>(100000, 1), b = some_counts<Key>(100000, 2);
+  write_table(where, "a", a);
+  write_table(where, "b", b);
+  const auto files = [&] { return std::pair(text_of(tiny.path() / "a"), text_of(tiny.path() / "b")); };
+  const auto old = files();
+  const std::size_t sum = sizeof(Key) == 2 ? old.first.size() : old.first.size() + old.second.size();
+  fill_but(tiny.path() / "filler", static_cast<std::uint64_t>(share * static_cast<double>(sum)));
+  const auto names = names_in(tiny.path());
+  const std::optional<Error> error = refusal([&] { work(where); });
+  if (!error) return "there was room";
+  if (error->code() != std::errc::no_space_on_device) return std::string("another error: ") + error->what();
+  if (!says(error, (tiny.path() / "a").native()) && !says(error, (tiny.path() / "b").native()))
+    return "it names no table";
+  if (!says(error, " free")) return "it does not say what is free";
+  if (files() != old) return "a table is another one";
+  if (names_in(tiny.path()) != names) return "something is left over, or missing";
+  std::filesystem::remove(tiny.path() / "filler");
+  if (const auto again = refusal([&] { work(where); })) return std::string("there is room: ") + again->what();
+  if (read_table<Key>(where, "a") != sum_of(a, b)) return "the counts are wrong";
+  return std::filesystem::exists(tiny.path() / "b") ? "a source is left" : "";
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a disk that gets full in a merge: both tables are as they were, and with room the sum is exact", "",
+                   std::uint16_t, std::uint32_t, std::uint64_t) {
+  own_mounts();
+  const double share = GENERATE(0.0, 0.5, 0.9);
+  const unsigned threads = GENERATE(1U, 4U);
+  CAPTURE(share, threads);
+  CHECK(merged_where_it_is_full<TestType>(
+            share, [&](const Workspace& where) { merge<TestType>(where, "a", "b", {.threads = threads}); }) == "");
+  CHECK(merged_where_it_is_full<TestType>(share, [&](const Workspace& where) {
+          merge_all<TestType>(where, "a", {"b"}, {.threads = threads});
+        }) == "");
+}
+
+TEST_CASE("merges in place, and merges that let go too early, are found out: the control for the one before") {
+  own_mounts();
+  const auto badly = [](bool early) {
+    return merged_where_it_is_full<std::uint64_t>(0.0, [&](const Workspace& where) {
+      const TempDir elsewhere;
+      write_table(Workspace(elsewhere.path()), "sum",
+                  sum_of(read_table<std::uint64_t>(where, "a"), read_table<std::uint64_t>(where, "b")));
+      const std::vector<std::byte> sum = bytes_in(elsewhere / "sum");
+      if (early) {
+        sys::unlinkat(where.fd(), "b");
+        write_file(where, "a", sum);
+      } else {
+        const detail::Fd file(sys::openat(where.fd(), "a", O_WRONLY | O_TRUNC));
+        const sys::Moved moved = sys::pwrite_all(file.get(), sum, 0);
+        if (moved.error != 0) throw Error(moved.error, "merge into", where.path() / "a", "0 B free");
+        sys::unlinkat(where.fd(), "b");
+      }
+    });
+  };
+  CHECK(badly(false) == "a table is another one");
+  CHECK(badly(true) == "a table is another one");
+}
+
+TEST_CASE("a merge that meets a full disk asks for room once, and goes on") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=12m");
+  int asked = 0;
+  const Workspace where(tiny.path(), {.on_full = [&](std::uint64_t bytes) {
+                          ++asked;
+                          return bytes > 0 && std::filesystem::remove(tiny.path() / "filler");
+                        }});
+  const auto a = some_counts<std::uint64_t>(300000, 1), b = some_counts<std::uint64_t>(300000, 2);
+  write_table(where, "a", a);
+  write_table(where, "b", b);
+  fill_but(tiny.path() / "filler", 1_MiB);
+  merge<std::uint64_t>(where, "a", "b");
+  REQUIRE(asked == 1);
+  REQUIRE(read_table<std::uint64_t>(where, "a") == sum_of(a, b));
 }
 
 TEST_CASE("the file-size limit is an error that names it") {
