@@ -47,6 +47,31 @@ TEST_CASE("a file is read whole, as a range and into memory, in any mixture") {
   REQUIRE(seen == bytes);
 }
 
+TEST_CASE("reading begins where it is told to, and at the end beyond it") {
+  const Setting setting = GENERATE(from_range(settings()));
+  constexpr std::size_t size = 9000001;
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(size);
+  write_file(where, "name", bytes);
+  for (const std::size_t offset : {std::size_t{0}, std::size_t{1}, std::size_t{262144}, std::size_t{4194303},
+                                   std::size_t{4194304}, std::size_t{5000000}, size - 1, size, size + 1, SIZE_MAX}) {
+    CAPTURE(offset);
+    const auto rest = Bytes(bytes).subspan(std::min(offset, size));
+    FileReader reader(where, "name", {.offset = offset});
+    REQUIRE(reader.size() == size);
+    std::vector<std::byte> seen(size);
+    REQUIRE(reader.read(seen) == rest.size());
+    REQUIRE(std::ranges::equal(MutableBytes(seen).first(rest.size()), rest));
+    REQUIRE(reader.read(seen) == 0);
+    seen.clear();
+    for (const Bytes block : FileReader(where, "name", {.offset = offset}))
+      seen.insert(seen.end(), block.begin(), block.end());
+    REQUIRE(std::ranges::equal(seen, rest));
+  }
+}
+
 TEST_CASE("what is not a plain file of ours is refused, with what it is") {
   const TempDir dir;
   const Workspace where(dir.path());

@@ -25,8 +25,8 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// A new file, invisible until `commit()`. Dropped uncommitted it leaves nothing; neither does kill -9.
 ///
-/// Movable; used by one thread at a time. Memory: up to 32 MiB while large files are written, shared with the other
-/// writers of the workspace. After an error only `discard()` is left: nothing of a file with a gap can be committed.
+/// Movable; used by one thread at a time. Memory: while large files are written a share of the workspace's `.buffers`.
+/// After an error only `discard()` is left: nothing of a file with a gap can be committed.
 class AtomicFile {
  public:
   /// @throws Error `invalid_name`, `session_gone`; when no file can be made there

@@ -33,8 +33,8 @@ namespace scratch::inline SCRATCH_ABI {
 /// seen, with read-ahead. Every loop starts at the first block.
 ///
 /// A damaged block is an error that names the file and the offset; the others can be read with `read_at`, and other
-/// chunks are not concerned. Movable; used by one thread at a time. Memory: up to 32 MiB in a loop, shared with the
-/// other readers and writers of the workspace; one block for `read_at`.
+/// chunks are not concerned. Movable; used by one thread at a time. Memory: in a loop a share of the
+/// workspace's `.buffers`; one block for `read_at`.
 class ChunkReader {
  public:
   /// @throws Error ENOENT when there is no such chunk on record, or its file is missing; `corrupt` when `chunk` is not

@@ -31,7 +31,7 @@ struct ChunkOptions {
 ///
 /// Invisible until `commit()`; dropped uncommitted it leaves nothing, neither does kill -9. Movable; used by one thread
 /// at a time, any number of them side by side in threads and processes. While the bytes pass they are summed. Memory:
-/// up to 32 MiB, shared with the other writers of the workspace. After an error only `discard()` is left.
+/// a share of the workspace's `.buffers`. After an error only `discard()` is left.
 class ChunkWriter {
  public:
   /// @throws Error `session_gone`; `quota_exceeded`; when no file can be made there

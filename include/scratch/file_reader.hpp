@@ -40,14 +40,22 @@ inline OpenFile open_for_reading(const Workspace& where, std::string_view name) 
 }
 }  // namespace detail
 
+struct FileReaderOptions {
+  /// Where reading begins; from the file's end on there is nothing to read.
+  std::uint64_t offset = 0;
+};
+
 /// Reads a file with read-ahead: as a range of `Bytes`, or into memory of yours. Both go on where reading stands.
 ///
 /// Of the file's size when it was opened; a file that shrinks meanwhile is an error. Movable; used by one thread at a
-/// time. Memory: up to 32 MiB, shared with the other readers and writers of the workspace.
+/// time. Memory: a share of the workspace's `.buffers`.
 class FileReader {
  public:
   /// @throws Error ENOENT; ELOOP, `corrupt` when something else than a plain file of ours has the name; `invalid_name`
-  FileReader(Workspace where, std::string_view name) : FileReader(where, detail::open_for_reading(where, name)) {}
+  FileReader(Workspace where, std::string_view name, FileReaderOptions options = {})
+      : FileReader(where, detail::open_for_reading(where, name)) {
+    skip_ = blocks_.skip(options.offset);
+  }
 
   /// Fills `to`, with less only at the end of the file.
   ///
@@ -56,7 +64,7 @@ class FileReader {
   std::size_t read(MutableBytes to) {
     std::size_t done = 0;
     while (done < to.size()) {
-      if (rest_.empty()) rest_ = blocks_.next();
+      if (rest_.empty()) rest_ = next_block();
       if (rest_.empty()) break;
       const std::size_t n = std::min(rest_.size(), to.size() - done);
       std::memcpy(to.data() + done, rest_.data(), n);
@@ -66,6 +74,7 @@ class FileReader {
     return done;
   }
 
+  /// Of the whole file, wherever reading began.
   std::uint64_t size() const { return blocks_.size(); }
 
   /// An input range of `Bytes`, each valid until the next one is asked for.
@@ -78,10 +87,15 @@ class FileReader {
   FileReader(const Workspace& where, detail::OpenFile open)
       : blocks_(where, std::move(open.file), std::move(open.path), {.size = open.size}, {}) {}
 
-  Bytes next_block() { return rest_.empty() ? blocks_.next() : std::exchange(rest_, {}); }
+  Bytes next_block() {
+    if (!rest_.empty()) return std::exchange(rest_, {});
+    const Bytes block = blocks_.next();
+    return block.subspan(std::min(block.size(), std::exchange(skip_, 0)));
+  }
 
   detail::BlockReader blocks_;
   Bytes rest_;
+  std::size_t skip_ = 0;  // of the first block
 };
 
 /// A small file, whole. @throws Error as `FileReader`

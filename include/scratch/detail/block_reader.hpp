@@ -91,6 +91,13 @@ class BlockReader {
     return bytes;
   }
 
+  /// Begins with the block that has this offset. Returns how many of its bytes come before that.
+  /// @pre nothing was read
+  std::size_t skip(std::uint64_t offset) {
+    next_ = ahead_ = std::min(offset / layout_.block, layout_.count());
+    return static_cast<std::size_t>(offset % layout_.block);
+  }
+
   const std::filesystem::path& path() const { return path_; }
   std::uint64_t size() const { return layout_.size; }
 
