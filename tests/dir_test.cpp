@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -52,6 +53,23 @@ TEST_CASE("a listing can be ended early, and begins anew each time") {
     int seen = 0;
     detail::for_each_entry(dir.fd(), dir.path(), [&](const detail::Entry&) { return ++seen < 4; });
     CHECK(seen == 4);
+  }
+}
+
+TEST_CASE("a listing knows whether a name is to come, while one buffer holds them all") {
+  const TempDir dir;
+  put(dir / "here");
+  for (int files = 0; files <= 1000; files += 500) {
+    for (int i = 0; i < files; ++i) put(dir / (std::string(200, 'n') + std::to_string(i)));
+    const detail::Fd fresh = detail::open_directory(dir.fd(), ".");
+    detail::Listing listing(fresh.get());
+    const bool small = files == 0;
+    CHECK(listing.has("here") == (small ? std::optional(true) : std::nullopt));
+    CHECK(listing.has("her") == (small ? std::optional(false) : std::nullopt));
+    std::set<std::string> seen;
+    for (detail::Entry entry; listing.next(entry);) CHECK(seen.emplace(entry.name).second);
+    CHECK(listing.error() == 0);
+    CHECK(seen == scratch::test::names_in(dir.path()));
   }
 }
 

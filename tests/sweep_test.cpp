@@ -115,6 +115,53 @@ TEST_CASE("only directories of our names and of our user are ours") {
   CHECK(names_in(dir.path()) == before);
 }
 
+TEST_CASE("another user's directory is left alone, though it is empty, shut, and its parent ours") {
+  if (::geteuid() != 0) scratch::test::skip("only root can make what belongs to another user");
+  const TempDir dir;
+  fs::create_directory(dir / "session_theirs_0123456789abcdef");
+  fs::permissions(dir / "session_theirs_0123456789abcdef", fs::perms::none);
+  fs::create_directory(dir / "session_ours_0123456789abcdef");
+  for (const fs::path& ours : {dir.path(), dir / "session_ours_0123456789abcdef"})
+    REQUIRE(::chown(ours.c_str(), 65534, 65534) == 0);
+  const auto ending = in_child([&] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) throw std::runtime_error("still root");
+    const SweepReport report = sweep(Under{dir.path()});
+    if (report.foreign != 1 || report.removed != 1 || all_in(report) != 2) throw std::runtime_error("miscounted");
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+  CHECK(names_in(dir.path()) == std::set<std::string>{"session_theirs_0123456789abcdef"});
+}
+
+TEST_CASE("a kept session stays, however many files are in it") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  for (const int files : {0, 100, 3000}) {
+    SessionDir session(place, "kept");
+    for (int i = 0; i < files; ++i) put(session.path() / std::to_string(i));
+    session.keep();
+    session.close();
+  }
+  CHECK(sweep(place).kept == 3);
+  CHECK(names_in(dir.path()).size() == 3);
+  CHECK(sweep(place, {.kept = true}).removed == 3);
+}
+
+TEST_CASE("what arrives in a dead session after it was listed goes too, and is counted") {
+  const TempDir dir;
+  const std::string name = "session_a_0000000000000000";
+  fs::create_directory(dir / name);
+  put(dir / name / "data", "12345");
+  const scratch::detail::Removal removal =
+      scratch::detail::remove_session({dir.fd(), dir.path(), name}, {}, {}, [&](int) {
+        put(dir / name / "late", "1234567");
+        fs::create_directories(dir / name / "area/below");
+        return true;
+      });
+  CHECK(removal.answer == scratch::detail::RemovalAnswer::removed);
+  CHECK(removal.bytes == 12);
+  CHECK(names_in(dir.path()).empty());
+}
+
 TEST_CASE("a directory that a creator left at any step is taken") {
   const TempDir dir;
   const Under place{dir.path()};

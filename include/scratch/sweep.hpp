@@ -109,19 +109,26 @@ class Sweeping {
   /// @throws Error for a root that cannot be swept at all
   void sweep(const Location& location) {
     if (!options_.all_users) return sweep_root(location.wanted(), location.grammar);
-    for (const RootWanted& wanted : roots_of_all_users(location, "sweep all users' sessions"))
-      note_failure(report_, wanted.path, [&] { sweep_root(wanted, location.grammar); });
+    for (const RootWanted& wanted : roots_of_all_users(location, "sweep all users' sessions")) {
+      try {
+        sweep_root(wanted, location.grammar);
+      } catch (const Error& error) {
+        note_failure(report_, wanted.path, error);
+      }
+    }
   }
 
   /// As `sweep`, but a root that cannot be swept is only reported.
   template <class Locate>
   void sweep_or_report(Locate locate) {
     std::filesystem::path path;
-    note_failure(report_, path, [&] {
+    try {
       const Location location = locate();
       path = location.root;
       sweep(location);
-    });
+    } catch (const Error& error) {
+      note_failure(report_, path, error);
+    }
   }
 
   SweepReport report() && { return std::move(report_); }
@@ -129,16 +136,16 @@ class Sweeping {
  private:
   using Clock = std::chrono::steady_clock;
 
-  template <class Work>
-  static void note_failure(SweepReport& report, const std::filesystem::path& path, Work work) {
-    try {
-      work();
-    } catch (const Error& error) {
-      if (error.code() == std::errc::operation_canceled)
-        report.finished = false;
-      else
-        report.failed.push_back({path, error});
-    }
+  struct Found {
+    std::string name;
+    bool is_directory = false;  ///< false where the file system does not say, too
+  };
+
+  static void note_failure(SweepReport& report, const std::filesystem::path& path, const Error& error) {
+    if (error.code() == std::errc::operation_canceled)
+      report.finished = false;
+    else
+      report.failed.push_back({path, error});
   }
 
   bool out_of_time() const { return options_.budget.count() > 0 && Clock::now() - began_ >= options_.budget; }
@@ -148,21 +155,26 @@ class Sweeping {
     const Fd root = open_root(wanted);
     if (!root) return;
     // 2. and 3.
-    std::vector<std::string> names;
-    if (!list_locked(root.get(), wanted.path, names)) return;
+    std::vector<Found> found;
+    if (!list_locked(root.get(), wanted.path, found)) return;
     // 4.
     std::atomic<std::size_t> next{0};
     const auto work = [&](SweepReport& report) {
-      for (std::size_t i; (i = next++) < names.size();) {
+      SessionEntry entry{root.get(), wanted.path, {}};
+      for (std::size_t i; (i = next++) < found.size();) {
         if (out_of_time()) {
           report.finished = false;
           return;
         }
-        const SessionEntry entry{root.get(), wanted.path, std::move(names[i])};
-        note_failure(report, entry.path(), [&] { sweep_entry(report, entry, grammar, wanted.owner); });
+        entry.name = std::move(found[i].name);
+        try {
+          sweep_entry(report, entry, found[i].is_directory, grammar, wanted.owner);
+        } catch (const Error& error) {
+          note_failure(report, entry.path(), error);
+        }
       }
     };
-    std::vector<SweepReport> reports(threads_for(names.size()));
+    std::vector<SweepReport> reports(threads_for(found.size()));
     std::vector<std::exception_ptr> failures(reports.size());
     {
       std::vector<std::jthread> others;
@@ -191,7 +203,7 @@ class Sweeping {
   }
 
   // False: somebody holds the root's lock, and that is reported.
-  bool list_locked(int root, const std::filesystem::path& path, std::vector<std::string>& names) {
+  bool list_locked(int root, const std::filesystem::path& path, std::vector<Found>& found) {
     const Fd locked = open_directory(root, ".");
     if (!locked) throw Error(errno, "open the root", path, open_files_hint(errno));
     const UnlockAtEnd end_of_listing(locked);
@@ -205,27 +217,34 @@ class Sweeping {
     if (answer == LockAnswer::unsupported || !lock_excludes(root))
       throw Error(errc::locks_unreliable, "sweep", path,
                   "a live session could not be told from a dead one: remove what you know to be dead by hand");
-    for_each_entry(root, path, [&](const Entry& entry) { names.emplace_back(entry.name); });
+    for_each_entry(root, path, [&](const Entry& entry) {
+      found.push_back({std::string(entry.name), entry.type == DT_DIR});
+    });
     return true;
   }
 
-  void sweep_entry(SweepReport& report, const SessionEntry& entry, const SessionGrammar& grammar, uid_t owner) {
+  void sweep_entry(SweepReport& report, const SessionEntry& entry, bool is_directory, const SessionGrammar& grammar,
+                   uid_t owner) {
     const bool trash = grammar.is_trash(entry.name);
-    struct stat facts {};
-    if (sys::fstatat(entry.root, entry.name.c_str(), facts) != 0) {
-      if (errno == ENOENT) return;
-      throw Error(errno, "examine", entry.path());
+    if (!is_directory || options_.dry_run) {
+      struct stat facts {};
+      if (sys::fstatat(entry.root, entry.name.c_str(), facts) != 0) {
+        if (errno == ENOENT) return;
+        throw Error(errno, "examine", entry.path());
+      }
+      if (facts.st_uid != owner) return count(report.foreign);
+      if (S_ISREG(facts.st_mode) && !options_.loose_files.prefix.empty() &&
+          entry.name.starts_with(options_.loose_files.prefix))
+        return sweep_loose(report, entry, facts);
+      if (!S_ISDIR(facts.st_mode)) return count(report.foreign);
     }
-    if (facts.st_uid != owner) return count(report.foreign);
-    if (S_ISREG(facts.st_mode) && !options_.loose_files.prefix.empty() &&
-        entry.name.starts_with(options_.loose_files.prefix))
-      return sweep_loose(report, entry, facts);
-    if (!S_ISDIR(facts.st_mode) || (!trash && !grammar.is_session(entry.name))) return count(report.foreign);
+    if (!trash && !grammar.is_session(entry.name)) return count(report.foreign);
     if (options_.dry_run && !trash && lives(entry)) return count(report.live);
 
     RemovalOptions how;
     how.take_kept = options_.kept;
     how.trash = trash;
+    how.owner = owner;
     if (options_.budget.count() > 0) how.stop = [this] { return out_of_time(); };
     std::uint64_t would_free = 0;
     bool young = false;
@@ -244,6 +263,8 @@ class Sweeping {
         return count(report.kept);
       case RemovalAnswer::declined:
         return young ? count(report.too_young) : note_removed(report, entry, would_free);
+      case RemovalAnswer::foreign:
+        return count(report.foreign);
       case RemovalAnswer::gone:
         return;
     }

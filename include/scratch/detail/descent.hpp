@@ -54,23 +54,13 @@ class Descent {
     Work work = {};
   };
 
-  /// Starts in an open directory, which stays the caller's. `error()` tells whether that worked.
-  explicit Descent(int top) {
-    Level level;
-    level.directory = open_directory(top, ".");
-    if (!level.directory) {
-      error_ = errno;
-      return;
-    }
-    error_ = identify(level.directory.get(), level.identity);
-    levels_.push_back(std::move(level));
-  }
+  /// Starts in an open directory, which stays the caller's.
+  explicit Descent(int top) : levels_(1), top_(top) {}
 
-  int error() const noexcept { return error_; }
   std::size_t depth() const noexcept { return levels_.size() - 1; }
   Level& here() noexcept { return levels_.back(); }
   Level& above() noexcept { return levels_[levels_.size() - 2]; }
-  int fd() const noexcept { return levels_.back().directory.get(); }
+  int fd() const noexcept { return levels_.back().directory ? levels_.back().directory.get() : top_; }
 
   /// The way from the top: "a/b/c"; of a very long way the end.
   std::string way() const {
@@ -81,11 +71,19 @@ class Descent {
     return way;
   }
 
+  /// `identify`; EXDEV for what does not stand on the mount of the top.
+  int identify_here(int directory, Identity& identity) {
+    Identity& top = levels_.front().identity;
+    if (top.inode == 0)
+      if (const int error = identify(top_, top)) return error;
+    if (const int error = identify(directory, identity)) return error;
+    return identity.same_mount(top) ? 0 : EXDEV;
+  }
+
   /// Enters a directory that `open_directory` opened here. 0, or errno (EXDEV: it is a mount).
   int down(std::string name, Fd directory) {
     Level level;
-    if (const int error = identify(directory.get(), level.identity)) return error;
-    if (!level.identity.same_mount(levels_.front().identity)) return EXDEV;
+    if (const int error = identify_here(directory.get(), level.identity)) return error;
     level.name = std::move(name);
     level.directory = std::move(directory);
     levels_.push_back(std::move(level));
@@ -99,7 +97,7 @@ class Descent {
     Level left = std::move(levels_.back());
     levels_.pop_back();
     lost_ = 0;
-    if (levels_.back().directory) return left;
+    if (is_open()) return left;
     Fd parent(sys::openat(left.directory.get(), "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     lost_ = parent ? ESTALE : errno;
     Identity found;
@@ -107,7 +105,7 @@ class Descent {
       levels_.back().directory = std::move(parent);
       lost_ = 0;
     }
-    while (!levels_.back().directory) levels_.pop_back();
+    while (!is_open()) levels_.pop_back();
     return left;
   }
 
@@ -118,8 +116,11 @@ class Descent {
   static constexpr std::size_t open_levels = 8;
   static constexpr std::size_t longest_way = 32;
 
-  std::vector<Level> levels_;
-  int error_ = 0, lost_ = 0;
+  bool is_open() const noexcept { return depth() == 0 || levels_.back().directory; }
+
+  std::vector<Level> levels_;  // the first is the top: its directory is empty, its identity found when it is needed
+  int top_;
+  int lost_ = 0;
 };
 
 /// Calls `visit(int directory, const Entry&, depth)` for every entry below `top`, a directory before what is in it; its
@@ -132,9 +133,10 @@ int walk(int top, Visit visit) {
   struct Work {
     std::vector<std::string> waiting;
   };
-  Descent<Work> descent(top);
-  int error = descent.error();
-  if (error != 0) return error;
+  const Fd fresh = open_directory(top, ".");
+  if (!fresh) return errno;
+  Descent<Work> descent(fresh.get());
+  int error = 0;
   const auto note = [&](int what) {
     if (error == 0 && what != ENOENT) error = what;  // what vanished meanwhile is no error
   };

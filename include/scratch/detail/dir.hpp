@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -36,17 +37,25 @@ class Listing {
   bool next(Entry& entry) {
     for (;;) {
       if (at_ == end_ && !fill()) return false;
-      const std::byte* record = buffer_.data() + at_;
-      std::uint16_t length = 0;
-      std::memcpy(&length, record + offsetof(Record, length), sizeof length);
-      at_ += length;
-      entry.type = static_cast<unsigned char>(record[offsetof(Record, type)]);
-      entry.name = reinterpret_cast<const char*>(record + offsetof(Record, name));
+      entry.type = static_cast<unsigned char>(buffer_[at_ + offsetof(Record, type)]);
+      entry.name = name_at(at_);
+      at_ += length_at(at_);
       if (entry.name != "." && entry.name != "..") return true;
     }
   }
 
   int error() const noexcept { return error_; }
+  int directory() const noexcept { return directory_; }
+
+  /// Whether a name is among those to come, where the buffer takes them all; else nothing.
+  /// @pre asked before the first `next`
+  std::optional<bool> has(std::string_view name) {
+    while (!ended_ && read_on()) continue;
+    if (!ended_ || error_ != 0) return std::nullopt;
+    for (std::size_t at = 0; at < end_; at += length_at(at))
+      if (name_at(at) == name) return true;
+    return false;
+  }
 
  private:
   // struct linux_dirent64 of getdents64(2), which no header of glibc's declares under this name.
@@ -58,18 +67,39 @@ class Listing {
     char name[1];
   };
 
+  const char* name_at(std::size_t record) const {
+    return reinterpret_cast<const char*>(buffer_.data() + record + offsetof(Record, name));
+  }
+
+  std::size_t length_at(std::size_t record) const {
+    std::uint16_t length = 0;
+    std::memcpy(&length, buffer_.data() + record + offsetof(Record, length), sizeof length);
+    return length;
+  }
+
   bool fill() {
-    const ssize_t size = sys::getdents64(directory_, buffer_.data(), buffer_.size());
+    at_ = end_ = 0;
+    return !ended_ && read_on();
+  }
+
+  // False: there is no more, or no more room in the buffer.
+  bool read_on() {
+    const ssize_t size = sys::getdents64(directory_, buffer_.data() + end_, buffer_.size() - end_);
+    if (size > 0) {
+      end_ += static_cast<std::size_t>(size);
+      return true;
+    }
+    if (size < 0 && errno == EINVAL && end_ > 0) return false;
     if (size < 0 && errno != ENOENT) error_ = errno;  // ENOENT: the directory itself has been removed
-    at_ = 0;
-    end_ = size > 0 ? static_cast<std::size_t>(size) : 0;
-    return end_ > 0;
+    ended_ = true;
+    return false;
   }
 
   int directory_;
   int error_ = 0;
+  bool ended_ = false;
   std::size_t at_ = 0, end_ = 0;
-  alignas(std::uint64_t) std::array<std::byte, 16384> buffer_;
+  alignas(std::uint64_t) std::array<std::byte, 32768> buffer_;
 };
 
 /// Calls `visit(const Entry&)` for each entry of a directory; where it returns a bool, false ends the listing.

@@ -74,15 +74,17 @@ inline bool unlock(int fd) noexcept { return sys::flock(fd, LOCK_UN) == 0; }
 /// Ends a flock with a scope. Closing would not be enough: a child between fork and exec shares the descriptor.
 class UnlockAtEnd {
  public:
-  explicit UnlockAtEnd(const Fd& file) : file_(file) {}
+  explicit UnlockAtEnd(const Fd& file) : file_(&file) {}
   UnlockAtEnd(const UnlockAtEnd&) = delete;
   UnlockAtEnd& operator=(const UnlockAtEnd&) = delete;
   ~UnlockAtEnd() {
-    if (file_) unlock(file_.get());
+    if (file_ != nullptr && *file_) unlock(file_->get());
   }
 
+  void cancel() noexcept { file_ = nullptr; }
+
  private:
-  const Fd& file_;
+  const Fd* file_;
 };
 
 /// Calls `attempt` until it is not `busy` or `patience` is over.

@@ -71,9 +71,7 @@ struct SessionGrammar {
     return prefix + std::string(session_prefix) + std::string(middle) + "_" + hex16(random);
   }
 
-  std::string trash(std::uint64_t random) const {
-    return (prefix.empty() ? std::string(trash_prefix) : prefix + "trash_") + hex16(random);
-  }
+  std::string trash(std::uint64_t random) const { return prefix + std::string(trash_word()) + hex16(random); }
 
   bool is_session(std::string_view name) const {
     if (!name.starts_with(prefix)) return false;
@@ -84,8 +82,10 @@ struct SessionGrammar {
   }
 
   bool is_trash(std::string_view name) const {
-    const std::string start = trash(0).substr(0, trash(0).size() - 16);
-    return name.size() == start.size() + 16 && name.starts_with(start) && parse_hex16(name.substr(start.size()));
+    if (!name.starts_with(prefix)) return false;
+    name.remove_prefix(prefix.size());
+    const std::string_view word = trash_word();
+    return name.size() == word.size() + 16 && name.starts_with(word) && parse_hex16(name.substr(word.size()));
   }
 
   /// A session's id: its name without `<prefix>session_`.
@@ -93,6 +93,8 @@ struct SessionGrammar {
   std::string id(std::string_view name) const {
     return std::string(name.substr(prefix.size() + session_prefix.size()));
   }
+
+  std::string_view trash_word() const { return prefix.empty() ? trash_prefix : std::string_view("trash_"); }
 };
 
 /// The grammar that a session's name follows, found from the name alone; nothing for what is no session's name.

@@ -53,20 +53,19 @@ struct Removed {
   }
 };
 
+/// A failure shows when something in it cannot be removed.
+inline void make_writable(int directory, mode_t mode) {
+  if ((mode & 0700) != 0700) sys::fchmod(directory, (mode & 07777) | 0700);
+}
+
 class TreeRemoval {
  public:
   explicit TreeRemoval(RemoveOptions options) : options_(std::move(options)) {}
 
-  /// Everything in a directory.
-  Removed below(int top) {
-    struct stat facts {};
-    if (sys::fstat(top, facts) == 0) make_writable(top, facts.st_mode);
-    Here descent(top);
-    if (descent.error() != 0) {
-      fail(descent.error(), {});
-      return std::move(removed_);
-    }
-    list(descent);
+  /// What a listing has still to tell, with all that is in it.
+  Removed rest_of(Listing& listing) {
+    Here descent(listing.directory());
+    list(descent, listing);
     run(descent);
     remove_last(descent);
     return std::move(removed_);
@@ -75,10 +74,6 @@ class TreeRemoval {
   /// One entry of a directory.
   Removed entry(int parent, const std::string& name) {
     Here descent(parent);
-    if (descent.error() != 0) {
-      fail(descent.error(), {});
-      return std::move(removed_);
-    }
     top_ = 1;
     if (!unlink(descent, name.c_str())) descent.here().work.waiting.push_back({name});
     run(descent);
@@ -140,11 +135,6 @@ class TreeRemoval {
     return stopped_ = true;
   }
 
-  // A failure shows when something in it cannot be removed.
-  static void make_writable(int directory, mode_t mode) {
-    if ((mode & 0700) != 0700) sys::fchmod(directory, (mode & 07777) | 0700);
-  }
-
   void remove_last(Here& descent) {
     if (removed_.error == 0 && !options_.last.empty()) unlink(descent, std::string(options_.last).c_str());
   }
@@ -157,9 +147,13 @@ class TreeRemoval {
   }
 
   void list(Here& descent) {
+    Listing listing(descent.fd());
+    list(descent, listing);
+  }
+
+  void list(Here& descent, Listing& listing) {
     Work& work = descent.here().work;
     work.more = work.progress = false;
-    Listing listing(descent.fd());
     for (Entry entry; listing.next(entry);) {
       if (stopped()) return;
       if (descent.depth() == top_ && entry.name == options_.last) continue;
@@ -224,8 +218,7 @@ class TreeRemoval {
   Fd open_forbidden(Here& descent, const char* name) {
     const Fd shut(sys::openat(descent.fd(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW));
     Identity identity;
-    if (!shut || identify(shut.get(), identity) != 0) return {};
-    if (!identity.same_mount(descent.here().identity) || sys::chmod_unopened(shut.get(), 0700) != 0) {
+    if (!shut || descent.identify_here(shut.get(), identity) != 0 || sys::chmod_unopened(shut.get(), 0700) != 0) {
       errno = EACCES;
       return {};
     }
@@ -265,11 +258,27 @@ class TreeRemoval {
   bool stopped_ = false;
 };
 
-/// Removes everything in an open directory; the directory stays. Goes on past what cannot be removed.
+/// Removes what a listing of a directory has still to tell; the directory stays. Goes on past what cannot be removed.
 ///
 /// O(entries) calls, a dozen descriptors, memory for the way down and at most 4,096 names for each level of it.
 /// After a crash: some is gone; `last` is there as long as anything else is.
-inline Removed remove_below(int top, RemoveOptions options = {}) { return TreeRemoval(std::move(options)).below(top); }
+inline Removed remove_rest(Listing& listing, RemoveOptions options = {}) {
+  return TreeRemoval(std::move(options)).rest_of(listing);
+}
+
+/// The same for all that is in an open directory.
+inline Removed remove_below(int top, RemoveOptions options = {}) {
+  const Fd fresh = open_directory(top, ".");
+  struct stat facts {};
+  if (!fresh || sys::fstat(fresh.get(), facts) != 0) {
+    Removed nothing;
+    nothing.error = errno;
+    return nothing;
+  }
+  make_writable(fresh.get(), facts.st_mode);
+  Listing listing(fresh.get());
+  return remove_rest(listing, std::move(options));
+}
 
 /// Removes what stands under a name, with all that is in it if it is a directory. What is not there is no failure.
 inline Removed remove_tree(int parent, const std::string& name, RemoveOptions options = {}) {

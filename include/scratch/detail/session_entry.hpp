@@ -4,13 +4,14 @@
 // A session as its root sees it: a name, the directory behind it, who lives in it, and the step that removes it.
 //
 // Leaving and sweeping remove in the same way. For one directory:
-// 1. Open it, following no link.
+// 1. Open it, following no link. Somebody else's: hands off.
 // 2. Exclusive flock, without waiting; refused: somebody uses it.
 // 3. The name must still lead to the directory that was locked.
 // 4. The owner's byte of .lock must be free.
-// 5. .keep: it stays.
+// 5. List it. .keep: it stays.
 // 6. Rename it to a trash name in the same root: nobody can join any more.
-// 7. Delete what is in it through the descriptor, metadata.json last, then the directory.
+// 7. Delete what was listed through the descriptor, metadata.json last, then the directory. If things arrived in it
+//    meanwhile, once more.
 // A crash after 6 leaves trash that the next sweep takes.
 #pragma once
 
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,9 +63,12 @@ inline bool owner_is_alive(int directory, const std::filesystem::path& path) {
   throw Error(error, "open", path / lock_name, open_files_hint(error));
 }
 
-inline bool is_kept(int directory) {
+/// @throws Error when it cannot tell
+inline bool is_kept(int directory, const std::filesystem::path& path) {
   struct stat facts {};
-  return sys::fstatat(directory, keep_name.data(), facts) == 0;
+  if (sys::fstatat(directory, keep_name.data(), facts) == 0) return true;
+  if (errno == ENOENT) return false;
+  throw Error(errno, "examine", path / keep_name);
 }
 
 /// The session is kept afterwards. @pre the caller holds a lock on the directory
@@ -78,6 +83,7 @@ enum class RemovalAnswer : std::uint8_t {
   alive,     ///< somebody uses it, or its owner is alive
   kept,      ///< it has .keep
   gone,      ///< nothing has this name any more
+  foreign,   ///< another user's
   declined,  ///< the caller did not want it
 };
 
@@ -89,6 +95,7 @@ struct Removal {
 struct RemovalOptions {
   bool take_kept = false;
   bool trash = false;                 ///< it has a trash name already
+  std::optional<uid_t> owner = {};    ///< it must be this user's
   const struct stat* only = nullptr;  ///< this directory, and not another that has taken its name
   bool owner_is_gone = false;         ///< the caller knows: nobody ever becomes a session's owner again
   bool need_locks = true;             ///< else a file system without locks is no hindrance: for an owner that leaves
@@ -119,28 +126,37 @@ template <class Wanted>
 Removal remove_session(const SessionEntry& entry, const SessionGrammar& grammar, RemovalOptions options,
                        Wanted wanted) {
   const std::filesystem::path path = entry.path();
+  const auto is_foreign = [&](const struct stat& facts) { return options.owner && facts.st_uid != *options.owner; };
+  struct stat facts {};
   // 1.
   const Fd directory = open_directory(entry.root, entry.name.c_str());
   if (!directory) {
     const int error = errno;
     if (error == ENOENT) return {};
+    const bool examined = sys::fstatat(entry.root, entry.name.c_str(), facts) == 0;
+    if (examined && is_foreign(facts)) return {RemovalAnswer::foreign, 0};
     // A creator died between making it and setting its mode: then it is empty.
-    if (error == EACCES && sys::unlinkat(entry.root, entry.name.c_str(), AT_REMOVEDIR) == 0)
+    if (examined && error == EACCES && sys::unlinkat(entry.root, entry.name.c_str(), AT_REMOVEDIR) == 0)
       return {RemovalAnswer::removed, 0};
     throw Error(error, "open", path, open_files_hint(error));
   }
+  facts = facts_of(directory.get(), path);
+  if (is_foreign(facts)) return {RemovalAnswer::foreign, 0};
   // 2.
-  const UnlockAtEnd end_of_removal(directory);
+  UnlockAtEnd end_of_removal(directory);
   const LockAnswer lock = try_flock(directory.get(), LOCK_EX, path);
   if (lock == LockAnswer::busy) return {RemovalAnswer::alive, 0};
   if (lock == LockAnswer::unsupported && options.need_locks) throw Error(errc::locks_unreliable, "remove", path);
   // 3.
-  const struct stat facts = facts_of(directory.get(), path);
   if (!leads_to(entry, facts) || (options.only != nullptr && !same_file(facts, *options.only))) return {};
   // 4. and 5.
+  Listing listing(directory.get());
   if (!options.trash) {
     if (!options.owner_is_gone && owner_is_alive(directory.get(), path)) return {RemovalAnswer::alive, 0};
-    if (!options.take_kept && is_kept(directory.get())) return {RemovalAnswer::kept, 0};
+    if (!options.take_kept) {
+      const std::optional<bool> listed = listing.has(keep_name);
+      if (listed ? *listed : is_kept(directory.get(), path)) return {RemovalAnswer::kept, 0};
+    }
   }
   if (!wanted(directory.get())) return {RemovalAnswer::declined, 0};
   // 6.
@@ -150,11 +166,18 @@ Removal remove_session(const SessionEntry& entry, const SessionGrammar& grammar,
   RemoveOptions how;
   how.last = metadata_name;
   how.stop = std::move(options.stop);
-  const Removed removed = remove_below(directory.get(), std::move(how));
-  if (removed.error != 0) removed.check(entry.root_path / trash);
-  if (sys::unlinkat(entry.root, trash.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-    throw Error(errno, "remove", entry.root_path / trash);
-  return {RemovalAnswer::removed, removed.bytes};
+  make_writable(directory.get(), facts.st_mode);
+  Removal removal{RemovalAnswer::removed, 0};
+  Removed removed = remove_rest(listing, how);
+  for (int tries = 0;; ++tries) {
+    if (removed.error != 0) removed.check(entry.root_path / trash);
+    removal.bytes += removed.bytes;
+    if (sys::unlinkat(entry.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) break;
+    if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16) throw Error(errno, "remove", entry.root_path / trash);
+    removed = remove_below(directory.get(), how);
+  }
+  end_of_removal.cancel();  // nobody can open it any more
+  return removal;
 }
 
 inline Removal remove_session(const SessionEntry& entry, const SessionGrammar& grammar, RemovalOptions options) {
