@@ -42,16 +42,6 @@ void flip(const std::filesystem::path& file, std::uint64_t offset) {
 
 }  // namespace
 
-TEST_CASE("a layout has whole blocks, and a short last one") {
-  static_assert(ChunkLayout{0}.count() == 0);
-  static_assert(ChunkLayout{1}.count() == 1 && ChunkLayout{1}.size_of(0) == 1);
-  static_assert(ChunkLayout{4_MiB}.count() == 1 && ChunkLayout{4_MiB}.size_of(0) == 4_MiB);
-  static_assert(ChunkLayout{4_MiB + 1}.count() == 2 && ChunkLayout{4_MiB + 1}.size_of(1) == 1);
-  static_assert(ChunkLayout{10, 4}.count() == 3 && ChunkLayout{10, 4}.offset(2) == 8 &&
-                ChunkLayout{10, 4}.size_of(2) == 2);
-  REQUIRE(ChunkLayout{UINT64_MAX, 1}.count() == UINT64_MAX);
-}
-
 TEST_CASE("a chunk is read as it was written: in order, at any place, as memory") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 262144, 4194304, 4194305, 45000001);

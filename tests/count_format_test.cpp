@@ -19,18 +19,6 @@ using scratch::detail::BlockCutter;
 using scratch::detail::Blocks;
 using scratch::detail::CountEntry;
 
-TEST_CASE("mixing keys loses nothing") {
-  std::mt19937_64 random(1);
-  for (int i = 0; i < 1000000; ++i) {
-    const std::uint64_t key = i < 1000 ? static_cast<std::uint64_t>(i) : random();
-    REQUIRE(detail::unmix(detail::mix(key)) == key);
-    const auto narrow = static_cast<std::uint32_t>(key);
-    REQUIRE(detail::unmix(detail::mix(narrow)) == narrow);
-  }
-  REQUIRE(detail::mix(std::uint64_t{1}) == 0xb456bcfc34c2cb2c);  // MurmurHash3's fmix64(1)
-  REQUIRE(detail::mix(std::uint32_t{1}) == 0x514e28b7);          // and fmix32(1)
-}
-
 namespace {
 
 std::vector<CountEntry> random_entries(std::mt19937_64& random, unsigned bits) {

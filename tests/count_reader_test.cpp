@@ -18,18 +18,6 @@
 using namespace scratch;
 using namespace scratch::test;
 
-TEST_CASE("a type for so many bits is the narrowest one") {
-  const auto bits_of = []<class Key>(std::type_identity<Key>) { return detail::key_bits<Key>; };
-  REQUIRE(with_key_type(1, bits_of) == 16);
-  REQUIRE(with_key_type(16, bits_of) == 16);
-  REQUIRE(with_key_type(17, bits_of) == 32);
-  REQUIRE(with_key_type(32, bits_of) == 32);
-  REQUIRE(with_key_type(33, bits_of) == 64);
-  REQUIRE(with_key_type(64, bits_of) == 64);
-  REQUIRE(refusal([&] { with_key_type(0, bits_of); }));
-  REQUIRE(refusal([&] { with_key_type(65, bits_of); }));
-}
-
 TEST_CASE("a 16-bit table has exactly 524,320 bytes, and is read in the order of its keys") {
   const TempDir dir;
   const Workspace where(dir.path());

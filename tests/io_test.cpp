@@ -4,7 +4,6 @@
 #include <scratch/best_io.hpp>
 #include <scratch/detail/fd.hpp>
 
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -149,26 +148,6 @@ TEST_CASE("buffers are aligned, as large as a block, and at most 32 MiB in all")
     REQUIRE(reinterpret_cast<std::uintptr_t>(io->buffer(i).data()) % 4096 == 0);
     REQUIRE(io->buffer(i).data() == io->buffer(i).data());
   }
-}
-
-TEST_CASE("the best engine in memory is posix, and it says why") {
-  const TempDir dir(TempDir::On::memory);
-  const Medium medium = Medium::of(dir.fd());
-  REQUIRE(medium.memory_backed);
-  REQUIRE(BestIo::make(medium)->describe() == "posix: tmpfs");
-}
-
-TEST_CASE("the best engine on a disk without O_DIRECT is posix") {
-  REQUIRE(BestIo::make({.name = "fuse"})->describe() == "posix: fuse has no O_DIRECT");
-}
-
-TEST_CASE("SCRATCH_IO=posix forces posix, and the engine says so") {
-  ::setenv("SCRATCH_IO", "posix", 1);
-  const Medium disk{.name = "ext4", .direct_alignment = 4096};
-  REQUIRE(BestIo::make(disk)->describe() == "posix: SCRATCH_IO=posix");
-  REQUIRE(UringIo::make(disk)->describe() == "posix: SCRATCH_IO=posix");
-  ::setenv("SCRATCH_IO", "anything else", 1);
-  REQUIRE(BestIo::make(disk)->describe() != "posix: SCRATCH_IO=posix");
 }
 
 TEST_CASE("a write past the file-size limit is EFBIG, and does not end the process") {
