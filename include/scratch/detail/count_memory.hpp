@@ -210,6 +210,7 @@ struct CountMemory {
       if (Streams::is_full(head, full)) [[unlikely]]
         head = extend(plain, p);
       store_le(head, mixed);
+      __builtin_prefetch(head + 64, 1);  // else each new cache line is waited for
       heads[p] = head + Record;
     }
   }
