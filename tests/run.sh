@@ -11,7 +11,10 @@ cd "$(dirname "$0")/.."
 . cmake/need.sh
 workflow=${1:-release}
 need_build catch2 git libcli11-dev zlib1g-dev libhts-dev
-if [ "$workflow" = clang ]; then need clang; fi
+case $workflow in
+  asan) need clang libclang-rt-dev ;;
+  clang) need clang ;;
+esac
 if command -v ccache >/dev/null; then
   # What was compiled in one checkout serves another.
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1

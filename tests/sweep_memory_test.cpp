@@ -24,6 +24,9 @@ bool scarce = false;
   if (void* at = std::malloc(size ? size : 1)) return at;
   throw std::bad_alloc();
 }
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return scarce && !may_have_memory ? nullptr : std::malloc(size ? size : 1);
+}
 [[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
 [[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
 

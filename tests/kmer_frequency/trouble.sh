@@ -53,7 +53,7 @@ case $fact in
     printf '@one\nACGTACGT\n+\nIIII' >cut_qualities.fq
     head -c 100000 /dev/urandom >noise.fa.gz
     head -c 30000 reads.fa.gz >damaged.fa.gz
-    head -c 30000 /dev/urandom >>damaged.fa.gz
+    head -c 30000 /dev/zero | tr '\000' '\377' >>damaged.fa.gz
 
     refuses 'cannot open "nowhere.fa": No such file' nowhere.fa
     refuses 'cannot open "nowhere.fa": No such file' -o result.tsv reads.fa nowhere.fa
