@@ -6,6 +6,7 @@
 #include <scratch/session_dir.hpp>
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <stop_token>
@@ -102,13 +103,41 @@ TEST_CASE("merges that cannot be say so, name both tables, and change nothing") 
   for (const std::vector<std::string>& names :
        {std::vector<std::string>{"a", "a"}, {"new"}, {"missing", "a"}, {"small"}})
     REQUIRE(refusal([&] { merge_all<std::uint64_t>(where, "new", names); }));
-  std::filesystem::remove(dir / "new");  // made for the last of them
   REQUIRE(names_in(dir.path()) == before);
   REQUIRE(text_of(dir / "a") == a);
 
   CountTable<std::uint64_t> writing(where, "b");
   REQUIRE(merged("a", "b")->code() == errc::busy);
   REQUIRE(merged("b", "a")->code() == errc::busy);
+}
+
+TEMPLATE_TEST_CASE("a merge into a new table begins with the first one's own file", "", std::uint16_t, std::uint64_t) {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const auto inode = [&](const char* name) {
+    struct stat facts {};
+    REQUIRE(::stat((dir / name).c_str(), &facts) == 0);
+    return facts.st_ino;
+  };
+  const Model<TestType> a{{1, 1}, {2, 2}}, b{{2, 5}};
+  write_table(where, "a", a);
+  const auto before = inode("a");
+  std::stop_source stopped;
+  stopped.request_stop();
+  REQUIRE(refuses_with(std::errc::operation_canceled,
+                       [&] { merge_all<TestType>(where, "all", {"a"}, {.stop = stopped.get_token()}); }));
+  REQUIRE(refuses_with(errc::wrong_key_type, [&] { merge_all<std::uint32_t>(where, "all", {"a"}); }));
+  REQUIRE(where.list() == std::vector<std::string>{"a"});
+  merge_all<TestType>(where, "all", {"a"});
+  REQUIRE(inode("all") == before);
+  REQUIRE(where.list() == std::vector<std::string>{"all"});
+  write_table(where, "b", b);
+  merge_all<TestType>(where, "all", {"a", "b"});
+  REQUIRE(read_table<TestType>(where, "all") == sum_of(a, b));
+  REQUIRE(Workspace(dir.path()).clear() > 0);  // it is known as ours
+  REQUIRE(where.list().empty());
+  merge_all<TestType>(where, "none", {});
+  REQUIRE(read_table<TestType>(where, "none").empty());
 }
 
 TEST_CASE("a merge that is stopped leaves both tables as they were") {

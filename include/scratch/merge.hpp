@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -113,10 +114,27 @@ void make_empty(const Workspace& workspace, const std::string& name) {
   }
 }
 
-/// Those of `names` that are there, when all interrupted merges that concern them are finished or undone. Makes `into`.
+/// A table takes a name that nothing has: as if it was merged into an empty one, in one step.
+/// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
-std::vector<std::string> prepare_merges(const Workspace& workspace, const std::string& into,
-                                        const std::vector<std::string>& names) {
+void take_name(const Workspace& workspace, const std::string& into, const std::string& from) {
+  const std::uint64_t size = TableFile(workspace, from, key_bits<Key>).size();
+  if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), into.c_str()) != 0)
+    throw Error(errno, "merge", workspace.path() / from, {}, workspace.path() / into);
+  workspace.committed(into);
+  sync_names(workspace);
+  workspace.emit(EventKind::merge_round, workspace.path() / into, size, from);
+}
+
+struct PreparedMerges {
+  std::vector<std::string> names;  ///< those that are there
+  bool first_is_done = false;      ///< it has become `into`, which was not there
+};
+
+/// Finishes or undoes all interrupted merges that concern these tables, and sees to it that `into` is there.
+template <CountKey Key>
+PreparedMerges prepare_merges(const Workspace& workspace, const std::string& into,
+                              const std::vector<std::string>& names, const std::stop_token& stop) {
   std::set<std::string> all(names.begin(), names.end());
   all.insert(into);
   for (const Claim& claim : claims_in(workspace)) {
@@ -124,15 +142,25 @@ std::vector<std::string> prepare_merges(const Workspace& workspace, const std::s
     const std::vector<NameLock> locks = lock_both(workspace, claim.into, claim.from, "merge");
     recover(workspace, claim.into, claim.from);
   }
+  PreparedMerges prepared;
   const NameLock lock(workspace, into, "merge into");
-  std::vector<std::string> there;
-  for (const std::string& name : names)
-    if (exists(workspace, name)) there.push_back(name);
   if (!exists(workspace, into)) {
+    std::optional<NameLock> lock_first;
+    if (!names.empty()) lock_first.emplace(workspace, names.front(), "merge");
     for (const std::string& name : names) must_exist(workspace, name, into, name);
-    make_empty<Key>(workspace, into);
+    if (stop.stop_requested())
+      throw Error(ECANCELED, "merge into", workspace.path() / into, "stopped; all tables are as they were");
+    if (names.empty()) {
+      make_empty<Key>(workspace, into);
+    } else {
+      recover(workspace, into, names.front());
+      take_name<Key>(workspace, into, names.front());
+      prepared.first_is_done = true;
+    }
   }
-  return there;
+  for (const std::string& name : names)
+    if (exists(workspace, name)) prepared.names.push_back(name);
+  return prepared;
 }
 
 }  // namespace detail
@@ -161,7 +189,7 @@ void merge(Workspace workspace, std::string_view into, std::string_view from, Me
 
 /// Adds the counts of all these tables to `into`, and removes them, in rounds of pairs, several pairs at a time.
 ///
-/// @param into  made when it is not there
+/// @param into  where it is not there, the first of `names` is renamed to it
 /// @param names tables; those that are not there are passed over if `into` is, as after a merge that was interrupted
 /// @throws Error as `merge`; what was merged before stays merged, and all other tables are as they were
 /// After a crash: call it again, with the same names, and every count is exact.
@@ -175,10 +203,12 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
       throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / name,
                   "it is named twice; nothing was merged", workspace.path() / std::string(into));
   }
-  std::vector<std::string> tables = detail::prepare_merges<Key>(workspace, std::string(into), names);
+  detail::PreparedMerges prepared = detail::prepare_merges<Key>(workspace, std::string(into), names, options.stop);
+  std::vector<std::string> tables = std::move(prepared.names);
+  std::uint64_t done = prepared.first_is_done ? 1 : 0;
+  const std::uint64_t total = tables.size() + done;
+  if (done > 0 && options.progress) options.progress(done, total);
   tables.insert(tables.begin(), std::string(into));
-  const std::uint64_t total = tables.size() - 1;
-  std::uint64_t done = 0;
   std::mutex mutex;
   std::exception_ptr failure;
 

@@ -270,6 +270,20 @@ std::vector<Scenario> count_scenarios() {
                        expect_only(dir, "a");
                      }});
 
+  all.push_back({.name = "merge_into_a_new_table",
+                 .prepare = two_tables,
+                 .work =
+                     [](const auto& dir) {
+                       merge_all<std::uint64_t>(Workspace(dir), "all", {"a", "b"});
+                     },
+                 .check =
+                     [](const auto& dir, bool) {
+                       const Workspace where(dir);
+                       merge_all<std::uint64_t>(where, "all", {"a", "b"});
+                       expect_counts(where, "all", keys, 11);
+                       expect_only(dir, "all");
+                     }});
+
   // Adds, then unlinks: killed in between it counts twice.
   const auto naive_merge = [](const auto& dir) {
     const Workspace where(dir);
