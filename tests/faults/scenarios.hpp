@@ -208,7 +208,7 @@ inline std::vector<Scenario> scenarios() {
                        stage.expect_sweepable();
                      }});
 
-  const auto in_sight = std::make_shared<bool>(true);
+  const auto in_sight = std::make_shared<bool>(true);  // else what is there was said not to be
   all.push_back({.name = "sweep beside a kept session",
                  .prepare =
                      [in_sight](Stage& stage) {
@@ -327,7 +327,6 @@ inline std::vector<Scenario> scenarios() {
                        expect(names_in(stage.root() / "place").empty(), "sweep left something");
                      }});
 
-  const auto in_sight = std::make_shared<bool>();  // else the log was said not to be there
   all.push_back({.name = "move a chunk",
                  .prepare =
                      [in_sight](Stage& stage) {
