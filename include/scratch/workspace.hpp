@@ -130,13 +130,14 @@ class Workspace {
   }
 
   /// Removes the files directly in this directory that match, and their chunk records with them; in a plain directory
-  /// only those that this library wrote. A table that matches goes also when its merge was interrupted; one that others
-  /// were being merged into, once it is known which of them are in it: the rest stay.
+  /// only those that this library wrote. A table that matches goes also where an interrupted merge took its name; where
+  /// the table matches that it was to be merged into, that merge is first finished or undone.
   ///
   /// @returns the bytes freed
   /// @throws  Error when one cannot be removed, `busy` for a table that somebody merges; what could be is gone
   /// After a crash: some are gone, each wholly.
   std::uint64_t remove_matching(std::string_view glob) {
+    check();
     const auto ours = ground_->files_of_ours();
     const auto goes = [&](std::string_view name) {
       return detail::matches_glob(name, glob) && (!ours || ours->contains(relative(name)));
