@@ -155,20 +155,26 @@ Figures merge_ours(const Job& job) {
   return figures;
 }
 
+/// Each key was counted five times.
+template <class Counts>
+Figures get_random_keys(const Job& job, Counts& counts) {
+  Figures figures;
+  U64 sum = 0;
+  Stopwatch watch;
+  watch.start();
+  for (U64 i = 0; i < job.adds; ++i) sum += counts.get(bench::scramble(bench::scramble(i) % job.distinct));
+  watch.stop();
+  watch.give(figures);
+  if (sum != job.adds * 5) throw std::runtime_error("the counts are wrong");
+  return figures;
+}
+
 Figures get_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
   write_ours(where, "a", job.distinct, 0);
   const scratch::CountReader<U64> reader(where, "a");
   reader.verify();
-  Figures figures;
-  U64 sum = 0;
-  Stopwatch watch;
-  watch.start();
-  for (U64 i = 0; i < job.adds; ++i) sum += reader.get(bench::scramble(bench::scramble(i) % job.distinct));
-  watch.stop();
-  watch.give(figures);
-  if (sum != job.adds * 5) throw std::runtime_error("the counts are wrong");
-  return figures;
+  return get_random_keys(job, reader);
 }
 
 #ifdef HAVE_SQLITE
@@ -207,15 +213,7 @@ Figures get_sqlite(const Job& job) {
   bench::Sqlite db(job.dir + "/a");
   db.run("PRAGMA mmap_size=4294967296");
   db.run("SELECT sum(n) FROM counts");
-  Figures figures;
-  U64 sum = 0;
-  Stopwatch watch;
-  watch.start();
-  for (U64 i = 0; i < job.adds; ++i) sum += db.get(bench::scramble(bench::scramble(i) % job.distinct));
-  watch.stop();
-  watch.give(figures);
-  if (sum != job.adds * 5) throw std::runtime_error("the counts are wrong");
-  return figures;
+  return get_random_keys(job, db);
 }
 #endif
 
@@ -227,15 +225,7 @@ Figures get_lmdb(const Job& job) {
   std::sort(keys.begin(), keys.end());
   for (const U64 key : keys) db.append(key, 5);
   db.read_only();
-  Figures figures;
-  U64 sum = 0;
-  Stopwatch watch;
-  watch.start();
-  for (U64 i = 0; i < job.adds; ++i) sum += db.get(bench::scramble(bench::scramble(i) % job.distinct));
-  watch.stop();
-  watch.give(figures);
-  if (sum != job.adds * 5) throw std::runtime_error("the counts are wrong");
-  return figures;
+  return get_random_keys(job, db);
 }
 #endif
 
