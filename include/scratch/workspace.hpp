@@ -178,9 +178,8 @@ class Workspace {
   /// interrupted merges are finished or undone first.
   ///
   /// @throws Error `invalid_name`; EEXIST when `to` has the name; EXDEV for another file system; `busy` for a table
-  /// that
-  ///         somebody writes or merges; `quota_exceeded` in another session or directory, where a chunk is then a file
-  ///         like any other: both unchanged
+  ///         that somebody writes or merges; `quota_exceeded` in another session or directory, where a chunk is then a
+  ///         file like any other: both unchanged
   /// After a crash: under the old name or the new one, and a chunk's record knows which; in a plain directory another
   /// file may not be known as this library's any more, and `clear()` leaves it.
   void move(std::string_view name, Workspace to, std::string_view new_name) {
