@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # How tests are made: scratch_add_catch_test(<source> [NAME name] [LIBS ...] [LABELS ...] [TIMEOUT s] [SERIAL]
-#                                            [DEFINITIONS ...])
+#                                            [OPTIMISED] [DEFINITIONS ...])
 #                     scratch_add_test(<name> [LABELS ...] [TIMEOUT s] [SERIAL] [ENVIRONMENT ...] COMMAND ...)
 set(SCRATCH_TEST_TIMEOUT 120 CACHE STRING "Seconds after which a test that says nothing else has failed")
 
@@ -29,7 +29,7 @@ endfunction()
 
 # A Catch2 program, each case of which is a test. The properties also come from the source's line `// ctest: ...`.
 function(scratch_add_catch_test source)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "NAME;TIMEOUT" "LIBS;LABELS;DEFINITIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL;OPTIMISED" "NAME;TIMEOUT" "LIBS;LABELS;DEFINITIONS")
   get_filename_component(source ${source} ABSOLUTE)
   if(NOT arg_NAME)
     get_filename_component(arg_NAME ${source} NAME_WE)
@@ -43,6 +43,8 @@ function(scratch_add_catch_test source)
   foreach(mark IN LISTS marks)
     if(mark STREQUAL "serial")
       set(arg_SERIAL ON)
+    elseif(mark STREQUAL "optimised")
+      set(arg_OPTIMISED ON)
     elseif(mark MATCHES "^timeout=([0-9]+)$")
       set(arg_TIMEOUT ${CMAKE_MATCH_1})
     elseif(mark MATCHES "^(labels|libs)=(.+)$")
@@ -50,7 +52,7 @@ function(scratch_add_catch_test source)
       string(REPLACE "," ";" value "${CMAKE_MATCH_2}")
       list(APPEND arg_${key} ${value})
     else()
-      message(FATAL_ERROR "${source}: what is \"${mark}\"? Known: labels=a,b libs=a,b timeout=SECONDS serial")
+      message(FATAL_ERROR "${source}: what is \"${mark}\"? Known: labels=a,b libs=a,b timeout=SECONDS serial optimised")
     endif()
   endforeach()
   if(NOT arg_TIMEOUT)
@@ -63,6 +65,9 @@ function(scratch_add_catch_test source)
   target_compile_definitions(${target} PRIVATE ${arg_DEFINITIONS} SCRATCH_TESTS_DIR="${PROJECT_SOURCE_DIR}/tests"
                              SCRATCH_TEST_VERSION="${PROJECT_VERSION}")
   target_link_libraries(${target} PRIVATE scratch::scratch Catch2::Catch2WithMain ${arg_LIBS})
+  if(arg_OPTIMISED AND CMAKE_BUILD_TYPE STREQUAL "None")
+    target_compile_options(${target} PRIVATE -O1)
+  endif()
 
   if(NOT arg_SERIAL)
     set(arg_SERIAL OFF)

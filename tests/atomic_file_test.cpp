@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=300
+// ctest: timeout=300 optimised
 #include <scratch/atomic_file.hpp>
 #include <scratch/file_reader.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=600
+// ctest: timeout=600 optimised
 #include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 

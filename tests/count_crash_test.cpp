@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=300
+// ctest: timeout=600 optimised
 #define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/atomic_file.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
