@@ -42,7 +42,7 @@ int defect(std::string_view name) {
     return *somewhere;
   }
   if (name == "leak") {
-    somewhere = new int[10]();
+    for (int i = 0; i < 100; ++i) somewhere = new int[10]();  // the last may be found in a register
     somewhere = nullptr;
     return 0;
   }
