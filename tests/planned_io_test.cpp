@@ -56,6 +56,7 @@ TEST_CASE("a planned full disk at any transfer: on_full is asked once, and the c
 }
 
 TEST_CASE("several transfers in flight that meet a full disk ask for room once") {
+  if (UringIo::make({})->depth() == 1) skip("without a ring one transfer is in flight at a time");
   const TempDir dir(TempDir::On::disk);
   const auto plan = std::make_shared<IoPlan>();
   plan->fail({.first = 1, .count = 4, .error = ENOSPC});
@@ -68,7 +69,7 @@ TEST_CASE("several transfers in flight that meet a full disk ask for room once")
   ChunkWriter chunk(where);
   chunk.append(bytes);
   const ChunkInfo info = chunk.commit();
-  if (where.engine().starts_with("io_uring")) REQUIRE(asked == 1);
+  REQUIRE(asked == 1);
   REQUIRE(bytes_in(dir / info.file) == bytes);
 }
 
