@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/count_lines.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -28,8 +29,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class Aggregate {
  public:
   /// @param most_bytes what the table may take; at least 64 KiB
-  explicit Aggregate(std::size_t most_bytes)
-      : most_slots_(std::bit_floor(std::max(most_bytes, std::size_t{65536}) / sizeof(CountEntry))) {}
+  /// @param with_lines where the processor has what they need
+  explicit Aggregate(std::size_t most_bytes, bool with_lines = true)
+      : most_bytes_(std::max(most_bytes, std::size_t{65536})), with_lines_(with_lines && CountLines::are_supported()) {}
 
   /// Begins a pass over the keys in [first, last], of which about `distinct` are expected.
   void begin(std::uint64_t first, std::uint64_t last, std::size_t distinct) {
@@ -37,13 +39,82 @@ class Aggregate {
     span_ = last - first;
     scattered_ = false;
     short_ = false;
-    const std::size_t wanted = std::bit_ceil(std::max<std::size_t>(2 * distinct + distinct / 4, 512));
-    reshape(std::min(wanted, most_slots_));
+    in_lines_ = with_lines_ && lines_.begin(first_, span_, distinct, most_bytes_ / 2);
+    most_slots_ = std::bit_floor((in_lines_ ? most_bytes_ / 2 : most_bytes_) / sizeof(CountEntry));
+    const std::size_t here = in_lines_ ? 0 : 2 * distinct + distinct / 4;
+    reshape(std::min(std::bit_ceil(std::max<std::size_t>(here, 512)), most_slots_));
   }
 
   /// Counts a key `n` times if it is in the range.
   /// @pre n > 0
   void add(std::uint64_t mixed, std::uint64_t n) {
+    if (mixed - first_ > span_) return;
+    if (!in_lines_ || !lines_.add(mixed, n)) add_to_table(mixed, n);
+  }
+
+  /// Counts the keys `load(0)` to `load(n - 1)` once each.
+  template <class Load>
+  void add_all(std::size_t n, Load load) {
+    if (!in_lines_) return add_all_to_table(n, load);
+    for (std::size_t i = 0; i < n;)
+      i += lines_.add_all(
+          n - i, span_, [load, i](std::size_t k) { return load(i + k); },
+          [this, span = span_](std::uint64_t mixed, std::uint64_t times) {
+            add_to_table(mixed, times);
+            return span_ == span;
+          });
+  }
+
+  /// The counts of the pass, sorted, behind those in `out`.
+  ///
+  /// @returns whether the whole range was counted; else `next()` is where the next pass begins
+  bool finish(std::vector<CountEntry>& out) {
+    const std::size_t start = out.size();
+    if (!in_lines_) {
+      finish_table(out);
+      return !short_;
+    }
+    lines_.finish(out);
+    if (short_) {
+      const auto end = std::partition_point(out.begin() + static_cast<std::ptrdiff_t>(start), out.end(),
+                                            [&](const CountEntry& entry) { return entry.mixed - first_ <= span_; });
+      out.erase(end, out.end());
+    }
+    if (used_ == 0) return !short_;
+    rest_.clear();
+    finish_table(rest_);
+    add_sorted(rest_, start, out);
+    return !short_;
+  }
+
+  /// The first key that the pass left out.
+  /// @pre `finish` returned false
+  std::uint64_t next() const { return first_ + span_ + 1; }
+
+ private:
+  static constexpr std::size_t longest_probe = 256;
+  static constexpr std::size_t ahead = 16;  // keys between asking for a slot's cache line and using it
+
+  // Adds sorted entries to those of `out` from `start` on, from behind, where only what must is moved.
+  static void add_sorted(const std::vector<CountEntry>& more, std::size_t start, std::vector<CountEntry>& out) {
+    std::size_t end = out.size(), to = end + more.size();
+    out.resize(to);
+    for (std::size_t i = more.size(); i-- > 0;) {
+      const auto begin = out.begin() + static_cast<std::ptrdiff_t>(start);
+      const auto place = std::upper_bound(begin, out.begin() + static_cast<std::ptrdiff_t>(end), more[i], earlier);
+      const auto moved = out.begin() + static_cast<std::ptrdiff_t>(end) - place;
+      std::move_backward(place, place + moved, out.begin() + static_cast<std::ptrdiff_t>(to));
+      to -= static_cast<std::size_t>(moved);
+      end -= static_cast<std::size_t>(moved);
+      out[--to] = more[i];
+      if (end == start || out[end - 1].mixed != more[i].mixed) continue;
+      out[to].count += out[--end].count;
+    }
+    // What was combined left a gap between `end` and `to`.
+    out.erase(out.begin() + static_cast<std::ptrdiff_t>(end), out.begin() + static_cast<std::ptrdiff_t>(to));
+  }
+
+  void add_to_table(std::uint64_t mixed, std::uint64_t n) {
     const std::uint64_t distance = mixed - first_;
     if (distance > span_) return;
     std::size_t slot = place(mixed, distance);
@@ -60,9 +131,8 @@ class Aggregate {
     if (++used_ > most_used_ || slot > stop) make_room(slot > stop);
   }
 
-  /// Counts the keys `load(0)` to `load(n - 1)` once each.
   template <class Load>
-  void add_all(std::size_t n, Load load) {
+  void add_all_to_table(std::size_t n, Load load) {
     std::size_t i = 0;
     while (i < n && !scattered_) {
       CountEntry* const slots = slots_.get();
@@ -92,13 +162,11 @@ class Aggregate {
       used_ = used;
       if (used > most || crowded) make_room(crowded);
     }
-    while (i < n) add(load(i++), 1);
+    while (i < n) add_to_table(load(i++), 1);
   }
 
-  /// The counts of the pass, sorted, behind those in `out`.
-  ///
-  /// @returns whether the whole range was counted; else `next()` is where the next pass begins
-  bool finish(std::vector<CountEntry>& out) {
+  // Sorted, behind what is in `out`. The table is empty afterwards.
+  void finish_table(std::vector<CountEntry>& out) {
     const std::size_t start = out.size();
     out.resize(start + used_ + 1);
     CountEntry* const begin = out.data() + start;
@@ -121,16 +189,7 @@ class Aggregate {
       }
     }
     used_ = 0;
-    return !short_;
   }
-
-  /// The first key that the pass left out.
-  /// @pre `finish` returned false
-  std::uint64_t next() const { return first_ + span_ + 1; }
-
- private:
-  static constexpr std::size_t longest_probe = 256;
-  static constexpr std::size_t ahead = 16;  // keys between asking for a slot's cache line and using it
 
   // Any address will do: asking for one that is not there is no access.
   static void prefetch(const CountEntry* slots, std::uint64_t slot) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
@@ -172,10 +231,8 @@ class Aggregate {
   // The table is too full, or its keys crowd.
   void make_room(bool crowded) {
     std::vector<CountEntry> entries;
-    const bool was_short = short_;
     const std::size_t reachable = most_used_ + most_used_ / 3;
-    finish(entries);
-    short_ = was_short;
+    finish_table(entries);
     std::size_t slots = slot_count_;
     if (crowded && !scattered_ && entries.size() <= most_used_) {
       scattered_ = true;
@@ -190,10 +247,11 @@ class Aggregate {
       entries.resize(half);
     }
     reshape(slots);
-    for (const CountEntry& entry : entries) add(entry.mixed, entry.count);
+    for (const CountEntry& entry : entries) add_to_table(entry.mixed, entry.count);
   }
 
-  std::size_t most_slots_;
+  std::size_t most_bytes_;
+  std::size_t most_slots_ = 0;
   std::unique_ptr<CountEntry[]> slots_;
   std::size_t capacity_ = 0;
   std::size_t slot_count_ = 0;
@@ -206,6 +264,11 @@ class Aggregate {
   unsigned scatter_shift_ = 0;
   bool scattered_ = false;
   bool short_ = false;
+
+  bool with_lines_;
+  bool in_lines_ = false;
+  CountLines lines_;
+  std::vector<CountEntry> rest_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -80,6 +80,8 @@ struct CountMemory {
     to.heads()[p] = head + to.record();
   }
 
+  /// Those that were not counted yet.
+  std::size_t records(std::size_t p) const { return plain.records(p) + weighted.records(p); }
   std::size_t chunks_of(std::size_t p) const { return plain.chunks(p) + weighted.chunks(p) + settled.chunks(p); }
 
   void drop(std::size_t p) {

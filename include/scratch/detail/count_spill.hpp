@@ -35,6 +35,15 @@ class CountSpill {
 
   std::uint64_t size() const { return file_.size(); }
   bool has(std::size_t p) const { return !segments_[p].empty(); }
+  /// Those that were not counted before they were taken.
+  std::size_t records(std::size_t p, const CountMemory<Key>& held) const {
+    std::size_t n = 0;
+    for (const Segment& segment : segments_[p]) {
+      if (segment.kind == Kind::plain) n += segment.bytes / held.plain.record();
+      if (segment.kind == Kind::weighted) n += segment.bytes / held.weighted.record();
+    }
+    return n;
+  }
 
   /// Takes what a partition holds in memory. What could not be taken when it throws is still there.
   void take(std::size_t p, CountMemory<Key>& held, DistinctEstimate& distinct) {

@@ -101,7 +101,7 @@ class Tally {
       p = held_.parts.of(mixed);
     }
     constexpr std::size_t most_unsettled = 512;
-    if (held_.plain.records(p) + held_.weighted.records(p) > most_unsettled) settle(p);
+    if (held_.records(p) > most_unsettled) settle(p);
     std::uint64_t count = held_.find(p, mixed, gathered_);
     if (run_) count += run_->find(run_positions_[p], run_positions_[p + 1], mixed, scratch_);
     if (included_) count += included_->find(included_positions_[p], included_positions_[p + 1], mixed, scratch_);
@@ -137,7 +137,7 @@ class Tally {
  private:
   static constexpr unsigned bits = key_bits<Key>;
   static std::size_t partitions_for(std::uint64_t memory) {
-    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 1024);
+    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 512);
   }
   static std::size_t table_limit(std::uint64_t memory, unsigned threads) {
     return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 8 / threads)), 256_KiB, 8_MiB);
@@ -230,7 +230,7 @@ class Tally {
   // can be sorted in one go.
   bool settle(std::size_t p) {
     if (held_.plain.chunks(p) == 0 && held_.weighted.chunks(p) == 0) return true;
-    aggregate_.begin(held_.parts.first(p), held_.parts.last(p), usual_);
+    aggregate_.begin(held_.parts.first(p), held_.parts.last(p), usual_ > 0 ? usual_ : held_.records(p));
     held_.count(p, aggregate_, gathered_);
     entries_.clear();
     if (!aggregate_.finish(entries_)) return false;
@@ -272,6 +272,9 @@ class Tally {
 
   // ---- counting
 
+  // Those that were not counted yet.
+  std::size_t records(std::size_t p) const { return held_.records(p) + (spill_ ? spill_->records(p, held_) : 0); }
+
   // What one thread needs to count partitions.
   struct Counter {
     Counter(const Tally& from, TableWriter& to, bool with_included)
@@ -287,7 +290,7 @@ class Tally {
       std::uint64_t first = tally->held_.parts.first(p);
       const std::uint64_t last = tally->held_.parts.last(p);
       for (bool done = false; !done;) {
-        aggregate.begin(first, last, usual);
+        aggregate.begin(first, last, usual > 0 ? usual : tally->records(p));
         tally->count(p, first, last, *this);
         entries.clear();
         done = aggregate.finish(entries);

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Counts mixed keys of one range in lines of eight words, where the processor has AVX-512.
+//
+// The range is divided evenly among the lines, so that mixed keys, which are uniform, fill them evenly. A word is what
+// of a key its line does not tell, in the upper bits, and its count, in the lower ones; 0 is a free word, and the words
+// in use come first. Eight compares in one instruction find a key or the first free word without a branch that could be
+// guessed wrongly. Lines are sorted when they are read, which makes all of them sorted.
+//
+// What has no room goes elsewhere: a ninth key of a line, and counts that a word cannot hold.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,popcnt")))
+#endif
+
+#include <scratch/count_key.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+#if defined(__x86_64__)
+
+class CountLines {
+ public:
+  static bool are_supported() {
+    static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+    return supported;
+  }
+
+  /// Empty lines for the keys in [first, first + span], of which about `distinct` are expected.
+  /// @returns false where lines are no use for so wide a range in so little memory
+  bool begin(std::uint64_t first, std::uint64_t span, std::size_t distinct, std::size_t most_bytes) {
+    const auto span_bits = static_cast<unsigned>(std::bit_width(span));
+    const std::size_t least = span_bits > most_key_bits ? std::size_t{1} << (span_bits - most_key_bits) : 1;
+    const std::size_t most = std::bit_floor(most_bytes / line_size);
+    std::size_t lines = std::bit_ceil(std::max<std::size_t>(distinct / usual_words, least));
+    lines = std::min(lines, most);
+    while (lines > 1 && lines > span / 2) lines /= 2;
+    if (span == 0 || lines < least) return false;
+    if (lines > capacity_) {
+      words_.reset();
+      capacity_ = 0;
+      words_.reset(static_cast<std::uint64_t*>(::operator new (lines* line_size, std::align_val_t{line_size})));
+      capacity_ = lines;
+      used_ = 1;
+    }
+    if (used_ != 0) std::memset(words_.get(), 0, capacity_ * line_size);
+    used_ = 0;
+    first_ = first;
+    line_count_ = lines;
+    key_bits_ = span_bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
+    most_count_ = ~std::uint64_t{0} >> key_bits_;
+    return true;
+  }
+
+  /// Counts the keys `load(0)` to `load(n - 1)` that are in the range, and calls `rest(key, times)` for what has no
+  /// room here. Where that returns false, the pass ends.
+  /// @returns how many keys were looked at
+  template <class Load, class Rest>
+  SCRATCH_AVX512 std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
+    std::uint64_t* const all = words_.get();
+    const std::uint64_t first = first_, most_count = most_count_;
+    const unsigned key_bits = key_bits_, count_bits = 64 - key_bits;
+    const __m512i group = _mm512_set1_epi64(static_cast<long long>(most_count));
+    std::size_t i = 0, used = used_;
+    for (bool go_on = true; go_on && i < n; ++i) {
+      if (i + ahead < n) prefetch(all, (load(i + ahead) - first) >> key_bits);
+      const std::uint64_t mixed = load(i);
+      const std::uint64_t distance = mixed - first;
+      if (distance > span) continue;
+      std::uint64_t* const line = all + (distance >> key_bits) * words;
+      const std::uint64_t key = distance << count_bits;
+      const __m512i different =
+          _mm512_xor_si512(_mm512_load_si512(line), _mm512_set1_epi64(static_cast<long long>(key)));
+      const __m512i found = _mm512_load_si512(line);
+      const unsigned hits = _mm512_cmple_epu64_mask(different, group) | _mm512_testn_epi64_mask(found, found);
+      std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
+      if (hits == 0) [[unlikely]] {
+        go_on = rest(mixed, std::uint64_t{1});
+        continue;
+      }
+      const std::uint64_t before = *word;
+      if ((~before & most_count) == 0) [[unlikely]] {
+        *word = key | 1;
+        go_on = rest(mixed, most_count);
+        continue;
+      }
+      *word = before + 1 + (before == 0 ? key : 0);
+      used += before == 0;
+    }
+    used_ = used;
+    return i;
+  }
+
+  /// Counts a key of the range `times` times. False, and nothing counted, where there is no room.
+  bool add(std::uint64_t mixed, std::uint64_t times) {
+    const std::uint64_t distance = mixed - first_;
+    std::uint64_t* word = words_.get() + (distance >> key_bits_) * words;
+    const std::uint64_t key = distance << (64 - key_bits_);
+    for (std::uint64_t* const end = word + words; word != end; ++word) {
+      const bool is_free = *word == 0;
+      if (!is_free && (*word ^ key) > most_count_) continue;
+      if (times > most_count_ - (*word & most_count_)) return false;
+      *word += is_free ? key + times : times;
+      used_ += is_free;
+      return true;
+    }
+    return false;
+  }
+
+  /// The counts, sorted, behind those in `out`. The lines are empty afterwards.
+  SCRATCH_AVX512 void finish(std::vector<CountEntry>& out) {
+    const unsigned key_bits = key_bits_;
+    const __m512i zero = _mm512_setzero_si512(), group = _mm512_set1_epi64(static_cast<long long>(most_count_));
+    const __m128i count_bits = _mm_cvtsi64_si128(static_cast<long long>(64 - key_bits));
+    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+                  high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    std::size_t at = out.size();
+    out.resize(at + used_ + words);
+    for (std::size_t i = 0; i < line_count_; ++i) {
+      std::uint64_t* const line = words_.get() + i * words;
+      const __m512i found = _mm512_load_si512(line);
+      _mm512_store_si512(line, zero);
+      const __mmask8 used = _mm512_test_epi64_mask(found, found);
+      // Free words are the largest, and sorted away.
+      const __m512i sorted = sort(_mm512_mask_blend_epi64(used, _mm512_set1_epi64(-1), found));
+      const __m512i keys = _mm512_add_epi64(_mm512_maskz_srl_epi64(whole, sorted, count_bits),
+                                            _mm512_set1_epi64(static_cast<long long>(first_ + (i << key_bits))));
+      const __m512i counts = _mm512_and_si512(sorted, group);
+      _mm512_storeu_si512(out.data() + at, _mm512_permutex2var_epi64(keys, low, counts));
+      _mm512_storeu_si512(out.data() + at + words / 2, _mm512_permutex2var_epi64(keys, high, counts));
+      at += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(used)));
+    }
+    out.resize(at);
+    used_ = 0;
+  }
+
+ private:
+  // With a mask, since g++ 12 takes the plain forms of these instructions for uses of an uninitialised variable.
+  static constexpr unsigned char whole = 0xff;
+  static constexpr std::size_t words = 8;
+  static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
+  static constexpr std::size_t usual_words = 4;  // of 8: one key in a hundred finds its line full
+  static constexpr unsigned most_key_bits = 56;  // the other bits count
+  static constexpr std::size_t ahead = 16;       // keys between asking for a line and using it
+
+  struct Free {
+    void operator()(std::uint64_t* words) const { ::operator delete (words, std::align_val_t{line_size}); }
+  };
+
+  // Any address will do: asking for one that is not there is no access.
+  static void prefetch(const std::uint64_t* all, std::uint64_t line) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + line * line_size), 1);
+  }
+
+  template <unsigned char Upper>
+  SCRATCH_AVX512 static __m512i exchange(__m512i line, __m512i partners) {
+    const __m512i other = _mm512_maskz_permutexvar_epi64(whole, partners, line);
+    return _mm512_mask_blend_epi64(Upper, _mm512_maskz_min_epu64(whole, line, other),
+                                   _mm512_maskz_max_epu64(whole, line, other));
+  }
+
+  // Batcher's bitonic network for eight.
+  SCRATCH_AVX512 static __m512i sort(__m512i line) {
+    const __m512i by_one = _mm512_setr_epi64(1, 0, 3, 2, 5, 4, 7, 6),
+                  by_two = _mm512_setr_epi64(2, 3, 0, 1, 6, 7, 4, 5);
+    line = exchange<0b10101010>(line, by_one);
+    line = exchange<0b11001100>(line, _mm512_setr_epi64(3, 2, 1, 0, 7, 6, 5, 4));
+    line = exchange<0b10101010>(line, by_one);
+    line = exchange<0b11110000>(line, _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    line = exchange<0b11001100>(line, by_two);
+    return exchange<0b10101010>(line, by_one);
+  }
+
+  std::unique_ptr<std::uint64_t[], Free> words_;
+  std::size_t capacity_ = 0;  // in lines
+  std::size_t line_count_ = 0;
+  std::size_t used_ = 0;  // words
+  std::uint64_t first_ = 0;
+  unsigned key_bits_ = 0;  // of a word; the others count
+  std::uint64_t most_count_ = 0;
+};
+
+#else
+
+/// Nothing is counted in lines here.
+class CountLines {
+ public:
+  static constexpr bool are_supported() { return false; }
+  static constexpr bool begin(std::uint64_t, std::uint64_t, std::size_t, std::size_t) { return false; }
+  template <class Load, class Rest>
+  static std::size_t add_all(std::size_t, std::uint64_t, Load, Rest) {
+    return 0;
+  }
+  static constexpr bool add(std::uint64_t, std::uint64_t) { return false; }
+  static void finish(std::vector<CountEntry>&) {}
+};
+
+#endif
+
+}  // namespace scratch::inline SCRATCH_ABI::detail
