@@ -53,7 +53,8 @@ struct CountOptions {
 ///
 /// Holds the name, against other writers and mergers in any process, from construction until it is committed or gone.
 /// For one thread at a time. Disk space: at most 2 budgets and 4 times the distinct keys' content (the key's own size
-/// and the bytes that its count needs), besides the table itself.
+/// and the bytes that its count needs), besides the table itself. What was spilled is off the disk when this object is
+/// gone.
 ///
 /// After a crash: the table that had the name before, or none. `commit()` says what holds then.
 template <CountKey Key>

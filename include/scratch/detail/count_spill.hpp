@@ -55,6 +55,12 @@ class CountSpill {
   /// Everything taken is in the file afterwards.
   void drain() { file_.drain(); }
 
+  /// What was taken is of no use any more. The disk has its room back when this dies.
+  void drop() noexcept {
+    tell();
+    file_.drop();
+  }
+
   /// For a thread that counts. @pre drained
   Readback reader() const { return Readback(file_); }
 

@@ -144,6 +144,17 @@ class Outflow {
     memory_.reset();
   }
 
+  /// Nobody wants these bytes any more: the writer's thread closes the file, which can take as long as reading it where
+  /// the disk is told of what it need not keep. The disk has its room back when this dies at the latest.
+  void drop() noexcept {
+    charge_.give_back(charge_.bytes());
+    dropped_ = true;
+    if (writer_.joinable())
+      tell_writer_to_stop();
+    else
+      file_.discard();
+  }
+
   /// Replaces bytes that were drained. @pre `alignment() == 1`
   void overwrite(std::uint64_t offset, Bytes bytes) {
     if (filling_ && buffers_[*filling_].offset < offset + bytes.size()) {
@@ -235,6 +246,7 @@ class Outflow {
   }
 
   void retry_failed() {
+    if (failure() == nullptr) return;
     for (Buffer& buffer : buffers_)
       if (buffer.state == State::failed) buffer.state = State::queued;
     changed_->notify_all();
@@ -315,6 +327,7 @@ class Outflow {
     }
     lock.unlock();
     while (io.in_flight() > 0) io.finish();
+    if (dropped_) file_.discard();
   }
 
   std::size_t next_queued(const std::array<bool, blocks>& started) const {
@@ -326,13 +339,14 @@ class Outflow {
     return best;
   }
 
+  void tell_writer_to_stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_->notify_all();
+  }
   void stop_writer() noexcept {
     if (!writer_.joinable()) return;
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      changed_->notify_all();
-    }
+    tell_writer_to_stop();
     writer_.join();
   }
 
@@ -351,6 +365,7 @@ class Outflow {
   std::mutex mutex_;
   std::unique_ptr<std::condition_variable> changed_ = std::make_unique<std::condition_variable>();
   bool stopping_ = false;
+  bool dropped_ = false;  // set before `stopping_`
   bool no_writer_ = false;
   std::thread writer_;
 };

@@ -125,7 +125,7 @@ class Tally {
     out.commit(name, replacing);
     held_.drop_all();
     held_.pool.release();
-    spill_.reset();
+    if (spill_) spill_->drop();
     run_.reset();
     run_file_.reset();
     included_.reset();
