@@ -23,7 +23,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,popcnt")))
+#define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,bmi,bmi2,popcnt")))
 #endif
 
 #include <scratch/count_key.hpp>
@@ -36,7 +36,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class CountLines {
  public:
   static bool are_supported() {
-    static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+    static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+                                  __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
+                                  __builtin_cpu_supports("popcnt") != 0;
     return supported;
   }
 
@@ -63,6 +65,7 @@ class CountLines {
     line_count_ = lines;
     key_bits_ = span_bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
     most_count_ = ~std::uint64_t{0} >> key_bits_;
+    added_ = 0;
     return true;
   }
 
@@ -70,39 +73,9 @@ class CountLines {
   /// room here. Where that returns false, the pass ends.
   /// @returns how many keys were looked at
   template <class Load, class Rest>
-  SCRATCH_AVX512 std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
-    std::uint64_t* const all = words_.get();
-    const std::uint64_t first = first_, most_count = most_count_;
-    const unsigned key_bits = key_bits_, count_bits = 64 - key_bits;
-    const __m512i group = _mm512_set1_epi64(static_cast<long long>(most_count));
-    std::size_t i = 0, used = used_;
-    for (bool go_on = true; go_on && i < n; ++i) {
-      if (i + ahead < n) prefetch(all, (load(i + ahead) - first) >> key_bits);
-      const std::uint64_t mixed = load(i);
-      const std::uint64_t distance = mixed - first;
-      if (distance > span) continue;
-      std::uint64_t* const line = all + (distance >> key_bits) * words;
-      const std::uint64_t key = distance << count_bits;
-      const __m512i different =
-          _mm512_xor_si512(_mm512_load_si512(line), _mm512_set1_epi64(static_cast<long long>(key)));
-      const __m512i found = _mm512_load_si512(line);
-      const unsigned hits = _mm512_cmple_epu64_mask(different, group) | _mm512_testn_epi64_mask(found, found);
-      std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
-      if (hits == 0) [[unlikely]] {
-        go_on = rest(mixed, std::uint64_t{1});
-        continue;
-      }
-      const std::uint64_t before = *word;
-      if ((~before & most_count) == 0) [[unlikely]] {
-        *word = key | 1;
-        go_on = rest(mixed, most_count);
-        continue;
-      }
-      *word = before + 1 + (before == 0 ? key : 0);
-      used += before == 0;
-    }
-    used_ = used;
-    return i;
+  std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
+    added_ += std::min(n, most_count_ - added_);
+    return added_ < most_count_ ? add_all<false>(n, span, load, rest) : add_all<true>(n, span, load, rest);
   }
 
   /// Counts a key of the range `times` times. False, and nothing counted, where there is no room.
@@ -116,6 +89,7 @@ class CountLines {
       if (times > most_count_ - (*word & most_count_)) return false;
       *word += is_free ? key + times : times;
       used_ += is_free;
+      added_ += std::min(times, most_count_ - added_);
       return true;
     }
     return false;
@@ -155,7 +129,6 @@ class CountLines {
   static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
   static constexpr std::size_t usual_words = 4;  // of 8: one key in a hundred finds its line full
   static constexpr unsigned most_key_bits = 56;  // the other bits count
-  static constexpr std::size_t ahead = 16;       // keys between asking for a line and using it
 
   struct Free {
     void operator()(std::uint64_t* words) const { ::operator delete (words, std::align_val_t{line_size}); }
@@ -164,6 +137,49 @@ class CountLines {
   // Any address will do: asking for one that is not there is no access.
   static void prefetch(const std::uint64_t* all, std::uint64_t line) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
     __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + line * line_size), 1);
+  }
+
+  template <bool CountsMayOverflow, class Load, class Rest>
+  SCRATCH_AVX512 std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
+    constexpr std::size_t ahead = 16;  // keys between asking for a line and using it
+    const std::size_t leading = n > ahead ? n - ahead : 0;
+    const std::size_t done = add_some<CountsMayOverflow, ahead>(0, leading, span, load, rest);
+    return done < leading ? done : add_some<CountsMayOverflow, 0>(leading, n, span, load, rest);
+  }
+
+  template <bool CountsMayOverflow, std::size_t Ahead, class Load, class Rest>
+  SCRATCH_AVX512 std::size_t add_some(std::size_t i, std::size_t n, std::uint64_t span, Load load, Rest rest) {
+    std::uint64_t* const all = words_.get();
+    const std::uint64_t first = first_, most_count = most_count_;
+    const unsigned key_bits = key_bits_, count_bits = 64 - key_bits;
+    const __m512i group = _mm512_set1_epi64(static_cast<long long>(most_count));
+    std::size_t used = used_;
+    for (bool go_on = true; go_on && i < n; ++i) {
+      if constexpr (Ahead > 0) prefetch(all, (load(i + Ahead) - first) >> key_bits);
+      const std::uint64_t mixed = load(i);
+      const std::uint64_t distance = mixed - first;
+      if (distance > span) continue;
+      std::uint64_t* const line = all + (distance >> key_bits) * words;
+      const std::uint64_t key = distance << count_bits;
+      const __m512i found = _mm512_load_si512(line);
+      const __m512i different = _mm512_xor_si512(found, _mm512_set1_epi64(static_cast<long long>(key)));
+      const unsigned hits = _mm512_cmple_epu64_mask(different, group) | _mm512_testn_epi64_mask(found, found);
+      std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
+      if (hits == 0) [[unlikely]] {
+        go_on = rest(mixed, std::uint64_t{1});
+        continue;
+      }
+      const std::uint64_t before = *word;
+      if (CountsMayOverflow && (~before & most_count) == 0) [[unlikely]] {
+        *word = key | 1;
+        go_on = rest(mixed, most_count);
+        continue;
+      }
+      *word = before + 1 + (before == 0 ? key : 0);
+      used += before == 0;
+    }
+    used_ = used;
+    return i;
   }
 
   template <unsigned char Upper>
@@ -188,7 +204,8 @@ class CountLines {
   std::unique_ptr<std::uint64_t[], Free> words_;
   std::size_t capacity_ = 0;  // in lines
   std::size_t line_count_ = 0;
-  std::size_t used_ = 0;  // words
+  std::size_t used_ = 0;     // words
+  std::uint64_t added_ = 0;  // to all counts together, `most_count_` also for more
   std::uint64_t first_ = 0;
   unsigned key_bits_ = 0;  // of a word; the others count
   std::uint64_t most_count_ = 0;

@@ -30,7 +30,7 @@ class ChunkPool {
   ChunkPool(const ChunkPool&) = delete;
   ChunkPool& operator=(const ChunkPool&) = delete;
   ~ChunkPool() {
-    for (void* region : regions_) ::operator delete(region, std::align_val_t(region_size));
+    for (void* region : regions_) sys::munmap(region, region_size);
   }
 
   std::byte* at(std::uint32_t chunk) const {
@@ -70,7 +70,7 @@ class ChunkPool {
   /// Memory goes back to the system.
   /// @pre no chunk is in use
   void release() {
-    for (void* region : regions_) ::operator delete(region, std::align_val_t(region_size));
+    for (void* region : regions_) sys::munmap(region, region_size);
     regions_.clear();
     made_ = 0;
     free_ = none;
@@ -83,9 +83,28 @@ class ChunkPool {
   void add_region() {
     regions_.reserve(regions_.size() + 1);
     next_.resize((regions_.size() + 1) * in_region);
-    void* region = ::operator new(region_size, std::align_val_t(region_size));
+    void* region = map_aligned();
     if (most_ >= in_region) sys::madvise(region, region_size, MADV_HUGEPAGE);
     regions_.push_back(region);
+  }
+
+  // The kernel aligns it as a rule, and else what is too much at both ends goes.
+  static void* map_aligned() {
+    const auto misfit = [](void* at) { return reinterpret_cast<std::uintptr_t>(at) % region_size; };
+    void* at = map(region_size);
+    if (misfit(at) == 0) return at;
+    sys::munmap(at, region_size);
+    at = map(2 * region_size);
+    const std::size_t before = (region_size - misfit(at)) % region_size;
+    if (before > 0) sys::munmap(at, before);
+    at = static_cast<std::byte*>(at) + before;
+    sys::munmap(static_cast<std::byte*>(at) + region_size, region_size - before);
+    return at;
+  }
+  static void* map(std::size_t size) {
+    void* at = sys::mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    if (at == nullptr) throw std::bad_alloc();
+    return at;
   }
 
   std::size_t most_;
@@ -144,8 +163,10 @@ class Streams {
   void for_each_piece(std::size_t partition, Visit visit) const {
     const List& list = lists_[partition];
     std::uint32_t chunk = list.first;
-    for (std::size_t i = 0; i < list.chunks; ++i, chunk = pool_->next(chunk)) {
+    for (std::size_t i = 0; i < list.chunks; ++i) {
       const std::byte* start = pool_->at(chunk);
+      chunk = pool_->next(chunk);
+      if (i + 1 < list.chunks) prefetch(pool_->at(chunk));
       visit(Bytes(start, i + 1 < list.chunks ? full_ : static_cast<std::size_t>(heads_[partition] - start)));
     }
   }
@@ -171,6 +192,11 @@ class Streams {
     std::uint32_t last = ChunkPool::none;
     std::size_t chunks = 0;
   };
+
+  // Chunks follow each other at any address: what the processor asks for by itself ends with each.
+  static void prefetch(const std::byte* chunk) {
+    for (std::size_t i = 0; i < chunk_size / 2; i += 64) __builtin_prefetch(chunk + i);
+  }
 
   // A partition without a chunk looks like one whose chunk is full.
   std::byte* nowhere() const {
