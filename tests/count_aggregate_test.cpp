@@ -30,7 +30,8 @@ void expect_exact(Range range, const std::vector<std::uint64_t>& keys, std::size
   for (bool done = false; !done; ++passes) {
     aggregate.begin(first, range.last, expected);
     aggregate.add_all(keys.size(), [&](std::size_t i) { return keys[i]; });
-    for (std::size_t i = 0; i < keys.size(); i += 7) aggregate.add(keys[i], i % 1000 == 0 ? 5'000'000'000 : i % 3 + 1);
+    for (std::size_t i = 0; i < keys.size(); i += 7)
+      aggregate.add({keys[i], i % 1000 == 0 ? 5'000'000'000 : i % 3 + 1});
     done = aggregate.finish(found);
     if (!done) first = aggregate.next();
   }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -45,25 +46,25 @@ class Aggregate {
     reshape(std::min(std::bit_ceil(std::max<std::size_t>(here, 512)), most_slots_));
   }
 
-  /// Counts a key `n` times if it is in the range.
-  /// @pre n > 0
-  void add(std::uint64_t mixed, std::uint64_t n) {
-    if (mixed - first_ > span_) return;
-    if (!in_lines_ || !lines_.add(mixed, n)) add_to_table(mixed, n);
-  }
-
-  /// Counts the keys `load(0)` to `load(n - 1)` once each.
+  /// Counts the keys `load(0)` to `load(n - 1)` that are in the range once each.
   template <class Load>
   void add_all(std::size_t n, Load load) {
     if (!in_lines_) return add_all_to_table(n, load);
-    for (std::size_t i = 0; i < n;)
-      i += lines_.add_all(
-          n - i, span_, [load, i](std::size_t k) { return load(i + k); },
-          [this, span = span_](std::uint64_t mixed, std::uint64_t times) {
-            add_to_table(mixed, times);
-            return span_ == span;
-          });
+    add_all_to_lines(n, n, [load](std::size_t i) { return CountEntry{load(i), 1}; });
   }
+
+  /// Counts these keys, if they are in the range, as often as is said.
+  /// @pre all counts are above 0
+  void add(std::span<const CountEntry> entries) {
+    if (in_lines_) {
+      std::uint64_t total = 0;
+      for (const CountEntry& entry : entries) total = saturating_add(total, entry.count);
+      add_all_to_lines(entries.size(), total, [at = entries.data()](std::size_t i) { return at[i]; });
+    } else {
+      for (const CountEntry& entry : entries) add_to_table(entry.mixed, entry.count);
+    }
+  }
+  void add(const CountEntry& entry) { add(std::span(&entry, 1)); }
 
   /// The counts of the pass, sorted, behind those in `out`.
   ///
@@ -112,6 +113,17 @@ class Aggregate {
     }
     // What was combined left a gap between `end` and `to`.
     out.erase(out.begin() + static_cast<std::ptrdiff_t>(end), out.begin() + static_cast<std::ptrdiff_t>(to));
+  }
+
+  template <class Load>
+  void add_all_to_lines(std::size_t n, std::uint64_t total, Load load) {
+    for (std::size_t i = 0; i < n;)
+      i += lines_.add_all(
+          n - i, total, span_, [load, i](std::size_t k) { return load(i + k); },
+          [this, span = span_](const CountEntry& entry) {
+            add_to_table(entry.mixed, entry.count);
+            return span_ == span;
+          });
   }
 
   void add_to_table(std::uint64_t mixed, std::uint64_t n) {

@@ -65,34 +65,18 @@ class CountLines {
     line_count_ = lines;
     key_bits_ = span_bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
     most_count_ = ~std::uint64_t{0} >> key_bits_;
-    added_ = 0;
+    total_ = 0;
     return true;
   }
 
-  /// Counts the keys `load(0)` to `load(n - 1)` that are in the range, and calls `rest(key, times)` for what has no
-  /// room here. Where that returns false, the pass ends.
-  /// @returns how many keys were looked at
+  /// Counts the keys of `load(0)` to `load(n - 1)` that are in the range as often as these say, and calls
+  /// `rest(entry)` for what has no room here. Where that returns false, the pass ends.
+  /// @param total of all their counts, or more
+  /// @returns how many entries were looked at
   template <class Load, class Rest>
-  std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
-    added_ += std::min(n, most_count_ - added_);
-    return added_ < most_count_ ? add_all<false>(n, span, load, rest) : add_all<true>(n, span, load, rest);
-  }
-
-  /// Counts a key of the range `times` times. False, and nothing counted, where there is no room.
-  bool add(std::uint64_t mixed, std::uint64_t times) {
-    const std::uint64_t distance = mixed - first_;
-    std::uint64_t* word = words_.get() + (distance >> key_bits_) * words;
-    const std::uint64_t key = distance << (64 - key_bits_);
-    for (std::uint64_t* const end = word + words; word != end; ++word) {
-      const bool is_free = *word == 0;
-      if (!is_free && (*word ^ key) > most_count_) continue;
-      if (times > most_count_ - (*word & most_count_)) return false;
-      *word += is_free ? key + times : times;
-      used_ += is_free;
-      added_ += std::min(times, most_count_ - added_);
-      return true;
-    }
-    return false;
+  std::size_t add_all(std::size_t n, std::uint64_t total, std::uint64_t span, Load load, Rest rest) {
+    total_ += std::min(total, most_count_ - total_);
+    return total_ < most_count_ ? add_all<false>(n, span, load, rest) : add_all<true>(n, span, load, rest);
   }
 
   /// The counts, sorted, behind those in `out`. The lines are empty afterwards.
@@ -155,9 +139,9 @@ class CountLines {
     const __m512i group = _mm512_set1_epi64(static_cast<long long>(most_count));
     std::size_t used = used_;
     for (bool go_on = true; go_on && i < n; ++i) {
-      if constexpr (Ahead > 0) prefetch(all, (load(i + Ahead) - first) >> key_bits);
-      const std::uint64_t mixed = load(i);
-      const std::uint64_t distance = mixed - first;
+      if constexpr (Ahead > 0) prefetch(all, (load(i + Ahead).mixed - first) >> key_bits);
+      const CountEntry entry = load(i);
+      const std::uint64_t distance = entry.mixed - first;
       if (distance > span) continue;
       std::uint64_t* const line = all + (distance >> key_bits) * words;
       const std::uint64_t key = distance << count_bits;
@@ -166,16 +150,15 @@ class CountLines {
       const unsigned hits = _mm512_cmple_epu64_mask(different, group) | _mm512_testn_epi64_mask(found, found);
       std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
       if (hits == 0) [[unlikely]] {
-        go_on = rest(mixed, std::uint64_t{1});
+        go_on = rest(entry);
         continue;
       }
       const std::uint64_t before = *word;
-      if (CountsMayOverflow && (~before & most_count) == 0) [[unlikely]] {
-        *word = key | 1;
-        go_on = rest(mixed, most_count);
+      if (CountsMayOverflow && entry.count > (~before & most_count)) [[unlikely]] {
+        go_on = rest(entry);
         continue;
       }
-      *word = before + 1 + (before == 0 ? key : 0);
+      *word = before + entry.count + (before == 0 ? key : 0);
       used += before == 0;
     }
     used_ = used;
@@ -205,7 +188,7 @@ class CountLines {
   std::size_t capacity_ = 0;  // in lines
   std::size_t line_count_ = 0;
   std::size_t used_ = 0;     // words
-  std::uint64_t added_ = 0;  // to all counts together, `most_count_` also for more
+  std::uint64_t total_ = 0;  // of all counts, or more; `most_count_` also stands for what is above it
   std::uint64_t first_ = 0;
   unsigned key_bits_ = 0;  // of a word; the others count
   std::uint64_t most_count_ = 0;
@@ -219,10 +202,9 @@ class CountLines {
   static constexpr bool are_supported() { return false; }
   static constexpr bool begin(std::uint64_t, std::uint64_t, std::size_t, std::size_t) { return false; }
   template <class Load, class Rest>
-  static std::size_t add_all(std::size_t, std::uint64_t, Load, Rest) {
+  static std::size_t add_all(std::size_t, std::uint64_t, std::uint64_t, Load, Rest) {
     return 0;
   }
-  static constexpr bool add(std::uint64_t, std::uint64_t) { return false; }
   static void finish(std::vector<CountEntry>&) {}
 };
 

@@ -126,9 +126,8 @@ struct CountMemory {
   /// Counts what a partition holds.
   void count(std::size_t p, Aggregate& to, CountBuffer& buffer) const {
     plain.for_each_piece(p, [&](Bytes piece) { count_plain(p, piece, to); });
-    weighted.for_each_piece(p, [&](Bytes piece) {
-      for_each_weighted(piece, [&](const CountEntry& entry) { to.add(entry.mixed, entry.count); });
-    });
+    weighted.for_each_piece(
+        p, [&](Bytes piece) { for_each_weighted(piece, [&](const CountEntry& entry) { to.add(entry); }); });
     if (settled.chunks(p) > 0) {
       gather(settled, p, buffer);
       count_settled(buffer, to);
@@ -150,7 +149,7 @@ struct CountMemory {
       to.add_all(n - 1, [=](std::size_t i) { return prefix | (load_le<Key>(at + i * record) & mask); });
       std::array<std::byte, sizeof(Key)> last{};
       std::memcpy(last.data(), at + (n - 1) * record, record);
-      to.add(prefix | (load_le<Key>(last.data()) & mask), 1);
+      to.add({prefix | (load_le<Key>(last.data()) & mask), 1});
     }
   }
 
@@ -165,7 +164,7 @@ struct CountMemory {
       if (!record.is_sound(bits) || xxh3(Bytes(bytes, record.bytes)) != record.checksum ||
           !decode_block(record, bytes, entries.data()))
         throw Error(errc::corrupt, "read back settled counts", {}, "memory or the temporary file changed");
-      for (std::size_t i = 0; i < record.entries; ++i) to.add(entries[i].mixed, entries[i].count);
+      to.add(std::span(entries).first(record.entries));
       at += count_record_size + record.bytes;
     }
     buffer.drop_front(at);

@@ -79,7 +79,7 @@ class CountSpill {
           held.count_plain(p, bytes, to);
           break;
         case Kind::weighted:
-          held.for_each_weighted(bytes, [&](const CountEntry& entry) { to.add(entry.mixed, entry.count); });
+          held.for_each_weighted(bytes, [&](const CountEntry& entry) { to.add(entry); });
           break;
         case Kind::settled:
           settled.append(bytes);

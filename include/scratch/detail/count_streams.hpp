@@ -195,7 +195,7 @@ class Streams {
 
   // Chunks follow each other at any address: what the processor asks for by itself ends with each.
   static void prefetch(const std::byte* chunk) {
-    for (std::size_t i = 0; i < chunk_size / 2; i += 64) __builtin_prefetch(chunk + i);
+    for (std::size_t i = 0; i < chunk_size / 4; i += 64) __builtin_prefetch(chunk + i);
   }
 
   // A partition without a chunk looks like one whose chunk is full.

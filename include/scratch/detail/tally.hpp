@@ -327,7 +327,7 @@ class Tally {
   void count(std::size_t p, std::uint64_t first, std::uint64_t last, Counter& with) const {
     held_.count(p, with.aggregate, with.settled);
     if (spill_) spill_->count(p, held_, with.aggregate, *with.spilled, with.settled);
-    const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry.mixed, entry.count); };
+    const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry); };
     if (run_) run_->for_each_entry(run_positions_[p], run_positions_[p + 1], first, last, with.scratch, add);
     if (with.included && included_)
       included_->for_each_entry(included_positions_[p], included_positions_[p + 1], first, last, with.scratch, add);
