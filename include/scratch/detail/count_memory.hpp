@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include <scratch/count_key.hpp>
@@ -56,15 +57,20 @@ struct CountMemory {
     settled = std::move(new_settled);
   }
 
-  /// Holds each key once more. `extend(stream, partition)` gives a stream its next chunk and returns where it begins.
+  /// Holds each key once more, save for those that `taken(mixed)`. `extend(stream, partition)` gives a stream its next
+  /// chunk and returns where it begins.
+  template <class Extend, class Taken>
+  void add(std::span<const Key> keys, Extend extend, Taken taken) {
+    if (!parts.is_equal())
+      scatter<sizeof(Key), false>(keys, extend, taken);
+    else if (plain.record() == sizeof(Key))
+      scatter<sizeof(Key), true>(keys, extend, taken);
+    else
+      scatter<sizeof(Key) - 1, true>(keys, extend, taken);
+  }
   template <class Extend>
   void add(std::span<const Key> keys, Extend extend) {
-    if (!parts.is_equal())
-      scatter<sizeof(Key), false>(keys, extend);
-    else if (plain.record() == sizeof(Key))
-      scatter<sizeof(Key), true>(keys, extend);
-    else
-      scatter<sizeof(Key) - 1, true>(keys, extend);
+    add(keys, extend, [](std::uint64_t) { return std::false_type(); });
   }
 
   template <class Extend>
@@ -199,20 +205,23 @@ struct CountMemory {
     return load_le<Key>(at) & low_mask(parts.shift());
   }
 
-  template <std::size_t Record, bool Equal, class Extend>
-  void scatter(std::span<const Key> keys, Extend extend) {
+  template <std::size_t Record, bool Equal, class Extend, class Taken>
+  void scatter(std::span<const Key> keys, Extend extend, Taken taken) {
     constexpr std::size_t full = Streams::full_mark(Record, sizeof(Key));
     std::byte** const heads = plain.heads();
     const unsigned shift = parts.shift();
     for (const Key key : keys) {
       const Key mixed = mix(key);
+      const auto is_taken = taken(mixed);
       const std::size_t p = Equal ? static_cast<std::size_t>(mixed >> shift) : parts.of(mixed);
       std::byte* head = heads[p];
-      if (Streams::is_full(head, full)) [[unlikely]]
+      if (Streams::is_full(head, full)) [[unlikely]] {
+        if (is_taken) continue;
         head = extend(plain, p);
+      }
       store_le(head, mixed);
-      __builtin_prefetch(head + 64, 1);  // else each new cache line is waited for
-      heads[p] = head + Record;
+      __builtin_prefetch(head + 64, 1);           // else each new cache line is waited for
+      heads[p] = head + (is_taken ? 0 : Record);  // to guess which would cost more than to store in vain
     }
   }
 

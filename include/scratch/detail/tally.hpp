@@ -10,10 +10,11 @@
 //   settle   count a partition's records; the sorted, packed result takes their place in memory
 //   spill    hand a partition's records, and what was settled, to the spill file
 //
-// A round settles where a trial says that it halves a partition (many duplicates, or few keys), else it spills. When
-// the spill has grown beyond its bound, or somebody asks for a count that is not in memory, everything is consolidated:
-// counted, partition by partition, into one table without a name, which takes the place of spill and memory. A commit
-// is the same, with a name.
+// A round settles where a trial says that a partition shrinks to a quarter (many duplicates, or few keys: less costs
+// more than reading it back), or that everything would then take no more than a third of the memory, else it spills.
+// When the spill has grown beyond its bound, or somebody asks for a count that is not in memory, everything is
+// consolidated: counted, partition by partition, into one table without a name, which takes the place of spill and
+// memory. A commit is the same, with a name.
 //
 // Where one partition has most of the records, the keys are not uniform: somebody mixed them backwards. Then everything
 // is consolidated, and the partitions get new bounds, from that table's index, that hold equal numbers of keys.
@@ -40,6 +41,7 @@
 #include <scratch/detail/count_partition.hpp>
 #include <scratch/detail/count_spill.hpp>
 #include <scratch/detail/count_streams.hpp>
+#include <scratch/detail/hot_keys.hpp>
 #include <scratch/detail/in_order.hpp>
 #include <scratch/detail/outflow.hpp>
 #include <scratch/detail/readback.hpp>
@@ -59,6 +61,7 @@ class Tally {
         memory_(memory),
         threads_(std::max(threads, 1U)),
         held_(memory - memory / 16, partitions_for(memory)),
+        hot_(hot_slots_for(memory)),
         aggregate_(table_limit(memory, 1)) {}
 
   /// A committed table's counts belong to this from now on. Returns their sum.
@@ -77,7 +80,19 @@ class Tally {
     for (; !keys.empty(); keys = keys.subspan(std::min(keys.size(), at_once))) {
       const std::span<const Key> some = keys.first(std::min(keys.size(), at_once));
       if (crowded_) rearrange_if_possible();
-      held_.add(some, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+      const auto more = [this](Streams& streams, std::size_t p) { return extend(streams, p); };
+      if (!hot_.are_known()) {
+        hot_.watch(some);
+        held_.add(some, more);
+      } else {
+        std::size_t counted = 0;
+        held_.add(some, more, [&](std::uint64_t mixed) {
+          const bool is_hot = hot_.count(mixed);
+          counted += is_hot;
+          return is_hot;
+        });
+        if (hot_.are_rare(counted, some.size())) drain_hot();
+      }
     }
   }
 
@@ -102,7 +117,7 @@ class Tally {
     }
     constexpr std::size_t most_unsettled = 512;
     if (held_.records(p) > most_unsettled) settle(p);
-    std::uint64_t count = held_.find(p, mixed, gathered_);
+    std::uint64_t count = hot_.find(mixed) + held_.find(p, mixed, gathered_);
     if (run_) count += run_->find(run_positions_[p], run_positions_[p + 1], mixed, scratch_);
     if (included_) count += included_->find(included_positions_[p], included_positions_[p + 1], mixed, scratch_);
     return count;
@@ -111,6 +126,7 @@ class Tally {
   /// Nothing that was counted is in memory alone afterwards.
   void flush() {
     retry();
+    drain_hot();
     for (std::size_t p = 0; p < held_.parts.count(); ++p) spill(p);
     if (spill_) spill_->drain();
     if (spill_) spill_->tell();
@@ -120,6 +136,7 @@ class Tally {
   /// All counts as a table of this name. Afterwards nothing of them is here; where it fails, everything is.
   /// @returns how many keys there are
   std::uint64_t commit(const std::string& name, Replacing replacing) {
+    drain_hot();
     TableWriter out = write("write the count table", true);
     out.finish(0);
     out.commit(name, replacing);
@@ -139,8 +156,17 @@ class Tally {
   static std::size_t partitions_for(std::uint64_t memory) {
     return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 512);
   }
+  static std::size_t hot_slots_for(std::uint64_t memory) {
+    return std::min<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 128 / sizeof(CountEntry))), 32768);
+  }
   static std::size_t table_limit(std::uint64_t memory, unsigned threads) {
     return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 8 / threads)), 256_KiB, 8_MiB);
+  }
+
+  void drain_hot() {
+    hot_.drain([this](const CountEntry& entry) {
+      held_.add(entry, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+    });
   }
 
   [[gnu::noinline]] std::byte* extend(Streams& streams, std::size_t p) {
@@ -221,7 +247,8 @@ class Tally {
     const bool uneven = held_.chunks_of(largest) > held_.pool.used() / 4 && held_.parts.count() > 4;
     if (uneven) trial = largest;
     const std::size_t before = held_.chunks_of(trial);
-    settling_ = settle(trial) && held_.chunks_of(trial) <= before / 2 + 1;
+    settling_ = settle(trial) && (held_.chunks_of(trial) <= before / 4 + 1 ||
+                                  held_.chunks_of(trial) * held_.parts.count() <= held_.pool.most() / 3);
     // One partition has most of the keys, and they are many: not now, in the middle of a call.
     if (uneven && !settling_) crowded_ = true;
   }
@@ -384,6 +411,7 @@ class Tally {
   std::uint64_t memory_;
   unsigned threads_;
   CountMemory<Key> held_;
+  HotKeys hot_;
   std::optional<CountSpill<Key>> spill_;
   std::unique_ptr<Outflow> run_file_;
   std::optional<TableFile> run_, included_;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// The keys that come most often, counted where they come in: most keys of a skewed stream need go no further.
+//
+// A slot for each value of a mixed key's low bits holds one key. Which one is found out by watching a part of the
+// stream: a key that comes again gains a vote, every other one in its slot takes one away, and who has none left gives
+// way (the majority vote of Boyer and Moore). Watching says, too, whether there are such keys at all.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+class HotKeys {
+ public:
+  /// @param slots a power of 2
+  explicit HotKeys(std::size_t slots) : slots_(slots) { forget(); }
+
+  /// Whether keys are counted here.
+  bool are_known() const { return known_; }
+
+  /// Looks at keys that are counted elsewhere.
+  template <CountKey Key>
+  void watch(std::span<const Key> keys) {
+    if (idle_ > 0) {
+      idle_ -= std::min(idle_, keys.size());
+      return;
+    }
+    std::size_t again = 0;
+    for (const Key key : keys) {
+      const std::uint64_t mixed = mix(key);
+      CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
+      const bool same = slot.mixed == mixed;
+      again += same;
+      slot.mixed = slot.count == 0 ? mixed : slot.mixed;
+      slot.count += same || slot.count == 0 ? 1 : ~std::uint64_t{0};
+    }
+    watched_ += keys.size();
+    if (are_rare(again, keys.size())) {
+      forget();
+      idle_ = pause * slots_.size();
+    } else if (watched_ >= long_enough * slots_.size()) {
+      known_ = true;
+      for (CountEntry& slot : slots_) slot.count = 0;
+    }
+  }
+
+  /// Counts a key once, if it is one of these.
+  /// @pre they are known
+  bool count(std::uint64_t mixed) {
+    CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
+    const bool same = slot.mixed == mixed;
+    slot.count += same;
+    return same;
+  }
+
+  /// How often a key was counted here.
+  std::uint64_t find(std::uint64_t mixed) const {
+    const CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
+    return known_ && slot.mixed == mixed ? slot.count : 0;
+  }
+
+  /// Whether too few keys come again to be worth it. Told how many of the last ones did.
+  bool are_rare(std::size_t again, std::size_t keys) {
+    again_ += again;
+    looked_at_ += keys;
+    if (looked_at_ < slots_.size()) return false;
+    return std::exchange(again_, 0) < std::exchange(looked_at_, 0) / few;
+  }
+
+  /// Gives every count to `visit(entry)`, and knows no keys any more.
+  template <class Visit>
+  void drain(Visit visit) {
+    if (known_)
+      for (const CountEntry& slot : slots_)
+        if (slot.count > 0) visit(slot);
+    forget();
+  }
+
+ private:
+  static constexpr std::size_t few = 6;           // less than one key in so many
+  static constexpr std::size_t long_enough = 32;  // keys for each slot
+  static constexpr std::size_t pause = 512;       // keys for each slot that are not watched after a look in vain
+
+  void forget() {
+    known_ = false;
+    watched_ = again_ = looked_at_ = 0;
+    // A key that belongs in another slot is never found in this one.
+    for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i] = {i ^ 1, 0};
+  }
+
+  std::vector<CountEntry> slots_;
+  bool known_ = false;
+  std::size_t watched_ = 0;
+  std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged
+  std::size_t idle_ = 0;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail
