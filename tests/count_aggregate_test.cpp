@@ -32,7 +32,8 @@ void expect_exact(Range range, const std::vector<std::uint64_t>& keys, std::size
     aggregate.add_all(keys.size(), [&](std::size_t i) { return keys[i]; });
     for (std::size_t i = 0; i < keys.size(); i += 7)
       aggregate.add({keys[i], i % 1000 == 0 ? 5'000'000'000 : i % 3 + 1});
-    done = aggregate.finish(found);
+    done = aggregate.finish();
+    found.insert(found.end(), aggregate.entries().begin(), aggregate.entries().end());
     if (!done) first = aggregate.next();
   }
   const auto in_range = [&](std::uint64_t key) { return key >= range.first && key <= range.last; };

@@ -53,40 +53,40 @@ class Aggregate {
     add_all_to_lines(n, n, [load](std::size_t i) { return CountEntry{load(i), 1}; });
   }
 
-  /// Counts these keys, if they are in the range, as often as is said.
+  /// Counts the keys of `load(0)` to `load(n - 1)` that are in the range as often as these entries say.
+  /// @param total of all their counts, or more
   /// @pre all counts are above 0
-  void add(std::span<const CountEntry> entries) {
-    if (in_lines_) {
-      std::uint64_t total = 0;
-      for (const CountEntry& entry : entries) total = saturating_add(total, entry.count);
-      add_all_to_lines(entries.size(), total, [at = entries.data()](std::size_t i) { return at[i]; });
-    } else {
-      for (const CountEntry& entry : entries) add_to_table(entry.mixed, entry.count);
-    }
+  template <class Load>
+  void add_entries(std::size_t n, std::uint64_t total, Load load) {
+    if (in_lines_)
+      add_all_to_lines(n, total, load);
+    else
+      for (std::size_t i = 0; i < n; ++i) add_to_table(load(i).mixed, load(i).count);
   }
-  void add(const CountEntry& entry) { add(std::span(&entry, 1)); }
+  void add(const CountEntry& entry) {
+    add_entries(1, entry.count, [&](std::size_t) { return entry; });
+  }
 
-  /// The counts of the pass, sorted, behind those in `out`.
+  /// Ends the pass: `entries()` are its counts, sorted.
   ///
   /// @returns whether the whole range was counted; else `next()` is where the next pass begins
-  bool finish(std::vector<CountEntry>& out) {
-    const std::size_t start = out.size();
-    if (!in_lines_) {
-      finish_table(out);
-      return !short_;
-    }
-    lines_.finish(out);
+  bool finish() {
+    entries_ = 0;
+    if (in_lines_) entries_ = lines_.finish(out_);
     if (short_) {
-      const auto end = std::partition_point(out.begin() + static_cast<std::ptrdiff_t>(start), out.end(),
+      const auto end = std::partition_point(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(entries_),
                                             [&](const CountEntry& entry) { return entry.mixed - first_ <= span_; });
-      out.erase(end, out.end());
+      entries_ = static_cast<std::size_t>(end - out_.begin());
     }
-    if (used_ == 0) return !short_;
-    rest_.clear();
-    finish_table(rest_);
-    add_sorted(rest_, start, out);
+    if (used_ > 0) {
+      rest_.clear();
+      finish_table(rest_);
+      add_sorted(rest_);
+    }
     return !short_;
   }
+  /// Valid until the next pass ends.
+  std::span<const CountEntry> entries() const { return std::span(out_).first(entries_); }
 
   /// The first key that the pass left out.
   /// @pre `finish` returned false
@@ -96,23 +96,21 @@ class Aggregate {
   static constexpr std::size_t longest_probe = 256;
   static constexpr std::size_t ahead = 16;  // keys between asking for a slot's cache line and using it
 
-  // Adds sorted entries to those of `out` from `start` on, from behind, where only what must is moved.
-  static void add_sorted(const std::vector<CountEntry>& more, std::size_t start, std::vector<CountEntry>& out) {
-    std::size_t end = out.size(), to = end + more.size();
-    out.resize(to);
-    for (std::size_t i = more.size(); i-- > 0;) {
-      const auto begin = out.begin() + static_cast<std::ptrdiff_t>(start);
-      const auto place = std::upper_bound(begin, out.begin() + static_cast<std::ptrdiff_t>(end), more[i], earlier);
-      const auto moved = out.begin() + static_cast<std::ptrdiff_t>(end) - place;
-      std::move_backward(place, place + moved, out.begin() + static_cast<std::ptrdiff_t>(to));
-      to -= static_cast<std::size_t>(moved);
-      end -= static_cast<std::size_t>(moved);
-      out[--to] = more[i];
-      if (end == start || out[end - 1].mixed != more[i].mixed) continue;
-      out[to].count += out[--end].count;
+  // Adds sorted entries to the others, from behind, where only what must is moved.
+  void add_sorted(const std::vector<CountEntry>& more) {
+    if (out_.size() < entries_ + more.size()) out_.resize(entries_ + more.size());
+    const auto begin = out_.begin();
+    auto end = begin + static_cast<std::ptrdiff_t>(entries_), to = end + static_cast<std::ptrdiff_t>(more.size());
+    const auto last = to;
+    for (auto entry = more.rbegin(); entry != more.rend(); ++entry) {
+      const auto place = std::upper_bound(begin, end, *entry, earlier);
+      to = std::move_backward(place, end, to);
+      end = place;
+      *--to = *entry;
+      if (end != begin && (end - 1)->mixed == entry->mixed) to->count += (--end)->count;
     }
     // What was combined left a gap between `end` and `to`.
-    out.erase(out.begin() + static_cast<std::ptrdiff_t>(end), out.begin() + static_cast<std::ptrdiff_t>(to));
+    entries_ = static_cast<std::size_t>(std::move(to, last, end) - begin);
   }
 
   template <class Load>
@@ -281,6 +279,8 @@ class Aggregate {
   bool in_lines_ = false;
   CountLines lines_;
   std::vector<CountEntry> rest_;
+  std::vector<CountEntry> out_;  // only ever grows
+  std::size_t entries_ = 0;      // in it
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

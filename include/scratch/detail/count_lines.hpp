@@ -79,15 +79,16 @@ class CountLines {
     return total_ < most_count_ ? add_all<false>(n, span, load, rest) : add_all<true>(n, span, load, rest);
   }
 
-  /// The counts, sorted, behind those in `out`. The lines are empty afterwards.
-  SCRATCH_AVX512 void finish(std::vector<CountEntry>& out) {
+  /// The counts, sorted, at the beginning of `out`, which grows where it must. The lines are empty afterwards.
+  /// @returns how many there are
+  SCRATCH_AVX512 std::size_t finish(std::vector<CountEntry>& out) {
     const unsigned key_bits = key_bits_;
     const __m512i zero = _mm512_setzero_si512(), group = _mm512_set1_epi64(static_cast<long long>(most_count_));
     const __m128i count_bits = _mm_cvtsi64_si128(static_cast<long long>(64 - key_bits));
     const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
                   high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-    std::size_t at = out.size();
-    out.resize(at + used_ + words);
+    if (out.size() < used_ + words) out.resize(used_ + words);
+    std::size_t at = 0;
     for (std::size_t i = 0; i < line_count_; ++i) {
       std::uint64_t* const line = words_.get() + i * words;
       const __m512i found = _mm512_load_si512(line);
@@ -102,8 +103,8 @@ class CountLines {
       _mm512_storeu_si512(out.data() + at + words / 2, _mm512_permutex2var_epi64(keys, high, counts));
       at += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(used)));
     }
-    out.resize(at);
     used_ = 0;
+    return at;
   }
 
  private:
@@ -205,7 +206,7 @@ class CountLines {
   static std::size_t add_all(std::size_t, std::uint64_t, std::uint64_t, Load, Rest) {
     return 0;
   }
-  static void finish(std::vector<CountEntry>&) {}
+  static std::size_t finish(std::vector<CountEntry>&) { return 0; }
 };
 
 #endif

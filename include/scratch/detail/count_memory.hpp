@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// What a count table holds in memory: for each partition of the mixed keys, three streams.
+// What a count table holds in memory: for each partition of the mixed keys, four streams.
 //
 //   plain     mixed keys that were counted once; in partitions of equal size without the byte that all of one share
 //   weighted  mixed keys and counts
-//   settled   blocks of counted keys (count_block.hpp), each behind its index record
+//   settled   sorted: mixed keys whose upper bits, which all of a partition share, gave way to a small count
+//   heavy     sorted: mixed keys and larger counts
 #pragma once
 
 #include <algorithm>
@@ -37,24 +38,27 @@ struct CountMemory {
 
   ChunkPool pool;
   Partitioning parts;
-  Streams plain, weighted, settled;
+  Streams plain, weighted, settled, heavy;
 
   CountMemory(std::uint64_t budget, std::size_t partitions)
       : pool(budget),
         parts(bits, partitions),
         plain(pool, parts.count(), parts.record(sizeof(Key)), sizeof(Key)),
         weighted(pool, parts.count(), sizeof(CountEntry), sizeof(CountEntry)),
-        settled(pool, parts.count(), 1, 1) {}
+        settled(pool, parts.count(), sizeof(Key), sizeof(Key)),
+        heavy(pool, parts.count(), sizeof(CountEntry), sizeof(CountEntry)) {}
 
   /// Other partitions. @pre nothing is held
   void rearrange(Partitioning others) {
     Streams new_plain(pool, others.count(), sizeof(Key), sizeof(Key));
     Streams new_weighted(pool, others.count(), sizeof(CountEntry), sizeof(CountEntry));
-    Streams new_settled(pool, others.count(), 1, 1);
+    Streams new_settled(pool, others.count(), sizeof(Key), sizeof(Key));
+    Streams new_heavy(pool, others.count(), sizeof(CountEntry), sizeof(CountEntry));
     parts = std::move(others);
     plain = std::move(new_plain);
     weighted = std::move(new_weighted);
     settled = std::move(new_settled);
+    heavy = std::move(new_heavy);
   }
 
   /// Holds each key once more, save for those that `taken(mixed)`. `extend(stream, partition)` gives a stream its next
@@ -88,35 +92,46 @@ struct CountMemory {
 
   /// Those that were not counted yet.
   std::size_t records(std::size_t p) const { return plain.records(p) + weighted.records(p); }
-  std::size_t chunks_of(std::size_t p) const { return plain.chunks(p) + weighted.chunks(p) + settled.chunks(p); }
+  std::size_t chunks_of(std::size_t p) const {
+    return plain.chunks(p) + weighted.chunks(p) + settled.chunks(p) + heavy.chunks(p);
+  }
 
   void drop(std::size_t p) {
     plain.drop(p);
     weighted.drop(p);
     settled.drop(p);
+    heavy.drop(p);
   }
   void drop_all() {
     plain.drop_all();
     weighted.drop_all();
     settled.drop_all();
+    heavy.drop_all();
   }
 
-  /// These blocks take the place of what a partition holds.
-  /// @throws std::bad_alloc when the blocks need more chunks than there were; what was held is lost then
-  void replace(std::size_t p, const Blocks& blocks) {
+  /// These sorted entries take the place of what a partition holds.
+  /// @throws std::bad_alloc when they need more chunks than there were; what was held is lost then
+  void replace(std::size_t p, std::span<const CountEntry> entries) {
     drop(p);
-    std::size_t at = 0;
-    for (const BlockRecord& record : blocks.records) {
-      std::array<std::byte, count_record_size> bytes;
-      record.store(bytes.data());
-      put_settled(p, bytes);
-      put_settled(p, blocks.bytes.bytes().subspan(at, record.bytes));
-      at += record.bytes;
+    const unsigned shift = count_bits();
+    for (const CountEntry& entry : entries) {
+      const bool small = entry.count <= low_mask(shift) && shift > 0;
+      Streams& to = small ? settled : heavy;
+      std::byte* head = to.heads()[p];
+      if (Streams::is_full(head, to.full())) {
+        to.extend(p, pool.take());
+        head = to.heads()[p];
+      }
+      if (small)
+        store_le(head, static_cast<Key>(entry.mixed << shift | entry.count));
+      else
+        std::memcpy(head, &entry, sizeof entry);
+      to.heads()[p] = head + to.record();
     }
   }
 
-  /// How often a key is held. O(records of its partition).
-  std::uint64_t find(std::size_t p, std::uint64_t mixed, CountBuffer& buffer) const {
+  /// How often a key is held. O(records that are not settled, chunks of those that are).
+  std::uint64_t find(std::size_t p, std::uint64_t mixed) const {
     std::uint64_t count = 0;
     const std::uint64_t prefix = prefix_of(p);
     plain.for_each_piece(p, [&](Bytes piece) {
@@ -124,20 +139,25 @@ struct CountMemory {
         count += (prefix | load_record(at, plain.record())) == mixed;
     });
     weighted.for_each_piece(p, [&](Bytes piece) {
-      for_each_weighted(piece, [&](const CountEntry& entry) { count += entry.mixed == mixed ? entry.count : 0; });
+      for (std::size_t i = 0; i < piece.size() / sizeof(CountEntry); ++i)
+        count += load_entry(piece, i).mixed == mixed ? load_entry(piece, i).count : 0;
     });
-    return count + find_settled(p, mixed, buffer);
+    settled.for_each_piece(p, [&](Bytes piece) {
+      count += find_sorted(piece.size() / sizeof(Key), mixed, [&](std::size_t i) { return load_settled(p, piece, i); });
+    });
+    heavy.for_each_piece(p, [&](Bytes piece) {
+      count +=
+          find_sorted(piece.size() / sizeof(CountEntry), mixed, [&](std::size_t i) { return load_entry(piece, i); });
+    });
+    return count;
   }
 
   /// Counts what a partition holds.
-  void count(std::size_t p, Aggregate& to, CountBuffer& buffer) const {
+  void count(std::size_t p, Aggregate& to) const {
     plain.for_each_piece(p, [&](Bytes piece) { count_plain(p, piece, to); });
-    weighted.for_each_piece(
-        p, [&](Bytes piece) { for_each_weighted(piece, [&](const CountEntry& entry) { to.add(entry); }); });
-    if (settled.chunks(p) > 0) {
-      gather(settled, p, buffer);
-      count_settled(buffer, to);
-    }
+    weighted.for_each_piece(p, [&](Bytes piece) { count_weighted(piece, to); });
+    settled.for_each_piece(p, [&](Bytes piece) { count_settled(p, piece, to); });
+    heavy.for_each_piece(p, [&](Bytes piece) { count_weighted(piece, to); });
   }
 
   /// Counts plain records of a partition, wherever they are now.
@@ -159,21 +179,21 @@ struct CountMemory {
     }
   }
 
-  /// Whole blocks are counted and taken away; of the last one a part may be missing yet.
-  static void count_settled(CountBuffer& buffer, Aggregate& to) {
-    std::array<CountEntry, most_block_entries> entries;
-    std::size_t at = 0;
-    while (buffer.size() - at >= count_record_size) {
-      const BlockRecord record = BlockRecord::load(buffer.data() + at);
-      if (buffer.size() - at - count_record_size < record.bytes) break;
-      const std::byte* const bytes = buffer.data() + at + count_record_size;
-      if (!record.is_sound(bits) || xxh3(Bytes(bytes, record.bytes)) != record.checksum ||
-          !decode_block(record, bytes, entries.data()))
-        throw Error(errc::corrupt, "read back settled counts", {}, "memory or the temporary file changed");
-      to.add(std::span(entries).first(record.entries));
-      at += count_record_size + record.bytes;
-    }
-    buffer.drop_front(at);
+  /// Counts settled records of a partition, wherever they are now.
+  void count_settled(std::size_t p, Bytes piece, Aggregate& to) const {
+    const std::size_t n = piece.size() / sizeof(Key);
+    const std::uint64_t first = parts.first(p);
+    const unsigned shift = count_bits();
+    to.add_entries(n, n << shift, [=, at = piece.data(), mask = low_mask(shift)](std::size_t i) {
+      const std::uint64_t record = load_le<Key>(at + i * sizeof(Key));
+      return CountEntry{first | record >> shift, record & mask};
+    });
+  }
+
+  /// Counts mixed keys with their counts.
+  static void count_weighted(Bytes piece, Aggregate& to) {
+    to.add_entries(piece.size() / sizeof(CountEntry), ~std::uint64_t{0},
+                   [=](std::size_t i) { return load_entry(piece, i); });
   }
 
   /// Shows the keys of plain records to an estimate.
@@ -185,24 +205,40 @@ struct CountMemory {
       if ((load_le<Key>(at) & distinct.mask()) == 0) distinct.see(prefix | load_record(at, record));
   }
 
-  template <class Visit>
-  static void for_each_weighted(Bytes piece, Visit visit) {
-    for (std::size_t at = 0; at + sizeof(CountEntry) <= piece.size(); at += sizeof(CountEntry)) {
-      CountEntry entry;
-      std::memcpy(&entry, piece.data() + at, sizeof entry);
-      visit(entry);
-    }
+  /// The same for mixed keys with counts.
+  static void sample_weighted(Bytes piece, DistinctEstimate& distinct) {
+    for (std::size_t i = 0; i < piece.size() / sizeof(CountEntry); ++i) distinct.see(load_entry(piece, i).mixed);
   }
 
  private:
   std::uint64_t prefix_of(std::size_t p) const {
     return parts.is_equal() && plain.record() < sizeof(Key) ? parts.first(p) : 0;
   }
+  // Of a settled record: as many as tell partitions of equal size apart.
+  unsigned count_bits() const { return parts.is_equal() ? bits - parts.shift() : 0; }
 
   // A record that is shorter than a key has the low bytes of it; those bits of its partition's prefix are taken off.
   std::uint64_t load_record(const std::byte* at, std::size_t record) const {
     if (record == sizeof(Key)) return load_le<Key>(at);
     return load_le<Key>(at) & low_mask(parts.shift());
+  }
+  static CountEntry load_entry(Bytes piece, std::size_t i) {
+    CountEntry entry;
+    std::memcpy(&entry, piece.data() + i * sizeof entry, sizeof entry);
+    return entry;
+  }
+  CountEntry load_settled(std::size_t p, Bytes piece, std::size_t i) const {
+    const std::uint64_t record = load_le<Key>(piece.data() + i * sizeof(Key));
+    return {parts.first(p) | record >> count_bits(), record & low_mask(count_bits())};
+  }
+
+  template <class Load>
+  static std::uint64_t find_sorted(std::size_t n, std::uint64_t mixed, Load load) {
+    if (n == 0 || load(n - 1).mixed < mixed) return 0;
+    std::size_t at = 0;
+    for (std::size_t rest = n; rest > 1; rest -= rest / 2)
+      if (load(at + rest / 2).mixed <= mixed) at += rest / 2;
+    return load(at).mixed == mixed ? load(at).count : 0;
   }
 
   template <std::size_t Record, bool Equal, class Extend, class Taken>
@@ -223,40 +259,6 @@ struct CountMemory {
       __builtin_prefetch(head + 64, 1);           // else each new cache line is waited for
       heads[p] = head + (is_taken ? 0 : Record);  // to guess which would cost more than to store in vain
     }
-  }
-
-  void put_settled(std::size_t p, Bytes bytes) {
-    while (!bytes.empty()) {
-      std::byte* head = settled.heads()[p];
-      if (Streams::is_full(head, settled.full())) {
-        settled.extend(p, pool.take());
-        head = settled.heads()[p];
-      }
-      const std::size_t room = settled.full() - (reinterpret_cast<std::uintptr_t>(head) & (chunk_size - 1));
-      const std::size_t n = std::min(room, bytes.size());
-      std::memcpy(head, bytes.data(), n);
-      settled.heads()[p] = head + n;
-      bytes = bytes.subspan(n);
-    }
-  }
-
-  static Bytes gather(const Streams& streams, std::size_t p, CountBuffer& buffer) {
-    buffer.clear();
-    streams.for_each_piece(p, [&](Bytes piece) { buffer.append(piece); });
-    return buffer.bytes();
-  }
-
-  std::uint64_t find_settled(std::size_t p, std::uint64_t mixed, CountBuffer& buffer) const {
-    if (settled.chunks(p) == 0) return 0;
-    const Bytes bytes = gather(settled, p, buffer);
-    for (std::size_t at = 0; at < bytes.size();) {
-      const BlockRecord record = BlockRecord::load(bytes.data() + at);
-      if (record.first > mixed) return 0;
-      at += count_record_size;
-      if (record.last() >= mixed) return find_in_block(record, bytes.data() + at, mixed).value_or(0);
-      at += record.bytes;
-    }
-    return 0;
   }
 };
 

@@ -13,7 +13,6 @@
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/count_aggregate.hpp>
-#include <scratch/detail/count_buffer.hpp>
 #include <scratch/detail/count_memory.hpp>
 #include <scratch/detail/count_partition.hpp>
 #include <scratch/detail/count_streams.hpp>
@@ -50,6 +49,7 @@ class CountSpill {
     take(p, held.plain, Kind::plain, held, distinct);
     take(p, held.weighted, Kind::weighted, held, distinct);
     take(p, held.settled, Kind::settled, held, distinct);
+    take(p, held.heavy, Kind::heavy, held, distinct);
   }
 
   /// Everything taken is in the file afterwards.
@@ -70,20 +70,19 @@ class CountSpill {
   }
 
   /// Counts what was taken of a partition. Several threads may do this, each with its reader.
-  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, Readback& from, CountBuffer& settled) const {
-    settled.clear();
+  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, Readback& from) const {
     for (const Segment& segment : segments_[p]) {
       const Bytes bytes = from.take(segment.offset, segment.bytes);
       switch (segment.kind) {
         case Kind::plain:
           held.count_plain(p, bytes, to);
           break;
-        case Kind::weighted:
-          held.for_each_weighted(bytes, [&](const CountEntry& entry) { to.add(entry); });
-          break;
         case Kind::settled:
-          settled.append(bytes);
-          held.count_settled(settled, to);
+          held.count_settled(p, bytes, to);
+          break;
+        case Kind::weighted:
+        case Kind::heavy:
+          held.count_weighted(bytes, to);
           break;
       }
     }
@@ -97,7 +96,7 @@ class CountSpill {
   }
 
  private:
-  enum class Kind : std::uint8_t { plain, weighted, settled };
+  enum class Kind : std::uint8_t { plain, weighted, settled, heavy };
   struct Segment {
     std::uint64_t offset;
     std::uint32_t bytes;
@@ -117,8 +116,7 @@ class CountSpill {
         if (i++ >= n) return;
         file_.append(piece);
         if (kind == Kind::plain) held.sample(p, piece, distinct);
-        if (kind == Kind::weighted)
-          CountMemory<Key>::for_each_weighted(piece, [&](const CountEntry& entry) { distinct.see(entry.mixed); });
+        if (kind == Kind::weighted) held.sample_weighted(piece, distinct);
       });
       segments_[p].push_back({offset, static_cast<std::uint32_t>(bytes), kind});
       streams.drop_front(p, n);

@@ -7,7 +7,7 @@
 // does. When memory is full, round after round through the partitions, a few at a time, so that writing in the
 // background keeps up:
 //
-//   settle   count a partition's records; the sorted, packed result takes their place in memory
+//   settle   count a partition's records; the sorted result takes their place in memory
 //   spill    hand a partition's records, and what was settled, to the spill file
 //
 // A round settles where a trial says that a partition shrinks to a quarter (many duplicates, or few keys: less costs
@@ -117,7 +117,7 @@ class Tally {
     }
     constexpr std::size_t most_unsettled = 512;
     if (held_.records(p) > most_unsettled) settle(p);
-    std::uint64_t count = hot_.find(mixed) + held_.find(p, mixed, gathered_);
+    std::uint64_t count = hot_.find(mixed) + held_.find(p, mixed);
     if (run_) count += run_->find(run_positions_[p], run_positions_[p + 1], mixed, scratch_);
     if (included_) count += included_->find(included_positions_[p], included_positions_[p + 1], mixed, scratch_);
     return count;
@@ -258,16 +258,13 @@ class Tally {
   bool settle(std::size_t p) {
     if (held_.plain.chunks(p) == 0 && held_.weighted.chunks(p) == 0) return true;
     aggregate_.begin(held_.parts.first(p), held_.parts.last(p), usual_ > 0 ? usual_ : held_.records(p));
-    held_.count(p, aggregate_, gathered_);
-    entries_.clear();
-    if (!aggregate_.finish(entries_)) return false;
-    usual_ = entries_.size();
-    blocks_.clear();
-    BlockCutter cutter(bits);
-    cutter.cut(entries_, BlockCutter::nothing(), blocks_);
-    for (const CountEntry& entry : entries_) distinct_.see(entry.mixed);
+    held_.count(p, aggregate_);
+    if (!aggregate_.finish()) return false;
+    const std::span<const CountEntry> entries = aggregate_.entries();
+    usual_ = entries.size();
+    for (const CountEntry& entry : entries) distinct_.see(entry.mixed);
     broken_ = true;  // should there be no memory for a chunk: these counts are nowhere else for a moment
-    held_.replace(p, blocks_);
+    held_.replace(p, entries);
     broken_ = false;
     return true;
   }
@@ -319,11 +316,10 @@ class Tally {
       for (bool done = false; !done;) {
         aggregate.begin(first, last, usual > 0 ? usual : tally->records(p));
         tally->count(p, first, last, *this);
-        entries.clear();
-        done = aggregate.finish(entries);
-        usual = entries.size();
+        done = aggregate.finish();
+        usual = aggregate.entries().size();
         if (!done) first = aggregate.next();
-        const CutEntries cut(bits, entries, blocks);
+        const CutEntries cut(bits, aggregate.entries(), blocks);
         turns.wait_for(p);
         out->append(cut, blocks);
       }
@@ -334,10 +330,8 @@ class Tally {
     Aggregate aggregate;
     bool included;
     std::size_t usual = 0;
-    std::vector<CountEntry> entries;
     Blocks blocks;
     std::optional<Readback> spilled;
-    CountBuffer settled;
     TableFile::Scratch scratch;
   };
 
@@ -352,8 +346,8 @@ class Tally {
   }
 
   void count(std::size_t p, std::uint64_t first, std::uint64_t last, Counter& with) const {
-    held_.count(p, with.aggregate, with.settled);
-    if (spill_) spill_->count(p, held_, with.aggregate, *with.spilled, with.settled);
+    held_.count(p, with.aggregate);
+    if (spill_) spill_->count(p, held_, with.aggregate, *with.spilled);
     const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry); };
     if (run_) run_->for_each_entry(run_positions_[p], run_positions_[p + 1], first, last, with.scratch, add);
     if (with.included && included_)
@@ -426,9 +420,6 @@ class Tally {
 
   Aggregate aggregate_;
   std::size_t usual_ = 0;
-  std::vector<CountEntry> entries_;
-  Blocks blocks_;
-  CountBuffer gathered_;
   TableFile::Scratch scratch_;
 };
 
