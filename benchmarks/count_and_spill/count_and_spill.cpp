@@ -259,11 +259,16 @@ const std::map<std::string, std::function<Figures(const Job&)>>& contestants() {
 }
 
 /// Memory that a virtual machine has yet to get from its host costs microseconds a page. Nobody shall pay for being
-/// first: some is touched and given back before each measurement.
+/// first: some is touched and given back before each measurement, in pages of both sizes.
 void warm_memory() {
   constexpr std::size_t size = std::size_t{3} << 30;
-  void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory != MAP_FAILED) ::munmap(memory, size);
+  for (const int advice : {MADV_HUGEPAGE, MADV_NOHUGEPAGE}) {
+    void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) continue;
+    ::madvise(memory, size, advice);
+    for (std::size_t i = 0; i < size; i += 4096) static_cast<volatile char*>(memory)[i] = 1;
+    ::munmap(memory, size);
+  }
 }
 
 /// In a process of its own.
