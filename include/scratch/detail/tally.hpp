@@ -154,7 +154,7 @@ class Tally {
  private:
   static constexpr unsigned bits = key_bits<Key>;
   static std::size_t partitions_for(std::uint64_t memory) {
-    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 512);
+    return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory >> 16)), 4, 1024);
   }
   static std::size_t hot_slots_for(std::uint64_t memory) {
     return std::min<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 128 / sizeof(CountEntry))), 32768);
