@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -160,31 +161,26 @@ class TableFile {
   template <class Visit>
   void for_each_entry(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
                       Visit visit) const {
-    constexpr std::size_t at_once = 64;
-    const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
-    std::uint64_t offset = from.offset;
-    for (std::uint64_t i = from.block; i < end; i += at_once) {
-      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
-      load_records(i, n, scratch);
-      std::size_t bytes = 0;
-      for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
-        if (record.first <= last) bytes += record.bytes;
-      }
-      read(offset, scratch.bytes.resize_for(bytes));
-      std::size_t at = 0;
-      for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
-        if (record.first > last) return;
-        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
-        check_block(record, offset + at, block);
-        unpack(record, offset + at, block.data(), scratch.entries.data());
-        for (std::size_t e = 0; e < record.entries; ++e)
-          if (scratch.entries[e].mixed >= first && scratch.entries[e].mixed <= last) visit(scratch.entries[e]);
-        at += record.bytes;
-      }
-      offset += bytes;
-    }
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        unpack(record, offset, bytes, scratch.entries.data());
+                        const std::span<const CountEntry> entries(scratch.entries.data(), record.entries);
+                        for (const CountEntry& entry : between(entries, first, last)) visit(entry);
+                      });
+  }
+
+  /// The same entries, in `room`, which grows as need be.
+  std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
+                                           Scratch& scratch, std::vector<CountEntry>& room) const {
+    std::size_t n = 0;
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        if (room.size() - n < record.entries)
+                          room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
+                        unpack(record, offset, bytes, room.data() + n);
+                        n += record.entries;
+                      });
+    return between(std::span<const CountEntry>(room).first(n), first, last);
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
@@ -207,6 +203,47 @@ class TableFile {
   }
 
  private:
+  static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
+                                             std::uint64_t last) {
+    const auto begin = std::partition_point(entries.begin(), entries.end(),
+                                            [&](const CountEntry& entry) { return entry.mixed < first; });
+    const auto end =
+        std::partition_point(begin, entries.end(), [&](const CountEntry& entry) { return entry.mixed <= last; });
+    return {begin, end};
+  }
+
+  // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
+  // begins behind `last`.
+  template <class Visit>
+  void for_each_block_in(Position from, Position to, std::uint64_t last, Scratch& scratch, Visit visit) const {
+    constexpr std::size_t at_once = 64;
+    const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
+    std::uint64_t offset = from.offset;
+    std::optional<std::uint64_t> last_before;
+    for (std::uint64_t i = from.block; i < end; i += at_once) {
+      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
+      load_records(i, n, scratch);
+      std::size_t bytes = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (last_before && record.first <= *last_before) refuse(errc::corrupt, "the index changed while it was read");
+        last_before = record.last();
+        if (record.first <= last) bytes += record.bytes;
+      }
+      read(offset, scratch.bytes.resize_for(bytes));
+      std::size_t at = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (record.first > last) return;
+        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
+        check_block(record, offset + at, block);
+        visit(record, offset + at, block.data());
+        at += record.bytes;
+      }
+      offset += bytes;
+    }
+  }
+
   void load_records(std::uint64_t i, std::size_t n, Scratch& scratch) const {
     read(count_header_size + header_.body + i * count_record_size, scratch.records.resize_for(n * count_record_size));
   }
