@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -198,6 +199,14 @@ inline constexpr HighParts high_parts = [] {
   return parts;
 }();
 
+/// Whether each of these numbers of `bits` bits is larger than the one before.
+SCRATCH_INLINED inline bool rises(std::span<const std::uint64_t> numbers, unsigned bits) {
+  if (bits == 64) return std::ranges::is_sorted(numbers, std::ranges::less_equal{});
+  std::uint64_t differences = 0;  // less 1: the highest bit says that one was 0 or negative
+  for (std::size_t i = 1; i < numbers.size(); ++i) differences |= numbers[i] - numbers[i - 1] - 1;
+  return differences >> 63 == 0;
+}
+
 /// `decode_block` for one kind of processor.
 template <class UnpackFields>
 SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const std::byte* from, CountEntry* to,
@@ -219,23 +228,21 @@ SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const st
   // A last high part beyond the range would be a key beyond it.
   if (ones != n || highs[n - 1] >> (block.width - shape.low_bits) != 0) return false;
 
-  std::array<std::uint64_t, most_block_entries> fields;
-  unpack_fields(from, n, shape.low_bits, fields.data());
+  std::array<std::uint64_t, most_block_entries> distances, counts;
+  unpack_fields(from, n, shape.low_bits, distances.data());
   const unsigned shift = shape.low_bits & 63;
-  for (std::size_t i = 0; i < n; ++i) to[i].mixed = block.first + (std::uint64_t{highs[i]} << shift | fields[i]);
-  bool sorted = true;
-  for (std::size_t i = 1; i < n; ++i) sorted &= to[i].mixed > to[i - 1].mixed;
-  if (!sorted) return false;
+  for (std::size_t i = 0; i < n; ++i) distances[i] |= std::uint64_t{highs[i]} << shift;
+  if (!rises(std::span(distances).first(n), block.width)) return false;
 
+  std::uint64_t all = 0;
   if (shape.count_bits == 0) {
-    for (std::size_t i = 0; i < n; ++i) to[i].count = 1;
+    for (std::size_t i = 0; i < n; ++i) to[i] = {block.first + distances[i], 1};
     return block.bytes == shape.counts;
   }
-  unpack_fields(from + shape.counts, n, shape.count_bits, fields.data());
-  std::uint64_t all = 0;
+  unpack_fields(from + shape.counts, n, shape.count_bits, counts.data());
   for (std::size_t i = 0; i < n; ++i) {
-    to[i].count = fields[i] + 1;
-    all |= fields[i] + 1;
+    to[i] = {block.first + distances[i], counts[i] + 1};
+    all |= counts[i] + 1;
   }
   const std::uint64_t longer = low_mask(shape.count_bits);
   if (block.bytes == shape.longs) return (all & (longer + 1)) == 0;
