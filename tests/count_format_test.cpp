@@ -92,14 +92,17 @@ std::vector<Decode> decoders() {
   return all;
 }
 
-/// Entries of a range of 2^width mixed keys, with counts of up to `count_bits` bits, of which some are longer.
+/// Entries of a range of 2^width mixed keys, in places crowded, with counts of up to `count_bits` bits, of which some
+/// are longer.
 std::vector<CountEntry> entries_within(std::mt19937_64& random, std::uint64_t first, unsigned width, std::size_t n,
                                        unsigned count_bits, bool some_longer) {
   std::map<std::uint64_t, std::uint64_t> entries;
-  while (entries.size() < n) {
+  const unsigned crowd = random() % 2 == 0 ? width : width - std::min(width, static_cast<unsigned>(random() % 6));
+  for (std::size_t tries = 0; entries.size() < n; ++tries) {
     const std::uint64_t count = random() & detail::low_mask(count_bits);
     const bool longer = some_longer && random() % 16 == 0;
-    entries[first + (random() & detail::low_mask(width))] =
+    const unsigned within = tries < 2 * n && tries % 8 != 0 ? crowd : width;
+    entries[first + (random() & detail::low_mask(within))] =
         std::max<std::uint64_t>(longer ? random() >> random() % 64 : count, 1);
   }
   std::vector<CountEntry> sorted;

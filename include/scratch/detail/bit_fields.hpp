@@ -103,6 +103,32 @@ SCRATCH_INLINED inline void pack_fields(std::byte* to, std::size_t n, unsigned b
   store_le(to, word);
 }
 
+/// Sets bit `place(i)` for each i below `n`.
+/// @pre places rise; all bits are 0; 8 bytes behind the last one may be written
+template <class Place>
+SCRATCH_INLINED inline void set_bits(std::byte* to, std::size_t n, Place place) {
+  std::uint64_t word = 0;  // the last that was written, to byte `at`: the next one may overlap it
+  std::size_t at = 0;
+  const auto put = [&](std::uint64_t bits, std::size_t first) SCRATCH_INLINED {
+    const std::size_t ahead = first / 8 - at;
+    word = (ahead < 8 ? word >> 8 * ahead : 0) | bits << first % 8;
+    at = first / 8;
+    store_le(to + at, word);
+  };
+  std::size_t i = 0;
+  for (; n - i >= 8; i += 8) {
+    const std::size_t first = place(i);
+    if (place(i + 7) - first <= 56) [[likely]] {  // eight at once
+      std::uint64_t bits = 0;
+      for (std::size_t k = 0; k < 8; ++k) bits |= std::uint64_t{1} << (place(i + k) - first);
+      put(bits, first);
+    } else {
+      for (std::size_t k = 0; k < 8; ++k) put(1, place(i + k));
+    }
+  }
+  for (; i < n; ++i) put(1, place(i));
+}
+
 /// Unpacks fields into `to`.
 /// @pre 16 bytes behind the last field are readable
 SCRATCH_INLINED inline void unpack_fields_plainly(const std::byte* from, std::size_t n, unsigned bits,

@@ -103,17 +103,10 @@ SCRATCH_INLINED inline BlockRecord encode_block_here(std::span<const CountEntry>
     const std::uint64_t mask = low_mask(shape.low_bits);
     pack_fields(start, n, shape.low_bits,
                 [&](std::size_t i) SCRATCH_INLINED { return (entries[i].mixed - first) & mask; });
-    std::byte* const highs = start + shape.highs;
-    std::memset(highs, 0, shape.counts - shape.highs);
-    std::uint64_t word = 0;
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t bit = i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
-      word &= std::uint64_t{0} - std::uint64_t{bit / 64 == at};  // no branch: the next word is as good as random
-      word |= std::uint64_t{1} << bit % 64;
-      at = bit / 64;
-      store_le(highs + at * 8, word);
-    }
+    std::memset(start + shape.highs, 0, shape.counts - shape.highs);
+    set_bits(start + shape.highs, n, [&](std::size_t i) SCRATCH_INLINED {
+      return i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
+    });
   }
 
   std::size_t size = shape.counts;
