@@ -74,7 +74,7 @@ inline std::size_t count_below(std::span<const CountEntry> entries, std::uint64_
 /// @throws CountOverflow
 inline std::span<const CountEntry> join_entries(std::span<const CountEntry> ours, std::span<const CountEntry> theirs,
                                                 CountEntry* const to) {
-  constexpr std::size_t n = 3;
+  constexpr std::size_t n = 4;
   const std::span<const CountEntry> larger = ours.size() < theirs.size() ? theirs : ours;
   const std::span<const CountEntry> smaller = ours.size() < theirs.size() ? ours : theirs;
   if (smaller.empty()) return {to, std::copy(larger.begin(), larger.end(), to)};

@@ -102,8 +102,8 @@ struct Merger {
 template <CountKey Key>
 std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& into, const TableFile& from,
                                    std::uint64_t nonce, const SumOptions& options) {
-  // Ranges of some 25,000 keys, bounded where blocks of the larger table begin.
-  constexpr std::uint64_t blocks_in_range = 64;
+  // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
+  constexpr std::uint64_t blocks_in_range = 48;
   constexpr std::uint64_t memory_of_a_thread = 8_MiB;
   std::vector<std::uint64_t> starts{0};
   const TableFile& larger = into.block_count() >= from.block_count() ? into : from;
