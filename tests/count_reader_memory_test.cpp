@@ -5,8 +5,11 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 
-#include <algorithm>
+#include <malloc.h>
+
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -16,24 +19,23 @@
 namespace {
 
 std::atomic<std::size_t> held{0}, most_held{0};
-constexpr std::size_t header = alignof(std::max_align_t);
 
 }  // namespace
 
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  void* const at = std::malloc(size + header);
-  if (at == nullptr) throw std::bad_alloc();
-  *static_cast<std::size_t*>(at) = size;
-  const std::size_t now = held += size;
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  void* const at = std::malloc(size ? size : 1);
+  const std::size_t now = held += ::malloc_usable_size(at);
   for (std::size_t most = most_held; most < now && !most_held.compare_exchange_weak(most, now);) {
   }
-  return static_cast<char*>(at) + header;
+  return at;
+}
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  if (void* const at = operator new(size, std::nothrow)) return at;
+  throw std::bad_alloc();
 }
 [[gnu::noinline]] void operator delete(void* at) noexcept {
-  if (at == nullptr) return;
-  void* const start = static_cast<char*>(at) - header;
-  held -= *static_cast<std::size_t*>(start);
-  std::free(start);
+  held -= ::malloc_usable_size(at);
+  std::free(at);
 }
 [[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
 
