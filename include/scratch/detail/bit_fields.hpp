@@ -18,26 +18,21 @@
 #include <scratch/detail/little_endian.hpp>
 #include <scratch/version.hpp>
 
-/// Part of functions that are compiled twice: for every processor, and as `SCRATCH_WIDE` for those of `wide_processor`.
+/// For what is compiled twice as part of others, for all processors and for some, and for lambdas in inner loops.
 #define SCRATCH_INLINED __attribute__((always_inline))
-#if defined(__x86_64__)
-#define SCRATCH_WIDE __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
-#else
-#define SCRATCH_WIDE
-#endif
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Whether this processor runs functions marked `SCRATCH_WIDE`, to some use.
-inline bool wide_processor() noexcept {
 #if defined(__x86_64__)
+/// For functions that only a `wide_processor` runs.
+#define SCRATCH_WIDE __attribute__((target("avx2,bmi,bmi2,popcnt")))
+
+inline bool wide_processor() noexcept {
   static const bool wide = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
                            __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
   return wide;
-#else
-  return false;
-#endif
 }
+#endif
 
 constexpr std::uint64_t low_mask(unsigned bits) {
   return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
@@ -80,12 +75,12 @@ SCRATCH_INLINED inline void pack_fields(std::byte* to, std::size_t n, unsigned b
       store_le(to + fields.bytes[k], word);
       carry = word >> 8 * (fields.bytes[k + 1] - fields.bytes[k]);
     };
-    for (; n - i >= 8; i += 8, to += bits) {
+    for (; i + 8 <= n; i += 8, to += bits) {
       carry = 0;
       for (std::size_t k = 0; k < 8; ++k) put(k, value(i + k));
     }
     carry = 0;
-    for (std::size_t k = 0; i + k < n; ++k) put(k, value(i + k));
+    for (std::size_t k = 0; k < n % 8; ++k) put(k, value(i + k));
     return;
   }
   std::uint64_t word = 0;
@@ -116,7 +111,7 @@ SCRATCH_INLINED inline void set_bits(std::byte* to, std::size_t n, Place place) 
     store_le(to + at, word);
   };
   std::size_t i = 0;
-  for (; n - i >= 8; i += 8) {
+  for (; i + 8 <= n; i += 8) {
     const std::size_t first = place(i);
     if (place(i + 7) - first <= 56) [[likely]] {  // eight at once
       std::uint64_t bits = 0;
@@ -126,7 +121,7 @@ SCRATCH_INLINED inline void set_bits(std::byte* to, std::size_t n, Place place) 
       for (std::size_t k = 0; k < 8; ++k) put(1, place(i + k));
     }
   }
-  for (; i < n; ++i) put(1, place(i));
+  for (std::size_t k = 0; k < n % 8; ++k) put(1, place(i + k));
 }
 
 /// Unpacks fields into `to`.
@@ -137,7 +132,7 @@ SCRATCH_INLINED inline void unpack_fields_plainly(const std::byte* from, std::si
   if (bits <= 57) {
     const EightFields fields(bits);
     const std::uint64_t mask = low_mask(bits);
-    for (; n - i >= 8; i += 8, from += bits)
+    for (; i + 8 <= n; i += 8, from += bits)
       for (std::size_t k = 0; k < 8; ++k)
         to[i + k] = load_le<std::uint64_t>(from + fields.bytes[k]) >> fields.shifts[k] & mask;
   }
@@ -165,7 +160,7 @@ SCRATCH_WIDE inline void unpack_fields_avx2(const std::byte* from, std::size_t n
       shifts[half] = _mm256_load_si256(reinterpret_cast<const __m256i*>(shift.data()));
     }
     const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(low_mask(bits)));
-    for (; n - i >= 8; i += 8, from += bits)
+    for (; i + 8 <= n; i += 8, from += bits)
       for (std::size_t half = 0; half < 2; ++half) {
         const auto* const low = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half]);
         const auto* const high = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half + 2]);

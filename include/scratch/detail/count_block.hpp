@@ -51,7 +51,7 @@ inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
 
 /// The number of bits of a stored count that makes the block smallest; the smallest such number.
 /// @pre 1 to 512 entries
-SCRATCH_INLINED inline unsigned best_count_bits(std::span<const CountEntry> entries) {
+inline unsigned best_count_bits(std::span<const CountEntry> entries) {
   // How many counts have 1, 2, ... 8 bits: eight sums of a byte each.
   constexpr std::size_t at_once = 255;
   std::array<std::size_t, 65> of_length{};
@@ -89,9 +89,10 @@ SCRATCH_INLINED inline unsigned best_count_bits(std::span<const CountEntry> entr
   return best;
 }
 
-/// `encode_block` for one kind of processor.
-SCRATCH_INLINED inline BlockRecord encode_block_here(std::span<const CountEntry> entries, std::uint64_t first,
-                                                     unsigned width, CountBuffer& out) {
+/// Appends a block's bytes, and returns what the index says of it, without the checksum.
+/// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
+inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
+                                CountBuffer& out) {
   const std::size_t n = entries.size();
   const BlockShape shape(n, width, best_count_bits(entries));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
@@ -135,24 +136,6 @@ SCRATCH_INLINED inline BlockRecord encode_block_here(std::span<const CountEntry>
   record.width = static_cast<std::uint8_t>(width);
   record.count_bits = static_cast<std::uint8_t>(shape.count_bits);
   return record;
-}
-
-inline BlockRecord encode_block_plainly(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
-                                        CountBuffer& out) {
-  return encode_block_here(entries, first, width, out);
-}
-
-SCRATCH_WIDE inline BlockRecord encode_block_wide(std::span<const CountEntry> entries, std::uint64_t first,
-                                                  unsigned width, CountBuffer& out) {
-  return encode_block_here(entries, first, width, out);
-}
-
-/// Appends a block's bytes, and returns what the index says of it, without the checksum.
-/// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
-inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
-                                CountBuffer& out) {
-  return wide_processor() ? encode_block_wide(entries, first, width, out)
-                          : encode_block_plainly(entries, first, width, out);
 }
 
 /// Reads long counts, one after the other.
