@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <random>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/counts.hpp"
@@ -65,6 +73,99 @@ TEST_CASE("many threads look up keys at once, and a batch is the same as one by 
   REQUIRE(counts[2] == counts[0]);
   std::vector<std::uint64_t> few(3);
   REQUIRE(refuses_with(std::errc::invalid_argument, [&] { reader.get(keys, few); }));
+}
+
+TEST_CASE("threads that look up the first key at the same time find the same") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const auto model = some_counts<std::uint64_t>(5000, 5);
+  write_table(where, "table", model);
+  for (int round = 0; round < 200; ++round) {
+    const CountReader<std::uint64_t> reader(where, "table");
+    std::barrier together(3);
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+      threads.emplace_back([&] {
+        together.arrive_and_wait();
+        int n = 0;
+        for (const auto& [key, count] : model) {
+          wrong += reader.get(key) != count;
+          if (++n == 20) break;
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(wrong == 0);
+  }
+}
+
+TEST_CASE("an index that is damaged after it was opened is refused by whoever reads it then") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const auto model = some_counts<std::uint64_t>(50000, 5);
+  write_table(where, "table", model);
+  const std::string good = text_of(dir / "table");
+  const std::size_t index = detail::TableFile(where, "table", 64).header().body + detail::count_header_size;
+  REQUIRE(good.size() > index + 40 * detail::count_record_size);
+  std::FILE* const file = std::fopen((dir / "table").c_str(), "r+b");
+  const auto set = [&](std::size_t at, char byte) {
+    std::fseek(file, static_cast<long>(at), SEEK_SET);
+    std::fputc(byte, file);
+    std::fflush(file);
+  };
+  for (std::size_t at = index; at < good.size(); at += 7) {
+    const CountReader<std::uint64_t> reader(where, "table");
+    set(at, static_cast<char>(~good[at]));
+    const auto looked_up = refusal([&] { reader.get(1); });
+    REQUIRE((looked_up && looked_up->code() == errc::checksum_mismatch));
+    REQUIRE(refusal([&] { reader.verify(); }));
+    REQUIRE(refusal([&] { CountReader<std::uint64_t> other(where, "table"); }));
+    set(at, good[at]);
+    REQUIRE(reader.get(model.begin()->first) == model.begin()->second);
+    reader.verify();
+  }
+  std::fclose(file);
+}
+
+TEST_CASE("keys are found wherever the blocks of a table lie") {
+  std::mt19937_64 random(4);
+  for (const unsigned bits : {32U, 64U})
+    for (int i = 0; i < 20; ++i) {
+      detail::BlockPlaces places(bits, 1);
+      std::vector<std::pair<detail::BlockRecord, std::uint64_t>> all;
+      std::uint64_t offset = detail::count_header_size;
+      std::uint64_t first = random() >> random() % 64 & detail::low_mask(bits) & ~detail::low_mask(10);
+      while (all.size() < 20000) {
+        detail::BlockRecord record;
+        record.width = static_cast<std::uint8_t>(10 + (i % 2 == 0 ? 0 : random() % 8));
+        record.first = (first + detail::low_mask(record.width)) & ~detail::low_mask(record.width);
+        if (record.first < first || record.last() > detail::low_mask(bits)) break;
+        record.checksum = random();
+        record.bytes = i % 3 == 0 ? static_cast<std::uint32_t>(detail::BlockRecord::most_bytes)
+                                  : static_cast<std::uint32_t>(random() % 5000);
+        record.entries = static_cast<std::uint16_t>(random() % 512 + 1);
+        record.count_bits = static_cast<std::uint8_t>(random() % 64);
+        places.add(record, offset);
+        all.emplace_back(record, offset);
+        offset += record.bytes;
+        if (record.last() == detail::low_mask(bits)) break;
+        first = record.last() + 1;
+        if (random() % 8 == 0) first += random() >> (64 - bits) >> (bits / 2 + random() % (bits / 2));
+      }
+      for (std::size_t k = 0; k < all.size(); ++k) {
+        const auto& [record, at] = all[k];
+        for (const std::uint64_t mixed : {record.first, record.last(), record.first + (random() & 1023)}) {
+          const auto place = places.find(mixed);
+          if (!place) FAIL("block " << k << " of " << all.size());
+          std::array<std::byte, detail::count_record_size> is, should_be;
+          place->record.store(is.data());
+          record.store(should_be.data());
+          if (is != should_be || place->offset != at) FAIL("block " << k << " of " << all.size());
+        }
+        if (k + 1 < all.size() && all[k + 1].first.first > record.last() + 1) REQUIRE(!places.find(record.last() + 1));
+      }
+      if (!all.empty() && all[0].first.first > 0) REQUIRE(!places.find(all[0].first.first - 1));
+    }
 }
 
 TEST_CASE("a reader keeps the table that it opened") {

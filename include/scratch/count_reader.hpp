@@ -6,21 +6,26 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <vector>
+#include <utility>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/block_places.hpp>
 #include <scratch/detail/claim.hpp>
 #include <scratch/detail/count_block.hpp>
+#include <scratch/detail/count_buffer.hpp>
+#include <scratch/detail/count_format.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/small_table.hpp>
 #include <scratch/detail/table_file.hpp>
@@ -31,17 +36,12 @@ namespace scratch::inline SCRATCH_ABI {
 
 namespace detail {
 
-/// An open table of 32- or 64-bit keys with its index in memory: 32 bytes for some 400 keys.
+/// An open table of 32- or 64-bit keys. The index was checked when it was opened; the first `get` loads it.
 template <CountKey Key>
 class TableView {
  public:
   TableView(const Workspace& workspace, const std::string& name) : file_(workspace, name, key_bits<Key>) {
-    records_.reserve(static_cast<std::size_t>(file_.block_count()));
-    offsets_.reserve(records_.capacity());
-    file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
-      records_.push_back(record);
-      offsets_.push_back(offset);
-    });
+    file_.for_each_block([](const BlockRecord&, std::uint64_t) {});
   }
 
   const CountHeader& header() const { return file_.header(); }
@@ -50,19 +50,21 @@ class TableView {
 
   std::uint64_t get(Key key) const {
     const std::uint64_t mixed = mix(key);
-    const std::size_t i = block_of(mixed);
-    if (i == records_.size() || mixed > records_[i].last()) return 0;
+    const std::optional<BlockPlaces::Place> place = places().find(mixed);
+    if (!place) return 0;
+    const auto& [record, offset] = *place;
     thread_local CountBuffer buffer;
-    const std::byte* const bytes = file_.read_block(records_[i], offsets_[i], buffer);
-    const std::optional<std::uint64_t> count = find_in_block(records_[i], bytes, mixed);
-    if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(offsets_[i]) + " cannot be");
+    const std::byte* const bytes = file_.read_block(record, offset, buffer);
+    const std::optional<std::uint64_t> count = find_in_block(record, bytes, mixed);
+    if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
     return *count;
   }
 
-  /// Goes through all entries, some blocks at a time.
+  /// Goes through all entries, some blocks at a time; the last step is the one that knows whether the index was still
+  /// the one on record.
   class Walk {
    public:
-    explicit Walk(std::shared_ptr<const TableView> table) : table_(std::move(table)) { more(); }
+    explicit Walk(std::shared_ptr<const TableView> table) : table_(std::move(table)), index_(table_->file_) { more(); }
 
     bool at_end() const { return at_ == size_; }
     Count<Key> here() const { return {unmix(static_cast<Key>(entries_[at_].mixed)), entries_[at_].count}; }
@@ -72,71 +74,55 @@ class TableView {
     }
 
    private:
-    static constexpr std::size_t blocks_at_once = 128;
+    static constexpr std::size_t blocks_at_once = 32;
 
     void more() {
       at_ = size_ = 0;
-      const std::vector<BlockRecord>& records = table_->records_;
-      if (block_ == records.size()) return;
-      if (read_to_ == block_) {
-        read_to_ = std::min(block_ + blocks_at_once, records.size());
-        start_ = table_->offsets_[block_];
-        const std::size_t last = read_to_ - 1;
-        const std::uint64_t end = table_->offsets_[last] + records[last].bytes;
-        table_->file_.read(start_, bytes_.resize_for(static_cast<std::size_t>(end - start_)));
-      }
-      const std::uint64_t offset = table_->offsets_[block_];
-      const Bytes block = bytes_.bytes().subspan(static_cast<std::size_t>(offset - start_), records[block_].bytes);
-      table_->file_.check_block(records[block_], offset, block);
-      table_->file_.unpack(records[block_], offset, block.data(), entries_.data());
-      size_ = records[block_++].entries;
+      if (block_ == records_.size() && !read()) return;
+      const BlockRecord& record = records_[block_++];
+      const Bytes block = bytes_.bytes().subspan(static_cast<std::size_t>(offset_ - start_), record.bytes);
+      table_->file_.check_block(record, offset_, block);
+      table_->file_.unpack(record, offset_, block.data(), entries_.data());
+      offset_ += record.bytes;
+      size_ = record.entries;
+    }
+
+    bool read() {
+      block_ = 0;
+      start_ = offset_;
+      records_ = index_.next(blocks_at_once);
+      table_->file_.read(start_, bytes_.resize_for(static_cast<std::size_t>(index_.offset() - start_)));
+      return !records_.empty();
     }
 
     std::shared_ptr<const TableView> table_;
+    TableFile::IndexPass index_;
+    std::span<const BlockRecord> records_;
     std::size_t block_ = 0;
-    std::size_t read_to_ = 0;
-    std::uint64_t start_ = 0;
+    std::uint64_t start_ = count_header_size, offset_ = count_header_size;
     CountBuffer bytes_;
     std::array<CountEntry, most_block_entries> entries_;
     std::size_t at_ = 0, size_ = 0;
   };
 
  private:
-  // The last block that does not begin behind `mixed`; mixed keys are uniform, so the guess is nearly always next to
-  // it.
-  std::size_t block_of(std::uint64_t mixed) const {
-    if (records_.empty() || mixed < records_.front().first) return records_.size();
-    const double share = static_cast<double>(mixed) / static_cast<double>(low_mask(key_bits<Key>));
-    std::size_t low = 0, high = records_.size();  // records_[low].first <= mixed < records_[high].first
-    std::size_t guess = std::min(high - 1, static_cast<std::size_t>(share * static_cast<double>(high)));
-    for (std::size_t step = 1; high - low > 1; step *= 2) {
-      if (records_[guess].first <= mixed) {
-        low = guess;
-        guess = std::min(high - 1, guess + step);
-        if (guess == low) break;
-        if (records_[guess].first > mixed) {
-          high = guess;
-          break;
-        }
-      } else {
-        high = guess;
-        guess = guess > low + step ? guess - step : low;
-        if (records_[guess].first <= mixed) {
-          low = guess;
-          break;
-        }
+  const BlockPlaces& places() const {
+    if (!loaded_.load(std::memory_order_acquire)) {
+      const std::lock_guard lock(loading_);
+      if (!loaded_.load(std::memory_order_relaxed)) {
+        BlockPlaces places(key_bits<Key>, file_.block_count());
+        file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) { places.add(record, offset); });
+        places_ = std::move(places);
+        loaded_.store(true, std::memory_order_release);
       }
     }
-    while (high - low > 1) {
-      const std::size_t middle = low + (high - low) / 2;
-      (records_[middle].first <= mixed ? low : high) = middle;
-    }
-    return low;
+    return places_;
   }
 
   TableFile file_;
-  std::vector<BlockRecord> records_;
-  std::vector<std::uint64_t> offsets_;
+  mutable std::mutex loading_;
+  mutable std::atomic<bool> loaded_{false};
+  mutable BlockPlaces places_;
 };
 
 template <>
@@ -242,8 +228,9 @@ class CountsAtLeast {
 /// A committed count table: look up keys, or go through all of them once, in the order of their hashes (16-bit tables:
 /// of the keys). What it gives is what was committed, or an exception: every block is checked before it is believed.
 ///
-/// It reads the table that had the name when it was opened, also after another took its place. Thread-safe; a copy
-/// shares the index. Memory: 32 bytes for some 400 keys.
+/// It reads the table that had the name when it was opened, also after another took its place. Thread-safe; copies
+/// share what is in memory. Memory: a pass through the counts, or `verify`, takes some 100 KiB, however large the
+/// table; the first `get` loads the index, 24 bytes for some 400 keys.
 template <CountKey Key>
 class CountReader {
  public:
@@ -260,7 +247,7 @@ class CountReader {
     }
   }
 
-  /// 0 when the key is not there. O(1): one read of some 2 KiB.
+  /// 0 when the key is not there. O(1): one read of some 2 KiB; the first one reads the index, O(file / 100).
   /// @throws Error ERANGE for a number that is no key; `checksum_mismatch`, `corrupt`
   template <std::integral I>
   std::uint64_t get(I key) const {

@@ -10,19 +10,18 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bit_fields.hpp>
 #include <scratch/detail/count_buffer.hpp>
 #include <scratch/detail/count_format.hpp>
 #include <scratch/detail/little_endian.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
-
-constexpr std::uint64_t low_mask(unsigned bits) {
-  return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
-}
 
 /// Where the four parts of a block's bytes lie: low bits, high bits, counts, long counts.
 struct BlockShape {
@@ -43,56 +42,44 @@ struct BlockShape {
   explicit BlockShape(const BlockRecord& block) : BlockShape(block.entries, block.width, block.count_bits) {}
 };
 
-/// `bits` bits from bit `at` on.
-/// @pre 16 bytes behind the field are readable
-inline std::uint64_t load_bits(const std::byte* from, std::size_t at, unsigned bits) {
-  const std::byte* p = from + at / 8;
-  const unsigned skip = at % 8;
-  std::uint64_t value = load_le<std::uint64_t>(p) >> skip;
-  if (skip + bits > 64) value |= static_cast<std::uint64_t>(p[8]) << (64 - skip);
-  return value & low_mask(bits);
-}
-
-/// Packs fields of a fixed number of bits, below 64, lowest first. Writes up to 8 bytes past the last field.
-class BitPacker {
- public:
-  BitPacker(std::byte* to, unsigned bits) : to_(to), bits_(bits) {}
-
-  // No branches: whether a word is full is as good as random.
-  void put(std::uint64_t value) {
-    word_ |= value << fill_;
-    store_le(to_, word_);
-    fill_ += bits_;
-    const bool full = fill_ >= 64;
-    fill_ &= 63;
-    to_ += full ? 8 : 0;
-    word_ = full ? value >> ((bits_ - fill_) & 63) : word_;
-  }
-  void finish() { store_le(to_, word_); }
-
- private:
-  std::byte* to_;
-  unsigned bits_;
-  unsigned fill_ = 0;
-  std::uint64_t word_ = 0;
-};
+/// A one in the byte that stands for the length of a count, of 1 to 8 bits.
+inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
+  std::array<std::uint64_t, 256> lengths{};
+  for (unsigned count = 1; count < 256; ++count) lengths[count] = std::uint64_t{1} << 8 * (std::bit_width(count) - 1);
+  return lengths;
+}();
 
 /// The number of bits of a stored count that makes the block smallest; the smallest such number.
+/// @pre 1 to 512 entries
 inline unsigned best_count_bits(std::span<const CountEntry> entries) {
-  std::array<std::array<std::uint16_t, 65>, 4> lengths{};  // several, since a count waits for the one before
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    ++lengths[i % 4][static_cast<std::size_t>(std::bit_width(entries[i].count))];
-  const auto of_length = [&](unsigned bits) {
-    return std::size_t{lengths[0][bits]} + lengths[1][bits] + lengths[2][bits] + lengths[3][bits];
-  };
-  unsigned longest = 64;
-  while (of_length(longest) == 0) --longest;
+  // How many counts have 1, 2, ... 8 bits: eight sums of a byte each.
+  constexpr std::size_t at_once = 255;
+  std::array<std::size_t, 65> of_length{};
+  std::size_t longest = 1;
+  for (std::size_t i = 0; i < entries.size(); i += at_once) {
+    const std::span<const CountEntry> some = entries.subspan(i, std::min(entries.size() - i, at_once));
+    std::uint64_t sums = 0;
+    for (const CountEntry& entry : some) {
+      if (entry.count < count_lengths.size()) [[likely]] {
+        sums += count_lengths[static_cast<std::size_t>(entry.count)];
+      } else {
+        const auto length = static_cast<std::size_t>(std::bit_width(entry.count));
+        ++of_length[length];
+        longest = std::max(longest, length);
+      }
+    }
+    for (std::size_t length = 1; length <= 8; ++length) {
+      const auto more = static_cast<std::size_t>(sums >> 8 * (length - 1) & 0xff);
+      of_length[length] += more;
+      if (more > 0) longest = std::max(longest, length);
+    }
+  }
   if (longest == 1) return 0;
-  unsigned best = std::min(longest, most_count_bits);
-  std::size_t longs = 80 * of_length(64);
+  auto best = std::min(static_cast<unsigned>(longest), most_count_bits);
+  std::size_t longs = 80 * of_length[64];
   std::size_t best_cost = entries.size() * best + longs;
   for (unsigned bits = best - 1; bits > 0; --bits) {
-    longs += std::size_t{8} * ((bits + 1 + 6) / 7) * of_length(bits + 1);
+    longs += std::size_t{8} * ((bits + 1 + 6) / 7) * of_length[bits + 1];
     const std::size_t cost = entries.size() * bits + longs;
     if (cost <= best_cost) {
       best_cost = cost;
@@ -110,36 +97,29 @@ inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64
   const BlockShape shape(n, width, best_count_bits(entries));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
 
-  const std::uint64_t mask = low_mask(shape.low_bits);
   if (shape.low_bits == 64) {  // one entry, and no high bits
     store_le(start, entries[0].mixed - first);
     start[shape.highs] = std::byte{1};
   } else {
-    BitPacker lows(start, shape.low_bits);
-    for (const CountEntry& entry : entries) lows.put((entry.mixed - first) & mask);
-    lows.finish();
-    std::uint64_t word = 0;
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::size_t bit = i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
-      for (; bit / 64 != at; ++at, word = 0) store_le(start + shape.highs + at * 8, word);
-      word |= std::uint64_t{1} << bit % 64;
-    }
-    for (; at * 64 < shape.high_size; ++at, word = 0) store_le(start + shape.highs + at * 8, word);
+    const std::uint64_t mask = low_mask(shape.low_bits);
+    pack_fields(start, n, shape.low_bits,
+                [&](std::size_t i) SCRATCH_INLINED { return (entries[i].mixed - first) & mask; });
+    std::memset(start + shape.highs, 0, shape.counts - shape.highs);
+    set_bits(start + shape.highs, n, [&](std::size_t i) SCRATCH_INLINED {
+      return i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
+    });
   }
 
   std::size_t size = shape.counts;
   if (shape.count_bits > 0) {
     const std::uint64_t longer = low_mask(shape.count_bits);
-    BitPacker counts(start + shape.counts, shape.count_bits);
-    bool any_long = false;
-    for (const CountEntry& entry : entries) {
-      any_long |= entry.count > longer;
-      counts.put(std::min(entry.count - 1, longer));
-    }
-    counts.finish();
+    std::uint64_t most = 0;
+    pack_fields(start + shape.counts, n, shape.count_bits, [&](std::size_t i) SCRATCH_INLINED {
+      most = std::max(most, entries[i].count);
+      return std::min(entries[i].count - 1, longer);
+    });
     size = shape.longs;
-    if (any_long) {
+    if (most > longer) {
       for (const CountEntry& entry : entries) {
         if (entry.count <= longer) continue;
         std::uint64_t rest = entry.count - 1 - longer;
@@ -179,55 +159,97 @@ class LongCounts {
   const std::byte* end_;
 };
 
-/// Writes `block.entries` entries to `to`, in order.
-/// @pre    the record is sound (count_format.hpp), and 16 bytes behind the block's are readable
-/// @returns false when the bytes cannot be a block: `to` then holds anything
-inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+/// What the ones of a byte say of the high parts: the k-th one has this many zeros before it.
+struct HighParts {
+  std::array<std::array<std::uint16_t, 8>, 256> zeros{};
+  std::array<std::uint8_t, 256> ones{};
+};
+inline constexpr HighParts high_parts = [] {
+  HighParts parts;
+  for (unsigned byte = 0; byte < 256; ++byte)
+    for (unsigned bit = 0; bit < 8; ++bit)
+      if ((byte >> bit & 1) != 0) {
+        const std::uint8_t one = parts.ones[byte]++;
+        parts.zeros[byte][one] = static_cast<std::uint16_t>(bit - one);
+      }
+  return parts;
+}();
+
+/// Whether each of these numbers of `bits` bits is larger than the one before.
+SCRATCH_INLINED inline bool rises(std::span<const std::uint64_t> numbers, unsigned bits) {
+  if (bits == 64) return std::ranges::is_sorted(numbers, std::ranges::less_equal{});
+  std::uint64_t differences = 0;  // less 1: the highest bit says that one was 0 or negative
+  for (std::size_t i = 1; i < numbers.size(); ++i) differences |= numbers[i] - numbers[i - 1] - 1;
+  return differences >> 63 == 0;
+}
+
+/// `decode_block` for one kind of processor.
+template <class UnpackFields>
+SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const std::byte* from, CountEntry* to,
+                                              UnpackFields unpack_fields) {
   const BlockShape shape(block);
+  const std::size_t n = shape.entries;
   if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
 
-  const std::uint64_t mask = low_mask(shape.low_bits);
-  const unsigned shift = shape.low_bits & 63;
-  std::size_t i = 0;
-  std::size_t low_at = 0;
-  for (std::size_t base = 0; base < shape.high_size; base += 64) {
-    std::uint64_t word = load_le<std::uint64_t>(from + shape.highs + base / 8);
-    if (shape.high_size - base < 64) word &= low_mask(static_cast<unsigned>(shape.high_size - base));
-    for (; word != 0; word &= word - 1) {
-      const std::size_t bit = base + static_cast<std::size_t>(std::countr_zero(word));
-      if (i == shape.entries) return false;
-      const std::uint64_t low = shape.low_bits <= 57 ? load_le<std::uint64_t>(from + low_at / 8) >> low_at % 8 & mask
-                                                     : load_bits(from, low_at, shape.low_bits);
-      to[i].mixed = block.first + ((static_cast<std::uint64_t>(bit - i) << shift) | low);
-      low_at += shape.low_bits;
-      ++i;
-    }
+  // There may be as many ones as there are bits, and a byte writes the high parts of eight.
+  std::array<std::uint16_t, 2 * most_block_entries + 8> highs;
+  std::size_t ones = 0;
+  for (std::size_t bit = 0; bit < shape.high_size; bit += 8) {
+    auto byte = static_cast<std::size_t>(from[shape.highs + bit / 8]);
+    if (shape.high_size - bit < 8) byte &= (std::size_t{1} << (shape.high_size - bit)) - 1;
+    const auto zeros = static_cast<std::uint16_t>(bit - ones);
+    for (std::size_t k = 0; k < 8; ++k) highs[ones + k] = static_cast<std::uint16_t>(zeros + high_parts.zeros[byte][k]);
+    ones += high_parts.ones[byte];
   }
-  // A last high part beyond the range would show as a key beyond it.
-  if (i != shape.entries || to[i - 1].mixed - block.first > low_mask(block.width)) return false;
-  for (i = 1; i < shape.entries; ++i)
-    if (to[i].mixed <= to[i - 1].mixed) return false;
+  // A last high part beyond the range would be a key beyond it.
+  if (ones != n || highs[n - 1] >> (block.width - shape.low_bits) != 0) return false;
 
+  std::array<std::uint64_t, most_block_entries> distances, counts;
+  unpack_fields(from, n, shape.low_bits, distances.data());
+  const unsigned shift = shape.low_bits & 63;
+  for (std::size_t i = 0; i < n; ++i) distances[i] |= std::uint64_t{highs[i]} << shift;
+  if (!rises(std::span(distances).first(n), block.width)) return false;
+
+  std::uint64_t all = 0;
   if (shape.count_bits == 0) {
-    for (i = 0; i < shape.entries; ++i) to[i].count = 1;
+    for (std::size_t i = 0; i < n; ++i) to[i] = {block.first + distances[i], 1};
     return block.bytes == shape.counts;
   }
-  const std::uint64_t longer = low_mask(shape.count_bits);
-  std::uint64_t all = 0;
-  for (i = 0; i < shape.entries; ++i) {
-    const std::uint64_t value = load_bits(from + shape.counts, i * shape.count_bits, shape.count_bits);
-    all |= value + 1;
-    to[i].count = value + 1;
+  unpack_fields(from + shape.counts, n, shape.count_bits, counts.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    to[i] = {block.first + distances[i], counts[i] + 1};
+    all |= counts[i] + 1;
   }
+  const std::uint64_t longer = low_mask(shape.count_bits);
   if (block.bytes == shape.longs) return (all & (longer + 1)) == 0;
   LongCounts longs(from + shape.longs, from + block.bytes);
-  for (i = 0; i < shape.entries; ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     if (to[i].count <= longer) continue;
     const auto rest = longs.next();
     if (!rest || *rest > ~longer - 1) return false;
     to[i].count = longer + 1 + *rest;
   }
   return longs.at_end();
+}
+
+inline bool decode_block_plainly(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+  return decode_block_here(block, from, to, unpack_fields_plainly);
+}
+
+#if defined(__x86_64__)
+SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+  return decode_block_here(block, from, to, unpack_fields_avx2);
+}
+#endif
+
+/// Writes `block.entries` entries to `to`, in order.
+/// @pre    the record is sound (count_format.hpp), and 16 bytes behind the block's are readable
+/// @returns false when the bytes cannot be a block: `to` then holds anything
+inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+#if defined(__x86_64__)
+  if (wide_processor()) return decode_block_wide(block, from, to);
+#endif
+  return decode_block_plainly(block, from, to);
 }
 
 /// The count of one key without unpacking the others; 0 when it is not there.

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,41 +64,64 @@ class TableFile {
   std::uint64_t size() const noexcept { return size_; }
   std::uint64_t block_count() const noexcept { return (size_ - count_header_size - header_.body) / count_record_size; }
 
+  /// Goes through the index, some records at a time. Each is checked as it comes, and all of them before the last ones
+  /// are given.
+  class IndexPass {
+   public:
+    explicit IndexPass(const TableFile& table) : table_(&table) {}
+
+    /// At most so many of the next records; none at the end. They are there until the next call.
+    /// @throws Error `corrupt`, `checksum_mismatch`
+    std::span<const BlockRecord> next(std::size_t most) {
+      const std::uint64_t body_end = count_header_size + table_->header_.body;
+      records_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(most, table_->block_count() - i_)));
+      table_->read(body_end + i_ * count_record_size, bytes_.resize_for(records_.size() * count_record_size));
+      sum_.update(bytes_.bytes());
+      for (std::size_t k = 0; k < records_.size(); ++k, ++i_) {
+        const BlockRecord record = BlockRecord::load(bytes_.data() + k * count_record_size);
+        if (!record.is_sound(table_->header_.key_bits) || (i_ > 0 && record.first <= last_) ||
+            record.bytes > body_end - offset_)
+          table_->refuse(errc::corrupt, "block " + std::to_string(i_) + " of the index cannot be");
+        records_[k] = record;
+        offset_ += record.bytes;
+        entries_ += record.entries;
+        last_ = record.last();
+      }
+      if (i_ == table_->block_count()) {
+        if (sum_.digest() != table_->header_.content) table_->refuse(errc::checksum_mismatch, "in the index");
+        if (offset_ != body_end || entries_ != table_->header_.entries)
+          table_->refuse(errc::corrupt, "index and header do not agree");
+      }
+      return records_;
+    }
+    /// Of the first block behind those given so far.
+    std::uint64_t offset() const { return offset_; }
+
+   private:
+    const TableFile* table_;
+    CountBuffer bytes_;
+    std::vector<BlockRecord> records_;
+    Xxh3 sum_;
+    std::uint64_t i_ = 0;
+    std::uint64_t offset_ = count_header_size;
+    std::uint64_t entries_ = 0;
+    std::uint64_t last_ = 0;
+  };
+
   /// Reads the index, checks all of it, and calls `visit(record, offset of the block)` for each block.
   /// @throws Error `corrupt`, `checksum_mismatch`
   template <class Visit>
   void for_each_block(Visit visit) const {
-    constexpr std::size_t at_once = 4096;
-    CountBuffer buffer;
-    Xxh3 sum;
-    std::uint64_t offset = count_header_size;
-    std::uint64_t entries = 0;
-    std::uint64_t last = 0;
-    const std::uint64_t count = block_count();
-    const std::uint64_t body_end = count_header_size + header_.body;
-    // The sum of the whole comes first: a visitor sees nothing that was not written.
-    for (const bool visiting : {false, true}) {
-      for (std::uint64_t i = 0; i < count; i += at_once) {
-        const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, count - i));
-        if (!visiting || count > at_once) {
-          read(body_end + i * count_record_size, buffer.resize_for(n * count_record_size));
-          if (!visiting) sum.update(buffer.bytes());
-        }
-        if (!visiting) continue;
-        for (std::size_t k = 0; k < n; ++k) {
-          const BlockRecord record = BlockRecord::load(buffer.data() + k * count_record_size);
-          if (!record.is_sound(header_.key_bits) || (i + k > 0 && record.first <= last) ||
-              record.bytes > body_end - offset)
-            refuse(errc::corrupt, "block " + std::to_string(i + k) + " of the index cannot be");
-          visit(record, offset);
-          offset += record.bytes;
-          entries += record.entries;
-          last = record.last();
-        }
+    check_index_sum();  // a visitor sees nothing that was not written
+    IndexPass index(*this);
+    for (std::uint64_t offset = index.offset();;) {
+      const std::span<const BlockRecord> records = index.next(records_at_once);
+      if (records.empty()) return;
+      for (const BlockRecord& record : records) {
+        visit(record, offset);
+        offset += record.bytes;
       }
-      if (!visiting && sum.digest() != header_.content) refuse(errc::checksum_mismatch, "in the index");
     }
-    if (offset != body_end || entries != header_.entries) refuse(errc::corrupt, "index and header do not agree");
   }
 
   /// A block's bytes, checked, and 16 readable ones behind them.
@@ -160,31 +184,26 @@ class TableFile {
   template <class Visit>
   void for_each_entry(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
                       Visit visit) const {
-    constexpr std::size_t at_once = 64;
-    const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
-    std::uint64_t offset = from.offset;
-    for (std::uint64_t i = from.block; i < end; i += at_once) {
-      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
-      load_records(i, n, scratch);
-      std::size_t bytes = 0;
-      for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
-        if (record.first <= last) bytes += record.bytes;
-      }
-      read(offset, scratch.bytes.resize_for(bytes));
-      std::size_t at = 0;
-      for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
-        if (record.first > last) return;
-        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
-        check_block(record, offset + at, block);
-        unpack(record, offset + at, block.data(), scratch.entries.data());
-        for (std::size_t e = 0; e < record.entries; ++e)
-          if (scratch.entries[e].mixed >= first && scratch.entries[e].mixed <= last) visit(scratch.entries[e]);
-        at += record.bytes;
-      }
-      offset += bytes;
-    }
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        unpack(record, offset, bytes, scratch.entries.data());
+                        const std::span<const CountEntry> entries(scratch.entries.data(), record.entries);
+                        for (const CountEntry& entry : between(entries, first, last)) visit(entry);
+                      });
+  }
+
+  /// The same entries, in `room`, which grows as need be.
+  std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
+                                           Scratch& scratch, std::vector<CountEntry>& room) const {
+    std::size_t n = 0;
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        if (room.size() - n < record.entries)
+                          room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
+                        unpack(record, offset, bytes, room.data() + n);
+                        n += record.entries;
+                      });
+    return between(std::span<const CountEntry>(room).first(n), first, last);
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
@@ -207,6 +226,61 @@ class TableFile {
   }
 
  private:
+  static constexpr std::size_t records_at_once = 1024;
+
+  void check_index_sum() const {
+    CountBuffer buffer;
+    Xxh3 sum;
+    const std::uint64_t size = block_count() * count_record_size;
+    for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
+      const std::uint64_t n = std::min<std::uint64_t>(size - at, records_at_once * count_record_size);
+      read(count_header_size + header_.body + at, buffer.resize_for(static_cast<std::size_t>(n)));
+      sum.update(buffer.bytes());
+    }
+    if (sum.digest() != header_.content) refuse(errc::checksum_mismatch, "in the index");
+  }
+
+  static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
+                                             std::uint64_t last) {
+    const auto begin = std::partition_point(entries.begin(), entries.end(),
+                                            [&](const CountEntry& entry) { return entry.mixed < first; });
+    const auto end =
+        std::partition_point(begin, entries.end(), [&](const CountEntry& entry) { return entry.mixed <= last; });
+    return {begin, end};
+  }
+
+  // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
+  // begins behind `last`.
+  template <class Visit>
+  void for_each_block_in(Position from, Position to, std::uint64_t last, Scratch& scratch, Visit visit) const {
+    constexpr std::size_t at_once = 64;
+    const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
+    std::uint64_t offset = from.offset;
+    std::optional<std::uint64_t> last_before;
+    for (std::uint64_t i = from.block; i < end; i += at_once) {
+      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
+      load_records(i, n, scratch);
+      std::size_t bytes = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (last_before && record.first <= *last_before) refuse(errc::corrupt, "the index changed while it was read");
+        last_before = record.last();
+        if (record.first <= last) bytes += record.bytes;
+      }
+      read(offset, scratch.bytes.resize_for(bytes));
+      std::size_t at = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (record.first > last) return;
+        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
+        check_block(record, offset + at, block);
+        visit(record, offset + at, block.data());
+        at += record.bytes;
+      }
+      offset += bytes;
+    }
+  }
+
   void load_records(std::uint64_t i, std::size_t n, Scratch& scratch) const {
     read(count_header_size + header_.body + i * count_record_size, scratch.records.resize_for(n * count_record_size));
   }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/detail/count_join.hpp>
 #include <scratch/detail/in_order.hpp>
 #include <scratch/detail/small_table.hpp>
 #include <scratch/detail/table_file.hpp>
@@ -63,10 +65,9 @@ struct Merger {
 
   void work(std::size_t i, Turns& turns) {
     check_stop(job->options, job->into, job->from);
-    load(job->into, job->into_positions, i, ours);
-    load(job->from, job->from_positions, i, theirs);
-    join();
-    const CutEntries cut(key_bits<Key>, joined, blocks);
+    const std::span<const CountEntry> ours = load(job->into, job->into_positions, i, our_room);
+    const std::span<const CountEntry> theirs = load(job->from, job->from_positions, i, their_room);
+    const CutEntries cut(key_bits<Key>, join(ours, theirs), blocks);
     turns.wait_for(i);
     job->out.append(cut, blocks);
     job->done += ours.size() + theirs.size();
@@ -74,39 +75,24 @@ struct Merger {
       job->options.progress(job->done, job->into.header().entries + job->from.header().entries);
   }
 
-  void load(const TableFile& table, const std::vector<TableFile::Position>& positions, std::size_t i,
-            std::vector<CountEntry>& to) {
-    to.clear();
+  std::span<const CountEntry> load(const TableFile& table, const std::vector<TableFile::Position>& positions,
+                                   std::size_t i, std::vector<CountEntry>& room) {
     const std::uint64_t first = job->starts[i];
     const std::uint64_t last = i + 1 < job->starts.size() ? job->starts[i + 1] - 1 : low_mask(key_bits<Key>);
-    table.for_each_entry(positions[i], positions[i + 1], first, last, scratch,
-                         [&](const CountEntry& entry) { to.push_back(entry); });
+    return table.load_entries(positions[i], positions[i + 1], first, last, scratch, room);
   }
 
-  void join() {
-    joined.resize(ours.size() + theirs.size());
-    const CountEntry* a = ours.data();
-    const CountEntry* b = theirs.data();
-    const CountEntry* const a_end = a + ours.size();
-    const CountEntry* const b_end = b + theirs.size();
-    CountEntry* to = joined.data();
-    while (a != a_end && b != b_end) {
-      const std::uint64_t count_a = a->mixed <= b->mixed ? a->count : 0;
-      const std::uint64_t count_b = b->mixed <= a->mixed ? b->count : 0;
-      const std::uint64_t sum = count_a + count_b;
-      if (sum < count_a) refuse_sum(job->into, job->from, unmix(static_cast<Key>(a->mixed)), a->count, b->count);
-      *to++ = {std::min(a->mixed, b->mixed), sum};
-      const bool take_a = a->mixed <= b->mixed, take_b = b->mixed <= a->mixed;
-      a += take_a;
-      b += take_b;
+  std::span<const CountEntry> join(std::span<const CountEntry> ours, std::span<const CountEntry> theirs) {
+    if (joined.size() < ours.size() + theirs.size()) joined.resize(ours.size() + theirs.size());
+    try {
+      return join_entries(ours, theirs, joined.data());
+    } catch (const CountOverflow& overflow) {
+      refuse_sum(job->into, job->from, unmix(static_cast<Key>(overflow.mixed)), overflow.a, overflow.b);
     }
-    to = std::copy(a, a_end, to);
-    to = std::copy(b, b_end, to);
-    joined.resize(static_cast<std::size_t>(to - joined.data()));
   }
 
   Job* job;
-  std::vector<CountEntry> ours, theirs, joined;
+  std::vector<CountEntry> our_room, their_room, joined;
   Blocks blocks;
   TableFile::Scratch scratch;
 };
@@ -116,8 +102,8 @@ struct Merger {
 template <CountKey Key>
 std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& into, const TableFile& from,
                                    std::uint64_t nonce, const SumOptions& options) {
-  // Ranges of some 50,000 keys, bounded where blocks of the larger table begin.
-  constexpr std::uint64_t blocks_in_range = 128;
+  // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
+  constexpr std::uint64_t blocks_in_range = 48;
   constexpr std::uint64_t memory_of_a_thread = 8_MiB;
   std::vector<std::uint64_t> starts{0};
   const TableFile& larger = into.block_count() >= from.block_count() ? into : from;
