@@ -179,16 +179,15 @@ class TableFile {
     std::array<CountEntry, most_block_entries> entries;
   };
 
-  /// Calls `visit(entry)` for the entries in [first, last], in order.
+  /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
   /// @param from, to positions of `first` and of what comes behind `last`
   template <class Visit>
-  void for_each_entry(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
-                      Visit visit) const {
+  void for_each_entries(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
+                        Visit visit) const {
     for_each_block_in(from, to, last, scratch,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
                         unpack(record, offset, bytes, scratch.entries.data());
-                        const std::span<const CountEntry> entries(scratch.entries.data(), record.entries);
-                        for (const CountEntry& entry : between(entries, first, last)) visit(entry);
+                        visit(between(std::span(scratch.entries).first(record.entries), first, last));
                       });
   }
 

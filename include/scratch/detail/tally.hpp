@@ -36,15 +36,14 @@
 #include <scratch/count_key.hpp>
 #include <scratch/detail/count_aggregate.hpp>
 #include <scratch/detail/count_block.hpp>
-#include <scratch/detail/count_cutter.hpp>
 #include <scratch/detail/count_memory.hpp>
 #include <scratch/detail/count_partition.hpp>
+#include <scratch/detail/count_sources.hpp>
 #include <scratch/detail/count_spill.hpp>
 #include <scratch/detail/count_streams.hpp>
 #include <scratch/detail/hot_keys.hpp>
 #include <scratch/detail/in_order.hpp>
 #include <scratch/detail/outflow.hpp>
-#include <scratch/detail/readback.hpp>
 #include <scratch/detail/table_file.hpp>
 #include <scratch/detail/table_writer.hpp>
 #include <scratch/workspace.hpp>
@@ -67,8 +66,7 @@ class Tally {
   /// A committed table's counts belong to this from now on. Returns their sum.
   std::uint64_t include(TableFile file) {
     const std::uint64_t total = file.header().total;
-    included_positions_ = file.find_positions(held_.parts.starts());
-    included_ = std::move(file);
+    included_.emplace(std::move(file), held_.parts.starts());
     return total;
   }
 
@@ -118,8 +116,8 @@ class Tally {
     constexpr std::size_t most_unsettled = 512;
     if (held_.records(p) > most_unsettled) settle(p);
     std::uint64_t count = hot_.find(mixed) + held_.find(p, mixed);
-    if (run_) count += run_->find(run_positions_[p], run_positions_[p + 1], mixed, scratch_);
-    if (included_) count += included_->find(included_positions_[p], included_positions_[p + 1], mixed, scratch_);
+    if (run_) count += run_->find(p, mixed, scratch_);
+    if (included_) count += included_->find(p, mixed, scratch_);
     return count;
   }
 
@@ -149,7 +147,7 @@ class Tally {
     return out.header().entries;
   }
 
-  std::uint64_t spilled() const { return (spill_ ? spill_->size() : 0) + (run_ ? run_->size() : 0); }
+  std::uint64_t spilled() const { return (spill_ ? spill_->size() : 0) + (run_ ? run_->file().size() : 0); }
 
  private:
   static constexpr unsigned bits = key_bits<Key>;
@@ -283,7 +281,7 @@ class Tally {
 
   // Hardly ever more than there are.
   std::uint64_t distinct_estimate() const {
-    return std::max(run_ ? run_->header().entries : 0, distinct_.distinct() - distinct_.distinct() / 16);
+    return std::max(run_ ? run_->file().header().entries : 0, distinct_.distinct() - distinct_.distinct() / 16);
   }
   // A key's content is itself and, at least, a byte of its count.
   std::uint64_t bound() const { return 2 * memory_ + 4 * (sizeof(Key) + 1) * distinct_estimate(); }
@@ -291,67 +289,22 @@ class Tally {
   std::uint64_t run_estimate() const {
     const std::uint64_t n = distinct_.distinct();
     const std::uint64_t formula = n * (bits + 12 - static_cast<unsigned>(std::bit_width(n | 1))) / 8;
-    return std::max(formula, run_ ? run_->size() : 0);
+    return std::max(formula, run_ ? run_->file().size() : 0);
   }
 
   // ---- counting
 
-  // Those that were not counted yet.
-  std::size_t records(std::size_t p) const { return held_.records(p) + (spill_ ? spill_->records(p, held_) : 0); }
-
-  // What one thread needs to count partitions.
-  struct Counter {
-    Counter(const Tally& from, TableWriter& to, bool with_included)
-        : tally(&from), out(&to), aggregate(table_limit(from.memory_, from.threads_)), included(with_included) {
-      if (from.spill_) spilled.emplace(from.spill_->reader());
-    }
-
-    void expect(std::size_t p) {
-      if (spilled) tally->spill_->expect(p, *spilled);
-    }
-
-    void work(std::size_t p, Turns& turns) {
-      std::uint64_t first = tally->held_.parts.first(p);
-      const std::uint64_t last = tally->held_.parts.last(p);
-      for (bool done = false; !done;) {
-        aggregate.begin(first, last, usual > 0 ? usual : tally->records(p));
-        tally->count(p, first, last, *this);
-        done = aggregate.finish();
-        usual = aggregate.entries().size();
-        if (!done) first = aggregate.next();
-        const CutEntries cut(bits, aggregate.entries(), blocks);
-        turns.wait_for(p);
-        out->append(cut, blocks);
-      }
-    }
-
-    const Tally* tally;
-    TableWriter* out;
-    Aggregate aggregate;
-    bool included;
-    std::size_t usual = 0;
-    Blocks blocks;
-    std::optional<Readback> spilled;
-    TableFile::Scratch scratch;
-  };
-
   TableWriter write(std::string doing, bool with_included) {
     if (spill_) spill_->drain();
     TableWriter out(workspace_, shown_, bits, std::move(doing));
-    std::vector<Counter> counters;
+    CountSources<Key> sources{held_, spill_ ? &*spill_ : nullptr, {}};
+    if (run_) sources.tables.push_back(&*run_);
+    if (with_included && included_) sources.tables.push_back(&*included_);
+    std::vector<PartitionCounter<Key>> counters;
     for (unsigned i = 0; i < std::min<std::size_t>(threads_, held_.parts.count()); ++i)
-      counters.emplace_back(*this, out, with_included);
+      counters.emplace_back(sources, out, table_limit(memory_, threads_));
     in_order(held_.parts.count(), counters);
     return out;
-  }
-
-  void count(std::size_t p, std::uint64_t first, std::uint64_t last, Counter& with) const {
-    held_.count(p, with.aggregate);
-    if (spill_) spill_->count(p, held_, with.aggregate, *with.spilled);
-    const auto add = [&](const CountEntry& entry) { with.aggregate.add(entry); };
-    if (run_) run_->for_each_entry(run_positions_[p], run_positions_[p + 1], first, last, with.scratch, add);
-    if (with.included && included_)
-      included_->for_each_entry(included_positions_[p], included_positions_[p + 1], first, last, with.scratch, add);
   }
 
   // ---- consolidating
@@ -363,14 +316,12 @@ class Tally {
     const CountHeader header = out.header();
     std::unique_ptr<Outflow> file = out.release();
     file->seal();
-    TableFile run(file->duplicate(), shown_, header);
-    std::vector<TableFile::Position> positions = run.find_positions(held_.parts.starts());
+    PartitionedTable run(TableFile(file->duplicate(), shown_, header), held_.parts.starts());
     workspace_.emit(EventKind::spill, shown_, file->size(), "consolidated");
     held_.drop_all();
     spill_.reset();
     run_file_ = std::move(file);
     run_ = std::move(run);
-    run_positions_ = std::move(positions);
   }
 
   void rearrange_if_possible() {
@@ -383,19 +334,18 @@ class Tally {
 
   void rearrange() {
     consolidate();
-    const std::uint64_t each = std::max<std::uint64_t>(run_->block_count() / held_.parts.count(), 1);
+    const std::uint64_t each = std::max<std::uint64_t>(run_->file().block_count() / held_.parts.count(), 1);
     std::vector<std::uint64_t> starts{0};
     std::uint64_t i = 0;
-    run_->for_each_block([&](const BlockRecord& record, std::uint64_t) {
+    run_->file().for_each_block([&](const BlockRecord& record, std::uint64_t) {
       if (i++ % each == 0 && record.first > starts.back()) starts.push_back(record.first);
     });
     Partitioning parts(bits, std::move(starts));
-    std::vector<TableFile::Position> run_positions = run_->find_positions(parts.starts());
-    std::vector<TableFile::Position> included_positions;
-    if (included_) included_positions = included_->find_positions(parts.starts());
+    PartitionedTable::Positions run = run_->positions(parts.starts()), included;
+    if (included_) included = included_->positions(parts.starts());
     held_.rearrange(std::move(parts));
-    run_positions_ = std::move(run_positions);
-    included_positions_ = std::move(included_positions);
+    run_->divide(std::move(run));
+    if (included_) included_->divide(std::move(included));
     cursor_ = 0;
     crowded_ = false;
   }
@@ -408,8 +358,7 @@ class Tally {
   HotKeys hot_;
   std::optional<CountSpill<Key>> spill_;
   std::unique_ptr<Outflow> run_file_;
-  std::optional<TableFile> run_, included_;
-  std::vector<TableFile::Position> run_positions_, included_positions_;
+  std::optional<PartitionedTable> run_, included_;
   DistinctEstimate distinct_;
 
   std::size_t cursor_ = 0;  // the partition whose turn it is to leave memory
