@@ -70,8 +70,8 @@ TEST_CASE("ranges of every width are counted exactly, however many keys were exp
           width == 64 ? std::numeric_limits<std::uint64_t>::max() : (std::uint64_t{1} << width) - 1;
       const std::uint64_t first = width >= 63 ? 0 : random() << width & ~(std::uint64_t{1} << 63);
       const Range range{first, first + span};
-      for (const std::uint64_t distinct : {1, 9, 3000})
-        for (const std::size_t expected : {0, 100, 100'000}) {
+      for (const std::uint64_t distinct : {1U, 9U, 3000U})
+        for (const std::size_t expected : {0U, 100U, 100'000U}) {
           INFO("width " << width << ", distinct " << distinct << ", expected " << expected << ", lines " << with_lines);
           expect_exact(range, random_keys(range, 5000, distinct, random), expected, 1 << 20, with_lines);
         }
@@ -109,6 +109,6 @@ TEST_CASE("more keys than there is memory for are counted in several passes") {
   std::mt19937_64 random(3);
   const Range range{std::uint64_t{5} << 54, (std::uint64_t{6} << 54) - 1};
   for (const bool with_lines : {true, false})
-    for (const std::size_t expected : {0, 1000, 1'000'000})
+    for (const std::size_t expected : {0U, 1000U, 1'000'000U})
       expect_exact(range, random_keys(range, 200'000, 100'000, random), expected, 256 << 10, with_lines);
 }

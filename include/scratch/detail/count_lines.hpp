@@ -96,8 +96,9 @@ class CountLines {
       const __mmask8 used = _mm512_test_epi64_mask(found, found);
       // Free words are the largest, and sorted away.
       const __m512i sorted = sort(_mm512_mask_blend_epi64(used, _mm512_set1_epi64(-1), found));
+      const std::uint64_t begin = first_ + (i << key_bits);
       const __m512i keys = _mm512_add_epi64(_mm512_maskz_srl_epi64(whole, sorted, count_bits),
-                                            _mm512_set1_epi64(static_cast<long long>(first_ + (i << key_bits))));
+                                            _mm512_set1_epi64(static_cast<long long>(begin)));
       const __m512i counts = _mm512_and_si512(sorted, group);
       _mm512_storeu_si512(out.data() + at, _mm512_permutex2var_epi64(keys, low, counts));
       _mm512_storeu_si512(out.data() + at + words / 2, _mm512_permutex2var_epi64(keys, high, counts));
@@ -116,7 +117,7 @@ class CountLines {
   static constexpr unsigned most_key_bits = 56;  // the other bits count
 
   struct Free {
-    void operator()(std::uint64_t* words) const { ::operator delete (words, std::align_val_t{line_size}); }
+    void operator()(std::uint64_t* at) const { ::operator delete (at, std::align_val_t{line_size}); }
   };
 
   // Any address will do: asking for one that is not there is no access.
