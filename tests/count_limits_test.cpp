@@ -135,6 +135,23 @@ TEST_CASE("counting keeps within its budget of memory, and what it spills within
   }
 }
 
+TEST_CASE("what was spilled is off the disk when the table is gone, and out of the quota when it is committed") {
+  for (const TempDir::On on : {TempDir::On::memory, TempDir::On::disk}) {
+    const TempDir dir(on);
+    const Workspace where(dir.path(), {.quota = 1_GiB});
+    {
+      CountTable<std::uint64_t> table(where, "table", {.memory = 1_MiB});
+      for (std::uint64_t key = 0; key < 2'000'000; ++key) table.add(key);
+      table.flush();
+      CHECK(unnamed_bytes(dir.fd()) > 10'000'000);
+      CHECK(where.ground().quota().used() > 10'000'000);
+      table.commit();
+      CHECK(where.ground().quota().used() == std::filesystem::file_size(dir.path() / "table"));
+    }
+    CHECK(unnamed_bytes(dir.fd()) == 0);
+  }
+}
+
 TEST_CASE("both bounds can be broken, and are seen to be: the control for the one before") {
   CHECK(within(4_MiB, [] {
           std::vector<std::uint64_t> keys(4_MiB);

@@ -231,6 +231,7 @@ Figures get_lmdb(const Job& job) {
 
 const std::map<std::string, std::function<Figures(const Job&)>>& contestants() {
   static const std::map<std::string, std::function<Figures(const Job&)>> all{
+      {"nothing", [](const Job&) { return Figures(); }},
       {"scratch", count_ours},
       {"get", count_ours},
       {"scratch merge", merge_ours},
@@ -307,7 +308,6 @@ struct Bench {
   std::string dir = "/var/tmp", only;
   bool brief = false;
   unsigned repeat = 3;
-  double bare = 0;  // memory of a process that does nothing
 
   /// Ours against theirs, alternating; prints medians and the ratio.
   void row(const std::string& title, Job ours, std::vector<Job> theirs, double per, const char* unit, double to_reach) {
@@ -319,10 +319,9 @@ struct Bench {
     for (unsigned i = 0; i < repeat; ++i)
       for (std::size_t k = 0; k < jobs.size(); ++k) all[k].push_back(measure(jobs[k], dir_of(jobs[k])));
     std::printf("\n### %s\n\n", title.c_str());
-    std::printf(
-        "| | %s | CPU s | peak memory | peak spilled | bytes a key | ratio%s | ratio of CPU "
-        "|\n|---|---|---|---|---|---|---|---|\n",
-        unit, to_reach > 0 ? (" (to reach: " + std::to_string(to_reach).substr(0, 3) + ")").c_str() : "");
+    std::printf("| | %s | CPU s | peak memory | peak spilled | bytes a key | ratio", unit);
+    if (to_reach > 0) std::printf(" (to reach: %.3g)", to_reach);
+    std::printf(" | ratio of CPU |\n|---|---|---|---|---|---|---|---|\n");
     double first = 0, first_cpu = 0;
     for (std::size_t k = 0; k < jobs.size(); ++k) {
       std::vector<Figures>& runs = all[k];
@@ -335,7 +334,20 @@ struct Bench {
                   median.distinct > 0 ? median.size / median.distinct : 0, median.seconds / first,
                   median.cpu / first_cpu);
     }
+    if (ours.memory > 0) {
+      double peak = 0;
+      for (const Figures& run : all.front()) peak = std::max(peak, run.memory);
+      std::printf("\npeak memory of scratch in %u runs: %.0f MiB; to stay within: %.0f MiB\n", repeat, peak / 0x1p20,
+                  (static_cast<double>(ours.memory + 24_MiB) + bare()) / 0x1p20);
+    }
     std::fflush(stdout);
+  }
+
+  /// Memory of a process that does nothing.
+  double bare() const {
+    Job job;
+    job.what = "nothing";
+    return measure(job, dir).memory;
   }
 
   std::string dir_of(const Job& job) const { return job.dir.empty() ? dir : job.dir; }

@@ -10,8 +10,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,13 +20,13 @@
 #include <scratch/detail/claim.hpp>
 #include <scratch/detail/dir.hpp>
 #include <scratch/detail/fd.hpp>
+#include <scratch/detail/file_removal.hpp>
 #include <scratch/detail/glob.hpp>
 #include <scratch/detail/ground.hpp>
 #include <scratch/detail/moving_chunk.hpp>
 #include <scratch/detail/name_lock.hpp>
 #include <scratch/detail/names.hpp>
 #include <scratch/detail/natural_order.hpp>
-#include <scratch/detail/remove_tree.hpp>
 #include <scratch/detail/root.hpp>
 #include <scratch/detail/temp_file.hpp>
 #include <scratch/error.hpp>
@@ -142,10 +140,10 @@ class Workspace {
     const auto goes = [&](std::string_view name) {
       return detail::matches_glob(name, glob) && (!ours || ours->contains(relative(name)));
     };
-    Removal removal(*this);
-    removal.merges(*this, area_->prefix, goes);
+    detail::FileRemoval removal(*this, area_->prefix);
+    removal.merges(goes);
     for (const std::string& name : list(glob))
-      if (goes(name)) removal.file(fd(), name, relative(name));
+      if (goes(name)) removal.file(name);
     return removal.finish();
   }
 
@@ -157,7 +155,7 @@ class Workspace {
   /// @throws  Error when something cannot be removed, `busy` for a table that somebody merges; what could be is gone
   std::uint64_t clear() {
     check();
-    Removal removal(*this);
+    detail::FileRemoval removal(*this, area_->prefix);
     if (const auto ours = ground_->files_of_ours()) {
       for (const std::string& area : detail::areas_of(*ours))
         if (area.starts_with(area_->prefix)) removal.merges_below(area, *ours);
@@ -165,7 +163,7 @@ class Workspace {
         if (name.starts_with(area_->prefix)) removal.file_below(name);
       return removal.finish();
     }
-    removal.merges(*this, area_->prefix, [](std::string_view) { return true; });
+    removal.merges([](std::string_view) { return true; });
     std::vector<std::string> names;
     detail::for_each_entry(fd(), path(), [&](const detail::Entry& entry) {
       if (!detail::is_bookkeeping(entry.name)) names.emplace_back(entry.name);
@@ -268,140 +266,6 @@ class Workspace {
     struct stat facts {};
     return sys::fstatat(fd(), std::string(entry.name).c_str(), facts) == 0 && S_ISREG(facts.st_mode);
   }
-
-  // Goes on past what cannot be removed. In the end the records of chunks whose files went go too, and the first
-  // failure is thrown.
-  class Removal {
-   public:
-    explicit Removal(const Workspace& from) : from_(from) {
-      from.ground_->check_writable("remove files in", from.path());
-    }
-
-    void file(int directory, const std::string& name, std::string record) {
-      struct stat facts {};
-      if (stay_.contains(record)) return;
-      if (sys::fstatat(directory, name.c_str(), facts) == 0 && sys::unlinkat(directory, name.c_str()) == 0) {
-        freed_ += static_cast<std::uint64_t>(facts.st_size);
-        gone_.insert(std::move(record));
-      } else if (errno != ENOENT) {
-        fail(errno, record);
-      }
-    }
-
-    // One of ours, in this directory or an area of it; directories that are empty then go too.
-    void file_below(const std::string& record) {
-      Way way;
-      if (!enter(record, way)) return;
-      file(way.end(from_), way.rest, record);
-      for (; !way.directories.empty(); way.names.pop_back()) {
-        way.directories.pop_back();
-        if (sys::unlinkat(way.end(from_), way.names.back().c_str(), AT_REMOVEDIR) != 0) return;
-      }
-    }
-
-    // The interrupted merges in a directory: a table that goes takes its claim along; where only the one goes that it
-    // was being merged into, it first has its name again, unless that merge happened.
-    template <class Goes>
-    void merges(const detail::TableDirectory& where, const std::string& prefix, Goes goes) {
-      for (const detail::Claim& claim : detail::claims_in(where)) {
-        const bool source = goes(claim.from);
-        if (!source && !goes(claim.into)) continue;
-        try {
-          const auto locks = detail::lock_both(where, claim.into, claim.from, "remove");
-          if (source)
-            file(where.fd, claim.name(), prefix + claim.from);
-          else
-            detail::recover(where, claim);
-        } catch (const Error& error) {
-          stay_.insert(prefix + claim.into);  // else nobody would know any more what is in it
-          fail(error);
-        }
-      }
-    }
-
-    // The same for an area; only tables of ours go.
-    void merges_below(const std::string& area, const std::set<std::string>& ours) {
-      Way way;
-      if (!enter(area, way)) return;
-      merges({*from_.ground_, way.end(from_), from_.ground_->path() / area}, area,
-             [&](const std::string& name) { return ours.contains(area + name); });
-    }
-
-    void tree(const std::string& name) {
-      if (stay_.contains(from_.relative(name))) return;
-      const detail::Removed removed = detail::remove_tree(from_.fd(), name);
-      freed_ += removed.bytes;
-      gone_.insert(from_.relative(name));
-      if (removed.error != 0) fail(removed.error, from_.relative(removed.failed));
-    }
-
-    std::uint64_t finish() {
-      detail::Ground& ground = *from_.ground_;
-      ground.quota().removed(freed_);
-      if (!gone_.empty()) forget_chunks(ground);
-      if (failure_) throw Error(*failure_);
-      return freed_;
-    }
-
-   private:
-    // From the workspace to a file below it, area by area; no link is followed.
-    struct Way {
-      std::vector<detail::Fd> directories;
-      std::vector<std::string> names;
-      std::string rest;  // the file's name
-
-      int end(const Workspace& from) const { return directories.empty() ? from.fd() : directories.back().get(); }
-    };
-
-    // @param record as it stands in records, below this workspace. False: there is no such way, or that failed
-    bool enter(const std::string& record, Way& way) {
-      std::string_view rest = std::string_view(record).substr(from_.area_->prefix.size());
-      for (std::size_t slash = 0; (slash = rest.find('/')) != rest.npos; rest.remove_prefix(slash + 1)) {
-        way.names.emplace_back(rest.substr(0, slash));
-        detail::Fd next = detail::open_directory(way.end(from_), way.names.back().c_str());
-        const int error = errno;
-        way.directories.push_back(std::move(next));
-        if (way.directories.back()) continue;
-        if (error != ENOENT) fail(error, record);
-        return false;
-      }
-      way.rest = rest;
-      return true;
-    }
-
-    void fail(const Error& error) {
-      if (!failure_) failure_ = error;
-    }
-    void fail(int error, const std::string& record) {
-      fail(Error(error, "remove", from_.ground_->path() / record, detail::open_files_hint(error)));
-    }
-
-    // Whether the file, or a directory above it, is among those removed.
-    bool is_gone(std::string_view file) const {
-      for (std::size_t end = file.size(); end != file.npos; end = file.rfind('/', end - 1)) {
-        if (gone_.contains(file.substr(0, end))) return true;
-        if (end == 0) break;
-      }
-      return false;
-    }
-
-    void forget_chunks(detail::Ground& ground) const {
-      bool any = false;
-      for (const ChunkInfo& chunk : ground.chunk_log().chunks()) {
-        struct stat facts {};
-        if (!is_gone(chunk.file) || sys::fstatat(ground.fd(), chunk.file.c_str(), facts) == 0) continue;
-        ground.chunk_log().remove(chunk.id);
-        any = true;
-      }
-      if (any) ground.recorded();
-    }
-
-    const Workspace& from_;
-    std::uint64_t freed_ = 0;
-    std::set<std::string, std::less<>> gone_;  // names as they stand in records
-    std::set<std::string> stay_;               // the same, of tables
-    std::optional<Error> failure_;
-  };
 
   std::shared_ptr<detail::Ground> ground_;
   std::shared_ptr<Area> area_;
