@@ -110,7 +110,7 @@ struct CountMemory {
   }
 
   /// These sorted entries take the place of what a partition holds.
-  /// @throws std::bad_alloc when they need more chunks than there were; what was held is lost then
+  /// @throws what `ChunkPool::take` throws when they need more chunks than there were; what was held is lost then
   void replace(std::size_t p, std::span<const CountEntry> entries) {
     drop(p);
     const unsigned shift = count_bits();

@@ -7,14 +7,15 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/syscalls.hpp>
+#include <scratch/error.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -44,7 +45,7 @@ class ChunkPool {
   bool is_full() const { return used_ >= most_; }
 
   /// Also beyond the budget, for whoever cannot go back.
-  /// @throws std::bad_alloc
+  /// @throws Error, std::bad_alloc where there is no more memory
   std::uint32_t take() {
     std::uint32_t chunk = free_;
     if (chunk != none) {
@@ -103,7 +104,7 @@ class ChunkPool {
   }
   static void* map(std::size_t size) {
     void* at = sys::mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-    if (at == nullptr) throw std::bad_alloc();
+    if (at == nullptr) throw Error(errno, "get memory to count in", {}, readable_size(size) + " needed");
     return at;
   }
 

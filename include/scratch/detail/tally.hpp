@@ -176,13 +176,13 @@ class Tally {
   std::uint32_t take_chunk() {
     try {
       return held_.pool.take();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       held_.pool.stop_growing();  // then this much is the budget
     }
     make_room();
     try {
       return held_.pool.take();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       broken_ = true;
       throw;
     }
