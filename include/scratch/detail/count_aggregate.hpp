@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Counts the mixed keys of one range in a hash table that fits the cache.
+// Counts the mixed keys of one range: in lines of words (count_lines.hpp), and, where there are none or they have no
+// room, in a hash table that fits the cache.
 //
 // Mixed keys are uniform, so the table needs no hash of its own: a key's place is its distance into the range, scaled
 // (linear probing, no wrapping). The entries then come out almost sorted, and one insertion pass makes them so. Keys

@@ -3,9 +3,9 @@
 //
 // What a count table has counted so far, in a budget of memory and, beyond it, in a spill.
 //
-// Keys are mixed, and their records go to the streams of the partitions that they fall in; that is all that adding
-// does. When memory is full, round after round through the partitions, a few at a time, so that writing in the
-// background keeps up:
+// Keys are mixed. Those that come often are counted at once (hot_keys.hpp); the records of all others go to the streams
+// of the partitions that they fall in, and that is all that adding does. When memory is full, round after round through
+// the partitions, a few at a time, so that writing in the background keeps up:
 //
 //   settle   count a partition's records; the sorted result takes their place in memory
 //   spill    hand a partition's records, and what was settled, to the spill file
