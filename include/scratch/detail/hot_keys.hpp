@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <utility>
 #include <vector>
@@ -22,23 +23,23 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 class HotKeys {
  public:
-  /// @param slots a power of 2
-  explicit HotKeys(std::size_t slots) : slots_(slots) { forget(); }
+  /// @param slots a power of 2, at least 2. They are made when as many keys have come
+  explicit HotKeys(std::size_t slots) : slot_count_(slots), idle_(slots) {}
 
   /// Whether keys are counted here.
   bool are_known() const { return known_; }
 
   /// Looks at keys that are counted elsewhere.
   template <CountKey Key>
-  void watch(std::span<const Key> keys) {
-    if (idle_ > 0) {
+  void watch(std::span<const Key> keys) noexcept {
+    if (idle_ > 0 || !are_made()) {
       idle_ -= std::min(idle_, keys.size());
       return;
     }
     std::size_t again = 0;
     for (const Key key : keys) {
       const std::uint64_t mixed = mix(key);
-      CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
+      CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
       const bool same = slot.mixed == mixed;
       again += same;
       slot.mixed = slot.count == 0 ? mixed : slot.mixed;
@@ -47,8 +48,8 @@ class HotKeys {
     watched_ += keys.size();
     if (are_rare(again, keys.size())) {
       forget();
-      idle_ = pause * slots_.size();
-    } else if (watched_ >= long_enough * slots_.size()) {
+      idle_ = pause * slot_count_;
+    } else if (watched_ >= long_enough * slot_count_) {
       known_ = true;
       for (CountEntry& slot : slots_) slot.count = 0;
     }
@@ -57,7 +58,7 @@ class HotKeys {
   /// Counts a key once, if it is one of these.
   /// @pre they are known
   bool count(std::uint64_t mixed) {
-    CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
+    CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
     const bool same = slot.mixed == mixed;
     slot.count += same;
     return same;
@@ -65,31 +66,46 @@ class HotKeys {
 
   /// How often a key was counted here.
   std::uint64_t find(std::uint64_t mixed) const {
-    const CountEntry& slot = slots_[mixed & (slots_.size() - 1)];
-    return known_ && slot.mixed == mixed ? slot.count : 0;
+    if (!known_) return 0;
+    const CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
+    return slot.mixed == mixed ? slot.count : 0;
   }
 
   /// Whether too few keys come again to be worth it. Told how many of the last ones did.
   bool are_rare(std::size_t again, std::size_t keys) {
     again_ += again;
     looked_at_ += keys;
-    if (looked_at_ < slots_.size()) return false;
+    if (looked_at_ < enough * slot_count_) return false;
     return std::exchange(again_, 0) < std::exchange(looked_at_, 0) / few;
   }
 
   /// Gives every count to `visit(entry)`, and knows no keys any more.
   template <class Visit>
   void drain(Visit visit) {
-    if (known_)
-      for (const CountEntry& slot : slots_)
-        if (slot.count > 0) visit(slot);
+    if (!known_) return;
+    for (const CountEntry& slot : slots_)
+      if (slot.count > 0) visit(slot);
     forget();
   }
 
  private:
   static constexpr std::size_t few = 6;           // less than one key in so many
+  static constexpr std::size_t enough = 4;        // keys for each slot, to judge by
   static constexpr std::size_t long_enough = 32;  // keys for each slot
   static constexpr std::size_t pause = 512;       // keys for each slot that are not watched after a look in vain
+
+  // Without memory for them there are none.
+  bool are_made() noexcept {
+    if (slots_.empty()) {
+      try {
+        slots_.resize(slot_count_);
+        forget();
+      } catch (const std::bad_alloc&) {
+        idle_ = pause * slot_count_;
+      }
+    }
+    return !slots_.empty();
+  }
 
   void forget() {
     known_ = false;
@@ -98,11 +114,12 @@ class HotKeys {
     for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i] = {i ^ 1, 0};
   }
 
+  std::size_t slot_count_;
   std::vector<CountEntry> slots_;
   bool known_ = false;
   std::size_t watched_ = 0;
   std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged
-  std::size_t idle_ = 0;
+  std::size_t idle_;                       // keys not to watch
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail
