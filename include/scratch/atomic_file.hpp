@@ -16,8 +16,8 @@
 #include <utility>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/block_writer.hpp>
-#include <scratch/detail/names.hpp>
+#include <scratch/detail/bytes/block_writer.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <string_view>
 
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/names.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

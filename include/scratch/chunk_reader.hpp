@@ -19,11 +19,11 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/block_buffers.hpp>
-#include <scratch/detail/block_reader.hpp>
-#include <scratch/detail/chunk_log.hpp>
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/mapping.hpp>
+#include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/detail/bytes/block_reader.hpp>
+#include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/mapping.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -13,9 +13,9 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/block_writer.hpp>
-#include <scratch/detail/checksum.hpp>
-#include <scratch/detail/chunk_log.hpp>
+#include <scratch/detail/bytes/block_writer.hpp>
+#include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/text/checksum.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

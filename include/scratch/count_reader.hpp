@@ -21,14 +21,14 @@
 #include <utility>
 
 #include <scratch/count_key.hpp>
-#include <scratch/detail/block_places.hpp>
-#include <scratch/detail/claim.hpp>
-#include <scratch/detail/count_block.hpp>
-#include <scratch/detail/count_buffer.hpp>
-#include <scratch/detail/count_format.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/small_table.hpp>
-#include <scratch/detail/table_file.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_index.hpp>
+#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/count/table/claim.hpp>
+#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -21,12 +21,12 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/claim.hpp>
-#include <scratch/detail/name_lock.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/process_life.hpp>
-#include <scratch/detail/small_tally.hpp>
-#include <scratch/detail/tally.hpp>
+#include <scratch/detail/count/table/accumulator.hpp>
+#include <scratch/detail/count/table/claim.hpp>
+#include <scratch/detail/count/table/small_accumulator.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/block_reader.hpp>
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/names.hpp>
+#include <scratch/detail/bytes/block_reader.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/session.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/session/session.hpp>
 #include <scratch/error.hpp>
-#include <scratch/metadata.hpp>
 #include <scratch/session_options.hpp>
 #include <scratch/usage.hpp>
 #include <scratch/workspace.hpp>

@@ -11,12 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include <scratch/detail/dir.hpp>
-#include <scratch/detail/lock.hpp>
-#include <scratch/detail/natural_order.hpp>
-#include <scratch/detail/session_entry.hpp>
+#include <scratch/detail/kernel/dir.hpp>
+#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/session/entry.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/text/natural_order.hpp>
 #include <scratch/error.hpp>
-#include <scratch/metadata.hpp>
 #include <scratch/place.hpp>
 #include <scratch/usage.hpp>
 

@@ -24,15 +24,15 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/claim.hpp>
-#include <scratch/detail/name_lock.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/outflow.hpp>
-#include <scratch/detail/random.hpp>
-#include <scratch/detail/small_table.hpp>
-#include <scratch/detail/table_file.hpp>
-#include <scratch/detail/table_sum.hpp>
-#include <scratch/detail/table_writer.hpp>
+#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/count/table/claim.hpp>
+#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/table/table_sum.hpp>
+#include <scratch/detail/count/table/table_writer.hpp>
+#include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

@@ -19,11 +19,11 @@
 #include <utility>
 #include <vector>
 
-#include <scratch/detail/dir.hpp>
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/root.hpp>
-#include <scratch/detail/syscalls.hpp>
+#include <scratch/detail/kernel/dir.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/root.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI {

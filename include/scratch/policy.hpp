@@ -17,13 +17,13 @@
 #include <string_view>
 #include <type_traits>
 
-#include <scratch/best_io.hpp>
-#include <scratch/detail/checksum.hpp>
-#include <scratch/detail/random.hpp>
-#include <scratch/detail/syscalls.hpp>
-#include <scratch/io.hpp>
-#include <scratch/posix_io.hpp>
-#include <scratch/uring_io.hpp>
+#include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/text/checksum.hpp>
+#include <scratch/engine/best_io.hpp>
+#include <scratch/engine/io.hpp>
+#include <scratch/engine/posix_io.hpp>
+#include <scratch/engine/uring_io.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
 

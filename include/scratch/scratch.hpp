@@ -13,6 +13,7 @@
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
+#include <scratch/detail/workspace/quota.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/file_reader.hpp>
@@ -21,7 +22,6 @@
 #include <scratch/merge.hpp>
 #include <scratch/place.hpp>
 #include <scratch/policy.hpp>
-#include <scratch/quota.hpp>
 #include <scratch/series.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_view.hpp>

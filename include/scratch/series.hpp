@@ -17,9 +17,9 @@
 #include <utility>
 #include <vector>
 
-#include <scratch/detail/dir.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/natural_order.hpp>
+#include <scratch/detail/kernel/dir.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/detail/text/natural_order.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 

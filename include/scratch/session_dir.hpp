@@ -15,10 +15,10 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/session.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/session/session.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
-#include <scratch/metadata.hpp>
 #include <scratch/place.hpp>
 #include <scratch/policy.hpp>
 #include <scratch/session_options.hpp>

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/session_entry.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/session/entry.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/list_sessions.hpp>
-#include <scratch/metadata.hpp>
 #include <scratch/usage.hpp>
 #include <scratch/workspace.hpp>
 

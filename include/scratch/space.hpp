@@ -24,8 +24,8 @@
 #include <string_view>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/fd.hpp>
-#include <scratch/detail/syscalls.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI {

@@ -16,7 +16,7 @@
 #include <utility>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/process_life.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/space.hpp>

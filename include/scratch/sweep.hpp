@@ -8,7 +8,7 @@
 // 2. Exclusive lock on it, so that no session is half created; where locks exclude nobody, refuse.
 // 3. List it, and let go of the lock: creators wait for nothing else.
 // 4. For each entry in the grammar of sessions or trash, a directory, and of the right user: the removal step
-//    (detail/session_entry.hpp). What the step refuses is alive, kept, or too young.
+//    (detail/session/entry.hpp). What the step refuses is alive, kept, or too young.
 #pragma once
 
 #include <algorithm>
@@ -27,10 +27,10 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/dir.hpp>
-#include <scratch/detail/lock.hpp>
-#include <scratch/detail/root.hpp>
-#include <scratch/detail/session_entry.hpp>
+#include <scratch/detail/kernel/dir.hpp>
+#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/root.hpp>
+#include <scratch/detail/session/entry.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/list_sessions.hpp>

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/descent.hpp>
-#include <scratch/detail/names.hpp>
-#include <scratch/detail/natural_order.hpp>
+#include <scratch/detail/kernel/descent.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/detail/text/natural_order.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
 

@@ -6,10 +6,10 @@
 
 #include <cstdint>
 
-#include <scratch/best_io.hpp>
 #include <scratch/bytes.hpp>
+#include <scratch/engine/best_io.hpp>
+#include <scratch/engine/io.hpp>
 #include <scratch/event.hpp>
-#include <scratch/io.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <scratch/best_io.hpp>
+#include <scratch/engine/best_io.hpp>
 #include <scratch/workspace.hpp>
 
 #include "support/catch.hpp"

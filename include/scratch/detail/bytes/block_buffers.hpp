@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Page-aligned memory for transfers: made when first used, reused, and given up where a late write could still land.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// `count` buffers of `size` bytes.
+class BlockBuffers {
+ public:
+  BlockBuffers(std::size_t count, std::size_t size) : size_(size), buffers_(count, nullptr) {}
+  BlockBuffers(const BlockBuffers&) = delete;
+  BlockBuffers& operator=(const BlockBuffers&) = delete;
+  ~BlockBuffers() { drop(); }
+
+  /// @throws Error ENOMEM
+  MutableBytes operator[](std::size_t i) {
+    if (buffers_[i] == nullptr) {
+      void* at = sys::mmap(size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+      if (at == nullptr) throw Error(errno, "get memory for a transfer buffer", {}, readable_size(size_) + " needed");
+      buffers_[i] = static_cast<std::byte*>(at);
+    }
+    return {buffers_[i], size_};
+  }
+
+  /// The buffer that `at` points into is never used nor freed again, since the kernel may still reach it.
+  /// @returns the same place in the buffer that `operator[]` gives in its stead; `at` where it is in none of these, or
+  ///          where there is no memory for another
+  std::byte* retire(std::byte* at) noexcept {
+    for (std::size_t i = 0; i < buffers_.size(); ++i) {
+      std::byte* const old = buffers_[i];
+      if (old == nullptr || std::less<>()(at, old) || !std::less<>()(at, old + size_)) continue;
+      buffers_[i] = nullptr;
+      try {
+        return (*this)[i].data() + (at - old);
+      } catch (const Error&) {
+        return at;
+      }
+    }
+    return at;
+  }
+
+  std::size_t memory() const noexcept {
+    const auto unmade = std::count(buffers_.begin(), buffers_.end(), nullptr);
+    return (buffers_.size() - static_cast<std::size_t>(unmade)) * size_;
+  }
+
+  /// The memory goes back to the system. @pre nothing reaches the buffers any more
+  void drop() noexcept {
+    for (std::byte*& buffer : buffers_)
+      if (buffer != nullptr) sys::munmap(std::exchange(buffer, nullptr), size_);
+  }
+
+ private:
+  std::size_t size_;
+  std::vector<std::byte*> buffers_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+// floor 3: one place
+//
+// Writes a file from its start to its end through an engine.
+//
+// A posix engine gets the bytes in pieces that stay in the cache between being summed and being written, straight from
+// the caller's memory where they are many. A ring gets its own buffers, filled and summed piece by piece, as many in
+// flight as pay. With O_DIRECT every transfer but the last is aligned; the last one is padded, and the file cut to
+// size. Small files go through the page cache whatever the engine.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/block_sums.hpp>
+#include <scratch/detail/bytes/temp_file.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// What `work` does, once more if the disk was full and `on_full` made room. A failed sync is never repeated: the
+/// kernel forgets the error, and with it the bytes. @throws Error
+template <class Work>
+auto with_room(const Workspace& where, const char* doing, const std::filesystem::path& file, Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
+    if ((code != ENOSPC && code != EDQUOT) || error.doing().starts_with("sync")) throw;
+    where.ground().make_room(Io::block, code, doing, file);
+  }
+  return work();
+}
+
+/// After an error nothing more can be written or committed: every call throws that error again.
+class BlockWriter {
+ public:
+  /// @param doing what an error says failed: "write the chunk"
+  /// @param file  what an error calls the file
+  /// @param block the bytes are summed, in blocks of this size; 0: not at all
+  BlockWriter(Workspace where, const char* doing, std::filesystem::path file, std::size_t block)
+      : where_(std::move(where)), doing_(doing), file_(std::move(file)), charge_(where_.charge()) {
+    where_.check();
+    temp_.emplace(with_room(where_, doing_, file_,
+                            [&] { return TempFile(where_.fd(), where_.path(), where_.durable(), doing_); }));
+    engine_.emplace(where_.lease());
+    pending_.resize((*engine_)->depth());
+    if (block != 0) sums_.emplace(block);
+  }
+  BlockWriter(const BlockWriter&) = delete;
+  BlockWriter& operator=(const BlockWriter&) = delete;
+  ~BlockWriter() { discard(); }
+
+  const Workspace& where() const { return where_; }
+  const std::filesystem::path& file() const { return file_; }
+  std::uint64_t size() const { return written_ + filled_; }
+  BlockSums& sums() { return *sums_; }
+  bool is_open() const { return temp_.has_value(); }
+
+  void append(Bytes bytes) {
+    usable();
+    or_fail([&] {
+      prepared_ = 0;
+      while (!bytes.empty()) {
+        const bool from_caller = straight() && filled_ == 0 && bytes.size() >= to_boundary();
+        const Bytes part = bytes.first(std::min({bytes.size(), straight() ? to_boundary() : room(), piece}));
+        if (from_caller) {
+          sum(part);
+          write_now(part);
+        } else {
+          std::memcpy(buffer().data() + filled_, part.data(), part.size());
+          take(part.size());
+        }
+        bytes = bytes.subspan(part.size());
+      }
+    });
+  }
+
+  /// `n` bytes to be filled, the engine's own where they can be.
+  MutableBytes prepare(std::size_t n) {
+    usable();
+    if (n > Io::block)
+      throw Error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
+    return or_fail([&] {
+      if (filled_ + n > Io::block) flush();
+      prepared_ = n;
+      if (filled_ + n <= Io::block) return buffer().subspan(filled_, n);
+      spare_.resize(Io::block);
+      return MutableBytes(spare_).first(n);
+    });
+  }
+
+  /// The first `n` of the bytes that `prepare` lent belong to the file now.
+  void advance(std::size_t n) {
+    usable();
+    if (n > prepared_)
+      throw Error(EINVAL, doing_, file_,
+                  "advance() by " + std::to_string(n) + " bytes after prepare() of " + std::to_string(prepared_));
+    if (filled_ + prepared_ > Io::block) return append(Bytes(spare_).first(n));
+    prepared_ = 0;
+    or_fail([&] { straight() ? take_and_write(n) : take(n); });
+  }
+
+  /// Room for `n` bytes in all is taken now.
+  void reserve(std::uint64_t n) {
+    usable();
+    or_fail([&] {
+      charge_.add(n, doing_, file_);
+      reserved_ = n;
+      with_room(where_, doing_, file_, [&] {
+        const int result = sys::fallocate(temp_->fd(), FALLOC_FL_KEEP_SIZE, 0, n);
+        if (result != 0 && errno != EOPNOTSUPP) throw Error(errno, doing_, file_, readable_size(n) + " were reserved");
+      });
+      cut_ = true;
+    });
+  }
+
+  /// All bytes are in the file, which has its size.
+  void finish() {
+    usable();
+    or_fail([&] {
+      if (wants_direct() && !direct_on_ && filled_ >= small) go_direct();
+      if (filled_ > 0 && (straight() || (!direct_on_ && filled_ < small))) {
+        write_now(buffer().first(std::exchange(filled_, 0)));
+      } else if (filled_ > 0) {
+        const std::size_t padded = (filled_ + alignment() - 1) / alignment() * alignment();
+        std::memset(buffer().data() + filled_, 0, padded - filled_);
+        cut_ = cut_ || padded != filled_;
+        start(padded, std::exchange(filled_, 0));
+      }
+      while (io().in_flight() > 0) collect();
+      if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw Error(errno, doing_, file_);
+      charge_.give_back(std::exchange(reserved_, 0));
+    });
+  }
+
+  /// After `finish()`. A full disk gets one chance. @throws Error; `EEXIST` leaves everything as it was
+  void commit(const std::string& name, Replacing replacing) {
+    usable();
+    where_.check();
+    try {
+      with_room(where_, doing_, where_.path() / name, [&] { temp_->commit(name, replacing); });
+    } catch (const Error& error) {
+      if (temp_->fd() < 0) failed_ = error;
+      throw;
+    }
+  }
+
+  /// The bytes stay taken from the quota.
+  void settle() { charge_.settle(); }
+
+  /// After a commit, or instead of one: nothing is left to be done here.
+  void close() noexcept {
+    engine_.reset();
+    temp_.reset();
+  }
+
+  void discard() noexcept {
+    if (!temp_) return;
+    if (made_here_.is_true()) {
+      try {
+        while (engine_ && (*engine_)->in_flight() > 0) (*engine_)->finish();  // they write to our descriptor
+      } catch (...) {
+      }
+    }
+    close();
+    charge_.give_back(charge_.bytes());
+  }
+
+  /// @throws Error when this cannot be written to any more
+  void usable() const {
+    if (!made_here_.is_true()) throw Error(errc::forked_object, doing_, file_);
+    if (failed_) throw Error(*failed_);
+    if (!temp_) throw Error(EBADF, doing_, file_, "it was committed or discarded before");
+  }
+
+ private:
+  static constexpr std::size_t piece = 128_KiB;  // stays in the second cache from summing to writing
+  static constexpr std::size_t small = 256_KiB;  // below this the page cache is faster
+
+  struct Pending {
+    Transfer transfer = {};
+    bool busy = false;
+  };
+
+  // What failed once left a gap: it is thrown again by whatever comes after.
+  template <class Work>
+  std::invoke_result_t<Work> or_fail(Work work) {
+    try {
+      return work();
+    } catch (const Error& error) {
+      failed_ = error;
+      throw;
+    } catch (...) {
+      failed_ = Error(ECANCELED, doing_, file_, "it was interrupted by an exception before");
+      throw;
+    }
+  }
+
+  Io& io() const { return **engine_; }
+  bool straight() const { return io().depth() == 1 && !io().direct(); }
+  bool wants_direct() const { return io().direct() && !direct_refused_; }
+  std::size_t alignment() const { return wants_direct() ? io().alignment() : 1; }
+  MutableBytes buffer() { return io().buffer(current_); }
+
+  std::size_t to_boundary() const { return piece - static_cast<std::size_t>(size() % piece); }
+
+  // How much more the buffer takes before it is written: less where many writers share the memory.
+  std::size_t room() const {
+    const std::size_t limit = std::clamp(engine_->fair_share() / io().depth() / small * small, small, Io::block);
+    return limit > filled_ ? limit - filled_ : 0;
+  }
+
+  void sum(Bytes bytes) {
+    if (sums_) sums_->update(bytes);
+  }
+
+  // `n` more bytes stand in the buffer.
+  void take(std::size_t n) {
+    for (std::size_t at = 0; at < n; at += piece) sum(buffer().subspan(filled_ + at, std::min(piece, n - at)));
+    filled_ += n;
+    if (straight() ? size() % piece == 0 : room() == 0) flush();
+  }
+
+  // The same for a posix engine and many bytes: each piece is written right after it was summed.
+  void take_and_write(std::size_t n) {
+    const std::size_t end = filled_ + n;
+    std::size_t begin = 0;
+    std::size_t summed = filled_;
+    filled_ = 0;
+    while (true) {
+      const std::size_t boundary = begin + to_boundary();
+      const std::size_t stop = std::min(end, boundary);
+      sum(buffer().subspan(summed, stop - summed));
+      summed = stop;
+      if (stop < boundary) break;
+      write_now(buffer().subspan(begin, stop - begin));
+      begin = stop;
+    }
+    std::memmove(buffer().data(), buffer().data() + begin, end - begin);
+    filled_ = end - begin;
+  }
+
+  // Writes what is in the buffer; with O_DIRECT what is less than the alignment moves to the next buffer.
+  void flush() {
+    if (straight()) return write_now(buffer().first(std::exchange(filled_, 0)));
+    if (wants_direct() && !direct_on_) go_direct();
+    const std::size_t whole = filled_ / alignment() * alignment();
+    if (whole == 0) return;
+    std::byte tail[64_KiB];
+    const std::size_t rest = filled_ - whole;
+    std::memcpy(tail, buffer().data() + whole, rest);
+    filled_ = 0;
+    start(whole, whole);
+    std::memcpy(buffer().data(), tail, rest);
+    filled_ = rest;
+  }
+
+  void go_direct() {
+    const int flags = sys::file_flags(temp_->fd());
+    direct_on_ = io().alignment() <= 64_KiB && flags >= 0 && sys::set_file_flags(temp_->fd(), flags | O_DIRECT) == 0;
+    direct_refused_ = !direct_on_;
+  }
+
+  void charge(std::uint64_t n) {
+    where_.check();
+    const std::uint64_t ahead = std::min<std::uint64_t>(n, reserved_);
+    reserved_ -= ahead;
+    if (n > ahead) charge_.add(n - ahead, doing_, file_);
+  }
+
+  // Writes bytes that are summed already, before it returns.
+  void write_now(Bytes bytes) {
+    charge(bytes.size());
+    Transfer transfer{
+        Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
+    Completion completion = move(transfer);
+    if (completion.error != 0) {
+      advance_past(transfer, completion.size);
+      where_.ground().make_room(transfer.size, completion.error, doing_, file_);
+      completion = move(transfer);
+      if (completion.error != 0)
+        where_.ground().refuse(transfer.size - completion.size, completion.error, doing_, file_);
+    }
+    written_ += bytes.size();
+  }
+
+  Completion move(const Transfer& transfer) {
+    if (!straight()) return PosixIo::perform(transfer);
+    io().start(transfer);
+    return io().finish();
+  }
+
+  // Hands the current buffer to the engine, `size` bytes of it, `payload` of them the file's; takes a free buffer.
+  void start(std::size_t size, std::size_t payload) {
+    charge(payload);
+    Pending& mine = pending_[current_];
+    mine.transfer = {Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
+    mine.busy = true;
+    written_ += payload;
+    io().start(mine.transfer);
+    const std::size_t most = std::clamp<std::size_t>(engine_->fair_share() / size, 1, io().depth());
+    while (io().in_flight() >= most) collect();
+    const auto free = [](const Pending& p) { return !p.busy; };
+    current_ = static_cast<unsigned>(std::find_if(pending_.begin(), pending_.end(), free) - pending_.begin());
+  }
+
+  void collect() {
+    const Completion completion = io().finish();
+    if (completion.error != 0)
+      recover(completion);
+    else
+      pending_[completion.tag].busy = false;
+  }
+
+  // A transfer failed: waits for the others, asks for room once for all of them, and starts what is missing again.
+  void recover(Completion completion) {
+    std::vector<unsigned> unfinished;
+    std::uint64_t missing = 0;
+    int error = 0;
+    while (true) {
+      Pending& one = pending_[completion.tag];
+      one.busy = completion.error != 0;
+      if (one.busy) {
+        advance_past(one.transfer, completion.size / alignment() * alignment());
+        unfinished.push_back(static_cast<unsigned>(completion.tag));
+        missing += one.transfer.size;
+        error = completion.error;
+      }
+      if (io().in_flight() == 0) break;
+      completion = io().finish();
+    }
+    where_.ground().make_room(missing, error, doing_, file_);
+    for (const unsigned i : unfinished) io().start(pending_[i].transfer);
+    error = 0;
+    while (io().in_flight() > 0) {
+      completion = io().finish();
+      pending_[completion.tag].busy = false;
+      if (completion.error != 0) error = completion.error;
+    }
+    if (error != 0) where_.ground().refuse(missing, error, doing_, file_);
+  }
+
+  static void advance_past(Transfer& transfer, std::size_t n) {
+    transfer.offset += n;
+    transfer.data += n;
+    transfer.size -= n;
+  }
+
+  Workspace where_;
+  const char* doing_;
+  std::filesystem::path file_;
+  Charge charge_;
+  std::optional<TempFile> temp_;
+  std::optional<EnginePool::Lease> engine_;
+  std::optional<BlockSums> sums_;
+  std::optional<Error> failed_;
+  MadeHere made_here_;
+  std::vector<Pending> pending_;  // by buffer
+  std::vector<std::byte> spare_;
+  std::uint64_t written_ = 0;  // bytes handed to the engine
+  std::size_t filled_ = 0;     // bytes in the current buffer
+  std::size_t prepared_ = 0;
+  std::uint64_t reserved_ = 0;  // bytes charged ahead
+  unsigned current_ = 0;
+  bool direct_on_ = false;
+  bool direct_refused_ = false;
+  bool cut_ = false;  // the file ends in padding
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// floor 2: engines
+//
+// The engines of one workspace: made when needed, leased to one writer or reader at a time, and kept for the next one,
+// so that thousands of small chunks do not each open a ring. Those leased share a budget of buffer memory, and those
+// kept do not keep more than that either.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/engine/io.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Thread-safe. A forked child abandons its parent's engines and never touches their rings.
+class EnginePool {
+ public:
+  /// Told the description of the first engine, and again (`replaced`) when one gave way to another.
+  using Notice = std::function<void(const std::string& description, bool replaced)>;
+
+  static constexpr std::size_t usual_budget = 32_MiB;
+
+  /// @param directory an open directory of the file system in question; stays open as long as the pool
+  EnginePool(IoMaker make, int directory, Notice notice = {}, std::size_t budget = usual_budget)
+      : make_(std::move(make)), directory_(directory), notice_(std::move(notice)), budget_(budget) {}
+  EnginePool(const EnginePool&) = delete;
+  EnginePool& operator=(const EnginePool&) = delete;
+  ~EnginePool() {
+    if (made_here_.is_true()) return;
+    for (std::unique_ptr<Io>& engine : idle_) static_cast<void>(engine.release());
+  }
+
+  /// An engine for one thread's use; goes back to the pool at the end. The pool must live longer.
+  class Lease {
+   public:
+    Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), engine_(std::move(other.engine_)) {}
+    Lease& operator=(Lease&& other) noexcept {
+      if (this != &other) {
+        give_back();
+        pool_ = std::exchange(other.pool_, nullptr);
+        engine_ = std::move(other.engine_);
+      }
+      return *this;
+    }
+    ~Lease() { give_back(); }
+
+    Io& operator*() const { return *engine_; }
+    Io* operator->() const { return engine_.get(); }
+
+    /// The part of the budget that is this engine's while others are leased too: at least 512 KiB.
+    std::size_t fair_share() const {
+      const unsigned sharing = std::max(1U, pool_->leased_.load(std::memory_order_relaxed));
+      return std::max<std::size_t>(512_KiB, pool_->budget_ / sharing);
+    }
+
+   private:
+    friend class EnginePool;
+    Lease(EnginePool* pool, std::unique_ptr<Io> engine) : pool_(pool), engine_(std::move(engine)) { ++pool_->leased_; }
+    void give_back() noexcept {
+      if (pool_ == nullptr || !engine_) return;
+      if (!made_here_.is_true()) {
+        static_cast<void>(engine_.release());
+      } else {
+        --pool_->leased_;
+        pool_->take_back(std::move(engine_));
+      }
+    }
+
+    EnginePool* pool_;
+    std::unique_ptr<Io> engine_;
+    MadeHere made_here_;
+  };
+
+  /// @throws Error `forked_object`; what the maker throws; ENOMEM
+  Lease lease() {
+    if (!made_here_.is_true()) throw Error(errc::forked_object, "use an engine", {});
+    std::unique_lock lock(mutex_);
+    if (!idle_.empty()) {
+      const auto has_less = [](const auto& a, const auto& b) { return a->buffer_memory() < b->buffer_memory(); };
+      std::iter_swap(std::max_element(idle_.begin(), idle_.end(), has_less), idle_.end() - 1);
+      std::unique_ptr<Io> engine = std::move(idle_.back());
+      idle_.pop_back();
+      return {this, std::move(engine)};
+    }
+    if (!medium_) medium_ = Medium::of(directory_);
+    std::unique_ptr<Io> engine = make_(*medium_);
+    note(engine->describe(), lock);
+    return {this, std::move(engine)};
+  }
+
+  /// The engine now in use, and why: "posix: tmpfs".
+  std::string describe() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!description_.empty()) return description_;
+    }
+    const Lease one = lease();
+    return one->describe();
+  }
+
+ private:
+  static constexpr std::size_t most_idle = 8;
+
+  void note(const std::string& description, std::unique_lock<std::mutex>& lock) {
+    if (description == description_) return;
+    const bool replaced = !description_.empty();
+    description_ = description;
+    lock.unlock();
+    if (notice_) notice_(description, replaced);
+  }
+
+  // An engine that comes back with transfers in flight (its user was stopped by an exception) is finished first.
+  void take_back(std::unique_ptr<Io> engine) noexcept {
+    try {
+      while (engine->in_flight() > 0) engine->finish();
+      std::unique_lock lock(mutex_);
+      const std::string now = engine->describe();
+      std::size_t kept = engine->buffer_memory();
+      for (const std::unique_ptr<Io>& other : idle_) kept += other->buffer_memory();
+      if (kept > budget_) engine->drop_buffers();
+      if (idle_.size() < most_idle) idle_.push_back(std::move(engine));
+      note(now, lock);
+    } catch (...) {
+      // without memory for the list the engine just ends
+    }
+  }
+
+  IoMaker make_;
+  int directory_;
+  Notice notice_;
+  std::size_t budget_;
+  MadeHere made_here_;
+  std::mutex mutex_;
+  std::atomic<unsigned> leased_{0};
+  std::optional<Medium> medium_;
+  std::string description_;
+  std::vector<std::unique_ptr<Io>> idle_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

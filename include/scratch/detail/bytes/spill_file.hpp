@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// A temporary file that is written at its end, in the background.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/detail/bytes/temp_file.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/workspace/reservation.hpp>
+#include <scratch/engine/io.hpp>
+#include <scratch/engine/posix_io.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Where the bytes are wanted next.
+enum class Rereading : std::uint8_t {
+  anywhere,  ///< soon, in small pieces: they go into the page cache
+  ahead,     ///< once, through `Readback`: past the page cache where the workspace's engine goes past it
+};
+
+/// Bytes go into blocks of 1 MiB, and a thread of its own writes full ones while the next one is filled. A block that
+/// could not be written stays in memory and is tried again: no byte is lost to a full disk.
+/// Appending is for one thread at a time; reading is for any number, when nothing is appended meanwhile.
+class Outflow {
+ public:
+  static constexpr std::size_t block = 1_MiB;
+  static constexpr std::size_t blocks = 4;
+  /// What can be reserved at once.
+  static constexpr std::size_t most_reserved = block * (blocks - 1);
+
+  /// @param shown what errors call the file
+  /// @param doing what errors say was attempted: "spill counts of"
+  Outflow(const Workspace& workspace, std::filesystem::path shown, std::string doing,
+          Rereading rereading = Rereading::anywhere)
+      : workspace_(workspace),
+        shown_(std::move(shown)),
+        doing_(std::move(doing)),
+        rereading_(rereading),
+        file_(workspace.fd(), workspace.path(), workspace.durable(), doing_),
+        charge_(workspace.charge()) {}
+  Outflow(const Outflow&) = delete;
+  Outflow& operator=(const Outflow&) = delete;
+
+  ~Outflow() {
+    if (!made_here_.is_true()) {
+      if (writer_.joinable()) writer_.detach();  // the thread is the parent's, and so is what it waits for
+      static_cast<void>(changed_.release());
+      return;
+    }
+    stop_writer();
+  }
+
+  /// Bytes appended so far.
+  std::uint64_t size() const noexcept { return size_; }
+  const Workspace& workspace() const noexcept { return workspace_; }
+  const std::filesystem::path& shown() const noexcept { return shown_; }
+  int fd() const noexcept { return file_.fd(); }
+  /// What offsets, sizes and memory of a read must be multiples of: 1 where the page cache is used.
+  std::size_t alignment() const noexcept { return alignment_; }
+
+  /// The next `n` bytes can be appended without fail.
+  /// @pre `n <= most_reserved`
+  /// @throws Error quota_exceeded, or why bytes appended before could not be written; nothing is lost, try again
+  void reserve(std::size_t n) {
+    if (size_ + n > charge_.bytes()) {
+      workspace_.check();
+      charge_.add(size_ + n - charge_.bytes(), doing_, shown_);
+    }
+    std::unique_lock lock(mutex_);
+    const auto room = [&] {
+      std::size_t free = filling_ ? block - buffers_[*filling_].used : 0;
+      for (const Buffer& buffer : buffers_)
+        if (buffer.state == State::free) free += block;
+      return free;
+    };
+    settle(lock, [&] { return room() >= n; });
+    for (std::size_t i = 0; i < blocks; ++i) (*memory_)[i];
+  }
+
+  /// @pre reserved
+  void append(Bytes bytes) noexcept {
+    while (!bytes.empty()) {
+      if (!filling_) take_buffer();
+      Buffer& buffer = buffers_[*filling_];
+      const std::size_t n = std::min(bytes.size(), block - buffer.used);
+      std::memcpy((*memory_)[*filling_].data() + buffer.used, bytes.data(), n);
+      buffer.used += n;
+      size_ += n;
+      bytes = bytes.subspan(n);
+      if (buffer.used == block) hand_over();
+    }
+  }
+
+  /// `reserve` and `append`, in pieces.
+  void write(Bytes bytes) {
+    while (!bytes.empty()) {
+      const std::size_t n = std::min(bytes.size(), block);
+      reserve(n);
+      append(bytes.first(n));
+      bytes = bytes.subspan(n);
+    }
+  }
+
+  /// Everything appended so far is in the file afterwards.
+  /// @throws Error as `reserve`
+  void drain() {
+    std::unique_lock lock(mutex_);
+    settle(lock, [&] { return pending() == 0; });
+    if (filling_) {
+      const Buffer& buffer = buffers_[*filling_];
+      const std::size_t padded = (buffer.used + alignment_ - 1) / alignment_ * alignment_;
+      write_now(Bytes((*memory_)[*filling_]).first(padded), buffer.offset);
+    }
+  }
+
+  /// Nothing more will be appended: buffers and thread go.
+  /// @pre drained
+  void seal() noexcept {
+    stop_writer();
+    filling_.reset();
+    memory_.reset();
+  }
+
+  /// Nobody wants these bytes any more: the writer's thread closes the file, which can take as long as reading it where
+  /// the disk is told of what it need not keep. The disk has its room back when this dies at the latest.
+  void drop() noexcept {
+    charge_.give_back(charge_.bytes());
+    dropped_ = true;
+    if (writer_.joinable())
+      tell_writer_to_stop();
+    else
+      file_.discard();
+  }
+
+  /// Replaces bytes that were drained. @pre `alignment() == 1`
+  void overwrite(std::uint64_t offset, Bytes bytes) {
+    if (filling_ && buffers_[*filling_].offset < offset + bytes.size()) {
+      Buffer& buffer = buffers_[*filling_];
+      if (offset >= buffer.offset && offset + bytes.size() <= buffer.offset + buffer.used)
+        std::memcpy((*memory_)[*filling_].data() + (offset - buffer.offset), bytes.data(), bytes.size());
+    }
+    write_now(bytes, offset);
+  }
+
+  /// Reads bytes that were drained. @pre `alignment() == 1`
+  void read(std::uint64_t offset, MutableBytes to) const {
+    const sys::Moved moved = sys::pread_all(file_.fd(), to, offset);
+    if (moved.error != 0) throw Error(moved.error, "read back what was spilled of", shown_);
+    if (moved.size < to.size())
+      throw Error(errc::corrupt, "read back what was spilled of", shown_, "the temporary file became shorter");
+  }
+
+  /// The same open file, for a reader of what was drained.
+  Fd duplicate() const {
+    Fd copy(sys::duplicate(file_.fd()));
+    if (!copy) throw Error(errno, doing_, shown_, open_files_hint(errno));
+    return copy;
+  }
+
+  /// Gives the drained file its name.
+  /// @throws Error TempFile::commit's
+  void commit(const std::string& name, Replacing replacing) {
+    struct stat old {};
+    const bool replaced = sys::fstatat(workspace_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
+    file_.commit(name, replacing);
+    charge_.settle();
+    if (replaced) workspace_.ground().quota().removed(static_cast<std::uint64_t>(old.st_size));
+    workspace_.committed(name);
+  }
+
+ private:
+  static constexpr std::size_t page = 4096;  // what a block's memory is aligned to
+
+  enum class State : std::uint8_t { free, filling, queued, failed };
+  struct Buffer {
+    State state = State::free;
+    std::uint64_t offset = 0;
+    std::size_t used = 0;
+    int error = 0;
+  };
+
+  std::size_t pending() const {
+    std::size_t n = 0;
+    for (const Buffer& buffer : buffers_) n += buffer.state == State::queued || buffer.state == State::failed;
+    return n;
+  }
+
+  void take_buffer() noexcept {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < blocks; ++i) {
+      if (buffers_[i].state != State::free) continue;
+      buffers_[i] = {State::filling, size_, 0, 0};
+      filling_ = i;
+      return;
+    }
+  }
+
+  void hand_over() noexcept {
+    const std::lock_guard lock(mutex_);
+    buffers_[*filling_].state = State::queued;
+    filling_.reset();
+    changed_->notify_all();
+  }
+
+  // Waits until `done`. Blocks that failed before are tried again, and once more after on_full had its chance.
+  template <class Done>
+  void settle(std::unique_lock<std::mutex>& lock, Done done) {
+    start_writer(lock);
+    retry_failed();
+    for (bool asked = false; !done();) {
+      if (!writer_.joinable() && write_next()) continue;
+      changed_->wait(lock, [&] { return done() || failure() != nullptr; });
+      const Buffer* const buffer = failure();
+      if (buffer == nullptr || done()) continue;
+      const int error = buffer->error;
+      lock.unlock();
+      if (asked) workspace_.ground().refuse(block, error, doing_, shown_);
+      workspace_.ground().make_room(block, error, doing_, shown_);
+      asked = true;
+      lock.lock();
+      retry_failed();
+    }
+  }
+
+  void retry_failed() {
+    if (failure() == nullptr) return;
+    for (Buffer& buffer : buffers_)
+      if (buffer.state == State::failed) buffer.state = State::queued;
+    changed_->notify_all();
+  }
+
+  Buffer* failure() {
+    for (Buffer& buffer : buffers_)
+      if (buffer.state == State::failed) return &buffer;
+    return nullptr;
+  }
+
+  void write_now(Bytes bytes, std::uint64_t offset) {
+    sys::Moved moved = sys::pwrite_all(file_.fd(), bytes, offset);
+    if (moved.error == 0) return;
+    workspace_.ground().make_room(bytes.size(), moved.error, doing_, shown_);
+    moved = sys::pwrite_all(file_.fd(), bytes, offset);
+    if (moved.error != 0) workspace_.ground().refuse(bytes.size(), moved.error, doing_, shown_);
+  }
+
+  // Without a thread: writes one queued block here. False when there is none.
+  bool write_next() {
+    for (std::size_t i = 0; i < blocks; ++i) {
+      Buffer& buffer = buffers_[i];
+      if (buffer.state != State::queued) continue;
+      buffer.error = sys::pwrite_all(file_.fd(), Bytes((*memory_)[i]).first(buffer.used), buffer.offset).error;
+      buffer.state = buffer.error == 0 ? State::free : State::failed;
+      return true;
+    }
+    return false;
+  }
+
+  // The first full block wants a writer; a table that never spills has none.
+  void start_writer(std::unique_lock<std::mutex>& lock) {
+    if (writer_.joinable() || no_writer_ || pending() == 0) return;
+    lock.unlock();
+    try {
+      auto engine = workspace_.lease();
+      if (rereading_ == Rereading::ahead && engine->direct()) go_direct(engine->alignment());
+      writer_ = std::thread([this, engine = std::move(engine)]() mutable {
+        // One block at a time keeps a disk as busy as the filling of blocks can. And they are memory of our own, which
+        // a ring must not be given.
+        PosixIo own;
+        write_blocks(engine->depth() > 1 ? static_cast<Io&>(own) : *engine);
+      });
+    } catch (const std::exception&) {  // no thread, no ring: the caller's thread writes
+      no_writer_ = true;
+    }
+    lock.lock();
+  }
+
+  void go_direct(std::size_t alignment) {
+    const int flags = sys::file_flags(file_.fd());
+    if (alignment > page || flags < 0 || sys::set_file_flags(file_.fd(), flags | O_DIRECT) != 0) return;
+    alignment_ = alignment;
+  }
+
+  void write_blocks(Io& io) {
+    std::array<bool, blocks> started{};
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_->wait(lock, [&] { return stopping_ || io.in_flight() > 0 || next_queued(started) < blocks; });
+      if (stopping_) break;
+      for (std::size_t i = next_queued(started); i < blocks && io.in_flight() < io.depth(); i = next_queued(started)) {
+        started[i] = true;
+        const Transfer transfer{Transfer::Kind::write, file_.fd(), buffers_[i].offset, (*memory_)[i].data(), block, i};
+        lock.unlock();
+        io.start(transfer);
+        lock.lock();
+      }
+      lock.unlock();
+      const Completion done = io.finish();
+      lock.lock();
+      Buffer& buffer = buffers_[done.tag];
+      started[done.tag] = false;
+      buffer.error = done.error != 0 ? done.error : done.size < block ? ENOSPC : 0;
+      buffer.state = buffer.error == 0 ? State::free : State::failed;
+      changed_->notify_all();
+    }
+    lock.unlock();
+    while (io.in_flight() > 0) io.finish();
+    if (dropped_) file_.discard();
+  }
+
+  std::size_t next_queued(const std::array<bool, blocks>& started) const {
+    std::size_t best = blocks;
+    for (std::size_t i = 0; i < blocks; ++i)
+      if (buffers_[i].state == State::queued && !started[i] &&
+          (best == blocks || buffers_[i].offset < buffers_[best].offset))
+        best = i;
+    return best;
+  }
+
+  void tell_writer_to_stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_->notify_all();
+  }
+  void stop_writer() noexcept {
+    if (!writer_.joinable()) return;
+    tell_writer_to_stop();
+    writer_.join();
+  }
+
+  Workspace workspace_;
+  std::filesystem::path shown_;
+  std::string doing_;
+  Rereading rereading_;
+  std::size_t alignment_ = 1;
+  TempFile file_;
+  Charge charge_;
+  MadeHere made_here_;
+  std::uint64_t size_ = 0;
+  std::unique_ptr<BlockBuffers> memory_ = std::make_unique<BlockBuffers>(blocks, block);
+  std::array<Buffer, blocks> buffers_;
+  std::optional<std::size_t> filling_;
+  std::mutex mutex_;
+  std::unique_ptr<std::condition_variable> changed_ = std::make_unique<std::condition_variable>();
+  bool stopping_ = false;
+  bool dropped_ = false;  // set before `stopping_`
+  bool no_writer_ = false;
+  std::thread writer_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

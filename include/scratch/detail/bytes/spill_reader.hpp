@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Reads pieces of an outflow back, ahead of whoever counts them.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/engine_pool.hpp>
+#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/engine/io.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Pieces that are expected are read past the page cache, several at a time, each into a buffer of the engine's. Where
+/// the outflow is in the page cache, they are read when they are taken. For one thread.
+class Readback {
+ public:
+  /// @param from drained, and lives longer
+  /// @throws Error
+  explicit Readback(const Outflow& from) : from_(&from) {
+    if (from.alignment() == 1) return;
+    engine_.emplace(from.workspace().lease());
+    busy_.resize((*engine_)->depth());
+  }
+
+  /// This piece will be taken after those expected before it.
+  void expect(std::uint64_t offset, std::size_t size) {
+    if (!engine_) return;
+    pieces_.push_back({offset, size});
+    start();
+  }
+
+  /// The bytes of a piece, valid until the next call.
+  /// @throws Error
+  Bytes take(std::uint64_t offset, std::size_t size) {
+    if (!engine_) {
+      const MutableBytes to = cached_.resize_for(size);
+      from_->read(offset, to);
+      return to;
+    }
+    if (taken_) busy_[*std::exchange(taken_, std::nullopt)] = false;
+    if (pieces_.empty() || pieces_.front().offset != offset) pieces_.push_front({offset, size});
+    start();
+    while (!pieces_.front().is_read) collect();
+    const Piece piece = pieces_.front();
+    pieces_.pop_front();
+    taken_ = piece.buffer;
+    const std::size_t lead = offset % from_->alignment();
+    if (piece.error != 0) throw Error(piece.error, doing, from_->shown());
+    if (piece.moved < lead + size)
+      throw Error(errc::corrupt, doing, from_->shown(), "the temporary file became shorter");
+    return Bytes((*engine_)->buffer(piece.buffer)).subspan(lead, size);
+  }
+
+ private:
+  static constexpr const char* doing = "read back what was spilled of";
+
+  struct Piece {
+    std::uint64_t offset;
+    std::size_t size;
+    bool is_started = false;
+    bool is_read = false;
+    unsigned buffer = 0;
+    std::size_t moved = 0;
+    int error = 0;
+  };
+
+  // Begins to read what is expected, first things first. The last free buffer is for the piece that is wanted now.
+  void start() {
+    for (Piece& piece : pieces_) {
+      if (piece.is_started) continue;
+      const auto free = static_cast<std::size_t>(std::count(busy_.begin(), busy_.end(), false));
+      if (free <= (&piece == &pieces_.front() ? 0U : 1U)) return;
+      piece.buffer = static_cast<unsigned>(std::find(busy_.begin(), busy_.end(), false) - busy_.begin());
+      piece.is_started = true;
+      busy_[piece.buffer] = true;
+      const std::size_t unit = from_->alignment();
+      const std::uint64_t begin = piece.offset / unit * unit;
+      const std::uint64_t end = (piece.offset + piece.size + unit - 1) / unit * unit;
+      (*engine_)->start({Transfer::Kind::read, from_->fd(), begin, (*engine_)->buffer(piece.buffer).data(),
+                         static_cast<std::size_t>(end - begin), piece.buffer});
+    }
+  }
+
+  void collect() {
+    const Completion completion = (*engine_)->finish();
+    for (Piece& piece : pieces_) {
+      if (!piece.is_started || piece.buffer != completion.tag) continue;
+      piece.is_read = true;
+      piece.moved = completion.size;
+      piece.error = completion.error;
+    }
+  }
+
+  const Outflow* from_;
+  std::optional<EnginePool::Lease> engine_;
+  std::deque<Piece> pieces_;
+  std::vector<char> busy_;         // by buffer
+  std::optional<unsigned> taken_;  // the buffer that is being looked at
+  CountBuffer cached_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

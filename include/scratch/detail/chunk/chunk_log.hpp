@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// The record of all chunks of a directory and its areas (chunks.log, see chunk_record.hpp), and the counter that their
+// ids come from (.scratch-ids).
+//
+// The counter is the next free id as 20 decimal digits and a newline, read and written under a lock that the kernel
+// drops when its holder dies. It may be older than the log (a power cut, a damaged file): whoever takes an id for the
+// first time reads the log once and goes on above every id there. After that an id costs O(1).
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/chunk_info.hpp>
+#include <scratch/detail/chunk/chunk_record.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr const char* chunk_ids_name = ".scratch-ids";
+inline constexpr std::uint64_t longest_chunk_record = 256_MiB;
+
+/// Thread-safe; any number of processes may have one for the same directory.
+class ChunkLog {
+ public:
+  /// Touches nothing yet.
+  /// @param directory open, and stays so as long as this
+  /// @param path what errors call it
+  /// @param patience with others who take an id
+  ChunkLog(int directory, std::filesystem::path path, std::chrono::milliseconds patience = std::chrono::seconds(10))
+      : directory_(directory), path_(std::move(path)), patience_(patience) {}
+
+  /// An id that no chunk of this directory has or had, and nobody else gets.
+  /// @throws Error `busy` when another process has been taking one for 10 s: it was stopped while it did
+  /// After a crash: an id that was taken but not recorded may never be used.
+  std::uint64_t next_id() {
+    const std::lock_guard hold(mutex_);
+    check_process("take a chunk's id from");
+    if (!ids_) {
+      ids_ = open_own(chunk_ids_name, O_RDWR | O_CREAT);
+      refresh_locked();
+    }
+    const CounterLock lock(ids_.get(), path_ / chunk_ids_name, patience_);
+    std::uint64_t id = floor_;
+    if (const std::optional<std::uint64_t> stored = read_counter())
+      id = std::max(id, *stored);
+    else if (counted_)
+      refresh_locked();  // somebody damaged the counter: the log knows
+    id = std::max(id, floor_);
+    if (id == UINT64_MAX)
+      throw Error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
+    write_counter(id + 1);
+    floor_ = id + 1;
+    counted_ = true;
+    return id;
+  }
+
+  /// The chunk is on record afterwards, for every process; with `durable` also after a power cut.
+  /// @throws Error and then it is not
+  void append(const ChunkRecord& record, bool durable) {
+    const std::string line = chunk_record(record);
+    const std::lock_guard hold(mutex_);
+    check_process("record a chunk in");
+    if (line.size() > longest_chunk_record)
+      throw Error(EFBIG, "record a chunk in", log_path(),
+                  "the record has " + readable_size(line.size()) + ", at most 256 MiB are kept");
+    append_locked(line);
+    if (durable && (sys::fsync(log_.get()) != 0 || !sync_name())) {
+      const int error = errno;
+      append_locked(gone_record(record.info.id));
+      throw Error(error, "sync", log_path());
+    }
+  }
+
+  /// Comes before a chunk's file is renamed, to a name below this directory or, where `to` is empty, to elsewhere. From
+  /// then on everybody looks where the file is, whatever happens to this process.
+  /// @throws Error and then the file must stay where it is
+  void leaves(std::uint64_t id, std::string_view to) {
+    const std::lock_guard hold(mutex_);
+    check_process("move a chunk of");
+    append_locked(leaves_record(id, to));
+  }
+
+  /// The chunk's file has another name now. @throws Error
+  void rename(std::uint64_t id, std::string_view file) {
+    std::optional<ChunkRecord> record = find(id);
+    if (!record) return;
+    record->info.file = file;
+    append(*record, false);
+  }
+
+  /// The chunk is off the record afterwards. @throws Error
+  void remove(std::uint64_t id) {
+    const std::lock_guard hold(mutex_);
+    check_process("remove a chunk from");
+    append_locked(gone_record(id));
+  }
+
+  /// Every chunk on record, by id: those of other processes too. Reads what was appended since the last look.
+  /// @throws Error
+  std::vector<ChunkInfo> chunks() {
+    const std::lock_guard hold(mutex_);
+    check_process("read");
+    refresh_locked();
+    std::vector<ChunkInfo> all;
+    all.reserve(entries_.size());
+    for (const auto& [id, entry] : entries_) all.push_back(entry.info);
+    return all;
+  }
+
+  /// Calls `visit(const ChunkInfo&)` for each of `chunks()` without copying them. It must not use this log.
+  template <class Visit>
+  void for_each_chunk(Visit visit) {
+    const std::lock_guard hold(mutex_);
+    check_process("read");
+    refresh_locked();
+    for (const auto& [id, entry] : entries_) visit(entry.info);
+  }
+
+  /// How many `chunks()` there are, and how many bytes of the log say so: another number, another list.
+  struct Extent {
+    std::uint64_t chunks = 0;
+    std::uint64_t bytes = 0;
+  };
+  Extent extent() {
+    const std::lock_guard hold(mutex_);
+    check_process("read");
+    refresh_locked();
+    return {entries_.size(), offset_};
+  }
+
+  /// The chunk whose file this is. O(chunks). @throws Error
+  std::optional<ChunkInfo> find_file(std::string_view file) {
+    const std::lock_guard hold(mutex_);
+    check_process("read");
+    refresh_locked();
+    for (const auto& [id, entry] : entries_)
+      if (entry.info.file == file) return entry.info;
+    return std::nullopt;
+  }
+
+  /// The whole record of a chunk, block sums too; nothing when there is none. @throws Error
+  std::optional<ChunkRecord> find(std::uint64_t id) {
+    const std::lock_guard hold(mutex_);
+    check_process("read");
+    refresh_locked();
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end()) return std::nullopt;
+    std::string text(entry->second.length, '\0');
+    const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->second.offset);
+    if (moved.error != 0) throw Error(moved.error, "read", log_path());
+    const auto checked = checked_text(text);
+    auto record = checked ? parse_record(*checked) : std::nullopt;
+    if (!record || record->gone || record->leaves)
+      throw Error(errc::corrupt, "read the record of a chunk in", log_path());
+    record->info.file = entry->second.info.file;
+    return record;
+  }
+
+ private:
+  struct Entry {
+    ChunkInfo info;
+    std::uint64_t offset;  // of its line in the log
+    std::size_t length;
+  };
+
+  // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
+  // name is made anew nevertheless, so that no chunk replaces another.
+  class CounterLock {
+   public:
+    CounterLock(int fd, const std::filesystem::path& path, std::chrono::milliseconds patience) : fd_(fd) {
+      if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
+        throw Error(errc::busy, "take a chunk's id from", path,
+                    "another process was stopped while it took one; it must go on, or end");
+    }
+    CounterLock(const CounterLock&) = delete;
+    CounterLock& operator=(const CounterLock&) = delete;
+    ~CounterLock() { byte_unlock(fd_, 0); }
+
+   private:
+    int fd_;
+  };
+
+  static constexpr std::size_t counter_size = 21;
+
+  std::filesystem::path log_path() const { return path_ / chunks_log_name; }
+
+  void check_process(const char* doing) const {
+    if (!made_here_.is_true()) throw Error(errc::forked_object, doing, log_path());
+  }
+
+  Fd open_own(const char* name, int flags) const {
+    Fd file(sys::openat(directory_, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600));
+    if (!file) {
+      const int error = errno;
+      if (error == ENOENT && (flags & O_CREAT) == 0) return file;
+      throw Error(error, "open", path_ / name, open_files_hint(error));
+    }
+    const struct stat facts = facts_of(file.get(), path_ / name);
+    const uid_t me = sys::geteuid();
+    if (!S_ISREG(facts.st_mode) || facts.st_nlink > 1 || (facts.st_uid != me && me != 0))
+      throw Error(errc::corrupt, "open", path_ / name,
+                  std::string("found ") + kind_of(facts) + " that is not this library's");
+    if ((facts.st_mode & 0600) != 0600 && facts.st_uid == me) sys::fchmod(file.get(), 0600);  // a strange umask
+    return file;
+  }
+
+  std::optional<std::uint64_t> read_counter() {
+    char text[counter_size];
+    const sys::Moved moved = sys::pread_all(ids_.get(), std::as_writable_bytes(std::span(text)), 0);
+    if (moved.error != 0) throw Error(moved.error, "read", path_ / chunk_ids_name);
+    std::uint64_t value = 0;
+    if (moved.size != counter_size || text[counter_size - 1] != '\n') return std::nullopt;
+    const auto [end, error] = std::from_chars(text, text + counter_size - 1, value);
+    if (error != std::errc() || end != text + counter_size - 1) return std::nullopt;
+    return value;
+  }
+
+  void write_counter(std::uint64_t next) {
+    char text[counter_size + 1];
+    std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
+    const sys::Moved moved = sys::pwrite_all(ids_.get(), std::as_bytes(std::span(text).first(counter_size)), 0);
+    if (moved.error != 0) throw Error(moved.error, "count the chunks in", path_ / chunk_ids_name);
+  }
+
+  // The log's own name, once: whoever made the log may have died before.
+  bool sync_name() {
+    if (!name_synced_) name_synced_ = sys::fsync(directory_) == 0;
+    return name_synced_;
+  }
+
+  // A reader may have opened the log for reading only.
+  void append_locked(const std::string& line) {
+    if (!writable_) {
+      log_ = open_own(chunks_log_name.data(), O_RDWR | O_APPEND | O_CREAT);
+      writable_ = true;
+    }
+    const ssize_t written = sys::append_once(log_.get(), bytes_of(line));
+    const int error = written < 0 ? errno : ENOSPC;
+    // Without its last newline the line still counts: the next record begins with one.
+    if (written < static_cast<ssize_t>(line.size()) - 1) throw Error(error, "record a chunk in", log_path());
+  }
+
+  void refresh_locked() {
+    take_lines();
+    follow_leaving();
+  }
+
+  // Those whose files were being renamed when their last record was written.
+  void follow_leaving() {
+    std::erase_if(leaving_, [this](const auto& one) {
+      const auto entry = entries_.find(one.first);
+      if (entry == entries_.end()) return true;
+      ChunkInfo& info = entry->second.info;
+      struct stat facts {};
+      const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
+      if (!there && errno != ENOENT && errno != ENOTDIR) throw Error(errno, "look for a chunk", path_ / info.file);
+      if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
+      if (one.second.empty())
+        entries_.erase(entry);
+      else
+        info.file = one.second;
+      return true;
+    });
+  }
+
+  // Takes in the lines that were completed since the last time.
+  void take_lines() {
+    if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
+    if (!log_) return;
+    std::size_t size = 256_KiB;
+    auto window = std::make_unique_for_overwrite<char[]>(size);
+    std::size_t kept = 0;  // bytes of an unfinished line at the window's start
+    while (true) {
+      const MutableBytes room = std::as_writable_bytes(std::span(window.get() + kept, size - kept));
+      const sys::Moved moved = sys::pread_all(log_.get(), room, offset_ + kept);
+      if (moved.error != 0) throw Error(moved.error, "read", log_path());
+      const std::string_view text(window.get(), kept + moved.size);
+      std::size_t at = 0;
+      for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
+        take_line(text.substr(at, end - at), offset_ + at);
+      offset_ += at;
+      kept = text.size() - at;
+      if (moved.size < room.size()) return take_unended(text.substr(at));
+      if (kept == size && size > longest_chunk_record)
+        throw Error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
+      auto next = std::make_unique_for_overwrite<char[]>(kept == size ? size *= 2 : size);
+      std::copy(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), next.get());
+      window = std::move(next);
+    }
+  }
+
+  // The log's end, whose newline a full disk may have cut off: what checks is whole.
+  void take_unended(std::string_view line) {
+    if (!checked_text(line)) return;
+    take_line(line, offset_);
+    offset_ += line.size();
+  }
+
+  void take_line(std::string_view line, std::uint64_t offset) {
+    if (line.empty()) return;
+    const auto text = checked_text(line);
+    auto record = text ? parse_record(*text) : std::nullopt;
+    if (!record) return;
+    const std::uint64_t id = record->info.id;
+    floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
+    if (record->leaves) {
+      leaving_.insert_or_assign(id, std::move(record->info.file));
+      return;
+    }
+    leaving_.erase(id);
+    if (record->gone)
+      entries_.erase(id);
+    else
+      entries_.insert_or_assign(id, Entry{std::move(record->info), offset, line.size()});
+  }
+
+  int directory_;
+  std::filesystem::path path_;
+  std::chrono::milliseconds patience_;
+  MadeHere made_here_;
+  std::mutex mutex_;
+  Fd log_;
+  Fd ids_;
+  bool writable_ = false;
+  bool name_synced_ = false;
+  bool counted_ = false;      // an id was taken before
+  std::uint64_t floor_ = 0;   // above every id seen
+  std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
+  std::map<std::uint64_t, Entry> entries_;
+  std::map<std::uint64_t, std::string> leaving_;  // where to
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

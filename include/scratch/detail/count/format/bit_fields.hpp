@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Numbers of a fixed number of bits, packed without gaps, the lowest bit first: field i begins at bit i * bits.
+//
+// Eight fields make `bits` whole bytes. So where a field lies in its eight, and by how much its first byte is shifted,
+// is the same in all of them, and one eight does not wait for another.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <scratch/detail/text/little_endian.hpp>
+#include <scratch/version.hpp>
+
+/// For what is compiled twice as part of others, for all processors and for some, and for lambdas in inner loops.
+#define SCRATCH_INLINED __attribute__((always_inline))
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+#if defined(__x86_64__)
+/// For functions that only a `wide_processor` runs.
+#define SCRATCH_WIDE __attribute__((target("avx2,bmi,bmi2,popcnt")))
+
+inline bool wide_processor() noexcept {
+  static const bool wide = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
+                           __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  return wide;
+}
+#endif
+
+constexpr std::uint64_t low_mask(unsigned bits) {
+  return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+}
+
+/// `bits` bits from bit `at` on.
+/// @pre 16 bytes behind the field are readable
+SCRATCH_INLINED inline std::uint64_t load_bits(const std::byte* from, std::size_t at, unsigned bits) {
+  const std::byte* p = from + at / 8;
+  const unsigned skip = at % 8;
+  std::uint64_t value = load_le<std::uint64_t>(p) >> skip;
+  if (skip + bits > 64) value |= static_cast<std::uint64_t>(p[8]) << (64 - skip);
+  return value & low_mask(bits);
+}
+
+/// Where the fields of an eight lie.
+struct EightFields {
+  std::array<std::size_t, 9> bytes;  // the first byte of each, and of the next eight
+  std::array<unsigned, 8> shifts;    // its first bit there
+
+  SCRATCH_INLINED explicit EightFields(unsigned bits) {
+    for (unsigned k = 0; k < 8; ++k) {
+      bytes[k] = std::size_t{k} * bits / 8;
+      shifts[k] = k * bits % 8;
+    }
+    bytes[8] = bits;
+  }
+};
+
+/// Packs `value(i)` for each i below `n`, in order. The last byte is filled up with zero bits.
+/// @pre each value fits; `bits` is below 64; 16 bytes behind the last field may be written
+template <class Value>
+SCRATCH_INLINED inline void pack_fields(std::byte* to, std::size_t n, unsigned bits, Value value) {
+  std::size_t i = 0;
+  if (bits <= 56) {  // a field and the up to seven bits before it leave a bit of a word free
+    const EightFields fields(bits);
+    std::uint64_t carry = 0;
+    const auto put = [&](std::size_t k, std::uint64_t field) SCRATCH_INLINED {
+      const std::uint64_t word = field << fields.shifts[k] | carry;
+      store_le(to + fields.bytes[k], word);
+      carry = word >> 8 * (fields.bytes[k + 1] - fields.bytes[k]);
+    };
+    for (; i + 8 <= n; i += 8, to += bits) {
+      carry = 0;
+      for (std::size_t k = 0; k < 8; ++k) put(k, value(i + k));
+    }
+    carry = 0;
+    for (std::size_t k = 0; k < n % 8; ++k) put(k, value(i + k));
+    return;
+  }
+  std::uint64_t word = 0;
+  unsigned fill = 0;
+  for (; i < n; ++i) {
+    const std::uint64_t next = value(i);
+    word |= next << fill;
+    store_le(to, word);
+    fill += bits;
+    if (fill < 64) continue;
+    fill -= 64;
+    to += 8;
+    word = fill == 0 ? 0 : next >> (bits - fill);
+  }
+  store_le(to, word);
+}
+
+/// Sets bit `place(i)` for each i below `n`.
+/// @pre places rise; all bits are 0; 8 bytes behind the last one may be written
+template <class Place>
+SCRATCH_INLINED inline void set_bits(std::byte* to, std::size_t n, Place place) {
+  std::uint64_t word = 0;  // the last that was written, to byte `at`: the next one may overlap it
+  std::size_t at = 0;
+  const auto put = [&](std::uint64_t bits, std::size_t first) SCRATCH_INLINED {
+    const std::size_t ahead = first / 8 - at;
+    word = (ahead < 8 ? word >> 8 * ahead : 0) | bits << first % 8;
+    at = first / 8;
+    store_le(to + at, word);
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const std::size_t first = place(i);
+    if (place(i + 7) - first <= 56) [[likely]] {  // eight at once
+      std::uint64_t bits = 0;
+      for (std::size_t k = 0; k < 8; ++k) bits |= std::uint64_t{1} << (place(i + k) - first);
+      put(bits, first);
+    } else {
+      for (std::size_t k = 0; k < 8; ++k) put(1, place(i + k));
+    }
+  }
+  for (std::size_t k = 0; k < n % 8; ++k) put(1, place(i + k));
+}
+
+/// Unpacks fields into `to`.
+/// @pre 16 bytes behind the last field are readable
+SCRATCH_INLINED inline void unpack_fields_plainly(const std::byte* from, std::size_t n, unsigned bits,
+                                                  std::uint64_t* to) {
+  std::size_t i = 0;
+  if (bits <= 57) {
+    const EightFields fields(bits);
+    const std::uint64_t mask = low_mask(bits);
+    for (; i + 8 <= n; i += 8, from += bits)
+      for (std::size_t k = 0; k < 8; ++k)
+        to[i + k] = load_le<std::uint64_t>(from + fields.bytes[k]) >> fields.shifts[k] & mask;
+  }
+  for (std::size_t k = 0; i < n; ++i, ++k) to[i] = load_bits(from, k * bits, bits);
+}
+
+#if defined(__x86_64__)
+/// The same.
+SCRATCH_WIDE inline void unpack_fields_avx2(const std::byte* from, std::size_t n, unsigned bits, std::uint64_t* to) {
+  std::size_t i = 0;
+  if (bits <= 57) {
+    // Two fields come out of 16 bytes: a lane. Both halves of an eight have two lanes.
+    const EightFields fields(bits);
+    __m256i bytes[2], shifts[2];
+    for (std::size_t half = 0; half < 2; ++half) {
+      alignas(32) std::array<std::uint8_t, 32> byte{};
+      alignas(32) std::array<std::uint64_t, 4> shift{};
+      for (std::size_t k = 0; k < 4; ++k) {
+        const std::size_t field = 4 * half + k;
+        const std::size_t at = fields.bytes[field] - fields.bytes[field & ~std::size_t{1}];
+        for (std::size_t b = 0; b < 8; ++b) byte[8 * k + b] = static_cast<std::uint8_t>(at + b);
+        shift[k] = fields.shifts[field];
+      }
+      bytes[half] = _mm256_load_si256(reinterpret_cast<const __m256i*>(byte.data()));
+      shifts[half] = _mm256_load_si256(reinterpret_cast<const __m256i*>(shift.data()));
+    }
+    const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(low_mask(bits)));
+    for (; i + 8 <= n; i += 8, from += bits)
+      for (std::size_t half = 0; half < 2; ++half) {
+        const auto* const low = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half]);
+        const auto* const high = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half + 2]);
+        const __m256i lanes =
+            _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)), _mm_loadu_si128(high), 1);
+        const __m256i words = _mm256_srlv_epi64(_mm256_shuffle_epi8(lanes, bytes[half]), shifts[half]);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i + 4 * half), _mm256_and_si256(words, mask));
+      }
+  }
+  for (std::size_t k = 0; i < n; ++i, ++k) to[i] = load_bits(from, k * bits, bits);
+}
+#endif
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// One block of a count table: up to 512 entries whose mixed keys lie in one range [first, first + 2^width).
+// Its bytes are described in count_format.hpp.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/text/little_endian.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Where the four parts of a block's bytes lie: low bits, high bits, counts, long counts.
+struct BlockShape {
+  std::size_t entries;
+  unsigned low_bits;      // of each key's distance from `first`
+  std::size_t high_size;  // in bits
+  unsigned count_bits;
+  std::size_t highs, counts, longs;  // offsets in bytes
+
+  BlockShape(std::size_t n, unsigned width, unsigned bits) : entries(n), count_bits(bits) {
+    const unsigned high_bits = std::min(width, static_cast<unsigned>(std::bit_width(n - 1)));
+    low_bits = width - high_bits;
+    high_size = n + (std::size_t{1} << high_bits);
+    highs = (n * low_bits + 7) / 8;
+    counts = highs + (high_size + 7) / 8;
+    longs = counts + (n * count_bits + 7) / 8;
+  }
+  explicit BlockShape(const BlockRecord& block) : BlockShape(block.entries, block.width, block.count_bits) {}
+};
+
+/// A one in the byte that stands for the length of a count, of 1 to 8 bits.
+inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
+  std::array<std::uint64_t, 256> lengths{};
+  for (unsigned count = 1; count < 256; ++count) lengths[count] = std::uint64_t{1} << 8 * (std::bit_width(count) - 1);
+  return lengths;
+}();
+
+/// The number of bits of a stored count that makes the block smallest; the smallest such number.
+/// @pre 1 to 512 entries
+inline unsigned best_count_bits(std::span<const CountEntry> entries) {
+  // How many counts have 1, 2, ... 8 bits: eight sums of a byte each.
+  constexpr std::size_t at_once = 255;
+  std::array<std::size_t, 65> of_length{};
+  std::size_t longest = 1;
+  for (std::size_t i = 0; i < entries.size(); i += at_once) {
+    const std::span<const CountEntry> some = entries.subspan(i, std::min(entries.size() - i, at_once));
+    std::uint64_t sums = 0;
+    for (const CountEntry& entry : some) {
+      if (entry.count < count_lengths.size()) [[likely]] {
+        sums += count_lengths[static_cast<std::size_t>(entry.count)];
+      } else {
+        const auto length = static_cast<std::size_t>(std::bit_width(entry.count));
+        ++of_length[length];
+        longest = std::max(longest, length);
+      }
+    }
+    for (std::size_t length = 1; length <= 8; ++length) {
+      const auto more = static_cast<std::size_t>(sums >> 8 * (length - 1) & 0xff);
+      of_length[length] += more;
+      if (more > 0) longest = std::max(longest, length);
+    }
+  }
+  if (longest == 1) return 0;
+  auto best = std::min(static_cast<unsigned>(longest), most_count_bits);
+  std::size_t longs = 80 * of_length[64];
+  std::size_t best_cost = entries.size() * best + longs;
+  for (unsigned bits = best - 1; bits > 0; --bits) {
+    longs += std::size_t{8} * ((bits + 1 + 6) / 7) * of_length[bits + 1];
+    const std::size_t cost = entries.size() * bits + longs;
+    if (cost <= best_cost) {
+      best_cost = cost;
+      best = bits;
+    }
+  }
+  return best;
+}
+
+/// Appends a block's bytes, and returns what the index says of it, without the checksum.
+/// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
+inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
+                                CountBuffer& out) {
+  const std::size_t n = entries.size();
+  const BlockShape shape(n, width, best_count_bits(entries));
+  std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
+
+  if (shape.low_bits == 64) {  // one entry, and no high bits
+    store_le(start, entries[0].mixed - first);
+    start[shape.highs] = std::byte{1};
+  } else {
+    const std::uint64_t mask = low_mask(shape.low_bits);
+    pack_fields(start, n, shape.low_bits,
+                [&](std::size_t i) SCRATCH_INLINED { return (entries[i].mixed - first) & mask; });
+    std::memset(start + shape.highs, 0, shape.counts - shape.highs);
+    set_bits(start + shape.highs, n, [&](std::size_t i) SCRATCH_INLINED {
+      return i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
+    });
+  }
+
+  std::size_t size = shape.counts;
+  if (shape.count_bits > 0) {
+    const std::uint64_t longer = low_mask(shape.count_bits);
+    std::uint64_t most = 0;
+    pack_fields(start + shape.counts, n, shape.count_bits, [&](std::size_t i) SCRATCH_INLINED {
+      most = std::max(most, entries[i].count);
+      return std::min(entries[i].count - 1, longer);
+    });
+    size = shape.longs;
+    if (most > longer) {
+      for (const CountEntry& entry : entries) {
+        if (entry.count <= longer) continue;
+        std::uint64_t rest = entry.count - 1 - longer;
+        for (; rest >= 0x80; rest >>= 7) start[size++] = static_cast<std::byte>(rest | 0x80);
+        start[size++] = static_cast<std::byte>(rest);
+      }
+    }
+  }
+  out.advance(size);
+  BlockRecord record;
+  record.first = first;
+  record.bytes = static_cast<std::uint32_t>(size);
+  record.entries = static_cast<std::uint16_t>(n);
+  record.width = static_cast<std::uint8_t>(width);
+  record.count_bits = static_cast<std::uint8_t>(shape.count_bits);
+  return record;
+}
+
+/// Reads long counts, one after the other.
+class LongCounts {
+ public:
+  LongCounts(const std::byte* from, const std::byte* end) : at_(from), end_(end) {}
+
+  std::optional<std::uint64_t> next() {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; at_ != end_ && shift < 64; shift += 7) {
+      const auto byte = static_cast<std::uint64_t>(*at_++);
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return std::nullopt;
+  }
+  bool at_end() const { return at_ == end_; }
+
+ private:
+  const std::byte* at_;
+  const std::byte* end_;
+};
+
+/// What the ones of a byte say of the high parts: the k-th one has this many zeros before it.
+struct HighParts {
+  std::array<std::array<std::uint16_t, 8>, 256> zeros{};
+  std::array<std::uint8_t, 256> ones{};
+};
+inline constexpr HighParts high_parts = [] {
+  HighParts parts;
+  for (unsigned byte = 0; byte < 256; ++byte)
+    for (unsigned bit = 0; bit < 8; ++bit)
+      if ((byte >> bit & 1) != 0) {
+        const std::uint8_t one = parts.ones[byte]++;
+        parts.zeros[byte][one] = static_cast<std::uint16_t>(bit - one);
+      }
+  return parts;
+}();
+
+/// Whether each of these numbers of `bits` bits is larger than the one before.
+SCRATCH_INLINED inline bool rises(std::span<const std::uint64_t> numbers, unsigned bits) {
+  if (bits == 64) return std::ranges::is_sorted(numbers, std::ranges::less_equal{});
+  std::uint64_t differences = 0;  // less 1: the highest bit says that one was 0 or negative
+  for (std::size_t i = 1; i < numbers.size(); ++i) differences |= numbers[i] - numbers[i - 1] - 1;
+  return differences >> 63 == 0;
+}
+
+/// `decode_block` for one kind of processor.
+template <class UnpackFields>
+SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const std::byte* from, CountEntry* to,
+                                              UnpackFields unpack_fields) {
+  const BlockShape shape(block);
+  const std::size_t n = shape.entries;
+  if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
+
+  // There may be as many ones as there are bits, and a byte writes the high parts of eight.
+  std::array<std::uint16_t, 2 * most_block_entries + 8> highs;
+  std::size_t ones = 0;
+  for (std::size_t bit = 0; bit < shape.high_size; bit += 8) {
+    auto byte = static_cast<std::size_t>(from[shape.highs + bit / 8]);
+    if (shape.high_size - bit < 8) byte &= (std::size_t{1} << (shape.high_size - bit)) - 1;
+    const auto zeros = static_cast<std::uint16_t>(bit - ones);
+    for (std::size_t k = 0; k < 8; ++k) highs[ones + k] = static_cast<std::uint16_t>(zeros + high_parts.zeros[byte][k]);
+    ones += high_parts.ones[byte];
+  }
+  // A last high part beyond the range would be a key beyond it.
+  if (ones != n || highs[n - 1] >> (block.width - shape.low_bits) != 0) return false;
+
+  std::array<std::uint64_t, most_block_entries> distances, counts;
+  unpack_fields(from, n, shape.low_bits, distances.data());
+  const unsigned shift = shape.low_bits & 63;
+  for (std::size_t i = 0; i < n; ++i) distances[i] |= std::uint64_t{highs[i]} << shift;
+  if (!rises(std::span(distances).first(n), block.width)) return false;
+
+  std::uint64_t all = 0;
+  if (shape.count_bits == 0) {
+    for (std::size_t i = 0; i < n; ++i) to[i] = {block.first + distances[i], 1};
+    return block.bytes == shape.counts;
+  }
+  unpack_fields(from + shape.counts, n, shape.count_bits, counts.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    to[i] = {block.first + distances[i], counts[i] + 1};
+    all |= counts[i] + 1;
+  }
+  const std::uint64_t longer = low_mask(shape.count_bits);
+  if (block.bytes == shape.longs) return (all & (longer + 1)) == 0;
+  LongCounts longs(from + shape.longs, from + block.bytes);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (to[i].count <= longer) continue;
+    const auto rest = longs.next();
+    if (!rest || *rest > ~longer - 1) return false;
+    to[i].count = longer + 1 + *rest;
+  }
+  return longs.at_end();
+}
+
+inline bool decode_block_plainly(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+  return decode_block_here(block, from, to, unpack_fields_plainly);
+}
+
+#if defined(__x86_64__)
+SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+  return decode_block_here(block, from, to, unpack_fields_avx2);
+}
+#endif
+
+/// Writes `block.entries` entries to `to`, in order.
+/// @pre    the record is sound (count_format.hpp), and 16 bytes behind the block's are readable
+/// @returns false when the bytes cannot be a block: `to` then holds anything
+inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+#if defined(__x86_64__)
+  if (wide_processor()) return decode_block_wide(block, from, to);
+#endif
+  return decode_block_plainly(block, from, to);
+}
+
+/// The count of one key without unpacking the others; 0 when it is not there.
+/// @pre    as for `decode_block`, and `mixed` lies in the block's range
+/// @returns nullopt when the bytes cannot be a block
+inline std::optional<std::uint64_t> find_in_block(const BlockRecord& block, const std::byte* from,
+                                                  std::uint64_t mixed) {
+  const BlockShape shape(block);
+  if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return std::nullopt;
+  const std::uint64_t distance = mixed - block.first;
+  const std::uint64_t low = distance & low_mask(shape.low_bits);
+  const auto high = shape.low_bits == 64 ? 0 : static_cast<std::size_t>(distance >> shape.low_bits);
+
+  // Bits before the high-th zero belong to smaller high parts.
+  std::size_t bit = 0;
+  for (std::size_t zeros = 0; zeros < high;) {
+    const std::uint64_t word = ~load_le<std::uint64_t>(from + shape.highs + bit / 8);
+    const auto here = static_cast<std::size_t>(std::popcount(word));
+    if (zeros + here < high) {
+      zeros += here;
+      bit += 64;
+    } else {
+      std::uint64_t rest = word;
+      unsigned done = 0;
+      for (unsigned bits = 32; bits >= 8; bits /= 2) {  // the half that holds it, three times
+        const auto lower = static_cast<std::size_t>(std::popcount(rest & low_mask(bits)));
+        if (zeros + lower < high) {
+          zeros += lower;
+          rest >>= bits;
+          done += bits;
+        }
+      }
+      for (; zeros + 1 < high; ++zeros) rest &= rest - 1;
+      bit += done + static_cast<unsigned>(std::countr_zero(rest)) + 1;
+      break;
+    }
+    if (bit >= shape.high_size) return std::nullopt;
+  }
+  std::size_t i = bit - high;
+  for (; bit < shape.high_size; ++bit, ++i) {
+    const bool one = (static_cast<unsigned>(from[shape.highs + bit / 8]) >> bit % 8 & 1) != 0;
+    if (!one) return 0;
+    if (i >= shape.entries) return std::nullopt;
+    const std::uint64_t here = load_bits(from, i * shape.low_bits, shape.low_bits);
+    if (here > low) return 0;
+    if (here == low) break;
+  }
+  if (bit >= shape.high_size) return 0;
+  if (shape.count_bits == 0) return 1;
+
+  const auto stored = [&](std::size_t k) {
+    return load_bits(from + shape.counts, k * shape.count_bits, shape.count_bits);
+  };
+  const std::uint64_t longer = low_mask(shape.count_bits);
+  if (const std::uint64_t value = stored(i); value != longer) return value + 1;
+  LongCounts longs(from + shape.longs, from + block.bytes);
+  for (std::size_t k = 0; k < i; ++k)
+    if (stored(k) == longer && !longs.next()) return std::nullopt;
+  const auto rest = longs.next();
+  if (!rest || *rest > ~longer - 1) return std::nullopt;
+  return longer + 1 + *rest;
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

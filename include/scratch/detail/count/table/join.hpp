@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Two sorted runs of entries made one, the counts of equal keys added up.
+//
+// Which run gives the next entry is as good as random, so it is reckoned without branches; and since each step waits
+// for the one before, the runs are split by key into lanes, which take their steps together.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// A key whose counts have no sum. Thrown by `join_entries`.
+struct CountOverflow {
+  std::uint64_t mixed, a, b;
+};
+
+/// A part of both runs, and where its sum goes.
+struct JoinLane {
+  const CountEntry* a;
+  const CountEntry* a_end;
+  const CountEntry* b;
+  const CountEntry* b_end;
+  CountEntry* to;
+
+  /// So many steps cannot pass an end.
+  std::size_t safe_steps() const { return static_cast<std::size_t>(std::min(a_end - a, b_end - b)); }
+};
+
+/// Takes the entry with the smaller key, or both, and writes it to `to`.
+/// @returns whether the counts have no sum
+SCRATCH_INLINED inline bool join_step(const CountEntry*& a, const CountEntry*& b, CountEntry* to) {
+  const bool take_a = a->mixed <= b->mixed, take_b = b->mixed <= a->mixed;
+  const std::uint64_t count_a = a->count & (std::uint64_t{0} - std::uint64_t{take_a});
+  const std::uint64_t sum = count_a + (b->count & (std::uint64_t{0} - std::uint64_t{take_b}));
+  to->mixed = std::min(a->mixed, b->mixed);
+  to->count = sum;
+  a += take_a;
+  b += take_b;
+  return sum < count_a;
+}
+
+template <std::size_t N>
+SCRATCH_INLINED inline bool join_together(std::array<JoinLane, N>& lanes) {
+  bool overflow = false;
+  for (;;) {
+    std::size_t steps = lanes[0].safe_steps();
+    for (const JoinLane& lane : lanes) steps = std::min(steps, lane.safe_steps());
+    if (steps == 0) return overflow;
+    std::array<const CountEntry*, N> a, b;
+    for (std::size_t k = 0; k < N; ++k) a[k] = lanes[k].a, b[k] = lanes[k].b;
+    for (std::size_t i = 0; i < steps; ++i)
+      for (std::size_t k = 0; k < N; ++k) overflow |= join_step(a[k], b[k], lanes[k].to + i);
+    for (std::size_t k = 0; k < N; ++k) lanes[k] = {a[k], lanes[k].a_end, b[k], lanes[k].b_end, lanes[k].to + steps};
+  }
+}
+
+inline std::size_t count_below(std::span<const CountEntry> entries, std::uint64_t mixed) {
+  const auto at = std::ranges::lower_bound(entries, mixed, {}, &CountEntry::mixed);
+  return static_cast<std::size_t>(at - entries.begin());
+}
+
+/// Writes the sum to `to`.
+/// @pre    both are sorted, no key twice; there is room for the entries of both
+/// @throws CountOverflow
+inline std::span<const CountEntry> join_entries(std::span<const CountEntry> ours, std::span<const CountEntry> theirs,
+                                                CountEntry* const to) {
+  constexpr std::size_t n = 4;
+  const std::span<const CountEntry> larger = ours.size() < theirs.size() ? theirs : ours;
+  const std::span<const CountEntry> smaller = ours.size() < theirs.size() ? ours : theirs;
+  if (smaller.empty()) return {to, std::copy(larger.begin(), larger.end(), to)};
+  std::array<JoinLane, n> lanes;
+  std::size_t a = 0, b = 0;
+  for (std::size_t k = 0; k < n; ++k) {
+    const std::size_t a_next = larger.size() * (k + 1) / n;
+    const std::size_t b_next = k + 1 == n ? smaller.size() : count_below(smaller, larger[a_next].mixed);
+    lanes[k] = {larger.data() + a, larger.data() + a_next, smaller.data() + b, smaller.data() + b_next, to + a + b};
+    a = a_next;
+    b = b_next;
+  }
+  std::array<CountEntry*, n> starts;
+  for (std::size_t k = 0; k < n; ++k) starts[k] = lanes[k].to;
+  bool overflow = join_together(lanes);
+  CountEntry* end = to;
+  for (std::size_t k = 0; k < n; ++k) {
+    std::array<JoinLane, 1> lane{lanes[k]};
+    overflow |= join_together(lane);
+    CountEntry* lane_end = std::copy(lane[0].a, lane[0].a_end, lane[0].to);
+    lane_end = std::copy(lane[0].b, lane[0].b_end, lane_end);
+    end = starts[k] == end ? lane_end : std::copy(starts[k], lane_end, end);
+  }
+  if (overflow)
+    for (const CountEntry& entry : ours) {
+      const std::size_t i = count_below(theirs, entry.mixed);
+      if (i < theirs.size() && theirs[i].mixed == entry.mixed && entry.count + theirs[i].count < entry.count)
+        throw CountOverflow{entry.mixed, entry.count, theirs[i].count};
+    }
+  return {to, end};
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

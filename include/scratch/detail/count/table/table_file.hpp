@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Reading the file of a count table, committed or not yet.
+#pragma once
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/text/checksum.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// An open table of 32- or 64-bit keys, or one of 16 bits of which only the header is known. Thread-safe.
+///
+/// Blocks and index are checked as they are read; nothing that the file says is believed before.
+class TableFile {
+ public:
+  /// @throws Error ENOENT, what is no table, `wrong_key_type` unless `bits` is 0
+  TableFile(const Workspace& workspace, const std::string& name, unsigned bits) : path_(workspace.path() / name) {
+    workspace.check();
+    file_ = open_existing(workspace.fd(), name.c_str(), O_RDONLY, path_);
+    size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
+    std::array<std::byte, count_header_size> start;
+    const std::size_t n = std::min<std::uint64_t>(size_, start.size());
+    read(0, MutableBytes(start).first(n));
+    header_ = load_count_header(Bytes(start).first(n), size_, path_);
+    if (bits != 0 && header_.key_bits != bits)
+      throw Error(errc::wrong_key_type, "read the count table", path_,
+                  "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
+  }
+
+  /// A table of our own that has no name yet.
+  TableFile(Fd file, std::filesystem::path path, const CountHeader& header)
+      : path_(std::move(path)),
+        file_(std::move(file)),
+        size_(static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size)),
+        header_(header) {}
+
+  const CountHeader& header() const noexcept { return header_; }
+  const std::filesystem::path& path() const noexcept { return path_; }
+  std::uint64_t size() const noexcept { return size_; }
+  std::uint64_t block_count() const noexcept { return (size_ - count_header_size - header_.body) / count_record_size; }
+
+  /// Goes through the index, some records at a time. Each is checked as it comes, and all of them before the last ones
+  /// are given.
+  class IndexPass {
+   public:
+    explicit IndexPass(const TableFile& table) : table_(&table) {}
+
+    /// At most so many of the next records; none at the end. They are there until the next call.
+    /// @throws Error `corrupt`, `checksum_mismatch`
+    std::span<const BlockRecord> next(std::size_t most) {
+      const std::uint64_t body_end = count_header_size + table_->header_.body;
+      records_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(most, table_->block_count() - i_)));
+      table_->read(body_end + i_ * count_record_size, bytes_.resize_for(records_.size() * count_record_size));
+      sum_.update(bytes_.bytes());
+      for (std::size_t k = 0; k < records_.size(); ++k, ++i_) {
+        const BlockRecord record = BlockRecord::load(bytes_.data() + k * count_record_size);
+        if (!record.is_sound(table_->header_.key_bits) || (i_ > 0 && record.first <= last_) ||
+            record.bytes > body_end - offset_)
+          table_->refuse(errc::corrupt, "block " + std::to_string(i_) + " of the index cannot be");
+        records_[k] = record;
+        offset_ += record.bytes;
+        entries_ += record.entries;
+        last_ = record.last();
+      }
+      if (i_ == table_->block_count()) {
+        if (sum_.digest() != table_->header_.content) table_->refuse(errc::checksum_mismatch, "in the index");
+        if (offset_ != body_end || entries_ != table_->header_.entries)
+          table_->refuse(errc::corrupt, "index and header do not agree");
+      }
+      return records_;
+    }
+    /// Of the first block behind those given so far.
+    std::uint64_t offset() const { return offset_; }
+
+   private:
+    const TableFile* table_;
+    CountBuffer bytes_;
+    std::vector<BlockRecord> records_;
+    Xxh3 sum_;
+    std::uint64_t i_ = 0;
+    std::uint64_t offset_ = count_header_size;
+    std::uint64_t entries_ = 0;
+    std::uint64_t last_ = 0;
+  };
+
+  /// Reads the index, checks all of it, and calls `visit(record, offset of the block)` for each block.
+  /// @throws Error `corrupt`, `checksum_mismatch`
+  template <class Visit>
+  void for_each_block(Visit visit) const {
+    check_index_sum();  // a visitor sees nothing that was not written
+    IndexPass index(*this);
+    for (std::uint64_t offset = index.offset();;) {
+      const std::span<const BlockRecord> records = index.next(records_at_once);
+      if (records.empty()) return;
+      for (const BlockRecord& record : records) {
+        visit(record, offset);
+        offset += record.bytes;
+      }
+    }
+  }
+
+  /// A block's bytes, checked, and 16 readable ones behind them.
+  /// @throws Error `checksum_mismatch`, naming the offset
+  const std::byte* read_block(const BlockRecord& record, std::uint64_t offset, CountBuffer& buffer) const {
+    const MutableBytes bytes = buffer.resize_for(record.bytes);
+    read(offset, bytes);
+    check_block(record, offset, bytes);
+    return bytes.data();
+  }
+
+  void check_block(const BlockRecord& record, std::uint64_t offset, Bytes bytes) const {
+    if (xxh3(bytes) != record.checksum)
+      refuse(errc::checksum_mismatch, "in the block at offset " + std::to_string(offset));
+  }
+
+  void unpack(const BlockRecord& record, std::uint64_t offset, const std::byte* from, CountEntry* to) const {
+    if (!decode_block(record, from, to))
+      refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
+  }
+
+  /// Fills all of `to`. @throws Error
+  void read(std::uint64_t offset, MutableBytes to) const {
+    const sys::Moved moved = sys::pread_all(file_.get(), to, offset);
+    if (moved.error != 0) throw Error(moved.error, "read the count table", path_);
+    if (moved.size < to.size()) refuse(errc::corrupt, "it became shorter while it was read");
+  }
+
+  [[noreturn]] void refuse(errc code, std::string why) const {
+    throw Error(code, "read the count table", path_, std::move(why));
+  }
+
+  /// Where the blocks of a range of mixed keys stand: the first block that does not end before it.
+  struct Position {
+    std::uint64_t block = 0;
+    std::uint64_t offset = count_header_size;
+  };
+
+  /// For each of these mixed keys, in order, and one more for the end.
+  std::vector<Position> find_positions(std::span<const std::uint64_t> starts) const {
+    std::vector<Position> positions;
+    positions.reserve(starts.size() + 1);
+    Position here;
+    for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
+      here.offset = offset;
+      while (positions.size() < starts.size() && record.last() >= starts[positions.size()]) positions.push_back(here);
+      ++here.block;
+    });
+    positions.resize(starts.size() + 1, {block_count(), count_header_size + header_.body});
+    return positions;
+  }
+
+  struct Scratch {
+    CountBuffer records, bytes, block;
+    std::array<CountEntry, most_block_entries> entries;
+  };
+
+  /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
+  /// @param from, to positions of `first` and of what comes behind `last`
+  template <class Visit>
+  void for_each_entries(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
+                        Visit visit) const {
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        unpack(record, offset, bytes, scratch.entries.data());
+                        visit(between(std::span(scratch.entries).first(record.entries), first, last));
+                      });
+  }
+
+  /// The same entries, in `room`, which grows as need be.
+  std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
+                                           Scratch& scratch, std::vector<CountEntry>& room) const {
+    std::size_t n = 0;
+    for_each_block_in(from, to, last, scratch,
+                      [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
+                        if (room.size() - n < record.entries)
+                          room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
+                        unpack(record, offset, bytes, room.data() + n);
+                        n += record.entries;
+                      });
+    return between(std::span<const CountEntry>(room).first(n), first, last);
+  }
+
+  /// The count of one key, looked for between two positions; 0 when it is not there.
+  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Scratch& scratch) const {
+    const std::uint64_t end = std::min(to.block + 1, block_count());
+    const auto n = static_cast<std::size_t>(end - from.block);
+    load_records(from.block, n, scratch);
+    std::uint64_t offset = from.offset;
+    for (std::size_t k = 0; k < n; ++k) {
+      const BlockRecord record = record_at(k, scratch);
+      if (record.first > mixed) return 0;
+      if (record.last() >= mixed) {
+        const auto count = find_in_block(record, read_block(record, offset, scratch.block), mixed);
+        if (!count) refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
+        return *count;
+      }
+      offset += record.bytes;
+    }
+    return 0;
+  }
+
+ private:
+  static constexpr std::size_t records_at_once = 1024;
+
+  void check_index_sum() const {
+    CountBuffer buffer;
+    Xxh3 sum;
+    const std::uint64_t size = block_count() * count_record_size;
+    for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
+      const std::uint64_t n = std::min<std::uint64_t>(size - at, records_at_once * count_record_size);
+      read(count_header_size + header_.body + at, buffer.resize_for(static_cast<std::size_t>(n)));
+      sum.update(buffer.bytes());
+    }
+    if (sum.digest() != header_.content) refuse(errc::checksum_mismatch, "in the index");
+  }
+
+  static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
+                                             std::uint64_t last) {
+    const auto begin = std::partition_point(entries.begin(), entries.end(),
+                                            [&](const CountEntry& entry) { return entry.mixed < first; });
+    const auto end =
+        std::partition_point(begin, entries.end(), [&](const CountEntry& entry) { return entry.mixed <= last; });
+    return {begin, end};
+  }
+
+  // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
+  // begins behind `last`.
+  template <class Visit>
+  void for_each_block_in(Position from, Position to, std::uint64_t last, Scratch& scratch, Visit visit) const {
+    constexpr std::size_t at_once = 64;
+    const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
+    std::uint64_t offset = from.offset;
+    std::optional<std::uint64_t> last_before;
+    for (std::uint64_t i = from.block; i < end; i += at_once) {
+      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
+      load_records(i, n, scratch);
+      std::size_t bytes = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (last_before && record.first <= *last_before) refuse(errc::corrupt, "the index changed while it was read");
+        last_before = record.last();
+        if (record.first <= last) bytes += record.bytes;
+      }
+      read(offset, scratch.bytes.resize_for(bytes));
+      std::size_t at = 0;
+      for (std::size_t k = 0; k < n; ++k) {
+        const BlockRecord record = record_at(k, scratch);
+        if (record.first > last) return;
+        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
+        check_block(record, offset + at, block);
+        visit(record, offset + at, block.data());
+        at += record.bytes;
+      }
+      offset += bytes;
+    }
+  }
+
+  void load_records(std::uint64_t i, std::size_t n, Scratch& scratch) const {
+    read(count_header_size + header_.body + i * count_record_size, scratch.records.resize_for(n * count_record_size));
+  }
+  // The index was checked as a whole; should it have changed since, it must still do no harm.
+  BlockRecord record_at(std::size_t k, const Scratch& scratch) const {
+    const BlockRecord record = BlockRecord::load(scratch.records.data() + k * count_record_size);
+    if (!record.is_sound(header_.key_bits)) refuse(errc::corrupt, "the index changed while it was read");
+    return record;
+  }
+
+  std::filesystem::path path_;
+  Fd file_;
+  std::uint64_t size_ = 0;
+  CountHeader header_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Writing the file of a count table of 32- or 64-bit keys.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_cutter.hpp>
+#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// A run of sorted entries, of which a thread has cut what can be cut without knowing what stands before and behind:
+/// `head` entries are left over before the blocks, `tail` behind them.
+struct CutEntries {
+  std::span<const CountEntry> head, tail;
+  std::uint64_t first = 0;  // where the range of the first block begins; with no blocks, everything is in `tail`
+  std::uint64_t last = 0;   // where that of the last one ends
+
+  CutEntries(unsigned bits, std::span<const CountEntry> entries, Blocks& blocks) : tail(entries) {
+    constexpr std::size_t worthwhile = 4 * most_block_entries;
+    blocks.clear();
+    if (entries.size() < worthwhile) return;
+    BlockCutter cutter(bits);
+    const BlockCutter::Beginning beginning = cutter.first_certain(entries);
+    cutter.continue_behind(beginning.first - 1);
+    first = beginning.first;
+    head = entries.first(beginning.entry);
+    tail = entries.subspan(beginning.entry);
+    tail = tail.subspan(cutter.cut(tail, BlockCutter::unknown(), blocks));
+    last = blocks.records.back().last();
+  }
+};
+
+/// Entries go in sorted, from one thread at a time.
+class TableWriter {
+ public:
+  TableWriter(const Workspace& workspace, const std::filesystem::path& shown, unsigned bits, std::string doing)
+      : bits_(bits), cutter_(bits), out_(std::make_unique<Outflow>(workspace, shown, std::move(doing))), shown_(shown) {
+    const std::vector<std::byte> room(count_header_size);
+    out_->write(room);
+  }
+
+  void append(const CutEntries& entries, const Blocks& blocks) {
+    add_pending(entries.head);
+    if (!blocks.records.empty()) {
+      cut_.clear();
+      cutter_.cut(pending_, BlockCutter::block_at(entries.first), cut_);
+      pending_.clear();
+      put(cut_);
+      put(blocks);
+      cutter_.continue_behind(entries.last);
+    }
+    add_pending(entries.tail);
+  }
+
+  /// Everything is in the file afterwards, header and all.
+  void finish(std::uint64_t absorbed) {
+    cut_.clear();
+    cutter_.cut(pending_, BlockCutter::nothing(), cut_);
+    pending_.clear();
+    put(cut_);
+    header_.key_bits = bits_;
+    header_.absorbed = absorbed;
+    header_.body = out_->size() - count_header_size;
+    Xxh3 sum;
+    const auto put_index = [&](Bytes bytes) {
+      sum.update(bytes);
+      out_->write(bytes);
+    };
+    if (index_file_) {
+      index_file_->drain();
+      std::vector<std::byte> buffer(Outflow::block);
+      for (std::uint64_t at = 0; at < index_file_->size(); at += buffer.size()) {
+        const MutableBytes part = MutableBytes(buffer).first(
+            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), index_file_->size() - at)));
+        index_file_->read(at, part);
+        put_index(part);
+      }
+    }
+    put_index(index_.bytes());
+    header_.content = sum.digest();
+    out_->drain();
+    out_->overwrite(0, store_count_header(header_));
+    index_file_.reset();
+  }
+
+  const CountHeader& header() const noexcept { return header_; }
+  std::uint64_t size() const noexcept { return out_->size(); }
+  Outflow& file() noexcept { return *out_; }
+  /// @pre `finish` was called
+  void commit(const std::string& name, Replacing replacing) { out_->commit(name, replacing); }
+  std::unique_ptr<Outflow> release() { return std::move(out_); }
+
+ private:
+  static constexpr std::size_t most_index = 512_KiB;
+
+  void add_pending(std::span<const CountEntry> entries) {
+    pending_.insert(pending_.end(), entries.begin(), entries.end());
+    if (pending_.size() <= 8 * most_block_entries) return;
+    cut_.clear();
+    const std::size_t done = cutter_.cut(pending_, BlockCutter::unknown(), cut_);
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
+    put(cut_);
+  }
+
+  void put(const Blocks& blocks) {
+    out_->write(blocks.bytes.bytes());
+    for (const BlockRecord& record : blocks.records) {
+      record.store(index_.prepare(count_record_size));
+      index_.advance(count_record_size);
+    }
+    header_.entries += blocks.entries;
+    header_.total = saturating_add(header_.total, blocks.total);
+    if (index_.size() < most_index) return;
+    if (!index_file_) index_file_ = std::make_unique<Outflow>(out_->workspace(), shown_, "write the index of");
+    index_file_->write(index_.bytes());
+    index_.clear();
+  }
+
+  unsigned bits_;
+  BlockCutter cutter_;
+  std::unique_ptr<Outflow> out_;
+  std::filesystem::path shown_;
+  std::unique_ptr<Outflow> index_file_;
+  CountBuffer index_;
+  CountHeader header_;
+  std::vector<CountEntry> pending_;
+  Blocks cut_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Locks that the kernel drops when their holder dies, and whether they hold at all.
+//
+// Two kinds, both of the open file and not of the process, so that they work between threads, survive a rename and
+// never end because somebody else in this process closed a descriptor:
+//
+//   flock          on a directory: shared by whoever uses it, exclusive for whoever removes it
+//   OFD byte lock  on a file: byte 0 of a session's .lock is "the owner is alive", byte 1 "I am folding the records"
+//
+// A shared lock is never turned into an exclusive one on the same descriptor: the attempt drops the shared one first,
+// also when it fails. A forked child never unlocks, since that would unlock its parent; closing does not.
+#pragma once
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+#include <thread>
+
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+enum class LockAnswer : std::uint8_t {
+  taken,
+  busy,        ///< somebody else's lock is in the way
+  unsupported  ///< this file system has no such locks
+};
+
+/// File systems whose locks are another machine's business, or may be: what the kernel grants here need not exclude
+/// anybody there.
+inline bool is_remote_file_system(int fd, bool if_unknown = false) {
+  struct statfs facts {};
+  if (sys::fstatfs(fd, facts) != 0) return if_unknown;
+  switch (static_cast<std::uint32_t>(facts.f_type)) {
+    case NFS_SUPER_MAGIC:
+    case FUSE_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case CODA_SUPER_MAGIC:
+    case AFS_SUPER_MAGIC:
+    case AFS_FS_MAGIC:
+    case V9FS_MAGIC:
+    case CEPH_SUPER_MAGIC:
+    case 0xff534d42:  // cifs
+    case 0xfe534d42:  // smb2
+    case 0x0bd00bd0:  // lustre
+    case 0x47504653:  // gpfs
+    case 0x20030528:  // orangefs
+    case 0x19830326:  // fhgfs (BeeGFS)
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// LOCK_SH or LOCK_EX, without waiting.
+/// @throws Error when the kernel fails for a reason that does not lie in the file system: going on unlocked would hand
+///         a live session to the next sweep
+inline LockAnswer try_flock(int fd, int kind, const std::filesystem::path& path) {
+  if (sys::flock(fd, kind | LOCK_NB) == 0) return LockAnswer::taken;
+  const int error = errno;
+  if (error == EWOULDBLOCK) return LockAnswer::busy;
+  if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
+  throw Error(error, "lock", path);
+}
+
+/// False: errno says why; then only the end of every descriptor of this open file will.
+inline bool unlock(int fd) noexcept { return sys::flock(fd, LOCK_UN) == 0; }
+
+/// Ends a flock with a scope. Closing would not be enough: a child between fork and exec shares the descriptor.
+class UnlockAtEnd {
+ public:
+  explicit UnlockAtEnd(const Fd& file) : file_(&file) {}
+  UnlockAtEnd(const UnlockAtEnd&) = delete;
+  UnlockAtEnd& operator=(const UnlockAtEnd&) = delete;
+  ~UnlockAtEnd() {
+    if (file_ != nullptr && *file_) unlock(file_->get());
+  }
+
+  void cancel() noexcept { file_ = nullptr; }
+
+ private:
+  const Fd* file_;
+};
+
+/// Calls `attempt` until it is not `busy` or `patience` is over.
+template <class Attempt>
+LockAnswer try_for(std::chrono::milliseconds patience, Attempt attempt) {
+  using Clock = std::chrono::steady_clock;
+  LockAnswer answer = attempt();
+  if (answer != LockAnswer::busy) return answer;
+  const Clock::time_point end = Clock::now() + patience;
+  std::chrono::microseconds pause(50);
+  while (answer == LockAnswer::busy && Clock::now() < end) {
+    std::this_thread::sleep_for(pause);
+    if (pause < std::chrono::milliseconds(5)) pause *= 2;
+    answer = attempt();
+  }
+  return answer;
+}
+
+inline constexpr off_t owner_byte = 0;
+inline constexpr off_t fold_byte = 1;
+
+inline struct flock one_byte(short kind, off_t byte) {
+  struct flock lock {};
+  lock.l_type = kind;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = byte;
+  lock.l_len = 1;
+  return lock;
+}
+
+/// A write lock on one byte, without waiting. @pre `fd` is open for writing
+/// @throws Error as `try_flock`
+inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path& path) {
+  struct flock lock = one_byte(F_WRLCK, byte);
+  if (sys::ofd_lock(fd, F_OFD_SETLK, lock) == 0) return LockAnswer::taken;
+  const int error = errno;
+  if (error == EAGAIN || error == EACCES) return LockAnswer::busy;
+  if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
+  throw Error(error, "lock a byte of", path);
+}
+
+inline void byte_unlock(int fd, off_t byte) noexcept {
+  struct flock lock = one_byte(F_UNLCK, byte);
+  sys::ofd_lock(fd, F_OFD_SETLK, lock);
+}
+
+/// Whether somebody holds the byte, asked without disturbing anybody. Not knowing counts as held: it only keeps.
+inline bool byte_locked(int fd, off_t byte) noexcept {
+  struct flock lock = one_byte(F_WRLCK, byte);
+  return sys::ofd_lock(fd, F_OFD_GETLK, lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/// Whether flock excludes anybody on this directory's file system: two opens of it, an exclusive lock on the one must
+/// refuse the other.
+/// @pre the caller holds an exclusive flock on another open of `directory`
+inline bool lock_excludes(int directory) {
+  if (is_remote_file_system(directory, true)) return false;
+  const Fd second = open_directory(directory, ".");
+  return second && sys::flock(second.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// A session's record: the head of metadata.json, which its owner writes, and the chunks, which anybody folds into it.
+//
+// chunks.log is the truth about chunks. Folding it into metadata.json costs O(chunks), so it happens after every chunk
+// while there are few, then when a tenth more came or a second passed: O(1) for each chunk in the long run.
+//
+// 1. Take the fold lock (byte 1 of .lock), so that of two processes the later one knows more.
+// 2. The owner has the head in memory; others read it from the file, as the owner wrote it last.
+// 3. Compose head and chunks, write beside, rename.
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Thread-safe. The descriptors are the caller's.
+class SessionRecord {
+ public:
+  /// @param facts what the owner writes; nothing for whoever joined
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, std::optional<SessionFacts> facts,
+                bool durable)
+      : directory_(directory),
+        lock_file_(lock_file),
+        path_(std::move(path)),
+        facts_(std::move(facts)),
+        durable_(durable),
+        file_(path_ / metadata_name) {}
+
+  /// The owner's first word, before anybody else knows the session. @throws Error
+  void begin(bool umask_is_strange) {
+    const std::string text = head_text(*facts_, file_) + std::string(end_of_metadata);
+    if (durable_) return write_metadata(directory_, path_, text, durable_);
+    // What a crash leaves goes with the session, so this need not have the pains of a file without a name.
+    constexpr const char* beside = ".scratch-metadata";
+    const Fd open = create_new(directory_, beside, O_WRONLY, file_);
+    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw Error(errno, "set the mode of", file_);
+    const sys::Moved moved = sys::pwrite_all(open.get(), std::as_bytes(std::span(text)), 0);
+    if (moved.error != 0) throw Error(moved.error, "write", file_);
+    if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw Error(errno, "rename", file_);
+  }
+
+  /// metadata.json has every chunk recorded before. @throws Error; `busy` when somebody folds for longer than 5 s
+  void publish(ChunkLog& log) {
+    const std::lock_guard hold(mutex_);
+    fold(log, std::chrono::seconds(5), durable_);
+  }
+
+  /// A chunk was recorded or forgotten. What fails now is mended by the next fold: the log has it.
+  void recorded(ChunkLog& log) noexcept {
+    const std::uint64_t pending = pending_.fetch_add(1) + 1;
+    try {
+      std::unique_lock hold(mutex_, std::defer_lock);
+      const bool few = folded_.load() + pending <= 64;
+      if (few)
+        hold.lock();
+      else if (!hold.try_lock())
+        return;
+      const bool due =
+          few || pending_.load() * 10 >= folded_.load() || Clock::now() - last_fold_ >= std::chrono::seconds(1);
+      if (due && pending_.load() > 0) fold(log, std::chrono::milliseconds(few ? 100 : 0), false);
+    } catch (...) {
+    }
+  }
+
+  /// Changes the head and writes it. @throws Error and then the head is as before
+  template <class Change>
+  void change(ChunkLog& log, Change change) {
+    const std::lock_guard hold(mutex_);
+    SessionFacts before = *facts_;
+    change(*facts_);
+    try {
+      fold(log, std::chrono::seconds(5), durable_);
+    } catch (...) {
+      std::swap(*facts_, before);
+      throw;
+    }
+  }
+
+  nlohmann::json user() const {
+    const std::lock_guard hold(mutex_);
+    return facts_->user;
+  }
+
+  /// As metadata.json would be if it were written now. @throws Error
+  nlohmann::json json(ChunkLog& log) {
+    const std::lock_guard hold(mutex_);
+    return parse_metadata(composed(log), file_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string composed(ChunkLog& log) {
+    std::string text = facts_ ? head_text(*facts_, file_) : read_head_text(directory_, path_);
+    std::uint64_t count = 0;
+    text.reserve(composed_size_ + composed_size_ / 8);
+    log.for_each_chunk([&](const ChunkInfo& chunk) { add_chunk(text, chunk, count++ == 0); });
+    text += end_of_metadata;
+    composed_ = count;
+    composed_size_ = text.size();
+    return text;
+  }
+
+  void fold(ChunkLog& log, std::chrono::milliseconds patience, bool durable) {
+    const LockAnswer answer =
+        try_for(patience, [&] { return try_byte_lock(lock_file_, fold_byte, path_ / lock_name); });
+    if (answer == LockAnswer::busy)
+      throw Error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
+    const Locked locked(lock_file_, answer);
+    const std::uint64_t covered = pending_.load();
+    write_metadata(directory_, path_, composed(log), durable);
+    pending_.fetch_sub(covered);
+    folded_ = composed_;
+    last_fold_ = Clock::now();
+  }
+
+  class Locked {
+   public:
+    Locked(int fd, LockAnswer answer) : fd_(fd), taken_(answer == LockAnswer::taken) {}
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+    ~Locked() {
+      if (taken_) byte_unlock(fd_, fold_byte);
+    }
+
+   private:
+    int fd_;
+    bool taken_;
+  };
+
+  int directory_;
+  int lock_file_;
+  std::filesystem::path path_;
+  mutable std::mutex mutex_;
+  std::optional<SessionFacts> facts_;
+  bool durable_;
+  std::filesystem::path file_;             // metadata.json
+  std::atomic<std::uint64_t> pending_{0};  // records since the last fold
+  std::atomic<std::uint64_t> folded_{0};   // chunks in metadata.json when this process wrote it last
+  std::uint64_t composed_ = 0;
+  std::size_t composed_size_ = 0;
+  Clock::time_point last_fold_ = Clock::now();
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

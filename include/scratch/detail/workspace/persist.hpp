@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Moves one file out of a workspace, to stay.
+//
+// 1. What has the name must be a plain file of ours, and no table that somebody merges.
+// 2. `Durable`: sync it.
+// 3. Rename it to the target. On one file system that is all.
+// 4. Else copy it into an unnamed file beside the target, (sync,) give that the target's name, and remove the original.
+// 5. The chunk's record goes, if it was a chunk, and the quota has its bytes back.
+// 6. `Durable`: sync the target's directory, unless 4 did.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <scratch/detail/bytes/temp_file.hpp>
+#include <scratch/detail/chunk/moving_chunk.hpp>
+#include <scratch/detail/count/table/claim.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+class Persisting {
+ public:
+  Persisting(const Workspace& from, std::string_view name, const std::filesystem::path& to)
+      : from_(from), name_(name), source_(from.path() / name_), target_(absolute_path(to).lexically_normal()) {}
+
+  void run() {
+    check_file_name(name_, "persist");
+    from_.check();
+    // 1.
+    const auto lock = settle(from_, name_, "persist");
+    const Fd file = open_existing(from_.fd(), name_.c_str(), O_RDONLY, source_);
+    const auto size = static_cast<std::uint64_t>(facts_of(file.get(), source_).st_size);
+    if (!target_.has_filename()) fail(EISDIR, "name the file, not only its directory");
+    // 2.
+    if (from_.durable() && sys::fsync(file.get()) != 0) fail(errno, "syncing it failed");
+    // 3. and 4.
+    MovingChunk chunk(from_.ground(), from_.relative(name_), "");
+    const bool renamed = sys::rename(from_.fd(), name_.c_str(), AT_FDCWD, target_.c_str()) == 0;
+    if (!renamed) {
+      const int error = errno;
+      if (error != EXDEV) fail(error, error == EISDIR ? "a directory has the target's name" : "");
+      copy(file.get());
+      if (sys::unlinkat(from_.fd(), name_.c_str()) != 0 && errno != ENOENT)
+        throw Error(errno, "remove, after it was copied,", source_,
+                    "the target is in place and whole; this one is still here, too", target_);
+    }
+    // 5.
+    chunk.moved();
+    from_.ground().quota().removed(size);
+    // 6.
+    if (!from_.durable() || !renamed) return;
+    const Fd beside = target_directory();
+    if (sys::fsync(beside.get()) != 0)
+      throw Error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
+  }
+
+ private:
+  [[noreturn]] void fail(int error, const std::string& why) const {
+    throw Error(error, "persist", source_, why.empty() ? "target unchanged" : why + "; target unchanged", target_);
+  }
+
+  Fd target_directory() const {
+    Fd directory(sys::openat(AT_FDCWD, target_.parent_path().c_str(), O_RDONLY | O_DIRECTORY));
+    if (!directory) fail(errno, "its directory cannot be opened");
+    return directory;
+  }
+
+  void copy(int file) const {
+    const Fd beside = target_directory();
+    TempFile copied(beside.get(), target_.parent_path(), from_.durable(), "copy to");
+    for (;;) {
+      const ssize_t n = sys::copy_file_range(file, copied.fd(), std::size_t{1} << 30);
+      if (n == 0) break;
+      if (n > 0) continue;
+      const int error = errno;
+      if (error != EXDEV && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS) fail(error, "copying it failed");
+      copy_by_hand(file, copied.fd());
+      break;
+    }
+    copied.commit(target_.filename(), Replacing::whatever_is_there);
+  }
+
+  // From the start: what copy_file_range did before it gave up is written again.
+  void copy_by_hand(int from, int to) const {
+    std::vector<std::byte> block(1_MiB);
+    for (std::uint64_t at = 0;;) {
+      const sys::Moved in = sys::pread_all(from, block, at);
+      if (in.error != 0) fail(in.error, "reading it failed");
+      const sys::Moved out = sys::pwrite_all(to, Bytes(block).first(in.size), at);
+      if (out.error != 0) fail(out.error, "copying it failed");
+      at += in.size;
+      if (in.size < block.size()) return;
+    }
+  }
+
+  Workspace from_;
+  std::string name_;
+  std::filesystem::path source_, target_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

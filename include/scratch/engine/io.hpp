@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// floor 2: engines
+//
+// Who moves the bytes: the contract of an engine, and the facts about a file system that choose one.
+//
+// An engine reads and writes open files at offsets, and nothing else: names, syncs and locks are the same system calls
+// whoever moves the bytes. `start` what should move, `finish` as often as you started.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <scratch/bytes.hpp>
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/text/checksum.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+/// What should move between `data` and `offset` of the open file `fd`.
+struct Transfer {
+  enum class Kind : std::uint8_t { read, write };
+  Kind kind = Kind::read;
+  int fd = -1;
+  std::uint64_t offset = 0;
+  std::byte* data = nullptr;  ///< not changed by a write; stays valid until the completion
+  std::size_t size = 0;
+  std::uint64_t tag = 0;  ///< comes back in the completion
+};
+
+/// What moved. Short transfers were continued: `size` is less than what was asked for only where the file ends, or
+/// with an error.
+struct Completion {
+  std::uint64_t tag = 0;
+  std::size_t size = 0;
+  int error = 0;  ///< errno
+};
+
+/// An engine. It belongs to one thread at a time; every transfer started has exactly one completion.
+class Io {
+ public:
+  /// The size of each of the engine's own buffers, and of the blocks that chunks are summed in.
+  static constexpr std::size_t block = 4_MiB;
+
+  Io() = default;
+  Io(const Io&) = delete;
+  Io& operator=(const Io&) = delete;
+  /// Transfers still in flight have ended afterwards, or can touch nothing that is used again.
+  virtual ~Io() = default;
+
+  /// The engine and why it is this one: "posix: tmpfs".
+  virtual std::string describe() const = 0;
+  /// How many transfers in flight pay. With 1, `start` does the work itself.
+  virtual unsigned depth() const = 0;
+  /// Whether files should be opened with O_DIRECT; then offset, data and size are multiples of `alignment()`.
+  virtual bool direct() const = 0;
+  virtual std::size_t alignment() const = 0;
+
+  /// @pre fewer than `depth()` transfers are in flight; where `depth()` is more than 1, `data` lies in one of the
+  ///      engine's own buffers
+  virtual void start(const Transfer& transfer) = 0;
+  /// Waits for any one of the transfers in flight.
+  /// @pre `in_flight() > 0`
+  virtual Completion finish() = 0;
+  virtual std::size_t in_flight() const = 0;
+
+  /// The engine's own buffer `i`, `block` bytes, aligned, made when first asked for and then reused. Transfers from
+  /// and to these are the fastest.
+  /// @pre `i < depth()`
+  /// @throws Error ENOMEM
+  virtual MutableBytes buffer(unsigned i) = 0;
+  /// The buffers' memory. An engine that says none keeps what it has while it is not in use.
+  virtual std::size_t buffer_memory() const { return 0; }
+  /// Gives the buffers' memory back; `buffer()` makes it anew.
+  /// @pre nothing is in flight
+  virtual void drop_buffers() noexcept {}
+};
+
+/// What an engine is chosen by: the file system under a directory.
+struct Medium {
+  std::string name;                  ///< "tmpfs", "ext4", ...
+  bool memory_backed = false;        ///< its bytes are in memory anyway
+  std::size_t direct_alignment = 0;  ///< for O_DIRECT; 0 where there is none
+
+  /// Asks the kernel. For O_DIRECT one block is written to an unnamed file, since some file systems only refuse then.
+  static Medium of(int directory);
+};
+
+/// Makes an engine for a file system.
+using IoMaker = std::function<std::unique_ptr<Io>(const Medium&)>;
+
+/// Answers "who moves the bytes?": `static std::unique_ptr<Io> make(const Medium&)`.
+template <class T>
+concept IoPolicy = requires(const Medium& medium) {
+  { T::make(medium) } -> std::convertible_to<std::unique_ptr<Io>>;
+};
+
+namespace detail {
+
+inline std::string file_system_name(std::uint64_t magic) {
+  switch (magic) {
+    case TMPFS_MAGIC:
+      return "tmpfs";
+    case RAMFS_MAGIC:
+      return "ramfs";
+    case EXT4_SUPER_MAGIC:
+      return "ext4";
+    case XFS_SUPER_MAGIC:
+      return "xfs";
+    case BTRFS_SUPER_MAGIC:
+      return "btrfs";
+    case F2FS_SUPER_MAGIC:
+      return "f2fs";
+    case 0x2fc12fc1:
+      return "zfs";
+    case OVERLAYFS_SUPER_MAGIC:
+      return "overlayfs";
+    case FUSE_SUPER_MAGIC:
+      return "fuse";
+    case NFS_SUPER_MAGIC:
+      return "nfs";
+    default: {
+      const std::string digits = hex16(magic);
+      return "file system 0x" + digits.substr(std::min<std::size_t>(digits.find_first_not_of('0'), 15));
+    }
+  }
+}
+
+/// What O_DIRECT needs here, or 0.
+inline std::size_t direct_alignment_of(int directory) {
+  constexpr std::size_t usual = 4096;
+  const Fd probe(sys::openat(directory, ".", O_TMPFILE | O_RDWR | O_DIRECT, 0600));
+  if (!probe) return 0;
+  std::size_t alignment = usual;
+#ifdef STATX_DIOALIGN
+  struct statx facts {};
+  if (sys::statx(probe.get(), STATX_DIOALIGN, facts) == 0 && (facts.stx_mask & STATX_DIOALIGN) != 0) {
+    if (facts.stx_dio_offset_align == 0) return 0;
+    alignment = std::max<std::size_t>({usual, facts.stx_dio_offset_align, facts.stx_dio_mem_align});
+  }
+#endif
+  void* zeros = sys::mmap(alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (zeros == nullptr) return 0;
+  const bool works = sys::pwrite_all(probe.get(), Bytes(static_cast<const std::byte*>(zeros), alignment), 0).error == 0;
+  sys::munmap(zeros, alignment);
+  return works ? alignment : 0;
+}
+
+}  // namespace detail
+
+inline Medium Medium::of(int directory) {
+  Medium medium;
+  struct statfs facts {};
+  if (sys::fstatfs(directory, facts) != 0) {
+    medium.name = "unknown file system";
+    return medium;
+  }
+  const auto magic = static_cast<std::uint32_t>(facts.f_type);
+  medium.name = detail::file_system_name(magic);
+  medium.memory_backed = magic == TMPFS_MAGIC || magic == RAMFS_MAGIC;
+  if (!medium.memory_backed) medium.direct_alignment = detail::direct_alignment_of(directory);
+  return medium;
+}
+
+}  // namespace scratch::inline SCRATCH_ABI

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// floor 2: engines
+//
+// The reference engine: pread and pwrite. The fastest one on tmpfs.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/engine/io.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+namespace detail {
+
+/// Whether `SCRATCH_IO=posix` stands in the environment.
+inline bool posix_is_forced() {
+  const char* forced = std::getenv("SCRATCH_IO");
+  return forced != nullptr && std::string_view(forced) == "posix";
+}
+
+/// "EPERM"
+inline std::string errno_name(int error) {
+#ifdef __GLIBC__
+  if (const char* name = ::strerrorname_np(error)) return name;
+#endif
+  return "error " + std::to_string(error);
+}
+
+}  // namespace detail
+
+/// Moves bytes with pread and pwrite, in `start` itself. As a policy: always this engine.
+class PosixIo final : public Io {
+ public:
+  /// @param why what `describe()` gives as the reason
+  explicit PosixIo(std::string why = "asked for") : why_(std::move(why)) {}
+
+  static std::unique_ptr<Io> make(const Medium& medium) { return std::make_unique<PosixIo>(medium.name); }
+
+  std::string describe() const override { return "posix: " + why_; }
+  unsigned depth() const override { return 1; }
+  bool direct() const override { return false; }
+  std::size_t alignment() const override { return 1; }
+
+  void start(const Transfer& transfer) override { done_.push_back(perform(transfer)); }
+  Completion finish() override {
+    const Completion completion = done_.back();
+    done_.pop_back();
+    return completion;
+  }
+  std::size_t in_flight() const override { return done_.size(); }
+
+  MutableBytes buffer(unsigned i) override { return buffers_[i]; }
+  std::size_t buffer_memory() const override { return buffers_.memory(); }
+  void drop_buffers() noexcept override { buffers_.drop(); }
+
+  /// One transfer, whole.
+  static Completion perform(const Transfer& transfer) {
+    const MutableBytes data(transfer.data, transfer.size);
+    const sys::Moved moved = transfer.kind == Transfer::Kind::read
+                                 ? sys::pread_all(transfer.fd, data, transfer.offset)
+                                 : sys::pwrite_all(transfer.fd, data, transfer.offset);
+    return {transfer.tag, moved.size, moved.error};
+  }
+
+ private:
+  std::string why_;
+  std::vector<Completion> done_;
+  detail::BlockBuffers buffers_{1, block};
+};
+
+}  // namespace scratch::inline SCRATCH_ABI

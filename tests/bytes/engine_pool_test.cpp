@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/detail/bytes/engine_pool.hpp>
+#include <scratch/engine/planned_io.hpp>
+#include <scratch/engine/posix_io.hpp>
+
+#include <thread>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+using detail::EnginePool;
+
+namespace {
+struct CountedMaker {
+  std::shared_ptr<int> made = std::make_shared<int>(0);
+  std::unique_ptr<Io> operator()(const Medium& medium) const {
+    ++*made;
+    return PosixIo::make(medium);
+  }
+};
+}  // namespace
+
+TEST_CASE("an engine that comes back is leased again") {
+  const TempDir dir;
+  const CountedMaker make;
+  EnginePool pool(make, dir.fd());
+  for (int i = 0; i < 1000; ++i) pool.lease();
+  REQUIRE(*make.made == 1);
+  const auto one = pool.lease();
+  const auto two = pool.lease();
+  REQUIRE(*make.made == 2);
+}
+
+TEST_CASE("the memory is shared by those who lease at once") {
+  const TempDir dir;
+  EnginePool pool(PosixIo::make, dir.fd());
+  const auto first = pool.lease();
+  REQUIRE(first.fair_share() == 32_MiB);
+  {
+    const auto second = pool.lease();
+    REQUIRE(first.fair_share() == 16_MiB);
+  }
+  REQUIRE(first.fair_share() == 32_MiB);
+  std::vector<EnginePool::Lease> many;
+  for (int i = 0; i < 200; ++i) many.push_back(pool.lease());
+  REQUIRE(first.fair_share() == 512_KiB);
+}
+
+TEST_CASE("threads lease side by side") {
+  const TempDir dir;
+  EnginePool pool(PosixIo::make, dir.fd());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        const auto lease = pool.lease();
+        lease->buffer(0)[0] = std::byte{1};
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(pool.lease().fair_share() == 32_MiB);
+}
+
+TEST_CASE("the first engine is told, then each that replaced another") {
+  const TempDir dir;
+  struct Mortal final : Io {
+    bool dead = false;
+    PosixIo inner;
+    std::string describe() const override { return dead ? "posix: it died" : "ring"; }
+    unsigned depth() const override { return 1; }
+    bool direct() const override { return false; }
+    std::size_t alignment() const override { return 1; }
+    void start(const Transfer& transfer) override { inner.start(transfer); }
+    Completion finish() override { return inner.finish(); }
+    std::size_t in_flight() const override { return inner.in_flight(); }
+    MutableBytes buffer(unsigned i) override { return inner.buffer(i); }
+  };
+  std::vector<std::pair<std::string, bool>> told;
+  EnginePool pool([](const Medium&) { return std::make_unique<Mortal>(); }, dir.fd(),
+                  [&](const std::string& description, bool replaced) { told.emplace_back(description, replaced); });
+  {
+    const auto lease = pool.lease();
+    dynamic_cast<Mortal&>(*lease).dead = true;
+  }
+  for (int i = 0; i < 10; ++i) pool.lease();
+  REQUIRE(told == std::vector<std::pair<std::string, bool>>{{"ring", false}, {"posix: it died", true}});
+  REQUIRE(pool.describe() == "posix: it died");
+}
+
+TEST_CASE("a forked child gets no engine of its parent") {
+  const TempDir dir;
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  EnginePool pool(engine.make, dir.fd());
+  const auto held = pool.lease();
+  pool.lease();
+  const Ending ending = in_child([&] {
+    try {
+      pool.lease();
+    } catch (const Error& error) {
+      if (error.code() == errc::forked_object) return;
+    }
+    throw std::runtime_error("leased");
+  });
+  REQUIRE(ending == Ending::finished);
+  const auto after = pool.lease();
+  after->buffer(0)[0] = std::byte{1};
+}

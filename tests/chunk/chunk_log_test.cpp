@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/detail/chunk/chunk_log.hpp>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+using detail::ChunkLog;
+using detail::ChunkRecord;
+
+namespace {
+
+ChunkRecord record_of(std::uint64_t id, std::uint64_t size = 5) {
+  ChunkRecord record;
+  record.info = {id, "area/chunk_" + std::to_string(id) + ".bin", size, id * 10, "xxh3:9555e8555c62dcfd", ""};
+  for (std::uint64_t i = 0; i < ChunkLayout{size}.count(); ++i) record.sums.push_back(i * 0x1234567);
+  return record;
+}
+
+std::string text_in_log(const std::string& framed) { return framed.substr(1, framed.size() - 19); }
+
+}  // namespace
+
+TEST_CASE("the example in the format's description is a record") {
+  const std::string text =
+      "chunk 3 size=5 rows=1 xxh3=9555e8555c62dcfd block=4194304 file=sorting/chunk_3.bin user= "
+      "blocks=9555e8555c62dcfd";
+  ChunkRecord record;
+  record.info = {3, "sorting/chunk_3.bin", 5, 1, "xxh3:9555e8555c62dcfd", ""};
+  record.sums = {0x9555e8555c62dcfd};
+  REQUIRE(text_in_log(detail::chunk_record(record)) == text);
+  const auto parsed = detail::parse_record(text);
+  REQUIRE(parsed);
+  REQUIRE(parsed->info == record.info);
+  REQUIRE(parsed->sums == record.sums);
+  const std::string hello = "hello";
+  REQUIRE(detail::checksum_text(detail::xxh3(bytes_of(hello))) == record.info.checksum);
+}
+
+TEST_CASE("a record of any bytes comes back as it was") {
+  for (std::uint64_t size : {std::uint64_t{0}, std::uint64_t{1}, 4_MiB, 4_MiB + 1, 100_MiB}) {
+    ChunkRecord record = record_of(77, size);
+    for (int c = 0; c < 256; ++c) record.info.user += static_cast<char>(c);
+    record.info.file = "an area/with %25 and \n.bin";
+    const std::string framed = detail::chunk_record(record);
+    REQUIRE(framed.find('\n', 1) == framed.size() - 1);
+    const auto text = detail::checked_text(std::string_view(framed).substr(1, framed.size() - 2));
+    REQUIRE(text);
+    const auto parsed = detail::parse_record(*text);
+    REQUIRE(parsed);
+    REQUIRE(parsed->info == record.info);
+    REQUIRE(parsed->sums == record.sums);
+  }
+}
+
+TEST_CASE("a line with any byte changed is passed over") {
+  const std::string framed = detail::chunk_record(record_of(5));
+  const std::string line = framed.substr(1, framed.size() - 2);
+  for (std::size_t i = 0; i < line.size(); ++i)
+    for (const int flip : {1, 0x20, 0xff}) {
+      std::string damaged = line;
+      damaged[i] = static_cast<char>(damaged[i] ^ flip);
+      REQUIRE(!detail::checked_text(damaged));
+    }
+  for (std::size_t i = 0; i < line.size(); ++i) REQUIRE(!detail::checked_text(line.substr(0, i)));
+}
+
+TEST_CASE("records that check but make no sense are passed over") {
+  for (const char* text :
+       {"", "gone", "gone ", "gone x", "gone 1 2", "chunk", "chunk 1", "other 1",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=0 file=a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=",
+        "chunk 1 size=18446744073709551615 rows=0 xxh3=9555e8555c62dcfd block=1 file=a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcf block=4194304 file=a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=-5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=../a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=/etc/a user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a//b user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=.lock user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a%2 user= blocks=9555e8555c62dcfd",
+        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a%00 user= blocks=9555e8555c62dcfd"}) {
+    CAPTURE(text);
+    REQUIRE(!detail::parse_record(text));
+  }
+}
+
+TEST_CASE("what one log appends, another reads, and only what is new") {
+  const TempDir dir;
+  ChunkLog writer(dir.fd(), dir.path());
+  ChunkLog reader(dir.fd(), dir.path());
+  REQUIRE(reader.chunks().empty());
+  REQUIRE(names_in(dir.path()).empty());
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    REQUIRE(writer.next_id() == i);
+    writer.append(record_of(i), false);
+    if (i % 100 == 0) REQUIRE(reader.chunks().size() == i + 1);
+  }
+  writer.remove(17);
+  writer.rename(18, "elsewhere.bin");
+  const std::vector<ChunkInfo> chunks = reader.chunks();
+  REQUIRE(chunks.size() == 999);
+  REQUIRE(chunks[17].id == 18);
+  REQUIRE(chunks[17].file == "elsewhere.bin");
+  REQUIRE(reader.find(18)->info.file == "elsewhere.bin");
+  REQUIRE(!reader.find(17));
+  REQUIRE(reader.find_file("elsewhere.bin")->id == 18);
+  REQUIRE(reader.extent().chunks == 999);
+}
+
+TEST_CASE("a torn record never eats its neighbour") {
+  const std::string one = detail::chunk_record(record_of(1));
+  const std::string two = detail::chunk_record(record_of(2));
+  for (std::size_t cut = 0; cut < one.size(); ++cut) {
+    const TempDir dir;
+    put(dir / "chunks.log", one.substr(0, cut) + two);
+    ChunkLog log(dir.fd(), dir.path());
+    const bool whole = cut == one.size() - 1;  // the next record begins with the newline that is missing
+    CAPTURE(cut);
+    REQUIRE(log.chunks().size() == (whole ? 2 : 1));
+    REQUIRE(log.chunks().back().id == 2);
+  }
+}
+
+TEST_CASE("a record that is still being written is read when it is whole") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  const std::string record = detail::chunk_record(record_of(1));
+  std::ofstream out(dir / "chunks.log", std::ios::app | std::ios::binary);
+  for (std::size_t there = 0; there < record.size(); ++there) {
+    REQUIRE(log.chunks().size() == (there + 1 == record.size() ? 1 : 0));  // it checks without its last newline
+    out << record[there] << std::flush;
+  }
+  REQUIRE(log.chunks().size() == 1);
+}
+
+TEST_CASE("a record whose last newline the full disk took is on record at once, and once") {
+  const TempDir dir;
+  const std::string one = detail::chunk_record(record_of(1));
+  put(dir / "chunks.log", one.substr(0, one.size() - 1));
+  ChunkLog log(dir.fd(), dir.path());
+  REQUIRE(log.chunks().size() == 1);
+  REQUIRE(log.find(1)->info.size == 5);
+  log.append(record_of(2), false);
+  REQUIRE(log.chunks().size() == 2);
+  REQUIRE(log.find(1)->info.size == 5);
+  REQUIRE(log.find(2)->info.id == 2);
+}
+
+TEST_CASE("when all ids are given out, that is said, and none is given twice") {
+  const TempDir dir;
+  put(dir / ".scratch-ids", "18446744073709551614\n");
+  ChunkLog log(dir.fd(), dir.path());
+  REQUIRE(log.next_id() == UINT64_MAX - 1);
+  REQUIRE_THROWS_AS(log.next_id(), Error);
+  REQUIRE_THROWS_AS(log.next_id(), Error);
+}
+
+TEST_CASE("a record longer than the reading window is read") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  ChunkLog reader(dir.fd(), dir.path());
+  log.append(record_of(1), false);
+  log.append(record_of(2, 400_GiB), true);
+  log.append(record_of(3), false);
+  REQUIRE(reader.chunks().size() == 3);
+  REQUIRE(reader.find(2)->sums.size() == 102400);
+}
+
+TEST_CASE("ids go on above every id on record, whatever became of the counter") {
+  const TempDir dir;
+  {
+    ChunkLog log(dir.fd(), dir.path());
+    for (int i = 0; i < 5; ++i) log.append(record_of(log.next_id()), false);
+    log.append(record_of(100), false);
+    log.remove(100);
+  }
+  const std::string damage = GENERATE(as<std::string>(), "missing", "", "garbage", "00000000000000000003\n",
+                                      "99999999999999999999\n", "0000000000000000000x\n");
+  CAPTURE(damage);
+  if (damage == "missing")
+    std::filesystem::remove(dir / ".scratch-ids");
+  else
+    put(dir / ".scratch-ids", damage);
+  ChunkLog log(dir.fd(), dir.path());
+  REQUIRE(log.next_id() == 101);
+  put(dir / ".scratch-ids", "damaged while in use");
+  REQUIRE(log.next_id() == 102);
+}
+
+TEST_CASE("nobody waits for ever for a process that was stopped while it took an id") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path(), std::chrono::milliseconds(20));
+  REQUIRE(log.next_id() == 0);
+  {
+    const detail::Fd stopped(sys::openat(dir.fd(), detail::chunk_ids_name, O_RDWR));
+    REQUIRE(detail::try_byte_lock(stopped.get(), 0, {}) == detail::LockAnswer::taken);
+    try {
+      log.next_id();
+      FAIL("the lock was passed over");
+    } catch (const Error& error) {
+      REQUIRE(error.code() == errc::busy);
+      REQUIRE(error.path() == dir / detail::chunk_ids_name);
+    }
+  }
+  REQUIRE(log.next_id() == 1);
+}
+
+TEST_CASE("ids are unique over threads and processes, and every record is read") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  constexpr int processes = 4;
+  constexpr int threads = 3;
+  const int each = rounds(300, 20000);
+  std::vector<pid_t> children;
+  for (int p = 0; p < processes; ++p) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        ChunkLog log(dir.fd(), dir.path());
+        std::vector<std::thread> all;
+        for (int t = 0; t < threads; ++t)
+          all.emplace_back([&] {
+            for (int i = 0; i < each; ++i) log.append(record_of(log.next_id()), false);
+          });
+        for (std::thread& thread : all) thread.join();
+        ::_exit(0);
+      } catch (...) {
+        ::_exit(1);
+      }
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(status == 0);
+  }
+  ChunkLog log(dir.fd(), dir.path());
+  const std::vector<ChunkInfo> chunks = log.chunks();
+  REQUIRE(chunks.size() == static_cast<std::size_t>(processes * threads * each));
+  for (std::size_t i = 0; i < chunks.size(); ++i) REQUIRE(chunks[i].id == i);
+}
+
+TEST_CASE("an id without the lock is handed out twice: the control for the one before") {
+  const TempDir dir;
+  put(dir / "counter", "0");
+  const auto naive = [&] {
+    const int id = std::stoi(text_of(dir / "counter"));
+    put(dir / "counter", std::to_string(id + 1));
+    return id;
+  };
+  std::vector<pid_t> children;
+  for (int p = 0; p < 4; ++p) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        for (int i = 0; i < 2000; ++i) naive();
+      } catch (...) {
+      }
+      ::_exit(0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+  REQUIRE(text_of(dir / "counter") != "8000");
+}
+
+TEST_CASE("writers killed at any moment lose only what they had not finished") {
+  const TempDir dir;
+  std::uint64_t last = 0;
+  for (int round = 0; round < rounds(40, 2000); ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      try {
+        ChunkLog log(dir.fd(), dir.path());
+        while (true) log.append(record_of(log.next_id(), 40_MiB), false);
+      } catch (...) {
+      }
+      ::_exit(1);
+    }
+    ::usleep(static_cast<useconds_t>(500 + round * 37 % 2000));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    ChunkLog log(dir.fd(), dir.path());
+    std::set<std::uint64_t> ids;
+    for (const ChunkInfo& chunk : log.chunks()) {
+      REQUIRE(ids.insert(chunk.id).second);
+      last = std::max(last, chunk.id);
+    }
+    const std::uint64_t next = log.next_id();
+    REQUIRE((ids.empty() || next > last));
+    log.append(record_of(next), false);
+    REQUIRE(log.find(next));
+  }
+  REQUIRE(last > 0);
+}
+
+TEST_CASE("what stands in place of the log or the counter is refused") {
+  const TempDir dir;
+  const std::string name = GENERATE(as<std::string>(), "chunks.log", ".scratch-ids");
+  const std::string kind = GENERATE(as<std::string>(), "symlink", "fifo", "directory", "hard link");
+  CAPTURE(name, kind);
+  put(dir / "target", "");
+  if (kind == "symlink") std::filesystem::create_symlink(dir / "target", dir / name);
+  if (kind == "fifo") REQUIRE(::mkfifo((dir / name).c_str(), 0600) == 0);
+  if (kind == "directory") std::filesystem::create_directory(dir / name);
+  if (kind == "hard link") std::filesystem::create_hard_link(dir / "target", dir / name);
+  ChunkLog log(dir.fd(), dir.path());
+  REQUIRE(!complaint([&] { log.append(record_of(log.next_id()), false); }).empty());
+  REQUIRE(text_of(dir / "target").empty());
+}
+
+TEST_CASE("a forked child cannot use its parent's log") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  log.append(record_of(log.next_id()), false);
+  REQUIRE(in_child([&] { log.next_id(); }) == Ending::failed);
+  REQUIRE(in_child([&] { log.append(record_of(9), false); }) == Ending::failed);
+  REQUIRE(in_child([&] { log.chunks(); }) == Ending::failed);
+  REQUIRE(log.next_id() == 1);
+}
+
+TEST_CASE("the cost of a record does not grow") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  for (std::uint64_t i = 0; i < 20000; ++i) log.append(record_of(log.next_id()), false);
+  const std::uintmax_t before = std::filesystem::file_size(dir / "chunks.log");
+  log.append(record_of(log.next_id()), false);
+  REQUIRE(std::filesystem::file_size(dir / "chunks.log") - before < 200);
+  REQUIRE(std::filesystem::file_size(dir / ".scratch-ids") == 21);
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Reads a count table knowing nothing but the head comment of include/scratch/detail/count/format/layout.hpp.
+
+count_reader.py TABLE    prints "key count" for every key, sorted by key, or says what is wrong and exits with 1.
+Checksums are checked where xxhsum is installed.
+"""
+import shutil
+import struct
+import subprocess
+import sys
+
+
+def xxh3(data):
+    if not shutil.which("xxhsum"):
+        return None
+    out = subprocess.run(["xxhsum", "-H3", "-"], input=data, stdout=subprocess.PIPE, check=True).stdout.decode()
+    return int(out.split()[0].removeprefix("XXH3_"), 16) if "=" not in out else int(out.split("= ")[1], 16)
+
+
+def must(condition, what):
+    if not condition:
+        sys.exit("count_reader: " + what)
+
+
+def check(data, stored, what, bits=64):
+    found = xxh3(data)
+    must(found is None or found & ((1 << bits) - 1) == stored, "checksum of " + what)
+
+
+def unmix32(h):
+    mask = (1 << 32) - 1
+    h ^= h >> 16
+    h = h * pow(0xC2B2AE35, -1, 1 << 32) & mask
+    h ^= h >> 13 ^ h >> 26
+    h = h * pow(0x85EBCA6B, -1, 1 << 32) & mask
+    return h ^ h >> 16
+
+
+def unmix64(h):
+    mask = (1 << 64) - 1
+    h ^= h >> 33
+    h = h * pow(0xC4CEB9FE1A85EC53, -1, 1 << 64) & mask
+    h ^= h >> 33
+    h = h * pow(0xFF51AFD7ED558CCD, -1, 1 << 64) & mask
+    return h ^ h >> 33
+
+
+def fields(data, bits, count):
+    number = int.from_bytes(data, "little")
+    return [number >> i * bits & ((1 << bits) - 1) for i in range(count)]
+
+
+def block(data, first, n, w, c):
+    b = min(w, (n - 1).bit_length())
+    l = w - b
+    at = (n * l + 7) // 8
+    lows = fields(data[:at], l, n)
+    size = (n + (1 << b) + 7) // 8
+    highs = int.from_bytes(data[at:at + size], "little") & ((1 << n + (1 << b)) - 1)
+    at += size
+    ones = [i for i in range(n + (1 << b)) if highs >> i & 1]
+    must(len(ones) == n, "highs of a block")
+    keys = [first + ((bit - i << l) | low) for i, (bit, low) in enumerate(zip(ones, lows))]
+    if c == 0:
+        must(at == len(data), "size of a block")
+        return [(key, 1) for key in keys]
+    size = (n * c + 7) // 8
+    counts = fields(data[at:at + size], c, n)
+    at += size
+    entries = []
+    for key, stored in zip(keys, counts):
+        count = stored + 1
+        if stored == (1 << c) - 1:
+            rest = shift = 0
+            while True:
+                byte = data[at]
+                at += 1
+                rest |= (byte & 0x7F) << shift
+                shift += 7
+                if byte < 0x80:
+                    break
+            count = rest + (1 << c)
+        entries.append((key, count))
+    must(at == len(data), "size of a block")
+    return entries
+
+
+def read(data):
+    magic, version, bits = struct.unpack_from("<III", data)
+    if magic == 0x4B4D5231:
+        must((version, bits, len(data)) == (1, 16, 524320), "header")
+        entries, absorbed, checksum = struct.unpack_from("<QQI", data, 12)
+        check(data[:28] + data[32:], checksum, "the table", 32)
+        counts = struct.unpack_from("<65536Q", data, 32)
+        table = {key: count for key, count in enumerate(counts) if count}
+        must(len(table) == entries, "entry_count")
+        return table
+    must(magic in (0x4B4D5232, 0x4B4D5233) and version == 2, "header")
+    must(bits == (32 if magic == 0x4B4D5232 else 64), "key bits")
+    record, entries, total, absorbed, body, content, checksum = struct.unpack_from("<IQQQQQQ", data, 12)
+    must(record == 24, "size of an index record")
+    check(data[:56], checksum, "the header")
+    index = data[64 + body:]
+    check(index, content, "the index")
+    table = {}
+    at = 64
+    last = -1
+    blocks = 0
+    for i in range(0, len(index), 24):
+        first, stored, size, n, w, c = struct.unpack_from("<QQIHBB", index, i)
+        if blocks < 5:
+            check(data[at:at + size], stored, "a block")
+        must(1 <= n <= 512 and first % (1 << w) == 0 and first > last, "index record")
+        for mixed, count in block(data[at:at + size], first, n, w, c):
+            must(last < mixed < first + (1 << w), "order of keys")
+            last = mixed
+            table[(unmix32 if bits == 32 else unmix64)(mixed)] = count
+        last = first + (1 << w) - 1
+        at += size
+        blocks += 1
+    must(at == 64 + body, "body")
+    must(len(table) == entries, "entry_count")
+    must(min(sum(table.values()), (1 << 64) - 1) == total, "total")
+    return table
+
+
+with open(sys.argv[1], "rb") as file:
+    for key, count in sorted(read(file.read()).items()):
+        print(key, count)

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+//
+// The contract of Io, the same for every engine on every medium.
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/engine/best_io.hpp>
+
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/engines.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch;
+using namespace scratch::test;
+
+namespace {
+
+struct Bench {
+  explicit Bench(const Setting& setting) : dir(setting.on) {
+    Medium medium = Medium::of(dir.fd());
+    io = setting.engine.make(medium);
+    file = open_new();
+  }
+
+  detail::Fd open_new() const {
+    return detail::Fd(sys::openat(dir.fd(), ".", O_TMPFILE | O_RDWR | (io->direct() ? O_DIRECT : 0), 0600));
+  }
+
+  Transfer transfer(Transfer::Kind kind, unsigned buffer, std::uint64_t offset, std::size_t size) {
+    return {kind, file.get(), offset, io->buffer(buffer).data(), size, 1000 + buffer};
+  }
+
+  TempDir dir;
+  std::unique_ptr<Io> io;
+  detail::Fd file;
+};
+
+void fill(MutableBytes bytes, std::uint64_t seed) {
+  const std::vector<std::byte> source = noise(bytes.size(), seed);
+  std::memcpy(bytes.data(), source.data(), bytes.size());
+}
+
+}  // namespace
+
+TEST_CASE("every transfer started has one completion, with its tag and all of its bytes") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  Bench bench(setting);
+  Io& io = *bench.io;
+  const unsigned depth = io.depth();
+  for (unsigned round = 0; round < 3; ++round) {
+    for (unsigned i = 0; i < depth; ++i) {
+      fill(io.buffer(i), round * 100 + i);
+      io.start(bench.transfer(Transfer::Kind::write, i, (round * depth + i) * Io::block, Io::block));
+      REQUIRE(io.in_flight() == i + 1);
+    }
+    std::map<std::uint64_t, int> seen;
+    while (io.in_flight() > 0) {
+      const Completion completion = io.finish();
+      REQUIRE(completion.error == 0);
+      REQUIRE(completion.size == Io::block);
+      ++seen[completion.tag];
+    }
+    REQUIRE(seen.size() == depth);
+  }
+  for (unsigned round = 0; round < 3; ++round) {
+    for (unsigned i = 0; i < depth; ++i)
+      io.start(bench.transfer(Transfer::Kind::read, i, (round * depth + i) * Io::block, Io::block));
+    while (io.in_flight() > 0) REQUIRE(io.finish().error == 0);
+    for (unsigned i = 0; i < depth; ++i) {
+      const std::vector<std::byte> expected = noise(Io::block, round * 100 + i);
+      REQUIRE(std::memcmp(io.buffer(i).data(), expected.data(), Io::block) == 0);
+    }
+  }
+}
+
+TEST_CASE("a read past the end of the file is short, and no error") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const std::size_t length = GENERATE(as<std::size_t>(), 0, 1, 4095, 4096, 4097, 1000000, 4194303);
+  CAPTURE(length);
+  Bench bench(setting);
+  Io& io = *bench.io;
+  fill(io.buffer(0), 7);
+  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  REQUIRE(io.finish().error == 0);
+  REQUIRE(sys::ftruncate(bench.file.get(), length) == 0);
+  std::memset(io.buffer(0).data(), 0, Io::block);
+  io.start(bench.transfer(Transfer::Kind::read, 0, 0, Io::block));
+  const Completion completion = io.finish();
+  REQUIRE(completion.error == 0);
+  REQUIRE(completion.size == length);
+  const std::vector<std::byte> expected = noise(Io::block, 7);
+  REQUIRE(std::memcmp(io.buffer(0).data(), expected.data(), length) == 0);
+  io.start(bench.transfer(Transfer::Kind::read, 0, Io::block, Io::block));
+  REQUIRE(io.finish().size == 0);
+}
+
+TEST_CASE("an error of the kernel comes back with its transfer, and the engine goes on") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  Bench bench(setting);
+  Io& io = *bench.io;
+  Transfer bad = bench.transfer(Transfer::Kind::write, 0, 0, Io::block);
+  bad.fd = -1;
+  io.start(bad);
+  const Completion failed = io.finish();
+  REQUIRE(failed.error == EBADF);
+  REQUIRE(failed.tag == 1000);
+  REQUIRE(failed.size == 0);
+  const detail::Fd read_only(sys::openat(bench.dir.fd(), ".", O_RDONLY | O_DIRECTORY));
+  bad.fd = read_only.get();
+  io.start(bad);
+  REQUIRE(io.finish().error == EBADF);
+  bad.kind = Transfer::Kind::read;
+  io.start(bad);
+  REQUIRE(io.finish().error == EISDIR);
+  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  REQUIRE(io.finish().error == 0);
+}
+
+TEST_CASE("an engine that ends with transfers in flight has finished them") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  Bench bench(setting);
+  const unsigned depth = bench.io->depth();
+  const detail::Fd reader = bench.file.duplicate();
+  for (unsigned i = 0; i < depth; ++i) {
+    fill(bench.io->buffer(i), i);
+    bench.io->start(bench.transfer(Transfer::Kind::write, i, i * Io::block, Io::block));
+  }
+  bench.io.reset();
+  struct stat facts {};
+  REQUIRE(sys::fstat(reader.get(), facts) == 0);
+  REQUIRE(static_cast<std::uint64_t>(facts.st_size) == depth * Io::block);
+}
+
+TEST_CASE("buffers are aligned, as large as a block, and at most 32 MiB in all") {
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  const TempDir dir;
+  const std::unique_ptr<Io> io = engine.make(Medium::of(dir.fd()));
+  REQUIRE(io->depth() * Io::block <= 32_MiB);
+  for (unsigned i = 0; i < io->depth(); ++i) {
+    REQUIRE(io->buffer(i).size() == Io::block);
+    REQUIRE(reinterpret_cast<std::uintptr_t>(io->buffer(i).data()) % 4096 == 0);
+    REQUIRE(io->buffer(i).data() == io->buffer(i).data());
+  }
+}
+
+TEST_CASE("a write past the file-size limit is EFBIG, and does not end the process") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  Bench bench(setting);
+  struct rlimit old {};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  const struct rlimit limit { 1000000, old.rlim_max };
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  bench.io->start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  const Completion completion = bench.io->finish();
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  REQUIRE(completion.error == EFBIG);
+}
+
+TEST_CASE("the medium names its file system") {
+  REQUIRE(Medium::of(TempDir(TempDir::On::memory).fd()).name == "tmpfs");
+  REQUIRE(detail::file_system_name(0xEF53) == "ext4");
+  REQUIRE(detail::file_system_name(0x1234) == "file system 0x1234");
+  REQUIRE(detail::file_system_name(0) == "file system 0x0");
+  REQUIRE(Medium::of(-1).name == "unknown file system");
+}

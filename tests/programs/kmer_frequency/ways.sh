@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# One result, whatever way it comes about: <fact> <program> <source directory>
+. "$(dirname "$0")/common.sh"
+
+wanted() { count -k 21 --canonical --sorted --workers 1 -o wanted.tsv reads.fa; }
+gives_it() {
+  count -k 21 --canonical --sorted -o given.tsv "$@"
+  same wanted.tsv given.tsv
+  rm given.tsv
+  must_leave_nothing
+}
+
+make_reads
+wanted
+case $fact in
+  any_number_of_workers)
+    for n in 1 2 3 7; do
+      gives_it --workers $n reads.fa
+      gives_it --workers $n --processes reads.fa
+    done
+    ;;
+  any_place)
+    gives_it --place shm reads.fa
+    gives_it --place tmp reads.fa
+    gives_it --place "$work/place/my place" --processes reads.fa
+    SCRATCH_DIR=$work/place/elsewhere gives_it reads.fa
+    ;;
+  any_memory)
+    gives_it --memory 2GiB reads.fa
+    gives_it --memory 40MiB reads.fa
+    gives_it --memory 40MiB --processes reads.fa
+    ;;
+  any_input)
+    gzip -k reads.fa
+    gives_it reads.fa.gz
+    gives_it - <reads.fa
+    gives_it - <reads.fa.gz
+    # shellcheck disable=SC2002
+    cat reads.fa | gives_it --processes -
+    awk '/^>/ { name = substr($0, 2); next } { q = $0; gsub(/./, "I", q); print "@" name "\n" $0 "\n+\n" q }' reads.fa >reads.fq
+    gives_it reads.fq
+    gzip -k reads.fq
+    gives_it reads.fq.gz
+    awk '/^>/ { print; next } { for (i = 1; i <= length($0); i += 60) printf "%s\r\n", substr($0, i, 60) }' reads.fa >folded.fa
+    gives_it folded.fa
+    lines=$(($(grep -n '>read_2000' reads.fa | cut -d : -f 1) - 1))
+    head -n $lines reads.fa >first.fa
+    tail -n +$((lines + 1)) reads.fa >second.fa
+    gzip second.fa
+    gives_it first.fa second.fa.gz
+    # gzip members one after the other are one stream
+    { gzip -c first.fa; cat second.fa.gz; } >both.fa.gz
+    gives_it both.fa.gz
+    ;;
+  order_of_the_table)
+    count -k 21 --canonical -o given.tsv reads.fa
+    sort given.tsv >sorted.tsv
+    same wanted.tsv sorted.tsv
+    count -k 21 --canonical reads.fa | sort >sorted.tsv
+    same wanted.tsv sorted.tsv
+    count -k 21 --canonical --top 1000000 reads.fa | sort >sorted.tsv
+    same wanted.tsv sorted.tsv
+    [ "$(count -k 21 --canonical --top 3 reads.fa)" = "$(sort -t "$(printf '\t')" -k 2,2nr -k 1,1 wanted.tsv | head -n 3)" ] ||
+      fail "not the most frequent: $(count -k 21 --canonical --top 3 reads.fa)"
+    ;;
+  the_table_can_be_kept)
+    count -k 21 --canonical --table kept.kmr reads.fa >nothing
+    [ -s nothing ] && fail "it also wrote lines"
+    [ "$(head -c 4 kept.kmr | od -An -tx1 | tr -d ' ')" = 33524d4b ] || fail "not a table: $(head -c 4 kept.kmr | od -c)"
+    must_leave_nothing
+    ;;
+  reads_are_the_same_every_time)
+    again() { "$program" --simulate-reads 500 --read-length 80 --seed 3 -o "$1" genome.fa; }
+    again one.fa
+    again two.fa
+    same one.fa two.fa
+    "$program" --simulate-reads 500 --read-length 80 --seed 3 genome.fa >three.fa
+    same one.fa three.fa
+    [ "$(grep -c '>' one.fa)" = 500 ] || fail "not 500 reads"
+    awk '!/>/ && length($0) != 80 { exit 1 }' one.fa || fail "not of 80 bases"
+    # The same bytes on every machine.
+    [ "$(cksum <one.fa)" = "$(cat "$source/tests/programs/kmer_frequency/reads.cksum")" ] || fail "other reads: $(cksum <one.fa)"
+    # Without errors each read is a piece of the genome or of its other strand.
+    "$program" --simulate-reads 500 --read-length 80 --error-rate 0 genome.fa >exact.fa
+    count -k 80 genome.fa >/dev/null 2>&1 && fail "k = 80"
+    count -k 31 --canonical genome.fa | cut -f 1 | sort >genome.kmers
+    count -k 31 --canonical exact.fa | cut -f 1 | sort >exact.kmers
+    [ -z "$(comm -13 genome.kmers exact.kmers)" ] || fail "reads that are not of the genome"
+    ;;
+  *) fail "no fact $fact" ;;
+esac

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#include <scratch/detail/session/metadata.hpp>
+
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+using namespace scratch::detail;
+using scratch::ChunkInfo;
+using scratch::errc;
+using scratch::test::put;
+using scratch::test::refusal;
+using scratch::test::refuses_with;
+using scratch::test::says;
+using scratch::test::TempDir;
+using scratch::test::text_of;
+
+namespace {
+
+SessionFacts facts() {
+  SessionFacts facts;
+  facts.id = "1_x";
+  facts.label = "x";
+  facts.place = "/dev/shm/app-0";
+  facts.start_time = "2024-07-08T12:00:00Z";
+  facts.pid = 42;
+  return facts;
+}
+
+std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunks = {}) {
+  std::string text = head_text(of, "x");
+  for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, chunks[i], i == 0);
+  return text + std::string(end_of_metadata);
+}
+
+}  // namespace
+
+TEST_CASE("what is written is read back, chunks and the application's object too") {
+  const TempDir dir;
+  SessionFacts of = facts();
+  of.user = {{"chunks", {1, 2}}, {"text", "a\nb\"c,\n\"chunks\":["}};
+  const std::vector<ChunkInfo> chunks{{0, "chunk_0.bin", 5'000'000, 7, "xxh3:9555e8555c62dcfd", ""},
+                                      {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k": [1]})"},
+                                      {4, "c", 1, 0, "xxh3:2d06800538d394c2", "no json"}};
+  write_metadata(dir.fd(), dir.path(), document(of, chunks), false);
+  const nlohmann::json json = read_metadata(dir.fd(), dir.path());
+  CHECK(json["format"] == 1);
+  CHECK(json["session_id"] == "1_x");
+  CHECK(json["label"] == "x");
+  CHECK(json["status"] == "in_progress");
+  CHECK(json["pid"] == 42);
+  CHECK(json["user"] == of.user);
+  REQUIRE(json["chunks"].size() == 3);
+  CHECK(json["chunks"][0] == nlohmann::json{{"id", 0},
+                                            {"file", "chunk_0.bin"},
+                                            {"size", 5'000'000},
+                                            {"rows", 7},
+                                            {"checksum", "xxh3:9555e8555c62dcfd"},
+                                            {"blocks", 2}});
+  CHECK(json["chunks"][1]["file"] == "a\"b/\xef\xbf\xbd.bin");
+  CHECK(json["chunks"][1]["user"]["k"][0] == 1);
+  CHECK(json["chunks"][2]["user"] == "no json");
+  CHECK(scratch::test::names_in(dir.path()).size() == 1);
+}
+
+TEST_CASE("the head alone is read without the chunks, however large it is") {
+  const TempDir dir;
+  SessionFacts of = facts();
+  for (const std::size_t size : {std::size_t{0}, std::size_t{3700}, std::size_t{100'000}}) {
+    of.user = {{"text", std::string(size, 'x')}};
+    put(dir / "metadata.json", document(of, {{0, "a", 1, 1, "xxh3:2d06800538d394c2", ""}}));
+    CHECK(read_head_text(dir.fd(), dir.path()) == head_text(of, "x"));
+    const nlohmann::json head = read_head(dir.fd(), dir.path());
+    CHECK(head["user"] == of.user);
+    CHECK(head["chunks"].empty());
+  }
+}
+
+TEST_CASE("the head of a file that somebody wrote in another form is read nevertheless") {
+  const TempDir dir;
+  put(dir / "metadata.json", "\n{ \"chunks\": [ {\"id\": 1} ],\n \"format\": 1, \"label\": \"y\" }");
+  CHECK(read_head(dir.fd(), dir.path())["label"] == "y");
+}
+
+TEST_CASE("a damaged metadata.json is a clear error") {
+  const TempDir dir;
+  const auto with = [&](std::string_view text) {
+    put(dir / "metadata.json", text);
+    const auto head = refusal([&] { read_head(dir.fd(), dir.path()); });
+    const auto whole = refusal([&] { read_metadata(dir.fd(), dir.path()); });
+    REQUIRE(head);
+    REQUIRE(whole);
+    CHECK(head->code() == whole->code());
+    return whole;
+  };
+  const std::string good = document(facts());
+  for (std::size_t size = 0; size < good.size() - 3; ++size) {
+    put(dir / "metadata.json", good.substr(0, size));
+    CHECK(refuses_with(errc::corrupt, [&] { read_metadata(dir.fd(), dir.path()); }));
+  }
+  CHECK(with("")->code() == errc::corrupt);
+  CHECK(says(with("[1]"), "not an object with a \"format\""));
+  CHECK(says(with("{\"format\":\"1\"}"), "not an object with a \"format\""));
+  CHECK(with("{\"format\":2}")->code() == errc::unsupported_version);
+  CHECK(with(std::string_view("{\"format\":1,\0}", 14))->code() == errc::corrupt);
+  CHECK(says(with("{\"format\":1,\"x\":" + std::string(100'000, '[')), "nests 100001 deep"));
+  CHECK(says(with("{\"format\":1,\"x\":" + std::string(65, '[') + std::string(65, ']') + "}"), "nests 66 deep"));
+}
+
+TEST_CASE("brackets in strings do not nest, and of two equal keys one counts") {
+  const TempDir dir;
+  put(dir / "metadata.json", "{\"format\":1,\"label\":\"" + std::string(1000, '[') + "\\\"{\",\"pid\":1,\"pid\":2}");
+  CHECK(read_metadata(dir.fd(), dir.path())["pid"].is_number());
+}
+
+TEST_CASE("a metadata.json of 300 MiB is refused before it is read") {
+  const TempDir dir;
+  put(dir / "metadata.json", "{");
+  REQUIRE(::truncate((dir / "metadata.json").c_str(), 300 << 20) == 0);
+  CHECK(says(refusal([&] { read_metadata(dir.fd(), dir.path()); }), "300.0 MiB, at most 256 MiB"));
+  CHECK(says(refusal([&] { read_head(dir.fd(), dir.path()); }), "300.0 MiB, at most 256 MiB"));
+}
+
+TEST_CASE("what could not be read back is not written, and the old file stays") {
+  const TempDir dir;
+  write_metadata(dir.fd(), dir.path(), document(facts()), false);
+  const std::string before = text_of(dir / "metadata.json");
+  CHECK(refuses_with(std::errc::file_too_large,
+                     [&] { write_metadata(dir.fd(), dir.path(), std::string((256 << 20) + 1, ' '), false); }));
+  SessionFacts deep = facts();
+  for (int i = 0; i < 70; ++i) deep.user = nlohmann::json::array({deep.user});
+  CHECK(says(refusal([&] { head_text(deep, "x"); }), "deep"));
+  SessionFacts strange = facts();
+  strange.user = "\xff";
+  CHECK(refuses_with(std::errc::illegal_byte_sequence, [&] { head_text(strange, "x"); }));
+  CHECK(text_of(dir / "metadata.json") == before);
+  CHECK(scratch::test::names_in(dir.path()).size() == 1);
+}
+
+TEST_CASE("a link, a FIFO or a directory in place of metadata.json is refused at once") {
+  const TempDir dir;
+  put(dir / "elsewhere", document(facts()));
+  std::filesystem::create_symlink(dir / "elsewhere", dir / "metadata.json");
+  CHECK(refusal([&] { read_head(dir.fd(), dir.path()); }));
+  std::filesystem::remove(dir / "metadata.json");
+  std::filesystem::create_hard_link(dir / "elsewhere", dir / "metadata.json");
+  CHECK(refusal([&] { read_head(dir.fd(), dir.path()); }));
+  std::filesystem::remove(dir / "metadata.json");
+  REQUIRE(::mkfifo((dir / "metadata.json").c_str(), 0600) == 0);
+  CHECK(refusal([&] { read_head(dir.fd(), dir.path()); }));
+}
+
+TEST_CASE("reasons and labels of any bytes become JSON") {
+  CHECK(json_text("plain") == "\"plain\"");
+  CHECK(json_text("a\"b\\\n") == R"("a\"b\\\n")");
+  CHECK(json_text("\xff") == "\"\xef\xbf\xbd\"");
+}
