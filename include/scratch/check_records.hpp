@@ -25,8 +25,9 @@ inline void check_records(Workspace workspace, std::string_view name, std::uint6
   detail::check_file_name(name, "check the records of");
   const std::filesystem::path path = workspace.path() / name;
   if (record_size == 0) throw Error(EINVAL, "check the records of", path, "a record has at least one byte");
-  workspace.check();
-  const detail::Fd file = detail::open_existing(workspace.fd(), std::string(name).c_str(), O_RDONLY, path);
+  const detail::Directory& directory = detail::directory_of(workspace);
+  directory.check();
+  const detail::Fd file = detail::open_existing(directory.fd(), std::string(name).c_str(), O_RDONLY, path);
   const auto size = static_cast<std::uint64_t>(detail::facts_of(file.get(), path).st_size);
   if (size % record_size != 0)
     throw Error(errc::corrupt, "check the records of", path,

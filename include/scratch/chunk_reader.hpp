@@ -21,6 +21,7 @@
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/bytes/block_buffers.hpp>
 #include <scratch/detail/bytes/block_reader.hpp>
+#include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/mapping.hpp>
@@ -39,8 +40,8 @@ class ChunkReader {
  public:
   /// @throws Error ENOENT when there is no such chunk on record, or its file is missing; `corrupt` when `chunk` is not
   ///         what is on record, the file has another size, or something else has its place
-  ChunkReader(Workspace where, const ChunkInfo& chunk) : ChunkReader(std::move(where), chunk.id, &chunk) {}
-  ChunkReader(Workspace where, std::uint64_t id) : ChunkReader(std::move(where), id, nullptr) {}
+  ChunkReader(Workspace where, const ChunkInfo& chunk) : ChunkReader(detail::directory_of(where), chunk.id, &chunk) {}
+  ChunkReader(Workspace where, std::uint64_t id) : ChunkReader(detail::directory_of(where), id, nullptr) {}
 
   const ChunkInfo& info() const { return record_.info; }
   std::uint64_t size() const { return record_.info.size; }
@@ -100,10 +101,10 @@ class ChunkReader {
  private:
   friend class detail::BlockIterator<ChunkReader>;
 
-  ChunkReader(Workspace where, std::uint64_t id, const ChunkInfo* expected) : where_(std::move(where)) {
+  ChunkReader(detail::Directory where, std::uint64_t id, const ChunkInfo* expected) : where_(std::move(where)) {
     where_.check();
-    const std::filesystem::path& root = where_.ground().path();
-    std::optional<detail::ChunkRecord> record = where_.ground().chunk_log().find(id);
+    const std::filesystem::path& root = where_.state().path();
+    std::optional<detail::ChunkRecord> record = detail::chunk_log(where_.state()).find(id);
     if (!record) throw Error(ENOENT, "find chunk " + std::to_string(id) + " in", root, "no such chunk is on record");
     record_ = std::move(*record);
     path_ = root / record_.info.file;
@@ -119,7 +120,7 @@ class ChunkReader {
   void open() {
     std::string_view rest = record_.info.file;
     detail::Fd directory;
-    int at = where_.ground().fd();
+    int at = where_.state().fd();
     for (std::size_t slash; (slash = rest.find('/')) != rest.npos; rest.remove_prefix(slash + 1)) {
       directory = detail::open_directory(at, std::string(rest.substr(0, slash)).c_str());
       if (!directory) throw Error(errno, "open", path_, "its area cannot be entered");
@@ -158,7 +159,7 @@ class ChunkReader {
     return block;
   }
 
-  Workspace where_;
+  detail::Directory where_;
   detail::ChunkRecord record_;
   std::filesystem::path path_;
   detail::Fd file_;

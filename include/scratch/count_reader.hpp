@@ -28,6 +28,7 @@
 #include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/count/table/small_table.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
@@ -40,7 +41,7 @@ namespace detail {
 template <CountKey Key>
 class TableView {
  public:
-  TableView(const Workspace& workspace, const std::string& name) : file_(workspace, name, key_bits<Key>) {
+  TableView(const Directory& directory, const std::string& name) : file_(directory, name, key_bits<Key>) {
     file_.for_each_block([](const BlockRecord&, std::uint64_t) {});
   }
 
@@ -128,8 +129,8 @@ class TableView {
 template <>
 class TableView<std::uint16_t> {
  public:
-  TableView(const Workspace& workspace, const std::string& name)
-      : TableView(TableFile(workspace, name, key_bits<std::uint16_t>)) {}
+  TableView(const Directory& directory, const std::string& name)
+      : TableView(TableFile(directory, name, key_bits<std::uint16_t>)) {}
 
   const CountHeader& header() const { return header_; }
   std::uint64_t content_checksum() const { return counts_.content_checksum(); }
@@ -170,7 +171,7 @@ class TableView<std::uint16_t> {
 /// @throws Error as `CountReader`, save for `wrong_key_type`
 inline unsigned count_key_bits(const Workspace& workspace, std::string_view name) {
   detail::check_file_name(name, "read the count table");
-  return detail::TableFile(workspace, std::string(name), 0).header().key_bits;
+  return detail::TableFile(detail::directory_of(workspace), std::string(name), 0).header().key_bits;
 }
 
 /// The counts of a table that are at least so high: an input range of `Count<Key>`. Shares the table with its reader,
@@ -240,10 +241,10 @@ class CountReader {
   CountReader(const Workspace& workspace, std::string_view name) : path_(workspace.path() / name) {
     detail::check_file_name(name, "read the count table");
     try {
-      table_ = std::make_shared<const detail::TableView<Key>>(workspace, std::string(name));
+      table_ = std::make_shared<const detail::TableView<Key>>(detail::directory_of(workspace), std::string(name));
     } catch (const Error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) throw;
-      explain_absence(workspace, name, error);
+      explain_absence(detail::directory_of(workspace), name, error);
     }
   }
 
@@ -286,8 +287,8 @@ class CountReader {
   }
 
  private:
-  static void explain_absence(const Workspace& workspace, std::string_view name, const Error& error) {
-    for (const detail::Claim& claim : detail::claims_in(workspace))
+  static void explain_absence(const detail::Directory& directory, std::string_view name, const Error& error) {
+    for (const detail::Claim& claim : detail::claims_in(directory))
       if (claim.from == name)
         throw Error(error.code(), error.doing(), error.path(),
                     "it is being merged into \"" + claim.into +

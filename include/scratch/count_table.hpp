@@ -24,6 +24,7 @@
 #include <scratch/detail/count/table/accumulator.hpp>
 #include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/count/table/small_accumulator.hpp>
+#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
@@ -63,17 +64,17 @@ class CountTable {
   /// @throws Error `invalid_name`; `busy` when another writer or merger has the name; EEXIST with `Existing::refuse`;
   ///         `would_exceed_memory` for a budget below 256 KiB; with `Existing::add` what `CountReader` throws
   CountTable(Workspace workspace, std::string_view name, CountOptions options = {})
-      : workspace_(std::move(workspace)),
+      : directory_(detail::directory_of(workspace)),
         name_(check(name, options)),
-        path_(workspace_.path() / name_),
+        path_(directory_.path() / name_),
         existing_(options.existing),
-        lock_(std::in_place, workspace_, name_, "write the count table"),
-        tally_(workspace_, path_, options.memory, options.threads) {
-    detail::recover(workspace_, name_, name_);
-    const bool there = detail::exists(workspace_, name_);
+        lock_(std::in_place, directory_, name_, "write the count table"),
+        tally_(directory_, path_, options.memory, options.threads) {
+    detail::recover(directory_, name_, name_);
+    const bool there = detail::exists(directory_, name_);
     if (there && existing_ == Existing::refuse) throw already_there();
     if (there && existing_ == Existing::add) {
-      detail::TableFile file(workspace_, name_, detail::key_bits<Key>);
+      detail::TableFile file(directory_, name_, detail::key_bits<Key>);
       total_ = tally_.include(std::move(file));
     }
     keys_.reserve(most_waiting);
@@ -156,7 +157,7 @@ class CountTable {
         name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there);
     lock_.reset();
     room_ = 0;
-    workspace_.emit(EventKind::table_committed, path_, 0, std::to_string(*distinct_) + " keys");
+    directory_.emit(EventKind::table_committed, path_, 0, std::to_string(*distinct_) + " keys");
   }
 
   /// How many keys there are.
@@ -223,7 +224,7 @@ class CountTable {
     }
   }
 
-  Workspace workspace_;
+  detail::Directory directory_;
   std::string name_;
   std::filesystem::path path_;
   Existing existing_;

@@ -13,13 +13,13 @@
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
-#include <scratch/detail/workspace/quota.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/list_sessions.hpp>
 #include <scratch/merge.hpp>
+#include <scratch/owned_session.hpp>
 #include <scratch/place.hpp>
 #include <scratch/policy.hpp>
 #include <scratch/series.hpp>

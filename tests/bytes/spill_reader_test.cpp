@@ -39,7 +39,7 @@ std::vector<std::byte> some_bytes(std::size_t n, std::uint64_t seed) {
 /// An outflow of pieces of odd sizes, of which a copy is kept.
 struct Written {
   Written(const scratch::Workspace& where, Rereading rereading)
-      : out(where, where.path() / "spill", "spill", rereading) {
+      : out(scratch::detail::directory_of(where), where.path() / "spill", "spill", rereading) {
     for (std::size_t i = 0; i < 60; ++i) {
       const auto piece = some_bytes(1 + i * 1237 + (i % 7 == 0 ? 700'000 : 0), i);
       pieces.push_back({out.size(), piece.size()});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// floor 4: on the way
+// floor 3: one place
 //
 // Reads a file from its start to its end through an engine, ahead of its caller, and checks each block before it is
 // seen.
@@ -25,8 +25,8 @@
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/checksum.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -49,7 +49,7 @@ class BlockReader {
  public:
   /// @param layout what is read; without sums its blocks get the size that suits the engine
   /// @param sums   of the blocks; empty: nothing is checked
-  BlockReader(const Workspace& where, Fd file, std::filesystem::path path, ChunkLayout layout,
+  BlockReader(const Directory& where, Fd file, std::filesystem::path path, ChunkLayout layout,
               std::vector<std::uint64_t> sums)
       : engine_(where.lease()),
         file_(std::move(file)),

@@ -27,11 +27,11 @@
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/reservation.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -53,14 +53,14 @@ class Outflow {
 
   /// @param shown what errors call the file
   /// @param doing what errors say was attempted: "spill counts of"
-  Outflow(const Workspace& workspace, std::filesystem::path shown, std::string doing,
+  Outflow(const Directory& directory, std::filesystem::path shown, std::string doing,
           Rereading rereading = Rereading::anywhere)
-      : workspace_(workspace),
+      : directory_(directory),
         shown_(std::move(shown)),
         doing_(std::move(doing)),
         rereading_(rereading),
-        file_(workspace.fd(), workspace.path(), workspace.durable(), doing_),
-        charge_(workspace.charge()) {}
+        file_(directory.fd(), directory.path(), directory.durable(), doing_),
+        reservation_(directory.reservation()) {}
   Outflow(const Outflow&) = delete;
   Outflow& operator=(const Outflow&) = delete;
 
@@ -75,7 +75,7 @@ class Outflow {
 
   /// Bytes appended so far.
   std::uint64_t size() const noexcept { return size_; }
-  const Workspace& workspace() const noexcept { return workspace_; }
+  const Directory& directory() const noexcept { return directory_; }
   const std::filesystem::path& shown() const noexcept { return shown_; }
   int fd() const noexcept { return file_.fd(); }
   /// What offsets, sizes and memory of a read must be multiples of: 1 where the page cache is used.
@@ -85,9 +85,9 @@ class Outflow {
   /// @pre `n <= most_reserved`
   /// @throws Error quota_exceeded, or why bytes appended before could not be written; nothing is lost, try again
   void reserve(std::size_t n) {
-    if (size_ + n > charge_.bytes()) {
-      workspace_.check();
-      charge_.add(size_ + n - charge_.bytes(), doing_, shown_);
+    if (size_ + n > reservation_.bytes()) {
+      directory_.check();
+      reservation_.extend(size_ + n - reservation_.bytes(), doing_, shown_);
     }
     std::unique_lock lock(mutex_);
     const auto room = [&] {
@@ -147,7 +147,7 @@ class Outflow {
   /// Nobody wants these bytes any more: the writer's thread closes the file, which can take as long as reading it where
   /// the disk is told of what it need not keep. The disk has its room back when this dies at the latest.
   void drop() noexcept {
-    charge_.give_back(charge_.bytes());
+    reservation_.release(reservation_.bytes());
     dropped_ = true;
     if (writer_.joinable())
       tell_writer_to_stop();
@@ -184,11 +184,11 @@ class Outflow {
   /// @throws Error TempFile::commit's
   void commit(const std::string& name, Replacing replacing) {
     struct stat old {};
-    const bool replaced = sys::fstatat(workspace_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
+    const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
     file_.commit(name, replacing);
-    charge_.settle();
-    if (replaced) workspace_.ground().quota().removed(static_cast<std::uint64_t>(old.st_size));
-    workspace_.committed(name);
+    reservation_.commit();
+    if (replaced) directory_.state().quota().removed(static_cast<std::uint64_t>(old.st_size));
+    directory_.committed(name);
   }
 
  private:
@@ -237,8 +237,8 @@ class Outflow {
       if (buffer == nullptr || done()) continue;
       const int error = buffer->error;
       lock.unlock();
-      if (asked) workspace_.ground().refuse(block, error, doing_, shown_);
-      workspace_.ground().make_room(block, error, doing_, shown_);
+      if (asked) directory_.state().throw_no_room(block, error, doing_, shown_);
+      directory_.state().make_room(block, error, doing_, shown_);
       asked = true;
       lock.lock();
       retry_failed();
@@ -261,9 +261,9 @@ class Outflow {
   void write_now(Bytes bytes, std::uint64_t offset) {
     sys::Moved moved = sys::pwrite_all(file_.fd(), bytes, offset);
     if (moved.error == 0) return;
-    workspace_.ground().make_room(bytes.size(), moved.error, doing_, shown_);
+    directory_.state().make_room(bytes.size(), moved.error, doing_, shown_);
     moved = sys::pwrite_all(file_.fd(), bytes, offset);
-    if (moved.error != 0) workspace_.ground().refuse(bytes.size(), moved.error, doing_, shown_);
+    if (moved.error != 0) directory_.state().throw_no_room(bytes.size(), moved.error, doing_, shown_);
   }
 
   // Without a thread: writes one queued block here. False when there is none.
@@ -283,7 +283,7 @@ class Outflow {
     if (writer_.joinable() || no_writer_ || pending() == 0) return;
     lock.unlock();
     try {
-      auto engine = workspace_.lease();
+      auto engine = directory_.lease();
       if (rereading_ == Rereading::ahead && engine->direct()) go_direct(engine->alignment());
       writer_ = std::thread([this, engine = std::move(engine)]() mutable {
         // One block at a time keeps a disk as busy as the filling of blocks can. And they are memory of our own, which
@@ -350,13 +350,13 @@ class Outflow {
     writer_.join();
   }
 
-  Workspace workspace_;
+  Directory directory_;
   std::filesystem::path shown_;
   std::string doing_;
   Rereading rereading_;
   std::size_t alignment_ = 1;
   TempFile file_;
-  Charge charge_;
+  Reservation reservation_;
   MadeHere made_here_;
   std::uint64_t size_ = 0;
   std::unique_ptr<BlockBuffers> memory_ = std::make_unique<BlockBuffers>(blocks, block);

@@ -17,9 +17,9 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
 #include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -31,7 +31,7 @@ class Readback {
   /// @throws Error
   explicit Readback(const Outflow& from) : from_(&from) {
     if (from.alignment() == 1) return;
-    engine_.emplace(from.workspace().lease());
+    engine_.emplace(from.directory().lease());
     busy_.resize((*engine_)->depth());
   }
 

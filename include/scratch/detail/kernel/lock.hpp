@@ -77,8 +77,12 @@ class UnlockAtEnd {
   explicit UnlockAtEnd(const Fd& file) : file_(&file) {}
   UnlockAtEnd(const UnlockAtEnd&) = delete;
   UnlockAtEnd& operator=(const UnlockAtEnd&) = delete;
-  ~UnlockAtEnd() {
+  ~UnlockAtEnd() { release(); }
+
+  /// Ends it now.
+  void release() noexcept {
     if (file_ != nullptr && *file_) unlock(file_->get());
+    file_ = nullptr;
   }
 
   void cancel() noexcept { file_ = nullptr; }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// One process's life in a session: how it begins, by creating or by joining, and how it ends.
+// One process's use of a session: how it begins, by creating or by joining, and how it ends.
 //
-// Whoever lives in a session holds a shared flock on its directory; the owner also byte 0 of .lock. Both end with the
+// Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock. Both end with the
 // process, whatever ended it.
 #pragma once
 
@@ -28,11 +28,17 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// What became of a session that a process left.
+struct Left {
+  bool kept = false;  ///< it has .keep
+  std::uint64_t bytes_freed = 0;
+};
+
 class SessionLife {
  public:
   /// Creates a session.
   ///
-  /// 1. Shared lock on the root: sweepers list under the exclusive one. A courtesy, tried for 100 ms.
+  /// 1. Shared lock on the root: sweepers list under the exclusive one. Tried for 100 ms, and done without.
   /// 2. Make a directory of a name that nobody has.
   /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again.
   /// 4. The name must still lead to the directory that was locked; else start again.
@@ -51,11 +57,11 @@ class SessionLife {
       throw Error(errc::invalid_name, "create a session named", std::string(middle),
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
-    const Fd courtesy = open_directory(life.root_.get(), ".");
-    const UnlockAtEnd end_of_courtesy(courtesy);
-    if (courtesy) {
+    const Fd root_lock = open_directory(life.root_.get(), ".");
+    const UnlockAtEnd end_of_creation(root_lock);
+    if (root_lock) {
       try_for(std::chrono::milliseconds(100),
-              [&] { return try_flock(courtesy.get(), LOCK_SH, life.entry_.root_path); });
+              [&] { return try_flock(root_lock.get(), LOCK_SH, life.entry_.root_path); });
     }
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       if (!life.make(middle)) continue;
@@ -65,7 +71,7 @@ class SessionLife {
           sys::unlinkat(life.root_.get(), life.entry_.name.c_str(), AT_REMOVEDIR);
           continue;
         }
-        life.be_owner();
+        life.become_owner();
         return life;
       } catch (...) {
         life.abandon();
@@ -143,35 +149,39 @@ class SessionLife {
   /// The session is kept afterwards, by whoever meets it. @throws Error
   void keep() const { mark_kept(directory_.get(), path()); }
 
-  /// Ends this process's life in the session; the last one out removes it.
+  /// Ends this process's use of the session; the last one out removes it.
   ///
-  /// 1. The owner unlocks .lock: from now on it is dead.
+  /// 1. The owner unlocks .lock: from now on it counts as dead.
   /// 2. Unlock the directory, and not only close it: a child between fork and exec shares the descriptor.
-  /// 3. The removal step, for 50 ms while somebody is in the way; then it is left to whoever that is.
+  /// 3. Condemn and remove it, for 50 ms while somebody is in the way; then it is left to whoever that is.
   ///
   /// Who joined looks at the owner's byte after 2, never before: an owner alive then removes later.
   /// tests/proof/models/leave.pml is a model of this.
   ///
   /// @pre made_here(), called once
   /// @throws Error when something could not be removed: the next sweep will try
-  Removal leave() {
+  Left leave() {
     // 1.
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
     // 2.
     if (!unlock(directory_.get()))
       throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     // 3.
-    if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return {RemovalAnswer::alive, 0};
-    RemovalOptions how;
+    Left left;
+    if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return left;
+    CondemnOptions how;
     how.need_locks = !owner_;
     how.only = &facts_;
     how.owner_is_gone = true;
-    Removal removal;
     try_for(std::chrono::milliseconds(50), [&] {
-      removal = remove_session(entry_, grammar_, how);
-      return removal.answer == RemovalAnswer::alive ? LockAnswer::busy : LockAnswer::taken;
+      Condemned session(entry_, how);
+      if (session.spared() == Spared::in_use) return LockAnswer::busy;
+      if (session.spared()) return LockAnswer::taken;
+      left.kept = session.is_kept();
+      if (!left.kept) left.bytes_freed = session.remove(grammar_).value_or(0);
+      return LockAnswer::taken;
     });
-    return removal;
+    return left;
   }
 
   /// Takes back a session that was just created and that nobody has been told of.
@@ -218,7 +228,7 @@ class SessionLife {
 
   // Step 5. Nobody can look at it before it is locked: a sweeper is kept off by the directory's lock, and nobody else
   // knows the name.
-  void be_owner() {
+  void become_owner() {
     const std::filesystem::path file = path_ / lock_name;
     lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
     if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw Error(errno, "set the mode of", file);

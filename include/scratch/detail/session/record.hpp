@@ -33,19 +33,23 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// Thread-safe. The descriptors are the caller's.
 class SessionRecord {
  public:
-  /// @param facts what the owner writes; nothing for whoever joined
-  SessionRecord(int directory, int lock_file, std::filesystem::path path, std::optional<SessionFacts> facts,
-                bool durable)
-      : directory_(directory),
-        lock_file_(lock_file),
-        path_(std::move(path)),
-        facts_(std::move(facts)),
-        durable_(durable),
-        file_(path_ / metadata_name) {}
+  /// Gives the head of metadata.json as it stands in the file.
+  using ReadHead = std::string (*)(int directory, const std::filesystem::path& path);
 
-  /// The owner's first word, before anybody else knows the session. @throws Error
+  /// The owner's, who has the head in memory.
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, SessionFacts facts)
+      : SessionRecord(directory, lock_file, std::move(path), facts.durable) {
+    facts_ = std::move(facts);
+  }
+  /// Of whoever joined.
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, ReadHead read_head, bool durable)
+      : SessionRecord(directory, lock_file, std::move(path), durable) {
+    read_head_ = read_head;
+  }
+
+  /// Writes metadata.json for the first time, before anybody else knows the session. @throws Error
   void begin(bool umask_is_strange) {
-    const std::string text = head_text(*facts_, file_) + std::string(end_of_metadata);
+    const std::string text = head_text(*facts_) + std::string(end_of_metadata);
     if (durable_) return write_metadata(directory_, path_, text, durable_);
     // What a crash leaves goes with the session, so this need not have the pains of a file without a name.
     constexpr const char* beside = ".scratch-metadata";
@@ -93,22 +97,29 @@ class SessionRecord {
     }
   }
 
-  nlohmann::json user() const {
+  std::string user() const {
     const std::lock_guard hold(mutex_);
     return facts_->user;
   }
 
   /// As metadata.json would be if it were written now. @throws Error
-  nlohmann::json json(ChunkLog& log) {
+  std::string text(ChunkLog& log) {
     const std::lock_guard hold(mutex_);
-    return parse_metadata(composed(log), file_);
+    return composed(log);
   }
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, bool durable)
+      : directory_(directory),
+        lock_file_(lock_file),
+        path_(std::move(path)),
+        durable_(durable),
+        file_(path_ / metadata_name) {}
+
   std::string composed(ChunkLog& log) {
-    std::string text = facts_ ? head_text(*facts_, file_) : read_head_text(directory_, path_);
+    std::string text = facts_ ? head_text(*facts_) : read_head_(directory_, path_);
     std::uint64_t count = 0;
     text.reserve(composed_size_ + composed_size_ / 8);
     log.for_each_chunk([&](const ChunkInfo& chunk) { add_chunk(text, chunk, count++ == 0); });
@@ -150,6 +161,7 @@ class SessionRecord {
   std::filesystem::path path_;
   mutable std::mutex mutex_;
   std::optional<SessionFacts> facts_;
+  ReadHead read_head_ = nullptr;
   bool durable_;
   std::filesystem::path file_;             // metadata.json
   std::atomic<std::uint64_t> pending_{0};  // records since the last fold

@@ -85,4 +85,11 @@ class OwnedNames {
   std::set<std::string> names_;
 };
 
+/// The directories of these files: "", "sorting/".
+inline std::set<std::string> areas_of(const std::set<std::string>& files) {
+  std::set<std::string> areas;
+  for (const std::string& file : files) areas.insert(file.substr(0, file.rfind('/') + 1));
+  return areas;
+}
+
 }  // namespace scratch::inline SCRATCH_ABI::detail

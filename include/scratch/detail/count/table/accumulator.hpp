@@ -46,7 +46,7 @@
 #include <scratch/detail/count/table/spill.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
-#include <scratch/workspace.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -54,8 +54,8 @@ template <CountKey Key>
 class Tally {
  public:
   /// @param shown what errors call the table
-  Tally(const Workspace& workspace, std::filesystem::path shown, std::uint64_t memory, unsigned threads)
-      : workspace_(workspace),
+  Tally(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads)
+      : directory_(directory),
         shown_(std::move(shown)),
         memory_(memory),
         threads_(std::max(threads, 1U)),
@@ -275,7 +275,7 @@ class Tally {
       consolidate();
       return;
     }
-    if (!spill_) spill_.emplace(workspace_, shown_, held_.parts.count());
+    if (!spill_) spill_.emplace(directory_, shown_, held_.parts.count());
     spill_->take(p, held_, distinct_);
   }
 
@@ -296,7 +296,7 @@ class Tally {
 
   TableWriter write(std::string doing, bool with_included) {
     if (spill_) spill_->drain();
-    TableWriter out(workspace_, shown_, bits, std::move(doing));
+    TableWriter out(directory_, shown_, bits, std::move(doing));
     CountSources<Key> sources{held_, spill_ ? &*spill_ : nullptr, {}};
     if (run_) sources.tables.push_back(&*run_);
     if (with_included && included_) sources.tables.push_back(&*included_);
@@ -317,7 +317,7 @@ class Tally {
     std::unique_ptr<Outflow> file = out.release();
     file->seal();
     PartitionedTable run(TableFile(file->duplicate(), shown_, header), held_.parts.starts());
-    workspace_.emit(EventKind::spill, shown_, file->size(), "consolidated");
+    directory_.emit(EventKind::spill, shown_, file->size(), "consolidated");
     held_.drop_all();
     spill_.reset();
     run_file_ = std::move(file);
@@ -350,7 +350,7 @@ class Tally {
     crowded_ = false;
   }
 
-  Workspace workspace_;
+  Directory directory_;
   std::filesystem::path shown_;
   std::uint64_t memory_;
   unsigned threads_;

@@ -17,8 +17,8 @@
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/text/little_endian.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 

@@ -18,16 +18,16 @@
 #include <scratch/detail/count/memory/partitioning.hpp>
 #include <scratch/detail/count/memory/partitions.hpp>
 #include <scratch/detail/count/memory/streams.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/event.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 template <CountKey Key>
 class CountSpill {
  public:
-  CountSpill(const Workspace& workspace, const std::filesystem::path& shown, std::size_t partitions)
-      : shown_(shown), file_(workspace, shown, "spill counts of", Rereading::ahead), segments_(partitions) {}
+  CountSpill(const Directory& directory, const std::filesystem::path& shown, std::size_t partitions)
+      : shown_(shown), file_(directory, shown, "spill counts of", Rereading::ahead), segments_(partitions) {}
   CountSpill(const CountSpill&) = delete;
   CountSpill& operator=(const CountSpill&) = delete;
   ~CountSpill() { tell(); }
@@ -91,7 +91,7 @@ class CountSpill {
   /// What was taken since the last time is an event.
   void tell() {
     if (file_.size() == told_) return;
-    file_.workspace().emit(EventKind::spill, shown_, file_.size() - told_);
+    file_.directory().emit(EventKind::spill, shown_, file_.size() - told_);
     told_ = file_.size();
   }
 

@@ -28,8 +28,8 @@
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -39,9 +39,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class TableFile {
  public:
   /// @throws Error ENOENT, what is no table, `wrong_key_type` unless `bits` is 0
-  TableFile(const Workspace& workspace, const std::string& name, unsigned bits) : path_(workspace.path() / name) {
-    workspace.check();
-    file_ = open_existing(workspace.fd(), name.c_str(), O_RDONLY, path_);
+  TableFile(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
+    directory.check();
+    file_ = open_existing(directory.fd(), name.c_str(), O_RDONLY, path_);
     size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
     std::array<std::byte, count_header_size> start;
     const std::size_t n = std::min<std::uint64_t>(size_, start.size());

@@ -23,8 +23,8 @@
 #include <scratch/detail/count/table/small_table.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -100,7 +100,7 @@ struct Merger {
 /// Writes the sum of two tables, without a name yet.
 /// @param nonce what it has absorbed
 template <CountKey Key>
-std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& into, const TableFile& from,
+std::unique_ptr<Outflow> write_sum(const Directory& directory, const TableFile& into, const TableFile& from,
                                    std::uint64_t nonce, const SumOptions& options) {
   // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
   constexpr std::uint64_t blocks_in_range = 48;
@@ -111,7 +111,7 @@ std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& 
   larger.for_each_block([&](const BlockRecord& record, std::uint64_t) {
     if (i++ % blocks_in_range == 0 && record.first > starts.back()) starts.push_back(record.first);
   });
-  TableWriter out(workspace, into.path(), key_bits<Key>, "merge into");
+  TableWriter out(directory, into.path(), key_bits<Key>, "merge into");
   typename Merger<Key>::Job job{into, from,   starts, into.find_positions(starts), from.find_positions(starts),
                                 out,  options};
   const std::uint64_t threads =
@@ -125,7 +125,7 @@ std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& 
 
 /// The same, of 16-bit keys.
 template <>
-inline std::unique_ptr<Outflow> write_sum<std::uint16_t>(const Workspace& workspace, const TableFile& into,
+inline std::unique_ptr<Outflow> write_sum<std::uint16_t>(const Directory& directory, const TableFile& into,
                                                          const TableFile& from, std::uint64_t nonce,
                                                          const SumOptions& options) {
   check_stop(options, into, from);
@@ -137,7 +137,7 @@ inline std::unique_ptr<Outflow> write_sum<std::uint16_t>(const Workspace& worksp
       refuse_sum(into, from, key, sums[key], more[key]);
     sums[key] += more[key];
   }
-  auto out = std::make_unique<Outflow>(workspace, into.path(), "merge into");
+  auto out = std::make_unique<Outflow>(directory, into.path(), "merge into");
   sums.store(*out, nonce);
   if (options.progress) {
     const std::uint64_t total = into.header().entries + from.header().entries;

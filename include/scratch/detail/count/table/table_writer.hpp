@@ -18,7 +18,7 @@
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/workspace.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -47,8 +47,8 @@ struct CutEntries {
 /// Entries go in sorted, from one thread at a time.
 class TableWriter {
  public:
-  TableWriter(const Workspace& workspace, const std::filesystem::path& shown, unsigned bits, std::string doing)
-      : bits_(bits), cutter_(bits), out_(std::make_unique<Outflow>(workspace, shown, std::move(doing))), shown_(shown) {
+  TableWriter(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
+      : bits_(bits), cutter_(bits), out_(std::make_unique<Outflow>(directory, shown, std::move(doing))), shown_(shown) {
     const std::vector<std::byte> room(count_header_size);
     out_->write(room);
   }
@@ -125,7 +125,7 @@ class TableWriter {
     header_.entries += blocks.entries;
     header_.total = saturating_add(header_.total, blocks.total);
     if (index_.size() < most_index) return;
-    if (!index_file_) index_file_ = std::make_unique<Outflow>(out_->workspace(), shown_, "write the index of");
+    if (!index_file_) index_file_ = std::make_unique<Outflow>(out_->directory(), shown_, "write the index of");
     index_file_->write(index_.bytes());
     index_.clear();
   }
