@@ -24,9 +24,9 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_sum.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
@@ -53,9 +53,9 @@ struct MergeOptions {
 
 namespace detail {
 
-inline void must_exist(const Workspace& workspace, const std::string& name, const std::string& into,
-                       const std::string& from) {
-  if (exists(workspace, name)) return;
+inline void require_table(const Workspace& workspace, const std::string& name, const std::string& into,
+                          const std::string& from) {
+  if (look_up(workspace, name)) return;
   throw Error(ENOENT, "merge", workspace.path() / from, "there is no table \"" + name + "\"", workspace.path() / into);
 }
 
@@ -68,9 +68,9 @@ void merge_once(const Workspace& workspace, const std::string& into, const std::
     throw Error(errc::invalid_name, "merge", workspace.path() / from, "both names together have more than 210 bytes",
                 workspace.path() / into);
   const std::vector<NameLock> locks = lock_both(workspace, into, from, "merge");  // 1
-  if (recover(workspace, into, from) && !exists(workspace, from)) return;         // 2
-  must_exist(workspace, into, into, from);
-  must_exist(workspace, from, into, from);
+  if (recover(workspace, into, from) && !look_up(workspace, from)) return;        // 2
+  require_table(workspace, into, into, from);
+  require_table(workspace, from, into, from);
   const TableFile ours(workspace, into, 0);
   const TableFile theirs(workspace, from, 0);
   for (const TableFile* table : {&ours, &theirs})
@@ -81,7 +81,7 @@ void merge_once(const Workspace& workspace, const std::string& into, const std::
                       "; both are as they were",
                   workspace.path() / into);
   while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
-  const std::unique_ptr<Outflow> sum = write_sum<Key>(workspace, ours, theirs, claim.nonce, options);
+  const std::unique_ptr<AppendFile> sum = write_table_sum<Key>(workspace, ours, theirs, claim.nonce, options);
 
   if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), claim.name().c_str()) != 0)  // 3
     throw Error(errno, "claim for a merge the table", workspace.path() / from);
@@ -90,7 +90,7 @@ void merge_once(const Workspace& workspace, const std::string& into, const std::
     sum->commit(into, Replacing::whatever_is_there);  // 4
   } catch (...) {
     try {
-      if (!happened(workspace, claim)) undo_claim(workspace, claim);
+      if (!look_up_outcome(workspace, claim)) undo_claim(workspace, claim);
     } catch (const std::exception&) {
       // The claim stays, for whoever recovers.
     }
@@ -104,7 +104,7 @@ template <CountKey Key>
 void make_empty(const Workspace& workspace, const std::string& name) {
   const std::filesystem::path path = workspace.path() / name;
   if constexpr (std::is_same_v<Key, std::uint16_t>) {
-    Outflow out(workspace, path, "merge into");
+    AppendFile out(workspace, path, "merge into");
     SmallCounts().store(out, 0);
     out.commit(name, Replacing::nothing);
   } else {
@@ -117,7 +117,7 @@ void make_empty(const Workspace& workspace, const std::string& name) {
 /// A table takes a name that nothing has: as if it was merged into an empty one, in one step.
 /// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
-void take_name(const Workspace& workspace, const std::string& into, const std::string& from) {
+void rename_table(const Workspace& workspace, const std::string& into, const std::string& from) {
   const std::uint64_t size = TableFile(workspace, from, key_bits<Key>).size();
   if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), into.c_str()) != 0)
     throw Error(errno, "merge", workspace.path() / from, {}, workspace.path() / into);
@@ -144,22 +144,22 @@ PreparedMerges prepare_merges(const Workspace& workspace, const std::string& int
   }
   PreparedMerges prepared;
   const NameLock lock(workspace, into, "merge into");
-  if (!exists(workspace, into)) {
+  if (!look_up(workspace, into)) {
     std::optional<NameLock> lock_first;
     if (!names.empty()) lock_first.emplace(workspace, names.front(), "merge");
-    for (const std::string& name : names) must_exist(workspace, name, into, name);
+    for (const std::string& name : names) require_table(workspace, name, into, name);
     if (stop.stop_requested())
       throw Error(ECANCELED, "merge into", workspace.path() / into, "stopped; all tables are as they were");
     if (names.empty()) {
       make_empty<Key>(workspace, into);
     } else {
       recover(workspace, into, names.front());
-      take_name<Key>(workspace, into, names.front());
+      rename_table<Key>(workspace, into, names.front());
       prepared.first_is_done = true;
     }
   }
   for (const std::string& name : names)
-    if (exists(workspace, name)) prepared.names.push_back(name);
+    if (look_up(workspace, name)) prepared.names.push_back(name);
   return prepared;
 }
 

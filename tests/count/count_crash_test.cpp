@@ -50,9 +50,10 @@ void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.pa
 // As `merge_once`, but without a claim: writes the sum, then removes the source.
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
   const auto locks = detail::lock_both(where, into, from, "merge");
-  if (!detail::exists(where, from)) return;
+  if (!detail::look_up(where, from)) return;
   const detail::TableFile ours(where, into, 64), theirs(where, from, 64);
-  detail::write_sum<std::uint64_t>(where, ours, theirs, 1, {})->commit(into, detail::Replacing::whatever_is_there);
+  detail::write_table_sum<std::uint64_t>(where, ours, theirs, 1, {})
+      ->commit(into, detail::Replacing::whatever_is_there);
   sys::unlinkat(where.fd(), from.c_str());
 }
 
