@@ -24,9 +24,9 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/count/table/table_sum.hpp>
@@ -54,9 +54,9 @@ struct MergeOptions {
 
 namespace detail {
 
-inline void must_exist(const Directory& directory, const std::string& name, const std::string& into,
-                       const std::string& from) {
-  if (exists(directory, name)) return;
+inline void require_table(const Directory& directory, const std::string& name, const std::string& into,
+                          const std::string& from) {
+  if (look_up(directory, name)) return;
   throw Error(ENOENT, "merge", directory.path() / from, "there is no table \"" + name + "\"", directory.path() / into);
 }
 
@@ -69,9 +69,9 @@ void merge_once(const Directory& directory, const std::string& into, const std::
     throw Error(errc::invalid_name, "merge", directory.path() / from, "both names together have more than 210 bytes",
                 directory.path() / into);
   const std::vector<NameLock> locks = lock_both(directory, into, from, "merge");  // 1
-  if (recover(directory, into, from) && !exists(directory, from)) return;         // 2
-  must_exist(directory, into, into, from);
-  must_exist(directory, from, into, from);
+  if (recover(directory, into, from) && !look_up(directory, from)) return;        // 2
+  require_table(directory, into, into, from);
+  require_table(directory, from, into, from);
   const TableFile ours(directory, into, 0);
   const TableFile theirs(directory, from, 0);
   for (const TableFile* table : {&ours, &theirs})
@@ -82,7 +82,7 @@ void merge_once(const Directory& directory, const std::string& into, const std::
                       "; both are as they were",
                   directory.path() / into);
   while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
-  const std::unique_ptr<Outflow> sum = write_sum<Key>(directory, ours, theirs, claim.nonce, options);
+  const std::unique_ptr<AppendFile> sum = write_table_sum<Key>(directory, ours, theirs, claim.nonce, options);
 
   if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), claim.name().c_str()) != 0)  // 3
     throw Error(errno, "claim for a merge the table", directory.path() / from);
@@ -91,7 +91,7 @@ void merge_once(const Directory& directory, const std::string& into, const std::
     sum->commit(into, Replacing::whatever_is_there);  // 4
   } catch (...) {
     try {
-      if (!happened(directory, claim)) undo_claim(directory, claim);
+      if (!look_up_outcome(directory, claim)) undo_claim(directory, claim);
     } catch (const std::exception&) {
       // The claim stays, for whoever recovers.
     }
@@ -105,7 +105,7 @@ template <CountKey Key>
 void make_empty(const Directory& directory, const std::string& name) {
   const std::filesystem::path path = directory.path() / name;
   if constexpr (std::is_same_v<Key, std::uint16_t>) {
-    Outflow out(directory, path, "merge into");
+    AppendFile out(directory, path, "merge into");
     SmallCounts().store(out, 0);
     out.commit(name, Replacing::nothing);
   } else {
@@ -118,7 +118,7 @@ void make_empty(const Directory& directory, const std::string& name) {
 /// A table takes a name that nothing has: as if it was merged into an empty one, in one step.
 /// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
-void take_name(const Directory& directory, const std::string& into, const std::string& from) {
+void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
   const std::uint64_t size = TableFile(directory, from, key_bits<Key>).size();
   if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str()) != 0)
     throw Error(errno, "merge", directory.path() / from, {}, directory.path() / into);
@@ -145,22 +145,22 @@ PreparedMerges prepare_merges(const Directory& directory, const std::string& int
   }
   PreparedMerges prepared;
   const NameLock lock(directory, into, "merge into");
-  if (!exists(directory, into)) {
+  if (!look_up(directory, into)) {
     std::optional<NameLock> lock_first;
     if (!names.empty()) lock_first.emplace(directory, names.front(), "merge");
-    for (const std::string& name : names) must_exist(directory, name, into, name);
+    for (const std::string& name : names) require_table(directory, name, into, name);
     if (stop.stop_requested())
       throw Error(ECANCELED, "merge into", directory.path() / into, "stopped; all tables are as they were");
     if (names.empty()) {
       make_empty<Key>(directory, into);
     } else {
       recover(directory, into, names.front());
-      take_name<Key>(directory, into, names.front());
+      rename_table<Key>(directory, into, names.front());
       prepared.first_is_done = true;
     }
   }
   for (const std::string& name : names)
-    if (exists(directory, name)) prepared.names.push_back(name);
+    if (look_up(directory, name)) prepared.names.push_back(name);
   return prepared;
 }
 
@@ -184,7 +184,7 @@ void merge(Workspace workspace, std::string_view into, std::string_view from, Me
   if (into == from)
     throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / from,
                 "a table and itself; it was not changed", workspace.path() / into);
-  detail::merge_once<Key>(detail::directory_of(workspace), std::string(into), std::string(from),
+  detail::merge_once<Key>(detail::table_directory(workspace), std::string(into), std::string(from),
                           {options.threads, options.memory, options.progress, options.stop});
 }
 
@@ -205,7 +205,7 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
                   "it is named twice; nothing was merged", workspace.path() / std::string(into));
   }
   detail::PreparedMerges prepared =
-      detail::prepare_merges<Key>(detail::directory_of(workspace), std::string(into), names, options.stop);
+      detail::prepare_merges<Key>(detail::table_directory(workspace), std::string(into), names, options.stop);
   std::vector<std::string> tables = std::move(prepared.names);
   std::uint64_t done = prepared.first_is_done ? 1 : 0;
   const std::uint64_t total = tables.size() + done;
@@ -222,7 +222,7 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
     const auto work = [&]() noexcept {
       for (std::size_t i = next++; i < pairs; i = next++) {
         try {
-          detail::merge_once<Key>(detail::directory_of(workspace), tables[2 * i], tables[2 * i + 1], each);
+          detail::merge_once<Key>(detail::table_directory(workspace), tables[2 * i], tables[2 * i + 1], each);
           const std::lock_guard lock(mutex);
           ++done;
           if (options.progress && !failure) options.progress(done, total);

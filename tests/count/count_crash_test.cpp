@@ -50,12 +50,12 @@ void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.pa
 // As `merge_once`, but without a claim: writes the sum, then removes the source.
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
   const auto locks = detail::lock_both(scratch::detail::directory_of(where), into, from, "merge");
-  if (!detail::exists(scratch::detail::directory_of(where), from)) return;
+  if (!detail::look_up(scratch::detail::directory_of(where), from)) return;
   const detail::TableFile ours(scratch::detail::directory_of(where), into, 64),
       theirs(scratch::detail::directory_of(where), from, 64);
-  detail::write_sum<std::uint64_t>(scratch::detail::directory_of(where), ours, theirs, 1, {})
+  detail::write_table_sum<std::uint64_t>(scratch::detail::directory_of(where), ours, theirs, 1, {})
       ->commit(into, detail::Replacing::whatever_is_there);
-  sys::unlinkat(scratch::detail::directory_of(where).fd(), from.c_str());
+  sys::unlinkat(detail::directory_of(where).fd(), from.c_str());
 }
 
 void must_be_whole(const TempDir& dir) {

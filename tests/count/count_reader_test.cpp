@@ -132,7 +132,7 @@ TEST_CASE("keys are found wherever the blocks of a table lie") {
   std::mt19937_64 random(4);
   for (const unsigned bits : {32U, 64U})
     for (int i = 0; i < 20; ++i) {
-      detail::BlockPlaces places(bits, 1);
+      detail::BlockIndex places(bits, 1);
       std::vector<std::pair<detail::BlockRecord, std::uint64_t>> all;
       std::uint64_t offset = detail::count_header_size;
       std::uint64_t first = random() >> random() % 64 & detail::low_mask(bits) & ~detail::low_mask(10);

@@ -15,7 +15,8 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-class CountBuffer {
+/// A growing run of bytes whose address changes when it grows.
+class ByteBuffer {
  public:
   /// Readable, not meaningful, bytes behind the last one: unpacking loads whole words.
   static constexpr std::size_t padding = 16;

@@ -98,8 +98,7 @@ class ChunkGuest final : public Guest {
   ChunkLog log_;
 };
 
-inline const bool chunk_guest_registered =
-    register_guest([](SharedState& state) -> std::unique_ptr<Guest> { return std::make_unique<ChunkGuest>(state); });
+inline std::unique_ptr<Guest> make_chunk_guest(SharedState& state) { return std::make_unique<ChunkGuest>(state); }
 
 /// The record of the chunks of a workspace and its areas.
 inline ChunkLog& chunk_log(const SharedState& state) { return state.guest<ChunkGuest>().log(); }

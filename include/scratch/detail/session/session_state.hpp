@@ -43,13 +43,13 @@ class SessionState final : public SharedState {
  public:
   /// The owner's.
   SessionState(SessionLife&& life, SessionFacts facts, WorkspaceOptions options)
-      : SharedState(life.directory_again(), life.path(), std::move(options), true),
+      : SharedState(life.directory_again(), life.path(), std::move(options), &make_chunk_guest, true),
         life_(std::move(life)),
         label_(facts.label),
         record_(life_.directory(), life_.lock_file(), life_.path(), std::move(facts)) {}
   /// Of whoever joined.
   SessionState(SessionLife&& life, std::string label, SessionRecord::ReadHead read_head, WorkspaceOptions options)
-      : SharedState(life.directory_again(), life.path(), std::move(options), true),
+      : SharedState(life.directory_again(), life.path(), std::move(options), &make_chunk_guest, true),
         life_(std::move(life)),
         label_(std::move(label)),
         record_(life_.directory(), life_.lock_file(), life_.path(), read_head, durable()) {}

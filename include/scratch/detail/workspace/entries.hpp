@@ -45,7 +45,8 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
                 error == ENOENT ? "the directory must exist" : open_files_hint(error));
   }
   if (!options.read_only) remove_stale_temp_files(open.get(), path);
-  return Directory(std::make_shared<SharedState>(std::move(open), std::move(path), std::move(options)));
+  return Directory(
+      std::make_shared<SharedState>(std::move(open), std::move(path), std::move(options), &make_chunk_guest));
 }
 
 inline std::vector<ChunkInfo> chunks_below(const Directory& directory) {

@@ -4,8 +4,9 @@
 // Whoever keeps books about files of a workspace: the record of chunks, the interrupted merges of tables. A workspace
 // knows its guests by this alone.
 //
-// A header whose types keep such books registers a maker, and every workspace of the program has such a guest. In a
-// program that includes no header of tables nobody knows an interrupted merge: its files stay as they are.
+// The record of chunks is always there. Tables register a maker before `main` in every program that uses one, and every
+// workspace of it has such a guest. A program that uses no table knows no interrupted merge: the files of one are left
+// as they are by whatever it removes, and a table that it moves away takes no claim along.
 #pragma once
 
 #include <cstdint>
@@ -81,13 +82,13 @@ class Guest {
 
 using GuestMaker = std::unique_ptr<Guest> (*)(SharedState&);
 
-/// The makers registered in this program.
+/// The makers registered in this program, by what is instantiated in it: a header that is only included costs nothing.
 inline std::vector<GuestMaker>& guest_makers() {
   static std::vector<GuestMaker> makers;
   return makers;
 }
 
-/// Registers a maker before `main`: `inline const bool registered = register_guest(make);`
+/// Registers a maker, before `main`.
 inline bool register_guest(GuestMaker make) {
   guest_makers().push_back(make);
   return true;

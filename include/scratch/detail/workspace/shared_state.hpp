@@ -33,8 +33,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class SharedState {
  public:
   /// Of a plain directory, whose other files are none of our business.
-  SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options)
-      : SharedState(std::move(directory), std::move(path), std::move(options), false) {}
+  /// @param first a guest that is there in every program
+  SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
+      : SharedState(std::move(directory), std::move(path), std::move(options), first, false) {}
   SharedState(const SharedState&) = delete;
   SharedState& operator=(const SharedState&) = delete;
   virtual ~SharedState() = default;
@@ -120,7 +121,7 @@ class SharedState {
   }
 
  protected:
-  SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, bool is_session)
+  SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first, bool is_session)
       : path_(std::move(path)),
         directory_(std::move(directory)),
         options_(std::move(options)),
@@ -132,13 +133,14 @@ class SharedState {
             },
             options_.buffers),
         owned_(directory_.get(), path_),
-        guests_(make_guests(*this)),
+        guests_(make_guests(*this, first)),
         quota_(is_session_ ? Quota::shared(directory_.get(), path_, options_.quota)
                            : Quota::of_process(options_.quota, [this] { return committed_bytes(); })) {}
 
  private:
-  static std::vector<std::unique_ptr<Guest>> make_guests(SharedState& state) {
+  static std::vector<std::unique_ptr<Guest>> make_guests(SharedState& state, GuestMaker first) {
     std::vector<std::unique_ptr<Guest>> guests;
+    guests.push_back(first(state));
     for (const GuestMaker make : guest_makers()) guests.push_back(make(state));
     return guests;
   }

@@ -2,7 +2,7 @@
 // floor 1: kernel and formats
 //
 // One block of a count table: up to 512 entries whose mixed keys lie in one range [first, first + 2^width).
-// Its bytes are described in count_format.hpp.
+// Its bytes are described in layout.hpp.
 #pragma once
 
 #include <algorithm>
@@ -92,7 +92,7 @@ inline unsigned best_count_bits(std::span<const CountEntry> entries) {
 /// Appends a block's bytes, and returns what the index says of it, without the checksum.
 /// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
 inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
-                                CountBuffer& out) {
+                                ByteBuffer& out) {
   const std::size_t n = entries.size();
   const BlockShape shape(n, width, best_count_bits(entries));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
@@ -243,7 +243,7 @@ SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::
 #endif
 
 /// Writes `block.entries` entries to `to`, in order.
-/// @pre    the record is sound (count_format.hpp), and 16 bytes behind the block's are readable
+/// @pre    the record is sound (layout.hpp), and 16 bytes behind the block's are readable
 /// @returns false when the bytes cannot be a block: `to` then holds anything
 inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
 #if defined(__x86_64__)

@@ -4,7 +4,7 @@
 // Which entries make a block: a rule that looks at the contents alone, so that equal tables are equal files however
 // they came about, and that looks at few of them, so that parts of a table can be cut by themselves.
 //
-// The rule (count_format.hpp): a block is a dyadic range with at most 512 entries inside one with more. Going through
+// The rule (layout.hpp): a block is a dyadic range with at most 512 entries inside one with more. Going through
 // the entries in order, the block that begins with entry e is the range around e that
 //   - leaves out the end of the block before: the two together have more than 512 entries, else they were one,
 //   - leaves out the entry 512 places behind e,
@@ -28,7 +28,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Blocks one behind the other, and their records.
 struct Blocks {
-  CountBuffer bytes;
+  ByteBuffer bytes;
   std::vector<BlockRecord> records;
   std::uint64_t entries = 0;
   std::uint64_t total = 0;  // saturating

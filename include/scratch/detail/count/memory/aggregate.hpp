@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Counts the mixed keys of one range: in lines of words (count_lines.hpp), and, where there are none or they have no
+// Counts the mixed keys of one range: in lines of words (lines.hpp), and, where there are none or they have no
 // room, in a hash table that fits the cache.
 //
 // Mixed keys are uniform, so the table needs no hash of its own: a key's place is its distance into the range, scaled
@@ -33,7 +33,7 @@ class Aggregate {
   /// @param most_bytes what the table may take; at least 64 KiB
   /// @param with_lines where the processor has what they need
   explicit Aggregate(std::size_t most_bytes, bool with_lines = true)
-      : most_bytes_(std::max(most_bytes, std::size_t{65536})), with_lines_(with_lines && CountLines::are_supported()) {}
+      : most_bytes_(std::max(most_bytes, std::size_t{65536})), with_lines_(with_lines && Lines::are_supported()) {}
 
   /// Begins a pass over the keys in [first, last], of which about `distinct` are expected.
   void begin(std::uint64_t first, std::uint64_t last, std::size_t distinct) {
@@ -139,7 +139,7 @@ class Aggregate {
       }
     }
     slots_[slot] = {mixed, n};
-    if (++used_ > most_used_ || slot > stop) make_room(slot > stop);
+    if (++used_ > most_used_ || slot > stop) grow_or_cut(slot > stop);
   }
 
   template <class Load>
@@ -171,7 +171,7 @@ class Aggregate {
       }
       i += i < n;
       used_ = used;
-      if (used > most || crowded) make_room(crowded);
+      if (used > most || crowded) grow_or_cut(crowded);
     }
     while (i < n) add_to_table(load(i++), 1);
   }
@@ -240,7 +240,7 @@ class Aggregate {
   }
 
   // The table is too full, or its keys crowd.
-  void make_room(bool crowded) {
+  void grow_or_cut(bool crowded) {
     std::vector<CountEntry> entries;
     const std::size_t reachable = most_used_ + most_used_ / 3;
     finish_table(entries);
@@ -278,7 +278,7 @@ class Aggregate {
 
   bool with_lines_;
   bool in_lines_ = false;
-  CountLines lines_;
+  Lines lines_;
   std::vector<CountEntry> rest_;
   std::vector<CountEntry> out_;  // only ever grows
   std::size_t entries_ = 0;      // in it

@@ -33,7 +33,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 #if defined(__x86_64__)
 
-class CountLines {
+class Lines {
  public:
   static bool are_supported() {
     static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
@@ -199,7 +199,7 @@ class CountLines {
 #else
 
 /// Nothing is counted in lines here.
-class CountLines {
+class Lines {
  public:
   static constexpr bool are_supported() { return false; }
   static constexpr bool begin(std::uint64_t, std::uint64_t, std::size_t, std::size_t) { return false; }

@@ -48,7 +48,7 @@ inline std::vector<Claim> claims_in(const Directory& where) {
   return claims;
 }
 
-inline bool exists(const Directory& where, const std::string& name) {
+inline bool look_up(const Directory& where, const std::string& name) {
   struct stat facts {};
   if (sys::fstatat(where.fd(), name.c_str(), facts) == 0) return true;
   if (errno != ENOENT) throw Error(errno, "examine", where.path() / name);
@@ -81,8 +81,8 @@ inline void undo_claim(const Directory& where, const Claim& claim) {
 
 /// Whether the merge that a claim speaks of happened.
 /// @pre the lock of `claim.into` is held
-inline bool happened(const Directory& where, const Claim& claim) {
-  if (!exists(where, claim.into)) return false;
+inline bool look_up_outcome(const Directory& where, const Claim& claim) {
+  if (!look_up(where, claim.into)) return false;
   const std::filesystem::path path = where.path() / claim.into;
   const Fd table = open_existing(where.fd(), claim.into.c_str(), O_RDONLY, path);
   const auto size = static_cast<std::uint64_t>(facts_of(table.get(), path).st_size);
@@ -94,7 +94,7 @@ inline bool happened(const Directory& where, const Claim& claim) {
 
 /// @pre the locks of both names are held
 inline bool recover(const Directory& where, const Claim& claim) {
-  const bool finished = happened(where, claim);
+  const bool finished = look_up_outcome(where, claim);
   if (finished)
     remove_claim(where, claim);
   else

@@ -99,7 +99,7 @@ class TableFile {
 
    private:
     const TableFile* table_;
-    CountBuffer bytes_;
+    ByteBuffer bytes_;
     std::vector<BlockRecord> records_;
     Xxh3 sum_;
     std::uint64_t i_ = 0;
@@ -126,7 +126,7 @@ class TableFile {
 
   /// A block's bytes, checked, and 16 readable ones behind them.
   /// @throws Error `checksum_mismatch`, naming the offset
-  const std::byte* read_block(const BlockRecord& record, std::uint64_t offset, CountBuffer& buffer) const {
+  const std::byte* read_block(const BlockRecord& record, std::uint64_t offset, ByteBuffer& buffer) const {
     const MutableBytes bytes = buffer.resize_for(record.bytes);
     read(offset, bytes);
     check_block(record, offset, bytes);
@@ -174,28 +174,28 @@ class TableFile {
     return positions;
   }
 
-  struct Scratch {
-    CountBuffer records, bytes, block;
+  struct Buffers {
+    ByteBuffer records, bytes, block;
     std::array<CountEntry, most_block_entries> entries;
   };
 
   /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
   /// @param from, to positions of `first` and of what comes behind `last`
   template <class Visit>
-  void for_each_entries(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
-                        Visit visit) const {
-    for_each_block_in(from, to, last, scratch,
+  void for_each_span(Position from, Position to, std::uint64_t first, std::uint64_t last, Buffers& buffers,
+                     Visit visit) const {
+    for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
-                        unpack(record, offset, bytes, scratch.entries.data());
-                        visit(between(std::span(scratch.entries).first(record.entries), first, last));
+                        unpack(record, offset, bytes, buffers.entries.data());
+                        visit(between(std::span(buffers.entries).first(record.entries), first, last));
                       });
   }
 
   /// The same entries, in `room`, which grows as need be.
   std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
-                                           Scratch& scratch, std::vector<CountEntry>& room) const {
+                                           Buffers& buffers, std::vector<CountEntry>& room) const {
     std::size_t n = 0;
-    for_each_block_in(from, to, last, scratch,
+    for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
                         if (room.size() - n < record.entries)
                           room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
@@ -206,16 +206,16 @@ class TableFile {
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
-  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Scratch& scratch) const {
+  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Buffers& buffers) const {
     const std::uint64_t end = std::min(to.block + 1, block_count());
     const auto n = static_cast<std::size_t>(end - from.block);
-    load_records(from.block, n, scratch);
+    load_records(from.block, n, buffers);
     std::uint64_t offset = from.offset;
     for (std::size_t k = 0; k < n; ++k) {
-      const BlockRecord record = record_at(k, scratch);
+      const BlockRecord record = record_at(k, buffers);
       if (record.first > mixed) return 0;
       if (record.last() >= mixed) {
-        const auto count = find_in_block(record, read_block(record, offset, scratch.block), mixed);
+        const auto count = find_in_block(record, read_block(record, offset, buffers.block), mixed);
         if (!count) refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
         return *count;
       }
@@ -228,7 +228,7 @@ class TableFile {
   static constexpr std::size_t records_at_once = 1024;
 
   void check_index_sum() const {
-    CountBuffer buffer;
+    ByteBuffer buffer;
     Xxh3 sum;
     const std::uint64_t size = block_count() * count_record_size;
     for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
@@ -251,27 +251,27 @@ class TableFile {
   // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
   // begins behind `last`.
   template <class Visit>
-  void for_each_block_in(Position from, Position to, std::uint64_t last, Scratch& scratch, Visit visit) const {
+  void for_each_block_in(Position from, Position to, std::uint64_t last, Buffers& buffers, Visit visit) const {
     constexpr std::size_t at_once = 64;
     const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
     std::uint64_t offset = from.offset;
     std::optional<std::uint64_t> last_before;
     for (std::uint64_t i = from.block; i < end; i += at_once) {
       const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
-      load_records(i, n, scratch);
+      load_records(i, n, buffers);
       std::size_t bytes = 0;
       for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
+        const BlockRecord record = record_at(k, buffers);
         if (last_before && record.first <= *last_before) refuse(errc::corrupt, "the index changed while it was read");
         last_before = record.last();
         if (record.first <= last) bytes += record.bytes;
       }
-      read(offset, scratch.bytes.resize_for(bytes));
+      read(offset, buffers.bytes.resize_for(bytes));
       std::size_t at = 0;
       for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
+        const BlockRecord record = record_at(k, buffers);
         if (record.first > last) return;
-        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
+        const Bytes block = buffers.bytes.bytes().subspan(at, record.bytes);
         check_block(record, offset + at, block);
         visit(record, offset + at, block.data());
         at += record.bytes;
@@ -280,12 +280,12 @@ class TableFile {
     }
   }
 
-  void load_records(std::uint64_t i, std::size_t n, Scratch& scratch) const {
-    read(count_header_size + header_.body + i * count_record_size, scratch.records.resize_for(n * count_record_size));
+  void load_records(std::uint64_t i, std::size_t n, Buffers& buffers) const {
+    read(count_header_size + header_.body + i * count_record_size, buffers.records.resize_for(n * count_record_size));
   }
   // The index was checked as a whole; should it have changed since, it must still do no harm.
-  BlockRecord record_at(std::size_t k, const Scratch& scratch) const {
-    const BlockRecord record = BlockRecord::load(scratch.records.data() + k * count_record_size);
+  BlockRecord record_at(std::size_t k, const Buffers& buffers) const {
+    const BlockRecord record = BlockRecord::load(buffers.records.data() + k * count_record_size);
     if (!record.is_sound(header_.key_bits)) refuse(errc::corrupt, "the index changed while it was read");
     return record;
   }

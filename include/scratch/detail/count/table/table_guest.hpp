@@ -24,6 +24,7 @@
 #include <scratch/detail/workspace/owned_names.hpp>
 #include <scratch/detail/workspace/shared_state.hpp>
 #include <scratch/error.hpp>
+#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -87,7 +88,17 @@ class TableGuest final : public Guest {
   SharedState& state_;
 };
 
-inline const bool table_guest_registered =
-    register_guest([](SharedState& state) -> std::unique_ptr<Guest> { return std::make_unique<TableGuest>(state); });
+/// Registered before `main` in every program that instantiates `table_directory`.
+template <class = void>
+inline const bool tables_are_guests = register_guest([](SharedState& state) -> std::unique_ptr<Guest> {
+  return std::make_unique<TableGuest>(state);
+});
+
+/// The directory of a workspace, for whatever writes, reads or merges tables in it.
+template <class = void>
+const Directory& table_directory(const Workspace& workspace) noexcept {
+  [[maybe_unused]] const bool registered = tables_are_guests<>;
+  return directory_of(workspace);
+}
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

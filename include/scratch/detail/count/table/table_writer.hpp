@@ -14,7 +14,7 @@
 #include <vector>
 
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/format/layout.hpp>
@@ -48,7 +48,10 @@ struct CutEntries {
 class TableWriter {
  public:
   TableWriter(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
-      : bits_(bits), cutter_(bits), out_(std::make_unique<Outflow>(directory, shown, std::move(doing))), shown_(shown) {
+      : bits_(bits),
+        cutter_(bits),
+        out_(std::make_unique<AppendFile>(directory, shown, std::move(doing))),
+        shown_(shown) {
     const std::vector<std::byte> room(count_header_size);
     out_->write(room);
   }
@@ -81,8 +84,8 @@ class TableWriter {
       out_->write(bytes);
     };
     if (index_file_) {
-      index_file_->drain();
-      std::vector<std::byte> buffer(Outflow::block);
+      index_file_->flush();
+      std::vector<std::byte> buffer(AppendFile::buffer_size);
       for (std::uint64_t at = 0; at < index_file_->size(); at += buffer.size()) {
         const MutableBytes part = MutableBytes(buffer).first(
             static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), index_file_->size() - at)));
@@ -92,17 +95,17 @@ class TableWriter {
     }
     put_index(index_.bytes());
     header_.content = sum.digest();
-    out_->drain();
+    out_->flush();
     out_->overwrite(0, store_count_header(header_));
     index_file_.reset();
   }
 
   const CountHeader& header() const noexcept { return header_; }
   std::uint64_t size() const noexcept { return out_->size(); }
-  Outflow& file() noexcept { return *out_; }
+  AppendFile& file() noexcept { return *out_; }
   /// @pre `finish` was called
   void commit(const std::string& name, Replacing replacing) { out_->commit(name, replacing); }
-  std::unique_ptr<Outflow> release() { return std::move(out_); }
+  std::unique_ptr<AppendFile> release() { return std::move(out_); }
 
  private:
   static constexpr std::size_t most_index = 512_KiB;
@@ -125,17 +128,17 @@ class TableWriter {
     header_.entries += blocks.entries;
     header_.total = saturating_add(header_.total, blocks.total);
     if (index_.size() < most_index) return;
-    if (!index_file_) index_file_ = std::make_unique<Outflow>(out_->directory(), shown_, "write the index of");
+    if (!index_file_) index_file_ = std::make_unique<AppendFile>(out_->directory(), shown_, "write the index of");
     index_file_->write(index_.bytes());
     index_.clear();
   }
 
   unsigned bits_;
   BlockCutter cutter_;
-  std::unique_ptr<Outflow> out_;
+  std::unique_ptr<AppendFile> out_;
   std::filesystem::path shown_;
-  std::unique_ptr<Outflow> index_file_;
-  CountBuffer index_;
+  std::unique_ptr<AppendFile> index_file_;
+  ByteBuffer index_;
   CountHeader header_;
   std::vector<CountEntry> pending_;
   Blocks cut_;

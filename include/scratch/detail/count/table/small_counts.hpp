@@ -13,7 +13,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/text/little_endian.hpp>
@@ -59,11 +59,11 @@ class SmallCounts {
   }
 
   /// Writes a table that has no name yet.
-  void store(Outflow& to, std::uint64_t absorbed) const {
+  void store(AppendFile& to, std::uint64_t absorbed) const {
     const std::vector<std::byte> body = stored();
     to.write(store_small_header(distinct(), absorbed, body));
     to.write(body);
-    to.drain();
+    to.flush();
   }
 
  private:
