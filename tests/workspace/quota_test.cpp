@@ -268,6 +268,7 @@ namespace {
 constexpr std::uint64_t block = 64_KiB;
 constexpr std::uint64_t limit = 4_MiB;
 constexpr int writers = 8;
+constexpr unsigned most_blocks = 4;  // of a file
 
 enum class Manner { quota, look_then_write };
 
@@ -285,7 +286,7 @@ enum class Manner { quota, look_then_write };
   for (unsigned n = 0;; ++n) {
     const int file = ::openat(dir, ".", O_TMPFILE | O_WRONLY, 0600);
     std::uint64_t written = 0;
-    for (std::uint64_t blocks = 1 + random() % 4; blocks > 0 && room(); --blocks) {
+    for (std::uint64_t blocks = 1 + random() % most_blocks; blocks > 0 && room(); --blocks) {
       if (::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(block)) ::_exit(1);
       written += block;
     }
@@ -358,7 +359,8 @@ TEST_CASE("eight writing processes never take more than the limit and a block fo
   const int kills = scratch::test::rounds(40, 1000);
   const Seen seen = watch_writers(with_quota.path(), Manner::quota, kills);
   const Seen control = watch_writers(without.path(), Manner::look_then_write, 20);
-  const std::uint64_t tolerated = limit + writers * block + 16_KiB;  // with the quota's own file
+  // With the quota's own file, and with what one dying writer holds: its lock may go before its unnamed file does.
+  const std::uint64_t tolerated = limit + writers * block + 16_KiB + most_blocks * block;
   INFO("most " << seen.most << ", control " << control.most << ", tolerated " << tolerated);
   CHECK(seen.most <= tolerated);
   CHECK(seen.most > limit / 2);
