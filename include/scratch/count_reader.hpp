@@ -171,7 +171,7 @@ class TableView<std::uint16_t> {
 /// @throws Error as `CountReader`, save for `wrong_key_type`
 inline unsigned count_key_bits(const Workspace& workspace, std::string_view name) {
   detail::check_file_name(name, "read the count table");
-  return detail::TableFile(detail::table_directory(workspace), std::string(name), 0).header().key_bits;
+  return detail::TableFile(detail::directory_of(workspace), std::string(name), 0).header().key_bits;
 }
 
 /// The counts of a table that are at least so high: an input range of `Count<Key>`. Shares the table with its reader,
