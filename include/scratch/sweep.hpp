@@ -207,7 +207,7 @@ class Sweeping {
     const Fd locked = open_directory(root, ".");
     if (!locked) throw Error(errno, "open the root", path, open_files_hint(errno));
     const UnlockAtEnd end_of_listing(locked);
-    const auto patience = options_.budget.count() > 0 ? options_.budget : std::chrono::seconds(1);
+    const Patience patience{options_.budget.count() > 0 ? static_cast<std::uint64_t>(options_.budget.count()) : 1000};
     const LockAnswer answer = try_for(patience, [&] { return try_flock(locked.get(), LOCK_EX, path); });
     if (answer == LockAnswer::busy) {
       report_.failed.push_back({path, Error(errc::busy, "sweep", path,

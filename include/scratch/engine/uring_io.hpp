@@ -14,11 +14,9 @@
 #pragma once
 
 #include <cerrno>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -98,8 +96,8 @@ class UringIo final : public Io {
   void drop_buffers() noexcept override { buffers_.drop(); }
 
  private:
-  static constexpr unsigned transfers = 8;  // times 4 MiB: as much as a disk needs to be busy
-  static constexpr std::chrono::seconds patience{1};
+  static constexpr unsigned transfers = 8;         // times 4 MiB: as much as a disk needs to be busy
+  static constexpr std::uint64_t patience = 1000;  // milliseconds
 
   enum class State : std::uint8_t { free, queued, in_kernel };
   struct Slot {
@@ -182,7 +180,7 @@ class UringIo final : public Io {
 
   void die(int result) {
     death_ = "io_uring_enter: " + detail::errno_name(-result);
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const std::uint64_t begin = sys::steady_milliseconds();
     while (count_in_kernel() > 0) {
       unsigned head = 0;
       io_uring_cqe* found = nullptr;
@@ -193,10 +191,10 @@ class UringIo final : public Io {
       }
       if (found != nullptr)
         take(found, false);
-      else if (std::chrono::steady_clock::now() >= until)
+      else if (sys::steady_milliseconds() - begin >= patience)
         break;
       else
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        sys::sleep_microseconds(100);
     }
     ::io_uring_queue_exit(&ring_);
     for (Slot& slot : slots_) {

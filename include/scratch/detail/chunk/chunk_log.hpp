@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -43,7 +42,7 @@ class ChunkLog {
   /// @param directory open, and stays so as long as this
   /// @param path what errors call it
   /// @param patience with others who take an id
-  ChunkLog(int directory, std::filesystem::path path, std::chrono::milliseconds patience = std::chrono::seconds(10))
+  ChunkLog(int directory, std::filesystem::path path, Patience patience = {10'000})
       : directory_(directory), path_(std::move(path)), patience_(patience) {}
 
   /// An id that no chunk of this directory has or had, and nobody else gets.
@@ -184,7 +183,7 @@ class ChunkLog {
   // name is made anew nevertheless, so that no chunk replaces another.
   class CounterLock {
    public:
-    CounterLock(int fd, const std::filesystem::path& path, std::chrono::milliseconds patience) : fd_(fd) {
+    CounterLock(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
       if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
         throw Error(errc::busy, "take a chunk's id from", path,
                     "another process was stopped while it took one; it must go on, or end");
@@ -333,7 +332,7 @@ class ChunkLog {
 
   int directory_;
   std::filesystem::path path_;
-  std::chrono::milliseconds patience_;
+  Patience patience_;
   MadeHere made_here_;
   std::mutex mutex_;
   Fd log_;

@@ -14,10 +14,8 @@
 #pragma once
 
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <string_view>
-#include <thread>
 
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -91,17 +89,21 @@ class UnlockAtEnd {
   const Fd* file_;
 };
 
+/// How long to try.
+struct Patience {
+  std::uint64_t milliseconds = 0;
+};
+
 /// Calls `attempt` until it is not `busy` or `patience` is over.
 template <class Attempt>
-LockAnswer try_for(std::chrono::milliseconds patience, Attempt attempt) {
-  using Clock = std::chrono::steady_clock;
+LockAnswer try_for(Patience patience, Attempt attempt) {
   LockAnswer answer = attempt();
   if (answer != LockAnswer::busy) return answer;
-  const Clock::time_point end = Clock::now() + patience;
-  std::chrono::microseconds pause(50);
-  while (answer == LockAnswer::busy && Clock::now() < end) {
-    std::this_thread::sleep_for(pause);
-    if (pause < std::chrono::milliseconds(5)) pause *= 2;
+  const std::uint64_t begin = sys::steady_milliseconds();
+  std::uint32_t pause = 50;  // microseconds
+  while (answer == LockAnswer::busy && sys::steady_milliseconds() - begin < patience.milliseconds) {
+    sys::sleep_microseconds(pause);
+    if (pause < 5000) pause *= 2;
     answer = attempt();
   }
   return answer;

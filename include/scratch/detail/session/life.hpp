@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -60,8 +59,7 @@ class SessionLife {
     const Fd root_lock = open_directory(life.root_.get(), ".");
     const UnlockAtEnd end_of_creation(root_lock);
     if (root_lock) {
-      try_for(std::chrono::milliseconds(100),
-              [&] { return try_flock(root_lock.get(), LOCK_SH, life.entry_.root_path); });
+      try_for(Patience{100}, [&] { return try_flock(root_lock.get(), LOCK_SH, life.entry_.root_path); });
     }
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       if (!life.make(middle)) continue;
@@ -112,8 +110,7 @@ class SessionLife {
                       (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
                                : "this is user " + std::to_string(me)));
     // 2.
-    const LockAnswer lock =
-        try_for(std::chrono::milliseconds(100), [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
+    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw Error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
     // 3.
@@ -173,7 +170,7 @@ class SessionLife {
     how.need_locks = !owner_;
     how.only = &facts_;
     how.owner_is_gone = true;
-    try_for(std::chrono::milliseconds(50), [&] {
+    try_for(Patience{50}, [&] {
       Condemned session(entry_, how);
       if (session.spared() == Spared::in_use) return LockAnswer::busy;
       if (session.spared()) return LockAnswer::taken;

@@ -20,7 +20,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
@@ -57,7 +56,7 @@ struct SessionFacts {
 
 /// `2024-07-08T12:00:00Z`
 inline std::string utc_now() {
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  const std::time_t now = std::time(nullptr);
   std::tm utc{};
   ::gmtime_r(&now, &utc);
   std::array<char, 32> text{};

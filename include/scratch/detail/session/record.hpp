@@ -13,7 +13,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
@@ -63,7 +62,7 @@ class SessionRecord {
   /// metadata.json has every chunk recorded before. @throws Error; `busy` when somebody folds for longer than 5 s
   void publish(ChunkLog& log) {
     const std::lock_guard hold(mutex_);
-    fold(log, std::chrono::seconds(5), durable_);
+    fold(log, Patience{5000}, durable_);
   }
 
   /// A chunk was recorded or forgotten. What fails now is mended by the next fold: the log has it.
@@ -76,9 +75,8 @@ class SessionRecord {
         hold.lock();
       else if (!hold.try_lock())
         return;
-      const bool due =
-          few || pending_.load() * 10 >= folded_.load() || Clock::now() - last_fold_ >= std::chrono::seconds(1);
-      if (due && pending_.load() > 0) fold(log, std::chrono::milliseconds(few ? 100 : 0), false);
+      const bool due = few || pending_.load() * 10 >= folded_.load() || sys::steady_milliseconds() - last_fold_ >= 1000;
+      if (due && pending_.load() > 0) fold(log, Patience{few ? 100U : 0U}, false);
     } catch (...) {
     }
   }
@@ -90,7 +88,7 @@ class SessionRecord {
     SessionFacts before = *facts_;
     change(*facts_);
     try {
-      fold(log, std::chrono::seconds(5), durable_);
+      fold(log, Patience{5000}, durable_);
     } catch (...) {
       std::swap(*facts_, before);
       throw;
@@ -109,8 +107,6 @@ class SessionRecord {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   SessionRecord(int directory, int lock_file, std::filesystem::path path, bool durable)
       : directory_(directory),
         lock_file_(lock_file),
@@ -129,7 +125,7 @@ class SessionRecord {
     return text;
   }
 
-  void fold(ChunkLog& log, std::chrono::milliseconds patience, bool durable) {
+  void fold(ChunkLog& log, Patience patience, bool durable) {
     const LockAnswer answer =
         try_for(patience, [&] { return try_byte_lock(lock_file_, fold_byte, path_ / lock_name); });
     if (answer == LockAnswer::busy)
@@ -139,7 +135,7 @@ class SessionRecord {
     write_metadata(directory_, path_, composed(log), durable);
     pending_.fetch_sub(covered);
     folded_ = composed_;
-    last_fold_ = Clock::now();
+    last_fold_ = sys::steady_milliseconds();
   }
 
   class Locked {
@@ -168,7 +164,7 @@ class SessionRecord {
   std::atomic<std::uint64_t> folded_{0};   // chunks in metadata.json when this process wrote it last
   std::uint64_t composed_ = 0;
   std::size_t composed_size_ = 0;
-  Clock::time_point last_fold_ = Clock::now();
+  std::uint64_t last_fold_ = sys::steady_milliseconds();
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -27,7 +27,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -37,7 +36,6 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <scratch/detail/kernel/fd.hpp>
@@ -89,7 +87,7 @@ class Quota {
     if (!share_->made_here.is_true()) return false;
     if (share_->take(bytes)) return true;
     for (unsigned round = 0; round < 4; ++round) {
-      if (round > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // somebody is between two words
+      if (round > 1) sys::sleep_microseconds(1000);  // somebody is between two words
       const Measurement measurement = share_->measure_anew();
       if (share_->take(bytes)) return true;
       if (measurement == Measurement::same) break;
@@ -214,8 +212,8 @@ class Quota {
     // Spares others the same work; what it comes to is right without.
     bool lock_measuring() noexcept {
       try {
-        return try_for(std::chrono::milliseconds(100),
-                       [&] { return try_byte_lock(file.get(), lock_byte(stale_word), path); }) == LockAnswer::taken;
+        return try_for(Patience{100}, [&] { return try_byte_lock(file.get(), lock_byte(stale_word), path); }) ==
+               LockAnswer::taken;
       } catch (const Error&) {
         return false;
       }
