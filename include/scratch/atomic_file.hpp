@@ -135,7 +135,7 @@ class AtomicFile {
     const std::uint64_t replaced = replacing == detail::Replacing::nothing ? 0 : size_of_old();
     writer.commit(file_->name, replacing);
     where.committed(file_->name);
-    writer.commit_reservation();  // when the file is on record: bytes that a quota is reckoned from count somewhere at
+    writer.commit_reservation();  // when the file is on record: bytes that a quota counts somewhere at
                                   // all times
     writer.close();
     if (replaced > 0) where.state().quota().removed(replaced);

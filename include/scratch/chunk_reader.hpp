@@ -110,7 +110,7 @@ class ChunkReader {
     path_ = root / record_.info.file;
     if (expected != nullptr && *expected != record_.info)
       throw Error(errc::corrupt, "open", path_, "the record of chunk " + std::to_string(id) + " says something else");
-    if (record_.block > Io::block)
+    if (record_.block > Io::buffer_size)
       throw Error(errc::unsupported_version, "open", path_, "its blocks have " + readable_size(record_.block));
     open();
     check_size();
@@ -144,7 +144,7 @@ class ChunkReader {
   Bytes next_block() { return blocks_->next(); }
 
   Bytes checked_block(std::uint64_t i) {
-    if (!one_block_) one_block_ = std::make_unique<detail::BlockBuffers>(1, Io::block);
+    if (!one_block_) one_block_ = std::make_unique<detail::BlockBuffers>(1, Io::buffer_size);
     const MutableBytes block = (*one_block_)[0].first(static_cast<std::size_t>(layout().size_of(i)));
     if (in_one_block_ == i) return block;
     in_one_block_.reset();

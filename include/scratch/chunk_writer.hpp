@@ -38,7 +38,7 @@ class ChunkWriter {
   /// @throws Error `session_gone`; `quota_exceeded`; when no file can be made there
   explicit ChunkWriter(Workspace where, ChunkOptions options = {})
       : writer_(std::make_unique<detail::BlockWriter>(detail::directory_of(where), "write the chunk",
-                                                      where.path() / "chunk", Io::block)) {
+                                                      where.path() / "chunk", ChunkLayout().block)) {
     if (options.expected > 0) writer_->reserve(options.expected);
   }
 
@@ -75,8 +75,8 @@ class ChunkWriter {
     record.info.size = writer_->size();
     record.info.checksum = detail::checksum_text(writer_->sums().whole());
     record.sums = writer_->sums().blocks();
-    record.block = Io::block;
-    const std::string name = take_name(record.info.id);
+    record.block = ChunkLayout().block;
+    const std::string name = commit_under_free_number(record.info.id);
     record.info.file = where.relative(name);
     try {
       detail::with_room(where, "record the chunk", where.path() / name,
@@ -98,7 +98,7 @@ class ChunkWriter {
 
  private:
   // Numbers whose file name somebody took by hand are passed over.
-  std::string take_name(std::uint64_t& id) {
+  std::string commit_under_free_number(std::uint64_t& id) {
     const detail::Directory& where = writer_->where();
     while (true) {
       id = detail::with_room(where, "take a number for the chunk", where.path(),

@@ -106,10 +106,9 @@ inline Location choose(const std::string& app, const char* variable, const char*
 }
 
 /// Absolute, without `.`, `..` or a slash at the end, as the current directory stands now.
-inline std::filesystem::path settled(const std::filesystem::path& path) {
+inline std::filesystem::path normal_root(const std::filesystem::path& path) {
   if (path.empty()) throw Error(errc::invalid_name, "use the root", path, "the path is empty");
-  std::filesystem::path whole = absolute_path(path).lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();
+  return normal_path(path);
 }
 
 }  // namespace detail
@@ -146,7 +145,7 @@ class TmpDir {
 /// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.
 class Under {
  public:
-  explicit Under(const std::filesystem::path& root) : root_(detail::settled(root)) {}
+  explicit Under(const std::filesystem::path& root) : root_(detail::normal_root(root)) {}
 
   std::filesystem::path root() const { return root_; }
   std::string reason() const { return location().reason; }
@@ -166,7 +165,7 @@ class PgsqlTmp {
  public:
   /// @param app without `-session_` and `-trash_`
   PgsqlTmp(const std::filesystem::path& directory, std::string app)
-      : root_(detail::settled(directory)), app_(std::move(app)) {}
+      : root_(detail::normal_root(directory)), app_(std::move(app)) {}
 
   std::filesystem::path root() const { return root_; }
   std::string reason() const { return location().reason; }
@@ -226,7 +225,7 @@ Location location_of(const P& place) {
     return place.location();
   } else {
     Location location;
-    location.root = settled(place.root());
+    location.root = normal_root(place.root());
     return location;
   }
 }

@@ -34,7 +34,7 @@ class SessionView {
  public:
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
   explicit SessionView(const std::filesystem::path& path)
-      : path_(settled(path)),
+      : path_(detail::normal_path(path)),
         grammar_(grammar_of(path_)),
         root_(sys::openat(AT_FDCWD, path_.parent_path().c_str(), O_RDONLY | O_DIRECTORY)),
         workspace_(open(path_)) {}
@@ -82,11 +82,6 @@ class SessionView {
   std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }
 
  private:
-  static std::filesystem::path settled(const std::filesystem::path& path) {
-    std::filesystem::path whole = detail::absolute_path(path).lexically_normal();
-    return whole.has_filename() ? whole : whole.parent_path();
-  }
-
   static detail::SessionGrammar grammar_of(const std::filesystem::path& path) {
     const auto grammar = detail::grammar_of(path.filename().native());
     if (!grammar)

@@ -72,7 +72,7 @@ class PosixIo final : public Io {
  private:
   std::string why_;
   std::vector<Completion> done_;
-  detail::BlockBuffers buffers_{1, block};
+  detail::BlockBuffers buffers_{1, buffer_size};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -5,7 +5,7 @@
 //
 // A ring can be missing at compile time, refused by the kernel, or die at any system call. Nobody who uses the engine
 // notices: what the ring has not done, pread and pwrite do. Once a ring is dead,
-//   1. completions that arrived are taken as they are;
+//   1. completions that arrived are used as they are;
 //   2. those of transfers in flight are waited for, a second at most: the kernel may still be moving those bytes;
 //   3. the ring is closed, and with it what it had not begun (a refused entry stays queued in it: handing it in again
 //      could write twice);
@@ -42,12 +42,12 @@ class UringIo final : public Io {
   }
 
   ~UringIo() override {
-    if (!alive() || !made_here_.is_true()) return;
+    if (!has_ring() || !made_here_.is_true()) return;
     try {
-      while (in_ring_ > 0 && alive()) take_one();
+      while (in_ring_ > 0 && has_ring()) complete_one();
     } catch (...) {  // without memory for a completion the kernel's close waits
     }
-    if (alive()) ::io_uring_queue_exit(&ring_);
+    if (has_ring()) ::io_uring_queue_exit(&ring_);
   }
 
   /// A ring, or the posix engine where there can be none.
@@ -61,7 +61,7 @@ class UringIo final : public Io {
   }
 
   std::string describe() const override {
-    if (!alive()) return "posix: " + death_;
+    if (!has_ring()) return "posix: " + why_no_ring_;
     return "io_uring: " + medium_.name + (direct() ? ", O_DIRECT" : "");
   }
   unsigned depth() const override { return transfers; }
@@ -72,7 +72,7 @@ class UringIo final : public Io {
     ready_.reserve(ready_.size() + transfers);  // from here on nothing throws
     if (transfer.kind == Transfer::Kind::write && sys::over_file_size_limit(transfer.offset + transfer.size)) {
       ready_.push_back({transfer.tag, 0, EFBIG});
-    } else if (!alive()) {
+    } else if (!has_ring()) {
       ready_.push_back(perform(transfer, 0));
     } else {
       std::uint64_t slot = 0;
@@ -83,7 +83,7 @@ class UringIo final : public Io {
   }
 
   Completion finish() override {
-    while (ready_.empty()) take_one();
+    while (ready_.empty()) complete_one();
     const Completion completion = ready_.back();
     ready_.pop_back();
     return completion;
@@ -106,7 +106,7 @@ class UringIo final : public Io {
     State state = State::free;
   };
 
-  bool alive() const { return death_.empty(); }
+  bool has_ring() const { return why_no_ring_.empty(); }
 
   void submit(std::uint64_t index) {
     Slot& slot = slots_[index];
@@ -125,21 +125,21 @@ class UringIo final : public Io {
     int result = ::io_uring_submit(&ring_);
     while (result == -EINTR) result = ::io_uring_submit(&ring_);
     if (::io_uring_sq_ready(&ring_) == 0) slot.state = State::in_kernel;
-    if (result < 0) die(result);
+    if (result < 0) leave_ring(result);
   }
 
-  // Waits for a completion and takes it.
-  void take_one() {
+  // Waits for a completion and hands it on.
+  void complete_one() {
     io_uring_cqe* entry = nullptr;
     int result = ::io_uring_wait_cqe(&ring_, &entry);
     while (result == -EINTR) result = ::io_uring_wait_cqe(&ring_, &entry);
     if (result < 0)
-      die(result);
+      leave_ring(result);
     else
-      take(entry, true);
+      complete(entry, true);
   }
 
-  void take(io_uring_cqe* entry, bool resubmit) {
+  void complete(io_uring_cqe* entry, bool resubmit) {
     const std::uint64_t index = entry->user_data;
     const int result = entry->res;
     ::io_uring_cqe_seen(&ring_, entry);
@@ -178,8 +178,8 @@ class UringIo final : public Io {
     --in_ring_;
   }
 
-  void die(int result) {
-    death_ = "io_uring_enter: " + detail::errno_name(-result);
+  void leave_ring(int result) {
+    why_no_ring_ = "io_uring_enter: " + detail::errno_name(-result);
     const std::uint64_t begin = sys::steady_milliseconds();
     while (count_in_kernel() > 0) {
       unsigned head = 0;
@@ -190,7 +190,7 @@ class UringIo final : public Io {
         break;
       }
       if (found != nullptr)
-        take(found, false);
+        complete(found, false);
       else if (sys::steady_milliseconds() - begin >= patience)
         break;
       else
@@ -230,12 +230,12 @@ class UringIo final : public Io {
 
   Medium medium_;
   io_uring ring_{};
-  std::string death_;  // why there is no ring any more
+  std::string why_no_ring_;  // why there is no ring any more
   detail::MadeHere made_here_;
   std::vector<Slot> slots_{transfers};
   std::size_t in_ring_ = 0;  // slots that are not free
   std::vector<Completion> ready_;
-  detail::BlockBuffers buffers_{transfers, block};
+  detail::BlockBuffers buffers_{transfers, buffer_size};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

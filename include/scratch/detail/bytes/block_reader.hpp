@@ -60,7 +60,7 @@ class BlockReader {
     const bool straight = engine_->depth() == 1;
     if (sums_.empty())
       layout_.block =
-          straight ? small : std::clamp(engine_.fair_share() / slots_.size() / small * small, small, Io::block);
+          straight ? small : std::clamp(engine_.fair_share() / slots_.size() / small * small, small, Io::buffer_size);
     most_ahead_ = std::clamp<std::size_t>(engine_.fair_share() / layout_.block, 1, slots_.size());
     if (engine_->direct() && layout_.size >= small && layout_.block % engine_->alignment() == 0) {
       const int flags = sys::file_flags(file_.get());

@@ -40,7 +40,7 @@ auto with_room(const Directory& where, const char* doing, const std::filesystem:
   } catch (const Error& error) {
     const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
     if ((code != ENOSPC && code != EDQUOT) || error.doing().starts_with("sync")) throw;
-    where.state().make_room(Io::block, code, doing, file);
+    where.state().make_room(Io::buffer_size, code, doing, file);
   }
   return work();
 }
@@ -82,7 +82,7 @@ class BlockWriter {
           write_now(part);
         } else {
           std::memcpy(buffer().data() + filled_, part.data(), part.size());
-          take(part.size());
+          add_filled(part.size());
         }
         bytes = bytes.subspan(part.size());
       }
@@ -92,13 +92,13 @@ class BlockWriter {
   /// `n` bytes to be filled, the engine's own where they can be.
   MutableBytes prepare(std::size_t n) {
     check_usable();
-    if (n > Io::block)
+    if (n > Io::buffer_size)
       throw Error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
     return or_fail([&] {
-      if (filled_ + n > Io::block) flush();
+      if (filled_ + n > Io::buffer_size) flush();
       prepared_ = n;
-      if (filled_ + n <= Io::block) return buffer().subspan(filled_, n);
-      spare_.resize(Io::block);
+      if (filled_ + n <= Io::buffer_size) return buffer().subspan(filled_, n);
+      spare_.resize(Io::buffer_size);
       return MutableBytes(spare_).first(n);
     });
   }
@@ -109,9 +109,9 @@ class BlockWriter {
     if (n > prepared_)
       throw Error(EINVAL, doing_, file_,
                   "advance() by " + std::to_string(n) + " bytes after prepare() of " + std::to_string(prepared_));
-    if (filled_ + prepared_ > Io::block) return append(Bytes(spare_).first(n));
+    if (filled_ + prepared_ > Io::buffer_size) return append(Bytes(spare_).first(n));
     prepared_ = 0;
-    or_fail([&] { straight() ? take_and_write(n) : take(n); });
+    or_fail([&] { straight() ? write_filled(n) : add_filled(n); });
   }
 
   /// Room for `n` bytes in all is taken now.
@@ -220,7 +220,7 @@ class BlockWriter {
 
   // How much more the buffer takes before it is written: less where many writers share the memory.
   std::size_t room() const {
-    const std::size_t limit = std::clamp(engine_->fair_share() / io().depth() / small * small, small, Io::block);
+    const std::size_t limit = std::clamp(engine_->fair_share() / io().depth() / small * small, small, Io::buffer_size);
     return limit > filled_ ? limit - filled_ : 0;
   }
 
@@ -229,14 +229,14 @@ class BlockWriter {
   }
 
   // `n` more bytes stand in the buffer.
-  void take(std::size_t n) {
+  void add_filled(std::size_t n) {
     for (std::size_t at = 0; at < n; at += piece) sum(buffer().subspan(filled_ + at, std::min(piece, n - at)));
     filled_ += n;
     if (straight() ? size() % piece == 0 : room() == 0) flush();
   }
 
   // The same for a posix engine and many bytes: each piece is written right after it was summed.
-  void take_and_write(std::size_t n) {
+  void write_filled(std::size_t n) {
     const std::size_t end = filled_ + n;
     std::size_t begin = 0;
     std::size_t summed = filled_;

@@ -257,7 +257,7 @@ class ChunkLog {
   }
 
   void refresh_locked() {
-    take_lines();
+    read_lines();
     follow_leaving();
   }
 
@@ -280,7 +280,7 @@ class ChunkLog {
   }
 
   // Takes in the lines that were completed since the last time.
-  void take_lines() {
+  void read_lines() {
     if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
     if (!log_) return;
     std::size_t size = 256_KiB;
@@ -293,10 +293,10 @@ class ChunkLog {
       const std::string_view text(window.get(), kept + moved.size);
       std::size_t at = 0;
       for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
-        take_line(text.substr(at, end - at), offset_ + at);
+        read_line(text.substr(at, end - at), offset_ + at);
       offset_ += at;
       kept = text.size() - at;
-      if (moved.size < room.size()) return take_unended(text.substr(at));
+      if (moved.size < room.size()) return read_unended(text.substr(at));
       if (kept == size && size > longest_chunk_record)
         throw Error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
       auto next = std::make_unique_for_overwrite<char[]>(kept == size ? size *= 2 : size);
@@ -306,13 +306,13 @@ class ChunkLog {
   }
 
   // The log's end, whose newline a full disk may have cut off: what checks is whole.
-  void take_unended(std::string_view line) {
+  void read_unended(std::string_view line) {
     if (!checked_text(line)) return;
-    take_line(line, offset_);
+    read_line(line, offset_);
     offset_ += line.size();
   }
 
-  void take_line(std::string_view line, std::uint64_t offset) {
+  void read_line(std::string_view line, std::uint64_t offset) {
     if (line.empty()) return;
     const auto text = checked_text(line);
     auto record = text ? parse_record(*text) : std::nullopt;

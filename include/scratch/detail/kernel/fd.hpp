@@ -140,4 +140,10 @@ inline std::filesystem::path absolute_path(const std::filesystem::path& path) {
   return std::filesystem::path(current.c_str()) / path;
 }
 
+/// Absolute, without `.`, `..` or a slash at the end. @throws Error as `absolute_path`
+inline std::filesystem::path normal_path(const std::filesystem::path& path) {
+  std::filesystem::path whole = absolute_path(path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
 }  // namespace scratch::inline SCRATCH_ABI::detail

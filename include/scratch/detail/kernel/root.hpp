@@ -94,7 +94,7 @@ inline std::string described(const struct stat& facts) {
          octal(facts.st_mode);
 }
 
-[[noreturn]] inline void distrust(const RootWanted& wanted, const struct stat& found) {
+[[noreturn]] inline void throw_untrusted(const RootWanted& wanted, const struct stat& found) {
   const char* closed = wanted.kind == RootKind::derived ? "mode 0700" : "not writable by group or others";
   throw Error(errc::untrusted_directory, "use the root", wanted.path,
               "found " + described(found) + "; needed: a directory of user " + std::to_string(wanted.owner) + ", " +
@@ -102,10 +102,10 @@ inline std::string described(const struct stat& facts) {
 }
 
 /// What stands there, examined. @throws Error `untrusted_directory`
-inline void trust(const RootWanted& wanted, const struct stat& found) {
+inline void check_trusted(const RootWanted& wanted, const struct stat& found) {
   const mode_t open_to_others = wanted.kind == RootKind::derived ? 077 : 022;
   if (!S_ISDIR(found.st_mode) || found.st_uid != wanted.owner || (found.st_mode & open_to_others) != 0)
-    distrust(wanted, found);
+    throw_untrusted(wanted, found);
 }
 
 /// The names in a directory outlive a power cut. @throws Error
@@ -155,10 +155,10 @@ inline Fd open_root(const RootWanted& wanted) {
     const int error = errno;
     if (error == ENOENT) return {};
     struct stat found {};
-    if (sys::fstatat(above.get(), name.c_str(), found) == 0) trust(wanted, found);
+    if (sys::fstatat(above.get(), name.c_str(), found) == 0) check_trusted(wanted, found);
     throw Error(error, "open the root", wanted.path, open_files_hint(error));
   }
-  trust(wanted, facts_of(root.get(), wanted.path));
+  check_trusted(wanted, facts_of(root.get(), wanted.path));
   return root;
 }
 

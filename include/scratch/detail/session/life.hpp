@@ -88,8 +88,7 @@ class SessionLife {
   /// @throws Error `session_gone`; `invalid_name` for what is no session; `untrusted_directory` for somebody else's
   static SessionLife join(std::filesystem::path path) {
     constexpr const char* doing = "join the session";
-    path = absolute_path(path).lexically_normal();
-    if (!path.has_filename()) path = path.parent_path();
+    path = normal_path(path);
     SessionLife life;
     life.entry_ = {-1, path.parent_path(), path.filename()};
     life.path_ = path;

@@ -4,7 +4,7 @@
 // The heart of XXH3-64 for long inputs, made so that two sums of the same bytes cost little more than one.
 //
 // XXH3 adds 16 stripes of 64 bytes to eight lanes, then stirs the lanes: a round of 1024 bytes. What a round adds does
-// not depend on the lanes, so that it is reckoned once for both sums; only the stirring is done twice.
+// not depend on the lanes, so that it is computed once for both sums; only the stirring is done twice.
 #pragma once
 
 #include <array>
