@@ -33,6 +33,13 @@ static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::TmpDir{"app"}
 static_assert(std::is_convertible_v<scratch::SessionDir<>&, scratch::Workspace> &&
               std::is_convertible_v<scratch::JoinedSession&, scratch::Workspace> &&
               !std::is_convertible_v<scratch::SessionDir<>, scratch::Workspace>);
+static_assert(std::is_base_of_v<scratch::OwnedSession, scratch::SessionDir<scratch::TmpDir, scratch::Durable>>);
+template <class Text>
+concept TakenAsUser = requires(scratch::OwnedSession& session, const Text& text) {
+  session.user(text);
+};
+static_assert(TakenAsUser<std::string> && TakenAsUser<std::string_view> && TakenAsUser<char[3]> &&
+              !TakenAsUser<nlohmann::json> && !TakenAsUser<int>);
 static_assert(!std::is_copy_constructible_v<scratch::SessionDir<>> &&
               std::is_nothrow_move_constructible_v<scratch::SessionDir<>>);
 static_assert(!std::is_convertible_v<std::filesystem::path, scratch::Workspace>);
@@ -117,7 +124,8 @@ TEST_CASE("Sessions have every member") {
   const std::string user = session.user();
   CHECK(user == R"({"table":"customer"})");
   CHECK(scratch::user_json(session)["table"] == "customer");
-  session.user(R"({"table": "orders"})");
+  const auto rename_table = [](scratch::OwnedSession& any) { any.user(R"({"table": "orders"})"); };
+  rename_table(session);
   CHECK(scratch::metadata_json(session)["user"]["table"] == "orders");
   session.publish();
   session.fail("on purpose");

@@ -161,6 +161,24 @@ TEST_CASE("what arrives in a dead session after it was listed goes too, and is c
   CHECK(names_in(dir.path()).empty());
 }
 
+TEST_CASE("a condemned session is held against everybody until it is let go, and can then be looked at still") {
+  const TempDir dir;
+  const std::string name = "session_a_0000000000000000";
+  fs::create_directory(dir / name);
+  put(dir / name / "data", "12345");
+  const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
+  scratch::detail::Condemned session(entry, {});
+  REQUIRE_FALSE(session.spared());
+  const auto lock = [&] {
+    const scratch::detail::Fd other = scratch::detail::open_directory(dir.fd(), name.c_str());
+    return scratch::detail::try_flock(other.get(), LOCK_SH, dir / name);
+  };
+  CHECK(lock() == scratch::detail::LockAnswer::busy);
+  session.let_go();
+  CHECK(lock() == scratch::detail::LockAnswer::taken);
+  CHECK(scratch::detail::usage_below(session.directory(), dir / name).bytes == 5);
+}
+
 TEST_CASE("a directory that a creator left at any step is taken") {
   const TempDir dir;
   const Under place{dir.path()};
