@@ -18,7 +18,6 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,6 +31,7 @@
 #include <scratch/detail/count/table/table_sum.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/thread.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>
@@ -233,14 +233,14 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
         }
       }
     };
-    std::vector<std::thread> threads;
+    std::vector<detail::Thread> threads;
     try {
       for (unsigned t = 1; t < at_once; ++t) threads.emplace_back(work);
     } catch (const std::exception&) {
       // fewer threads do the same work
     }
     work();
-    for (std::thread& thread : threads) thread.join();
+    for (detail::Thread& thread : threads) thread.join();
     if (failure) std::rethrow_exception(failure);
     std::vector<std::string> left;
     for (std::size_t i = 0; i < tables.size(); i += 2) left.push_back(std::move(tables[i]));

@@ -8,18 +8,15 @@
 
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <scratch/bytes.hpp>
@@ -27,6 +24,7 @@
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/kernel/thread.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/reservation.hpp>
 #include <scratch/engine/io.hpp>
@@ -66,8 +64,7 @@ class AppendFile {
 
   ~AppendFile() {
     if (!made_here_.is_true()) {
-      if (writer_.joinable()) writer_.detach();  // the thread is the parent's, and so is what it waits for
-      static_cast<void>(changed_.release());
+      writer_.forget();
       return;
     }
     stop_writer();
@@ -222,7 +219,7 @@ class AppendFile {
     const std::lock_guard lock(mutex_);
     buffers_[*filling_].state = State::queued;
     filling_.reset();
-    changed_->notify_all();
+    changed_.notify_all();
   }
 
   // Waits until `done`. Buffers that failed before are written again, and once more after on_full had its chance.
@@ -232,7 +229,7 @@ class AppendFile {
     retry_failed();
     for (bool asked = false; !done();) {
       if (!writer_.joinable() && write_next()) continue;
-      changed_->wait(lock, [&] { return done() || failure() != nullptr; });
+      changed_.wait(lock, [&] { return done() || failure() != nullptr; });
       const Buffer* const buffer = failure();
       if (buffer == nullptr || done()) continue;
       const int error = buffer->error;
@@ -249,7 +246,7 @@ class AppendFile {
     if (failure() == nullptr) return;
     for (Buffer& buffer : buffers_)
       if (buffer.state == State::failed) buffer.state = State::queued;
-    changed_->notify_all();
+    changed_.notify_all();
   }
 
   Buffer* failure() {
@@ -285,7 +282,7 @@ class AppendFile {
     try {
       auto engine = directory_.lease();
       if (page_cache_ == PageCache::bypassed && engine->direct()) go_direct(engine->alignment());
-      writer_ = std::thread([this, engine = std::move(engine)]() mutable {
+      writer_ = Thread([this, engine = std::move(engine)]() mutable {
         // One buffer at a time keeps a disk as busy as the filling of buffers can. And their memory is not the
         // engine's, so that a ring must not be given it.
         PosixIo own;
@@ -307,7 +304,7 @@ class AppendFile {
     std::array<bool, buffer_count> started{};
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_->wait(lock, [&] { return stopping_ || io.in_flight() > 0 || next_queued(started) < buffer_count; });
+      changed_.wait(lock, [&] { return stopping_ || io.in_flight() > 0 || next_queued(started) < buffer_count; });
       if (stopping_) break;
       for (std::size_t i = next_queued(started); i < buffer_count && io.in_flight() < io.depth();
            i = next_queued(started)) {
@@ -325,7 +322,7 @@ class AppendFile {
       started[done.tag] = false;
       buffer.error = done.error != 0 ? done.error : done.size < buffer_size ? ENOSPC : 0;
       buffer.state = buffer.error == 0 ? State::free : State::failed;
-      changed_->notify_all();
+      changed_.notify_all();
     }
     lock.unlock();
     while (io.in_flight() > 0) io.finish();
@@ -344,7 +341,7 @@ class AppendFile {
   void tell_writer_to_stop() noexcept {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    changed_->notify_all();
+    changed_.notify_all();
   }
   void stop_writer() noexcept {
     if (!writer_.joinable()) return;
@@ -365,11 +362,11 @@ class AppendFile {
   std::array<Buffer, buffer_count> buffers_;
   std::optional<std::size_t> filling_;
   std::mutex mutex_;
-  std::unique_ptr<std::condition_variable> changed_ = std::make_unique<std::condition_variable>();
+  Condition changed_;
   bool stopping_ = false;
   bool dropped_ = false;  // set before `stopping_`
   bool no_writer_ = false;
-  std::thread writer_;
+  Thread writer_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

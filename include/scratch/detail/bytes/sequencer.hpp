@@ -5,15 +5,13 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include <scratch/detail/kernel/thread.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -55,7 +53,7 @@ class Sequencer {
   }
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  Condition changed_;
   std::size_t next_ = 0;
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_;
@@ -88,14 +86,15 @@ void Sequencer::run(std::size_t count, std::vector<Worker>& workers) {
     }
   };
 
-  std::vector<std::thread> threads;
+  std::vector<Thread> threads;
   try {
-    for (std::size_t i = 1; i < workers.size() && i < count; ++i) threads.emplace_back(run, std::ref(workers[i]));
+    for (std::size_t i = 1; i < workers.size() && i < count; ++i)
+      threads.emplace_back([&run, &worker = workers[i]]() noexcept { run(worker); });
   } catch (const std::exception&) {
     // fewer threads do the same work
   }
   run(workers.front());
-  for (std::thread& thread : threads) thread.join();
+  for (Thread& thread : threads) thread.join();
   if (sequencer.failure_) std::rethrow_exception(sequencer.failure_);
 }
 

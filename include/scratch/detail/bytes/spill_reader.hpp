@@ -4,19 +4,17 @@
 // Reads pieces of a file of what was spilled, ahead of whoever counts them.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/error.hpp>
@@ -32,7 +30,7 @@ class SpillReader {
   explicit SpillReader(const AppendFile& from) : from_(&from) {
     if (from.alignment() == 1) return;
     engine_.emplace(from.directory().lease());
-    busy_.resize((*engine_)->depth());
+    busy_.assign((*engine_)->depth(), false);
   }
 
   /// This piece will be read after those expected before it.
@@ -51,11 +49,14 @@ class SpillReader {
       return to;
     }
     if (given_) busy_[*std::exchange(given_, std::nullopt)] = false;
-    if (pieces_.empty() || pieces_.front().offset != offset) pieces_.push_front({offset, size});
+    if (pieces_.empty() || pieces_[0].offset != offset) {
+      pieces_.push_back({offset, size});
+      for (std::size_t i = pieces_.size() - 1; i > 0; --i) std::swap(pieces_[i], pieces_[i - 1]);
+    }
     start();
-    while (!pieces_.front().is_read) collect();
-    const Piece piece = pieces_.front();
-    pieces_.pop_front();
+    while (!pieces_[0].is_read) collect();
+    const Piece piece = pieces_[0];
+    pieces_.erase_front(1);
     given_ = piece.buffer;
     const std::size_t lead = offset % from_->alignment();
     if (piece.error != 0) throw Error(piece.error, doing, from_->shown());
@@ -81,9 +82,13 @@ class SpillReader {
   void start() {
     for (Piece& piece : pieces_) {
       if (piece.is_started) continue;
-      const auto free = static_cast<std::size_t>(std::count(busy_.begin(), busy_.end(), false));
-      if (free <= (&piece == &pieces_.front() ? 0U : 1U)) return;
-      piece.buffer = static_cast<unsigned>(std::find(busy_.begin(), busy_.end(), false) - busy_.begin());
+      unsigned free = 0;
+      for (unsigned i = 0; i < busy_.size(); ++i)
+        if (!busy_[i]) {
+          ++free;
+          piece.buffer = i;
+        }
+      if (free <= (&piece == pieces_.begin() ? 0U : 1U)) return;
       piece.is_started = true;
       busy_[piece.buffer] = true;
       const std::size_t unit = from_->alignment();
@@ -106,8 +111,8 @@ class SpillReader {
 
   const AppendFile* from_;
   std::optional<EnginePool::Lease> engine_;
-  std::deque<Piece> pieces_;
-  std::vector<char> busy_;         // by buffer
+  PlainVector<Piece> pieces_;
+  PlainVector<bool> busy_;         // by buffer
   std::optional<unsigned> given_;  // the buffer that the caller has
   ByteBuffer cached_;
 };

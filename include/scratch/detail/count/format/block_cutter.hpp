@@ -17,10 +17,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 
@@ -29,7 +29,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// Blocks one behind the other, and their records.
 struct Blocks {
   ByteBuffer bytes;
-  std::vector<BlockRecord> records;
+  PlainVector<BlockRecord> records;
   std::uint64_t entries = 0;
   std::uint64_t total = 0;  // saturating
 
@@ -129,11 +129,6 @@ class BlockCutter {
   // The width of the widest range around `entry` without `other`, or `width` where that is less.
   static unsigned without(unsigned width, std::uint64_t entry, std::uint64_t other) {
     return std::min(width, static_cast<unsigned>(std::bit_width(entry ^ other)) - 1);
-  }
-  static std::size_t count_up_to(std::span<const CountEntry> entries, std::uint64_t last) {
-    const auto end = std::partition_point(entries.begin(), entries.end(),
-                                          [&](const CountEntry& entry) { return entry.mixed <= last; });
-    return static_cast<std::size_t>(end - entries.begin());
   }
 
   unsigned bits_;

@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/version.hpp>
@@ -70,7 +70,7 @@ class BlockIndex {
   // The last block that does not begin behind `mixed`; mixed keys are uniform, so the guess is nearly always next to
   // it.
   std::size_t last_not_behind(std::uint64_t mixed) const {
-    if (packed_.empty() || mixed < packed_.front().first) return packed_.size();
+    if (packed_.empty() || mixed < packed_[0].first) return packed_.size();
     const double share = static_cast<double>(mixed) / static_cast<double>(low_mask(key_bits_));
     std::size_t low = 0, high = packed_.size();  // packed_[low].first <= mixed < packed_[high].first
     std::size_t guess = std::min(high - 1, static_cast<std::size_t>(share * static_cast<double>(high)));
@@ -100,8 +100,8 @@ class BlockIndex {
   }
 
   unsigned key_bits_ = 0;
-  std::vector<Packed> packed_;
-  std::vector<std::uint64_t> starts_;
+  PlainVector<Packed> packed_;
+  PlainVector<std::uint64_t> starts_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -6,8 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <utility>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -38,14 +39,14 @@ class DistinctEstimate {
     slots_[slot] = mixed;
     if (++used_ <= slot_count / 2) return;
     mask_ = mask_ * 2 + 1;
-    std::vector<std::uint64_t> kept(slot_count, empty);
-    kept.swap(slots_);
+    PlainVector<std::uint64_t> kept(slot_count, empty);
+    std::swap(kept, slots_);
     used_ = 0;
     for (const std::uint64_t old : kept)
       if (old != empty) see(old);
   }
 
-  std::vector<std::uint64_t> slots_;
+  PlainVector<std::uint64_t> slots_;
   std::size_t used_ = 0;
   std::uint64_t mask_ = 0;
 };

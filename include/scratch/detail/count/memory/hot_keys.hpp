@@ -14,9 +14,9 @@
 #include <new>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -115,7 +115,7 @@ class HotKeys {
   }
 
   std::size_t slot_count_;
-  std::vector<CountEntry> slots_;
+  PlainVector<CountEntry> slots_;
   bool known_ = false;
   std::size_t watched_ = 0;
   std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged

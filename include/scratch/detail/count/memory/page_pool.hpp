@@ -10,9 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 #include <scratch/version.hpp>
@@ -111,8 +111,8 @@ class PagePool {
   std::size_t used_ = 0;
   std::size_t made_ = 0;
   std::uint32_t free_ = none;
-  std::vector<void*> regions_;
-  std::vector<std::uint32_t> next_;
+  PlainVector<void*> regions_;
+  PlainVector<std::uint32_t> next_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/version.hpp>
 
@@ -27,7 +27,7 @@ class Partitioning {
     for (std::size_t p = 0; p < count; ++p) starts_.push_back(static_cast<std::uint64_t>(p) << shift_);
   }
   /// @param starts sorted, the first is 0
-  Partitioning(unsigned key_bits, std::vector<std::uint64_t> starts)
+  Partitioning(unsigned key_bits, PlainVector<std::uint64_t> starts)
       : starts_(std::move(starts)), last_(low_mask(key_bits)) {}
 
   std::size_t count() const { return starts_.size(); }
@@ -45,7 +45,7 @@ class Partitioning {
     return static_cast<std::size_t>(at - starts_.data());
   }
 
-  std::span<const std::uint64_t> starts() const { return starts_; }
+  std::span<const std::uint64_t> starts() const { return starts_.all(); }
   std::uint64_t first(std::size_t p) const { return starts_[p]; }
   std::uint64_t last(std::size_t p) const { return p + 1 < starts_.size() ? starts_[p + 1] - 1 : last_; }
 
@@ -55,7 +55,7 @@ class Partitioning {
   }
 
  private:
-  std::vector<std::uint64_t> starts_;
+  PlainVector<std::uint64_t> starts_;
   unsigned shift_ = 0;
   std::uint64_t last_;
 };

@@ -194,8 +194,7 @@ struct Partitions {
 
   /// Counts mixed keys with their counts.
   static void count_weighted(Bytes piece, Aggregate& to) {
-    to.add_entries(piece.size() / sizeof(CountEntry), ~std::uint64_t{0},
-                   [=](std::size_t i) { return load_entry(piece, i); });
+    to.add_entries(piece.data(), piece.size() / sizeof(CountEntry), ~std::uint64_t{0});
   }
 
   /// Shows the keys of plain records to an estimate.

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/memory/page_pool.hpp>
 #include <scratch/version.hpp>
 
@@ -26,7 +26,7 @@ class Streams {
         record_(record),
         full_(full_mark(record, store)),
         heads_(partitions, nowhere()),
-        lists_(partitions) {}
+        lists_(partitions, List{}) {}
 
   std::size_t record() const { return record_; }
   /// Where the next record goes; where `is_full`, `extend` comes first.
@@ -109,8 +109,8 @@ class Streams {
   PagePool* pool_;
   std::size_t record_;
   std::size_t full_;
-  std::vector<std::byte*> heads_;
-  std::vector<List> lists_;
+  PlainVector<std::byte*> heads_;
+  PlainVector<List> lists_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

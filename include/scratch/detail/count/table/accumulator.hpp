@@ -36,6 +36,7 @@
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/memory/aggregate.hpp>
@@ -343,7 +344,7 @@ class Accumulator {
   void repartition() {
     consolidate();
     const std::uint64_t each = std::max<std::uint64_t>(run_->file().block_count() / partitions_.ranges.count(), 1);
-    std::vector<std::uint64_t> starts{0};
+    PlainVector<std::uint64_t> starts{0};
     std::uint64_t i = 0;
     run_->file().for_each_block([&](const BlockRecord& record, std::uint64_t) {
       if (i++ % each == 0 && record.first > starts.back()) starts.push_back(record.first);

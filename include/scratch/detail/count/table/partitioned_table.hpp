@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/memory/aggregate.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/version.hpp>
@@ -20,7 +20,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// A table, and where the blocks of each partition stand in it.
 class PartitionedTable {
  public:
-  using Positions = std::vector<TableFile::Position>;
+  using Positions = PlainVector<TableFile::Position>;
 
   /// @param starts where the partitions begin
   PartitionedTable(TableFile file, std::span<const std::uint64_t> starts) : file_(std::move(file)) {
@@ -39,10 +39,10 @@ class PartitionedTable {
 
   /// Counts the entries of a partition in [first, last].
   void count(std::size_t p, std::uint64_t first, std::uint64_t last, TableFile::Buffers& buffers, Aggregate& to) const {
-    file_.for_each_span(
-        positions_[p], positions_[p + 1], first, last, buffers, [&](std::span<const CountEntry> entries) {
-          to.add_entries(entries.size(), ~std::uint64_t{0}, [at = entries.data()](std::size_t i) { return at[i]; });
-        });
+    file_.for_each_span(positions_[p], positions_[p + 1], first, last, buffers,
+                        [&](std::span<const CountEntry> entries) {
+                          to.add_entries(entries.data(), entries.size(), ~std::uint64_t{0});
+                        });
   }
 
  private:

@@ -12,16 +12,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/kernel/fd.hpp>
@@ -92,7 +91,7 @@ class TableFile {
         if (offset_ != body_end || entries_ != table_->header_.entries)
           table_->refuse(errc::corrupt, "index and header do not agree");
       }
-      return records_;
+      return records_.all();
     }
     /// Of the first block behind those given so far.
     std::uint64_t offset() const { return offset_; }
@@ -100,7 +99,7 @@ class TableFile {
    private:
     const TableFile* table_;
     ByteBuffer bytes_;
-    std::vector<BlockRecord> records_;
+    PlainVector<BlockRecord> records_;
     Xxh3 sum_;
     std::uint64_t i_ = 0;
     std::uint64_t offset_ = count_header_size;
@@ -161,8 +160,8 @@ class TableFile {
   };
 
   /// For each of these mixed keys, in order, and one more for the end.
-  std::vector<Position> find_positions(std::span<const std::uint64_t> starts) const {
-    std::vector<Position> positions;
+  PlainVector<Position> find_positions(std::span<const std::uint64_t> starts) const {
+    PlainVector<Position> positions;
     positions.reserve(starts.size() + 1);
     Position here;
     for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
@@ -170,7 +169,7 @@ class TableFile {
       while (positions.size() < starts.size() && record.last() >= starts[positions.size()]) positions.push_back(here);
       ++here.block;
     });
-    positions.resize(starts.size() + 1, {block_count(), count_header_size + header_.body});
+    while (positions.size() <= starts.size()) positions.push_back({block_count(), count_header_size + header_.body});
     return positions;
   }
 
@@ -193,7 +192,7 @@ class TableFile {
 
   /// The same entries, in `room`, which grows as need be.
   std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
-                                           Buffers& buffers, std::vector<CountEntry>& room) const {
+                                           Buffers& buffers, PlainVector<CountEntry>& room) const {
     std::size_t n = 0;
     for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
@@ -202,7 +201,7 @@ class TableFile {
                         unpack(record, offset, bytes, room.data() + n);
                         n += record.entries;
                       });
-    return between(std::span<const CountEntry>(room).first(n), first, last);
+    return between(room.first(n), first, last);
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
@@ -241,11 +240,8 @@ class TableFile {
 
   static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
                                              std::uint64_t last) {
-    const auto begin = std::partition_point(entries.begin(), entries.end(),
-                                            [&](const CountEntry& entry) { return entry.mixed < first; });
-    const auto end =
-        std::partition_point(begin, entries.end(), [&](const CountEntry& entry) { return entry.mixed <= last; });
-    return {begin, end};
+    const std::size_t begin = first == 0 ? 0 : count_up_to(entries, first - 1);
+    return entries.subspan(begin, count_up_to(entries, last) - begin);
   }
 
   // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that

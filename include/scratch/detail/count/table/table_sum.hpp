@@ -18,6 +18,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/table/join.hpp>
 #include <scratch/detail/count/table/small_counts.hpp>
@@ -55,8 +56,8 @@ struct SumWorker {
   struct Job {
     const TableFile& into;
     const TableFile& from;
-    std::vector<std::uint64_t> starts;
-    std::vector<TableFile::Position> into_positions, from_positions;
+    std::span<const std::uint64_t> starts;
+    PlainVector<TableFile::Position> into_positions, from_positions;
     TableWriter& out;
     const SumOptions& options;
     std::uint64_t done = 0;  // keys; changed by one thread at a time
@@ -75,8 +76,8 @@ struct SumWorker {
       job->options.progress(job->done, job->into.header().entries + job->from.header().entries);
   }
 
-  std::span<const CountEntry> load(const TableFile& table, const std::vector<TableFile::Position>& positions,
-                                   std::size_t i, std::vector<CountEntry>& room) {
+  std::span<const CountEntry> load(const TableFile& table, const PlainVector<TableFile::Position>& positions,
+                                   std::size_t i, PlainVector<CountEntry>& room) {
     const std::uint64_t first = job->starts[i];
     const std::uint64_t last = i + 1 < job->starts.size() ? job->starts[i + 1] - 1 : low_mask(key_bits<Key>);
     return table.load_entries(positions[i], positions[i + 1], first, last, buffers, room);
@@ -92,7 +93,7 @@ struct SumWorker {
   }
 
   Job* job;
-  std::vector<CountEntry> our_room, their_room, joined;
+  PlainVector<CountEntry> our_room, their_room, joined;
   Blocks blocks;
   TableFile::Buffers buffers;
 };
@@ -105,15 +106,15 @@ std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const Ta
   // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
   constexpr std::uint64_t blocks_in_range = 48;
   constexpr std::uint64_t memory_of_a_thread = 8_MiB;
-  std::vector<std::uint64_t> starts{0};
+  PlainVector<std::uint64_t> starts{0};
   const TableFile& larger = into.block_count() >= from.block_count() ? into : from;
   std::uint64_t i = 0;
   larger.for_each_block([&](const BlockRecord& record, std::uint64_t) {
     if (i++ % blocks_in_range == 0 && record.first > starts.back()) starts.push_back(record.first);
   });
   TableWriter out(directory, into.path(), key_bits<Key>, "merge into");
-  typename SumWorker<Key>::Job job{into, from,   starts, into.find_positions(starts), from.find_positions(starts),
-                                   out,  options};
+  typename SumWorker<Key>::Job job{
+      into, from, starts.all(), into.find_positions(starts.all()), from.find_positions(starts.all()), out, options};
   const std::uint64_t threads =
       std::clamp<std::uint64_t>(options.memory / memory_of_a_thread, 1, std::max(options.threads, 1U));
   std::vector<SumWorker<Key>> workers;

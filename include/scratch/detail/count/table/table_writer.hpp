@@ -4,6 +4,8 @@
 // Writing the file of a count table of 32- or 64-bit keys.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -11,10 +13,12 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/format/layout.hpp>
@@ -52,15 +56,14 @@ class TableWriter {
         cutter_(bits),
         out_(std::make_unique<AppendFile>(directory, shown, std::move(doing))),
         shown_(shown) {
-    const std::vector<std::byte> room(count_header_size);
-    out_->write(room);
+    out_->write(std::array<std::byte, count_header_size>{});
   }
 
   void append(const CutEntries& entries, const Blocks& blocks) {
     add_pending(entries.head);
     if (!blocks.records.empty()) {
       cut_.clear();
-      cutter_.cut(pending_, BlockCutter::block_at(entries.first), cut_);
+      cutter_.cut(pending_.all(), BlockCutter::block_at(entries.first), cut_);
       pending_.clear();
       put(cut_);
       put(blocks);
@@ -72,7 +75,7 @@ class TableWriter {
   /// Everything is in the file afterwards, header and all.
   void finish(std::uint64_t absorbed) {
     cut_.clear();
-    cutter_.cut(pending_, BlockCutter::nothing(), cut_);
+    cutter_.cut(pending_.all(), BlockCutter::nothing(), cut_);
     pending_.clear();
     put(cut_);
     header_.key_bits = bits_;
@@ -85,10 +88,10 @@ class TableWriter {
     };
     if (index_file_) {
       index_file_->flush();
-      std::vector<std::byte> buffer(AppendFile::buffer_size);
-      for (std::uint64_t at = 0; at < index_file_->size(); at += buffer.size()) {
-        const MutableBytes part = MutableBytes(buffer).first(
-            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), index_file_->size() - at)));
+      ByteBuffer buffer;
+      for (std::uint64_t at = 0; at < index_file_->size(); at += AppendFile::buffer_size) {
+        const MutableBytes part = buffer.resize_for(
+            static_cast<std::size_t>(std::min<std::uint64_t>(AppendFile::buffer_size, index_file_->size() - at)));
         index_file_->read(at, part);
         put_index(part);
       }
@@ -111,11 +114,11 @@ class TableWriter {
   static constexpr std::size_t most_index = 512_KiB;
 
   void add_pending(std::span<const CountEntry> entries) {
-    pending_.insert(pending_.end(), entries.begin(), entries.end());
+    pending_.append(entries);
     if (pending_.size() <= 8 * most_block_entries) return;
     cut_.clear();
-    const std::size_t done = cutter_.cut(pending_, BlockCutter::unknown(), cut_);
-    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
+    const std::size_t done = cutter_.cut(pending_.all(), BlockCutter::unknown(), cut_);
+    pending_.erase_front(done);
     put(cut_);
   }
 
@@ -140,7 +143,7 @@ class TableWriter {
   std::unique_ptr<AppendFile> index_file_;
   ByteBuffer index_;
   CountHeader header_;
-  std::vector<CountEntry> pending_;
+  PlainVector<CountEntry> pending_;
   Blocks cut_;
 };
 
