@@ -40,11 +40,6 @@ class ByteBuffer {
   /// @pre `n` is at most what was prepared
   void advance(std::size_t n) noexcept { size_ += n; }
 
-  void drop_front(std::size_t n) noexcept {
-    if (n > 0 && n < size_) std::memmove(bytes_.data(), bytes_.data() + n, size_ - n);
-    size_ -= n;
-  }
-
   void append(Bytes more) {
     if (more.empty()) return;
     std::memcpy(prepare(more.size()), more.data(), more.size());
