@@ -4,9 +4,8 @@
 //
 //   race create <creations> [memory|disk]   5 creators against 3 sweepers: live sessions lost
 //   race close  <closings>                  6 owners that close against 2 sweepers: errors, leftovers
-//   race join   <joins>                     owners, joiners and sweepers: a joiner has the session, or is told it is
-//   gone race leave  <closings>                  owners and joiners without a sweeper: the last one out removes,
-//   nothing stays
+//   race join   <joins>                     owners, joiners and sweepers: a joiner has the session, or is told it is gone
+//   race leave  <closings>                  owners and joiners without a sweeper: the last one out removes, nothing stays
 //
 // Each is run as it is, and then as a control that leaves out what the race is about, which must do harm. The first
 // runs do without the root's lock too: that is a courtesy, and safety must not need it.
