@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 #
-# Read by ctest as it starts, once for each Catch2 program: makes each of its cases a test. (Catch2's own module does
-# much the same, but cannot give a test two labels and breaks the build over a program that does not start.)
-# In: name, program, catch2_version, timeout, labels, serial.
+# Read by ctest as it starts, once for each source of a Catch2 program: makes each of its cases a test. (Catch2's own
+# module does much the same, but cannot give a test two labels, knows no sources, and breaks the build over a program
+# that does not start.)
+# In: name, source (without its ending), program, catch2_version, timeout, labels, serial.
 if(NOT EXISTS "${program}")
   add_test("${name}: not built" "${program}")
   return()
 endif()
 
+# -# makes the name of its source a tag of each case.
 if(catch2_version VERSION_LESS 3)
-  set(ask --list-test-names-only)
+  set(ask -\# "[#${source}]" --list-test-names-only)
 else()
-  set(ask --list-tests --verbosity quiet)
+  set(ask -\# "[#${source}]" --list-tests --verbosity quiet)
 endif()
 execute_process(
   COMMAND "${program}" ${ask}

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: syscalls=planned_syscalls
 //
 // System calls that move less than asked for, or fail at one place.
 #include <scratch/atomic_file.hpp>

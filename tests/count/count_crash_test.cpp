@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=600 optimised
-#define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
+// ctest: timeout=600 optimised syscalls=planned_syscalls
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 #include <scratch/merge.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: optimised
+// ctest: optimised alone
 //
 // How much memory a reader of counts has at once.
 #include <scratch/count_reader.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+// ctest: syscalls=planned_syscalls
 //
 // Each system call of removing, measuring and sharing a quota fails, once and for ever. Careless ways to do the same go
 // through the same faults, and are found out.
-#define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
 #include <scratch/detail/kernel/remove_tree.hpp>
 #include <scratch/detail/workspace/quota.hpp>
 #include <scratch/space.hpp>

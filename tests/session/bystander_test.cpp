@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
+// ctest: syscalls=forking_syscalls
 //
 // A child between fork and exec, or one that never calls exec, has copies of the descriptors that its parent's locks
 // stand on. None may last longer for that.
-#define SCRATCH_SYSCALLS_HEADER "support/forking_syscalls.hpp"
-
 #include <scratch/scratch.hpp>
 
 #include <sys/file.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-#define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"
-
+// ctest: syscalls=planned_syscalls
 #include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>

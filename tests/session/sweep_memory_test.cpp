@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: alone
 //
 // Sweeping threads that run out of memory.
 #include <scratch/sweep.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The library's system calls, with a child forked right behind every lock that is taken: it has copies of all
-// descriptors, and lives until `let_go()`. Define SCRATCH_SYSCALLS_HEADER as "support/forking_syscalls.hpp".
+// descriptors, and lives until `let_go()`. For tests that say `// ctest: syscalls=forking_syscalls`.
 #pragma once
 
 #include <sys/wait.h>

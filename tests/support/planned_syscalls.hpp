@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The library's system calls, going by plan: the n-th fails, is cut short, or the process dies at it. Compile a test
-// with SCRATCH_SYSCALLS_HEADER="support/planned_syscalls.hpp".
+// The library's system calls, going by plan: the n-th fails, is cut short, or the process dies at it. For tests
+// that say `// ctest: syscalls=planned_syscalls`.
 #pragma once
 
 #include <signal.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: libs=CLI11::CLI11
 //
 // The parts of external_sort that need no disk.
 #include <algorithm>
