@@ -48,10 +48,38 @@ summary_of() {
   code=0
   if [ $# -gt 0 ]; then
     printf '%s\n' '# a comment' "$@" >"$work/must_run.txt"
-    out=$("$source/tests/summary.sh" "$work/tests.xml" "$work/must_run.txt") || code=$?
+    out=$("$source/tests/summary.sh" -m "$work/must_run.txt" "$work/tests.xml") || code=$?
   else
     out=$("$source/tests/summary.sh" "$work/tests.xml") || code=$?
   fi
+}
+
+# ci_here <arguments of .ci/run>: runs it in a tree whose tests are three, one of which has the status $third. Its output
+# and exit code. The shell variables least and minutes are what the tree and the caller say.
+ci_here() {
+  mkdir -p "$work/tree/.ci" "$work/tree/cmake" "$work/tree/tests"
+  cp "$source/.ci/run" "$work/tree/.ci"
+  cp "$source/cmake/need.sh" "$work/tree/cmake"
+  cp "$source/tests/summary.sh" "$work/tree/tests"
+  echo g++ >"$work/tree/.ci/packages"
+  printf '%s\n' '# a comment' "release ${least:-3}" "asan 3" >"$work/tree/.ci/least_tests"
+  echo 'a: *' >"$work/tree/tests/must_run.txt"
+  report "${third:-run}" >"$work/report.xml"
+  cat >"$work/tree/tests/run.sh" <<'END'
+#!/bin/sh
+mkdir -p "build/$1"
+cp ../report.xml "build/$1/tests.xml"
+echo "seconds: 12 building, 34 testing"
+tests/summary.sh "build/$1/tests.xml"
+END
+  chmod +x "$work/tree/tests/run.sh"
+  code=0
+  out=$(PATH="$work/bin:$PATH" SCRATCH_CI_MINUTES="${minutes:-75}" "$work/tree/.ci/run" "$@" 2>&1) || code=$?
+}
+
+# says <words>: the output has them.
+says() {
+  printf '%s\n' "$out" | grep -qF -- "$1" || fail "words like \"$1\"" "$out"
 }
 
 # expect <code> <last line>
@@ -98,5 +126,83 @@ case $fact in
     code=0
     out=$("$source/tests/summary.sh" "$work/nothing.xml") || code=$?
     expect 1 "0 passed, 1 failed, 0 skipped"
+    ;;
+  summary_misses_tests_by_their_number)
+    report run >"$work/tests.xml"
+    code=0
+    out=$("$source/tests/summary.sh" -n 3 "$work/tests.xml") || code=$?
+    expect 0 "3 passed, 0 failed, 0 skipped"
+    out=$("$source/tests/summary.sh" -n 4 "$work/tests.xml") || code=$?
+    expect 1 "3 passed, 1 failed, 0 skipped"
+    says "3 tests, and there are to be 4 at least"
+    ;;
+  ci_adds_the_lanes_up)
+    ci_here release asan
+    expect 0 "6 passed, 0 failed"
+    says ": 12 building, 34 testing"
+    says "    0.1 s  asan b: says <this> & \"that\""
+    ;;
+  ci_fails_with_a_lane)
+    third=fail
+    ci_here asan
+    expect 1 "2 passed, 1 failed"
+    ;;
+  ci_misses_tests_by_their_number)
+    least=4
+    ci_here release
+    expect 1 "3 passed, 1 failed"
+    says "3 tests, and there are to be 4 at least"
+    ci_here asan
+    expect 0 "3 passed, 0 failed"
+    ;;
+  ci_wants_to_know_how_many_tests_a_lane_has)
+    ci_here clang
+    expect 1 "3 passed, 1 failed"
+    says ".ci/least_tests does not know the lane clang"
+    ;;
+  ci_has_no_more_than_its_time)
+    minutes=-1
+    ci_here release
+    expect 1 "3 passed, 1 failed"
+    says "more than -1 minutes"
+    ;;
+  ci_knows_its_lanes)
+    ci_here realease
+    expect 2 "no lane is called realease"
+    ;;
+  every_lane_has_a_least_number)
+    for lane in release asan tsan clang no-uring; do
+      grep -qE "^$lane [1-9][0-9]+$" "$source/.ci/least_tests" || fail "a least number of tests for $lane" "none"
+    done
+    ;;
+  a_selection_of_no_tests_is_an_error)
+    out=$(grep -nE '(^|[^-_])ctest .*(-R|-L|--preset)' "$source/.ci/run" "$source/tests/run.sh" | grep -v -- --no-tests=error) &&
+      fail "--no-tests=error" "$out"
+    [ "$(grep -c -- --no-tests=error "$source/.ci/run")" != 0 ] || fail "--no-tests=error in .ci/run" "none"
+    ;;
+  what_cannot_share_a_program_is_refused)
+    # marked <line of the source ...>: reads the marks of a source with these lines.
+    marked() {
+      printf '%s\n' "$@" >"$work/marked_test.cpp"
+      printf '%s\n' 'cmake_minimum_required(VERSION 3.24)' 'project(marks NONE)' \
+        "include($source/cmake/scratchTest.cmake)" "scratch_read_marks($work/marked_test.cpp)" >"$work/CMakeLists.txt"
+      code=0
+      out=$(cmake -S "$work" -B "$work/build" 2>&1) || code=$?
+    }
+    marked '// ctest: alone timeout=5' 'void* operator new(std::size_t size) {'
+    [ "$code" = 0 ] || fail "no complaint" "$out"
+    marked '[[gnu::noinline]] void* operator new(std::size_t size) {'
+    [ "$code" != 0 ] || fail "a complaint" "$out"
+    says "replaces operator new"
+    marked '#define SCRATCH_SYSCALLS_HEADER "support/planned_syscalls.hpp"'
+    [ "$code" != 0 ] || fail "a complaint" "$out"
+    says "syscalls=HEADER"
+    marked '// ctest: alnoe'
+    [ "$code" != 0 ] || fail "a complaint" "$out"
+    says 'what is "alnoe"?'
+    ;;
+  *)
+    echo "no fact is called $fact"
+    exit 1
     ;;
 esac
