@@ -176,7 +176,7 @@ inline Space space_of(int fd, const std::filesystem::path& path) {
   struct statfs kind {};
   struct statvfs facts {};
   if (sys::fstatfs(fd, kind) != 0 || sys::fstatvfs(fd, facts) != 0)
-    throw Error(errno, "ask for the free space of", path);
+    throw_error(errno, "ask for the free space of", path);
   constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
   const auto magic = static_cast<std::uint32_t>(kind.f_type);
   Space space;
@@ -205,7 +205,7 @@ inline Space space(const std::filesystem::path& path) {
   const detail::Fd place(sys::openat(AT_FDCWD, path.c_str(), O_PATH));
   if (!place) {
     const int error = errno;
-    throw Error(error, "ask for the free space of", path, detail::open_files_hint(error));
+    detail::throw_error(error, "ask for the free space of", path, detail::open_files_hint(error));
   }
   return detail::space_of(place.get(), path);
 }
@@ -215,12 +215,12 @@ inline Space space(const std::filesystem::path& path) {
 inline void require_space(const std::filesystem::path& path, std::uint64_t need) {
   const Space room = scratch::space(path);
   if (room.bytes < need)
-    throw Error(errc::insufficient_space, "find room in", path,
-                readable_size(need) + " needed, " + readable_size(room.bytes) + " free, limited by " + room.limited_by +
-                    (room.memory_backed ? "; a place on a disk may have more" : ""));
+    detail::throw_error(errc::insufficient_space, "find room in", path,
+                        readable_size(need) + " needed, " + readable_size(room.bytes) + " free, limited by " +
+                            room.limited_by + (room.memory_backed ? "; a place on a disk may have more" : ""));
   if (room.inodes == 0)
-    throw Error(errc::insufficient_space, "find room in", path,
-                "no inode is free: the file system has as many files as it can");
+    detail::throw_error(errc::insufficient_space, "find room in", path,
+                        "no inode is free: the file system has as many files as it can");
 }
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -37,7 +37,7 @@ class UringIo final : public Io {
   /// @throws Error where the kernel refuses a ring: EPERM, ENOSYS, ENOMEM, EMFILE
   explicit UringIo(const Medium& medium) : medium_(medium) {
     const int result = ::io_uring_queue_init(transfers, &ring_, 0);
-    if (result < 0) throw Error(-result, "set up a ring (io_uring_setup)", {});
+    if (result < 0) detail::throw_error(-result, "set up a ring (io_uring_setup)", {});
     made_here_ = detail::MadeHere();
   }
 

@@ -30,7 +30,7 @@ class BlockBuffers {
   MutableBytes operator[](std::size_t i) {
     if (buffers_[i] == nullptr) {
       void* at = sys::mmap(size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-      if (at == nullptr) throw Error(errno, "get memory for a transfer buffer", {}, readable_size(size_) + " needed");
+      if (at == nullptr) throw_error(errno, "get memory for a transfer buffer", {}, readable_size(size_) + " needed");
       buffers_[i] = static_cast<std::byte*>(at);
     }
     return {buffers_[i], size_};

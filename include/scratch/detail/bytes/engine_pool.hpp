@@ -85,7 +85,7 @@ class EnginePool {
 
   /// @throws Error `forked_object`; what the maker throws; ENOMEM
   Lease lease() {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, "use an engine", {});
+    if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
     std::unique_lock lock(mutex_);
     if (!idle_.empty()) {
       const auto has_less = [](const auto& a, const auto& b) { return a->buffer_memory() < b->buffer_memory(); };

@@ -88,7 +88,7 @@ class ChunkGuest final : public Guest {
   void add_names(std::set<std::string>& names) override {
     struct stat facts {};
     if (sys::fstatat(state_.fd(), chunks_log_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
-      throw Error(errc::corrupt, "use", state_.path() / chunks_log_name,
+      throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
                   "this record of chunks belongs to user " + std::to_string(facts.st_uid));
     for (const ChunkInfo& chunk : log_.chunks()) names.insert(chunk.file);
   }

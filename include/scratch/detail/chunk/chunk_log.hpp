@@ -63,7 +63,7 @@ class ChunkLog {
       refresh_locked();  // somebody damaged the counter: the log knows
     id = std::max(id, floor_);
     if (id == UINT64_MAX)
-      throw Error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
+      throw_error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
     write_counter(id + 1);
     floor_ = id + 1;
     counted_ = true;
@@ -77,13 +77,13 @@ class ChunkLog {
     const std::lock_guard hold(mutex_);
     check_process("record a chunk in");
     if (line.size() > longest_chunk_record)
-      throw Error(EFBIG, "record a chunk in", log_path(),
+      throw_error(EFBIG, "record a chunk in", log_path(),
                   "the record has " + readable_size(line.size()) + ", at most 256 MiB are kept");
     append_locked(line);
     if (durable && (sys::fsync(log_.get()) != 0 || !sync_name())) {
       const int error = errno;
       append_locked(gone_record(record.info.id));
-      throw Error(error, "sync", log_path());
+      throw_error(error, "sync", log_path());
     }
   }
 
@@ -163,11 +163,11 @@ class ChunkLog {
     if (entry == entries_.end()) return std::nullopt;
     std::string text(entry->second.length, '\0');
     const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->second.offset);
-    if (moved.error != 0) throw Error(moved.error, "read", log_path());
+    if (moved.error != 0) throw_error(moved.error, "read", log_path());
     const auto checked = checked_text(text);
     auto record = checked ? parse_record(*checked) : std::nullopt;
     if (!record || record->gone || record->leaves)
-      throw Error(errc::corrupt, "read the record of a chunk in", log_path());
+      throw_error(errc::corrupt, "read the record of a chunk in", log_path());
     record->info.file = entry->second.info.file;
     return record;
   }
@@ -185,7 +185,7 @@ class ChunkLog {
    public:
     CounterLock(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
       if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
-        throw Error(errc::busy, "take a chunk's id from", path,
+        throw_error(errc::busy, "take a chunk's id from", path,
                     "another process was stopped while it took one; it must go on, or end");
     }
     CounterLock(const CounterLock&) = delete;
@@ -201,7 +201,7 @@ class ChunkLog {
   std::filesystem::path log_path() const { return path_ / chunks_log_name; }
 
   void check_process(const char* doing) const {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, doing, log_path());
+    if (!made_here_.is_true()) throw_error(errc::forked_object, doing, log_path());
   }
 
   Fd open_own(const char* name, int flags) const {
@@ -209,12 +209,12 @@ class ChunkLog {
     if (!file) {
       const int error = errno;
       if (error == ENOENT && (flags & O_CREAT) == 0) return file;
-      throw Error(error, "open", path_ / name, open_files_hint(error));
+      throw_error(error, "open", path_ / name, open_files_hint(error));
     }
     const struct stat facts = facts_of(file.get(), path_ / name);
     const uid_t me = sys::geteuid();
     if (!S_ISREG(facts.st_mode) || facts.st_nlink > 1 || (facts.st_uid != me && me != 0))
-      throw Error(errc::corrupt, "open", path_ / name,
+      throw_error(errc::corrupt, "open", path_ / name,
                   std::string("found ") + kind_of(facts) + " that is not this library's");
     if ((facts.st_mode & 0600) != 0600 && facts.st_uid == me) sys::fchmod(file.get(), 0600);  // a strange umask
     return file;
@@ -223,7 +223,7 @@ class ChunkLog {
   std::optional<std::uint64_t> read_counter() {
     char text[counter_size];
     const sys::Moved moved = sys::pread_all(ids_.get(), std::as_writable_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw Error(moved.error, "read", path_ / chunk_ids_name);
+    if (moved.error != 0) throw_error(moved.error, "read", path_ / chunk_ids_name);
     std::uint64_t value = 0;
     if (moved.size != counter_size || text[counter_size - 1] != '\n') return std::nullopt;
     const auto [end, error] = std::from_chars(text, text + counter_size - 1, value);
@@ -235,7 +235,7 @@ class ChunkLog {
     char text[counter_size + 1];
     std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
     const sys::Moved moved = sys::pwrite_all(ids_.get(), std::as_bytes(std::span(text).first(counter_size)), 0);
-    if (moved.error != 0) throw Error(moved.error, "count the chunks in", path_ / chunk_ids_name);
+    if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_ / chunk_ids_name);
   }
 
   // The log's own name, once: whoever made the log may have died before.
@@ -253,7 +253,7 @@ class ChunkLog {
     const ssize_t written = sys::append_once(log_.get(), bytes_of(line));
     const int error = written < 0 ? errno : ENOSPC;
     // Without its last newline the line still counts: the next record begins with one.
-    if (written < static_cast<ssize_t>(line.size()) - 1) throw Error(error, "record a chunk in", log_path());
+    if (written < static_cast<ssize_t>(line.size()) - 1) throw_error(error, "record a chunk in", log_path());
   }
 
   void refresh_locked() {
@@ -269,7 +269,7 @@ class ChunkLog {
       ChunkInfo& info = entry->second.info;
       struct stat facts {};
       const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
-      if (!there && errno != ENOENT && errno != ENOTDIR) throw Error(errno, "look for a chunk", path_ / info.file);
+      if (!there && errno != ENOENT && errno != ENOTDIR) throw_error(errno, "look for a chunk", path_ / info.file);
       if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
       if (one.second.empty())
         entries_.erase(entry);
@@ -289,7 +289,7 @@ class ChunkLog {
     while (true) {
       const MutableBytes room = std::as_writable_bytes(std::span(window.get() + kept, size - kept));
       const sys::Moved moved = sys::pread_all(log_.get(), room, offset_ + kept);
-      if (moved.error != 0) throw Error(moved.error, "read", log_path());
+      if (moved.error != 0) throw_error(moved.error, "read", log_path());
       const std::string_view text(window.get(), kept + moved.size);
       std::size_t at = 0;
       for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
@@ -298,7 +298,7 @@ class ChunkLog {
       kept = text.size() - at;
       if (moved.size < room.size()) return read_unended(text.substr(at));
       if (kept == size && size > longest_chunk_record)
-        throw Error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
+        throw_error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
       auto next = std::make_unique_for_overwrite<char[]>(kept == size ? size *= 2 : size);
       std::copy(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), next.get());
       window = std::move(next);

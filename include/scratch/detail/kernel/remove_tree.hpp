@@ -49,7 +49,7 @@ struct Removed {
   /// @throws Error the first failure
   void check(const std::filesystem::path& directory) const {
     if (error != 0)
-      throw Error(error, "remove", failed.empty() ? directory : directory / failed, open_files_hint(error));
+      throw_error(error, "remove", failed.empty() ? directory : directory / failed, open_files_hint(error));
   }
 };
 

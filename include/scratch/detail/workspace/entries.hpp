@@ -41,7 +41,7 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
   Fd open(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
   if (!open) {
     const int error = errno;
-    throw Error(error, "open the workspace", path,
+    throw_error(error, "open the workspace", path,
                 error == ENOENT ? "the directory must exist" : open_files_hint(error));
   }
   if (!options.read_only) remove_stale_temp_files(open.get(), path);
@@ -114,9 +114,9 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   Renaming renaming(from, name, "move");
   struct stat facts {
   }, taken{};
-  if (sys::fstatat(from.fd(), name.c_str(), facts) != 0) throw Error(errno, "move", source);
+  if (sys::fstatat(from.fd(), name.c_str(), facts) != 0) throw_error(errno, "move", source);
   if (!S_ISREG(facts.st_mode))
-    throw Error(EINVAL, "move", source, std::string("only files are moved, this is ") + kind_of(facts));
+    throw_error(EINVAL, "move", source, std::string("only files are moved, this is ") + kind_of(facts));
   if (sys::fstatat(to.fd(), new_name.c_str(), taken) != 0) renaming.arrives(to, new_name);
   const bool same = &from.state() == &to.state();
   const auto size = static_cast<std::uint64_t>(facts.st_size);

@@ -244,12 +244,12 @@ class Quota {
 
     void map() {
       if (facts_of(file.get(), path).st_size != static_cast<off_t>(file_size))
-        throw Error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
+        throw_error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
       mapping.at = sys::mmap(file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get());
-      if (mapping.at == nullptr) throw Error(errno, "map", path);
+      if (mapping.at == nullptr) throw_error(errno, "map", path);
       words = static_cast<std::uint64_t*>(mapping.at);
       if (word(0).load() != magic())
-        throw Error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
+        throw_error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
       limit = word(limit_word).load();
     }
 
@@ -263,7 +263,7 @@ class Quota {
         slot().store(0);  // what a dead process left in it
         return true;
       }
-      throw Error(errc::busy, "take part in the quota", path,
+      throw_error(errc::busy, "take part in the quota", path,
                   std::to_string(most_processes) + " processes write here already");
     }
 
@@ -309,7 +309,7 @@ class Quota {
     if (error == 0) return file;
     sys::unlinkat(directory, beside.c_str());
     if (error == EEXIST) return open_existing(directory, file_name, O_RDWR, path / file_name);
-    throw Error(error, "create the quota", path / file_name);
+    throw_error(error, "create the quota", path / file_name);
   }
 
   std::unique_ptr<Share> share_;
