@@ -4,15 +4,14 @@
 // Page-aligned memory for transfers: made when first used, reused, and given up where a late write could still land.
 #pragma once
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <functional>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -54,8 +53,9 @@ class BlockBuffers {
   }
 
   std::size_t memory() const noexcept {
-    const auto unmade = std::count(buffers_.begin(), buffers_.end(), nullptr);
-    return (buffers_.size() - static_cast<std::size_t>(unmade)) * size_;
+    std::size_t made = 0;
+    for (const std::byte* buffer : buffers_) made += buffer != nullptr ? 1 : 0;
+    return made * size_;
   }
 
   /// The memory goes back to the system. @pre nothing reaches the buffers any more
@@ -66,7 +66,7 @@ class BlockBuffers {
 
  private:
   std::size_t size_;
-  std::vector<std::byte*> buffers_;
+  PlainVector<std::byte*> buffers_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

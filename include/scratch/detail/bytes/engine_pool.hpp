@@ -13,7 +13,6 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,8 +93,8 @@ class EnginePool {
       idle_.pop_back();
       return {this, std::move(engine)};
     }
-    if (!medium_) medium_ = Medium::of(directory_);
-    std::unique_ptr<Io> engine = make_(*medium_);
+    if (medium_.name.empty()) medium_ = Medium::of(directory_);
+    std::unique_ptr<Io> engine = make_(medium_);
     note(engine->describe(), lock);
     return {this, std::move(engine)};
   }
@@ -144,7 +143,7 @@ class EnginePool {
   MadeHere made_here_;
   std::mutex mutex_;
   std::atomic<unsigned> leased_{0};
-  std::optional<Medium> medium_;
+  Medium medium_;  // without a name: not yet asked for
   std::string description_;
   std::vector<std::unique_ptr<Io>> idle_;
 };

@@ -51,9 +51,11 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
 
 inline std::vector<ChunkInfo> chunks_below(const Directory& directory) {
   directory.check();
-  std::vector<ChunkInfo> all = chunk_log(directory.state()).chunks();
-  std::erase_if(all, [&](const ChunkInfo& chunk) { return !chunk.file.starts_with(directory.prefix()); });
-  return all;
+  std::vector<ChunkInfo> below;
+  chunk_log(directory.state()).for_each_chunk([&](const ChunkInfo& chunk) {
+    if (chunk.file.starts_with(directory.prefix())) below.push_back(chunk);
+  });
+  return below;
 }
 
 inline std::vector<std::string> list_files(const Directory& directory, std::string_view glob) {
@@ -78,7 +80,7 @@ inline std::uint64_t remove_matching(const Directory& directory, std::string_vie
     return matches_glob(name, glob) && (!ours || ours->contains(directory.relative(name)));
   };
   FileRemoval removal(directory);
-  removal.books(goes);
+  removal.books(NameFilter(goes));
   for (const std::string& name : list_files(directory, glob))
     if (goes(name)) removal.file(name);
   return removal.finish();
@@ -94,7 +96,7 @@ inline std::uint64_t clear(const Directory& directory) {
       if (name.starts_with(directory.prefix())) removal.file_below(name);
     return removal.finish();
   }
-  removal.books([](std::string_view) { return true; });
+  removal.books(NameFilter([](std::string_view) { return true; }));
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {
     if (!is_bookkeeping(entry.name)) names.emplace_back(entry.name);
