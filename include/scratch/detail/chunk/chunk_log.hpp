@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -363,13 +363,14 @@ class ChunkLog {
     if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
     if (!log_) return;
     std::size_t size = 256_KiB;
-    auto window = std::make_unique_for_overwrite<char[]>(size);
+    PlainVector<char> window;
+    window.resize(size);
     std::size_t kept = 0;  // bytes of an unfinished line at the window's start
     while (true) {
-      const MutableBytes room = std::as_writable_bytes(std::span(window.get() + kept, size - kept));
+      const MutableBytes room = std::as_writable_bytes(std::span(window.data() + kept, size - kept));
       const sys::Moved moved = sys::pread_all(log_.get(), room, offset_ + kept);
       if (moved.error != 0) throw_error(moved.error, "read", log_path());
-      const std::string_view text(window.get(), kept + moved.size);
+      const std::string_view text(window.data(), kept + moved.size);
       std::size_t at = 0;
       for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
         read_line(text.substr(at, end - at), offset_ + at);
@@ -378,9 +379,9 @@ class ChunkLog {
       if (moved.size < room.size()) return read_unended(text.substr(at));
       if (kept == size && size > longest_chunk_record)
         throw_error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
-      auto next = std::make_unique_for_overwrite<char[]>(kept == size ? size *= 2 : size);
-      std::copy(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), next.get());
-      window = std::move(next);
+      window.erase_front(at);
+      if (kept == size) size *= 2;
+      window.resize(size);
     }
   }
 
