@@ -127,7 +127,7 @@ class AtomicFile {
     if (!finished_) {
       file_->flush_stream();
       if (file_->stream && file_->stream->out.fail())
-        throw Error(EIO, "write", writer.file(), "its stream failed before the commit");
+        detail::throw_error(EIO, "write", writer.file(), "its stream failed before the commit");
       writer.finish();
       finished_ = true;
     }

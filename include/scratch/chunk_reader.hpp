@@ -63,9 +63,9 @@ class ChunkReader {
   /// @throws Error `checksum_mismatch`, `corrupt`; EINVAL beyond the end
   void read_at(std::uint64_t offset, MutableBytes to) {
     if (offset > size() || to.size() > size() - offset)
-      throw Error(EINVAL, "read", path_,
-                  std::to_string(to.size()) + " bytes from offset " + std::to_string(offset) + " of a chunk of " +
-                      std::to_string(size()));
+      detail::throw_error(EINVAL, "read", path_,
+                          std::to_string(to.size()) + " bytes from offset " + std::to_string(offset) +
+                              " of a chunk of " + std::to_string(size()));
     while (!to.empty()) {
       const std::uint64_t i = offset / record_.block;
       const Bytes block = checked_block(i);
@@ -95,7 +95,8 @@ class ChunkReader {
     blocks_.reset();
     const std::string found = detail::checksum_text(whole.digest());
     if (found != info().checksum)
-      throw Error(errc::checksum_mismatch, "verify", path_, info().checksum + " is on record, " + found + " was found");
+      detail::throw_error(errc::checksum_mismatch, "verify", path_,
+                          info().checksum + " is on record, " + found + " was found");
   }
 
  private:
@@ -105,13 +106,15 @@ class ChunkReader {
     where_.check();
     const std::filesystem::path& root = where_.state().path();
     std::optional<detail::ChunkRecord> record = detail::chunk_log(where_.state()).find(id);
-    if (!record) throw Error(ENOENT, "find chunk " + std::to_string(id) + " in", root, "no such chunk is on record");
+    if (!record)
+      detail::throw_error(ENOENT, "find chunk " + std::to_string(id) + " in", root, "no such chunk is on record");
     record_ = std::move(*record);
     path_ = root / record_.info.file;
     if (expected != nullptr && *expected != record_.info)
-      throw Error(errc::corrupt, "open", path_, "the record of chunk " + std::to_string(id) + " says something else");
+      detail::throw_error(errc::corrupt, "open", path_,
+                          "the record of chunk " + std::to_string(id) + " says something else");
     if (record_.block > Io::buffer_size)
-      throw Error(errc::unsupported_version, "open", path_, "its blocks have " + readable_size(record_.block));
+      detail::throw_error(errc::unsupported_version, "open", path_, "its blocks have " + readable_size(record_.block));
     open();
     check_size();
   }
@@ -123,22 +126,22 @@ class ChunkReader {
     int at = where_.state().fd();
     for (std::size_t slash; (slash = rest.find('/')) != rest.npos; rest.remove_prefix(slash + 1)) {
       directory = detail::open_directory(at, std::string(rest.substr(0, slash)).c_str());
-      if (!directory) throw Error(errno, "open", path_, "its area cannot be entered");
+      if (!directory) detail::throw_error(errno, "open", path_, "its area cannot be entered");
       at = directory.get();
     }
     try {
       file_ = detail::open_existing(at, std::string(rest).c_str(), O_RDONLY, path_);
     } catch (const Error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) throw;
-      throw Error(error.code(), "open", path_, "the chunk is on record, its file is gone");
+      detail::throw_error(error.code(), "open", path_, "the chunk is on record, its file is gone");
     }
   }
 
   void check_size() const {
     const auto found = static_cast<std::uint64_t>(detail::facts_of(file_.get(), path_).st_size);
     if (found != size())
-      throw Error(errc::corrupt, "open", path_,
-                  std::to_string(size()) + " bytes are on record, the file has " + std::to_string(found));
+      detail::throw_error(errc::corrupt, "open", path_,
+                          std::to_string(size()) + " bytes are on record, the file has " + std::to_string(found));
   }
 
   Bytes next_block() { return blocks_->next(); }
@@ -152,7 +155,7 @@ class ChunkReader {
     const MutableBytes room = (*one_block_)[0].first(static_cast<std::size_t>(record_.block));
     const sys::Moved moved = sys::pread_all(file_.get(), room, layout().offset(i));
     if (moved.size < block.size() && moved.error != 0)
-      throw Error(moved.error, "read", path_, "at offset " + std::to_string(layout().offset(i)));
+      detail::throw_error(moved.error, "read", path_, "at offset " + std::to_string(layout().offset(i)));
     if (moved.size < block.size()) detail::throw_cut_short(path_, layout().offset(i) + moved.size, size());
     detail::check_block(detail::xxh3(block), record_.sums[i], path_, layout(), i);
     in_one_block_ = i;

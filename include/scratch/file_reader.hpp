@@ -103,7 +103,7 @@ inline std::vector<std::byte> read_file(Workspace where, std::string_view name) 
   const detail::OpenFile open = detail::open_for_reading(detail::directory_of(where), name);
   std::vector<std::byte> bytes(open.size);
   const sys::Moved moved = sys::pread_all(open.file.get(), bytes, 0);
-  if (moved.error != 0) throw Error(moved.error, "read", open.path);
+  if (moved.error != 0) detail::throw_error(moved.error, "read", open.path);
   if (moved.size < bytes.size()) detail::throw_cut_short(open.path, moved.size, bytes.size());
   return bytes;
 }

@@ -59,9 +59,9 @@ class JoinedSession : public detail::SessionHandle {
  private:
   static const char* given(const char* path) {
     if (path != nullptr && *path != '\0') return path;
-    throw Error(EINVAL, "join a session", {},
-                path == nullptr ? "no path was given: is the environment variable that should hold it set?"
-                                : "the path is empty");
+    detail::throw_error(EINVAL, "join a session", {},
+                        path == nullptr ? "no path was given: is the environment variable that should hold it set?"
+                                        : "the path is empty");
   }
 
   static std::shared_ptr<detail::SessionState> join(const std::filesystem::path& path, SessionOptions options) {

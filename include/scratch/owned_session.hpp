@@ -122,7 +122,7 @@ class OwnedSession : public detail::SessionHandle {
       detail::SessionState& session = state();
       session.begin();
       if (choices_.keep) session.life().keep();  // last: what a crash leaves before is nothing to be kept
-      if (choices_.durable && sys::fsync(session.life().root()) != 0) throw Error(errno, "sync", location.root);
+      if (choices_.durable && sys::fsync(session.life().root()) != 0) detail::throw_error(errno, "sync", location.root);
       session.emit(EventKind::session_created, session.path());
     } catch (...) {
       state().life().abandon();

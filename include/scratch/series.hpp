@@ -43,8 +43,8 @@ struct Series {
       : prefix_(std::move(prefix)), suffix_(std::move(suffix)), digits_(digits) {
     detail::check_file_name(prefix_ + "0" + suffix_, "number files named");
     if (!suffix_.empty() && is_digit(suffix_.front()))
-      throw Error(errc::invalid_name, "number files named", prefix_ + "<number>" + suffix_,
-                  "a suffix that begins with a digit would belong to the number");
+      detail::throw_error(errc::invalid_name, "number files named", prefix_ + "<number>" + suffix_,
+                          "a suffix that begins with a digit would belong to the number");
   }
 
   /// The name of file `i`. With `extra` "from_W2" (or ".from_W2", the same): partition.3.from_W2.

@@ -44,7 +44,8 @@ inline void user(OwnedSession& session, const nlohmann::json& json) {
   try {
     text = json.dump();
   } catch (const nlohmann::json::exception& error) {
-    throw Error(EINVAL, "write the application's object to", session.path() / detail::metadata_name, error.what());
+    detail::throw_error(EINVAL, "write the application's object to", session.path() / detail::metadata_name,
+                        error.what());
   }
   session.user(text);
 }

@@ -85,16 +85,16 @@ class SessionView {
   static detail::SessionGrammar grammar_of(const std::filesystem::path& path) {
     const auto grammar = detail::grammar_of(path.filename().native());
     if (!grammar)
-      throw Error(errc::invalid_name, "look into the session", path,
-                  "sessions are called session_..._<16 hex digits>, in the directory of a place");
+      detail::throw_error(errc::invalid_name, "look into the session", path,
+                          "sessions are called session_..._<16 hex digits>, in the directory of a place");
     return *grammar;
   }
 
   static Workspace open(const std::filesystem::path& path) {
     struct stat facts {};
     if (sys::fstatat(AT_FDCWD, path.c_str(), facts) != 0 && errno == ENOENT)
-      throw Error(errc::session_gone, "look into the session", path, "it ended, or never was");
-    if (S_ISLNK(facts.st_mode)) throw Error(ELOOP, "look into the session", path, "it is a symbolic link");
+      detail::throw_error(errc::session_gone, "look into the session", path, "it ended, or never was");
+    if (S_ISLNK(facts.st_mode)) detail::throw_error(ELOOP, "look into the session", path, "it is a symbolic link");
     WorkspaceOptions options;
     options.read_only = true;
     return Workspace(path, std::move(options));
@@ -104,7 +104,7 @@ class SessionView {
     struct stat facts {};
     if (sys::fstat(detail::directory_of(workspace_).fd(), facts) != 0 || facts.st_nlink == 0 ||
         !detail::leads_to({root_.get(), path_.parent_path(), path_.filename()}, facts))
-      throw Error(errc::session_gone, "look into the session", path_, "it ended");
+      detail::throw_error(errc::session_gone, "look into the session", path_, "it ended");
     return workspace_;
   }
 

@@ -46,7 +46,7 @@ class SpaceWatch {
   } catch (const Error&) {
     throw;
   } catch (const std::system_error& error) {
-    throw Error(error.code().value(), "start the thread that watches the free space", {});
+    detail::throw_error(error.code().value(), "start the thread that watches the free space", {});
   }
 
   SpaceWatch(const SpaceWatch&) = delete;

@@ -205,7 +205,7 @@ class Sweeping {
   // False: somebody holds the root's lock, and that is reported.
   bool list_locked(int root, const std::filesystem::path& path, std::vector<Found>& found) {
     const Fd locked = open_directory(root, ".");
-    if (!locked) throw Error(errno, "open the root", path, open_files_hint(errno));
+    if (!locked) throw_error(errno, "open the root", path, open_files_hint(errno));
     const UnlockAtEnd end_of_listing(locked);
     const Patience patience{options_.budget.count() > 0 ? static_cast<std::uint64_t>(options_.budget.count()) : 1000};
     const LockAnswer answer = try_for(patience, [&] { return try_flock(locked.get(), LOCK_EX, path); });
@@ -215,7 +215,7 @@ class Sweeping {
       return false;
     }
     if (answer == LockAnswer::unsupported || !lock_excludes(root))
-      throw Error(errc::locks_unreliable, "sweep", path,
+      throw_error(errc::locks_unreliable, "sweep", path,
                   "a live session could not be told from a dead one: remove what you know to be dead by hand");
     for_each_entry(root, path, [&](const Entry& entry) {
       found.push_back({std::string(entry.name), entry.type == DT_DIR});
@@ -230,7 +230,7 @@ class Sweeping {
       struct stat facts {};
       if (sys::fstatat(entry.root, entry.name.c_str(), facts) != 0) {
         if (errno == ENOENT) return;
-        throw Error(errno, "examine", entry.path());
+        throw_error(errno, "examine", entry.path());
       }
       if (facts.st_uid != owner) return count(report.foreign);
       if (S_ISREG(facts.st_mode) && !options_.loose_files.prefix.empty() &&
@@ -266,7 +266,7 @@ class Sweeping {
     if (age_of(facts) < options_.loose_files.older_than) return count(report.too_young);
     if (!options_.dry_run && sys::unlinkat(entry.root, entry.name.c_str()) != 0) {
       if (errno == ENOENT) return;
-      throw Error(errno, "remove", entry.path());
+      throw_error(errno, "remove", entry.path());
     }
     note_removed(report, entry, facts.st_nlink > 1 ? 0 : static_cast<std::uint64_t>(facts.st_size));
   }

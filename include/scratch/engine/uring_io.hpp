@@ -13,14 +13,15 @@
 //      used again.
 #pragma once
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
@@ -37,7 +38,7 @@ class UringIo final : public Io {
   /// @throws Error where the kernel refuses a ring: EPERM, ENOSYS, ENOMEM, EMFILE
   explicit UringIo(const Medium& medium) : medium_(medium) {
     const int result = ::io_uring_queue_init(transfers, &ring_, 0);
-    if (result < 0) throw Error(-result, "set up a ring (io_uring_setup)", {});
+    if (result < 0) detail::throw_error(-result, "set up a ring (io_uring_setup)", {});
     made_here_ = detail::MadeHere();
   }
 
@@ -52,11 +53,11 @@ class UringIo final : public Io {
 
   /// A ring, or the posix engine where there can be none.
   static std::unique_ptr<Io> make(const Medium& medium) {
-    if (detail::posix_is_forced()) return std::make_unique<PosixIo>("SCRATCH_IO=posix");
+    if (detail::posix_is_forced()) return std::unique_ptr<Io>(new PosixIo("SCRATCH_IO=posix"));
     try {
-      return std::make_unique<UringIo>(medium);
+      return std::unique_ptr<Io>(new UringIo(medium));
     } catch (const Error& error) {
-      return std::make_unique<PosixIo>("io_uring_setup: " + detail::errno_name(error.code().value()));
+      return std::unique_ptr<Io>(new PosixIo("io_uring_setup: " + detail::errno_name(error.code().value())));
     }
   }
 
@@ -232,9 +233,9 @@ class UringIo final : public Io {
   io_uring ring_{};
   std::string why_no_ring_;  // why there is no ring any more
   detail::MadeHere made_here_;
-  std::vector<Slot> slots_{transfers};
+  std::array<Slot, transfers> slots_{};
   std::size_t in_ring_ = 0;  // slots that are not free
-  std::vector<Completion> ready_;
+  detail::PlainVector<Completion> ready_;
   detail::BlockBuffers buffers_{transfers, buffer_size};
 };
 
@@ -248,7 +249,7 @@ namespace scratch::inline SCRATCH_ABI {
 class UringIo final {
  public:
   static std::unique_ptr<Io> make(const Medium&) {
-    return std::make_unique<PosixIo>(detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing");
+    return std::unique_ptr<Io>(new PosixIo(detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing"));
   }
 };
 

@@ -165,15 +165,15 @@ class AppendFile {
   /// Reads bytes that were flushed. @pre `alignment() == 1`
   void read(std::uint64_t offset, MutableBytes to) const {
     const sys::Moved moved = sys::pread_all(file_.fd(), to, offset);
-    if (moved.error != 0) throw Error(moved.error, "read back what was spilled of", shown_);
+    if (moved.error != 0) throw_error(moved.error, "read back what was spilled of", shown_);
     if (moved.size < to.size())
-      throw Error(errc::corrupt, "read back what was spilled of", shown_, "the temporary file became shorter");
+      throw_error(errc::corrupt, "read back what was spilled of", shown_, "the temporary file became shorter");
   }
 
   /// The same open file, for a reader of what was flushed.
   Fd duplicate() const {
     Fd copy(sys::duplicate(file_.fd()));
-    if (!copy) throw Error(errno, doing_, shown_, open_files_hint(errno));
+    if (!copy) throw_error(errno, doing_, shown_, open_files_hint(errno));
     return copy;
   }
 

@@ -34,14 +34,14 @@ namespace scratch::inline SCRATCH_ABI::detail {
 inline void check_block(std::uint64_t found, std::uint64_t recorded, const std::filesystem::path& file,
                         const ChunkLayout& layout, std::uint64_t i) {
   if (found == recorded) return;
-  throw Error(errc::checksum_mismatch, "read", file,
+  throw_error(errc::checksum_mismatch, "read", file,
               "block " + std::to_string(i) + ", the " + std::to_string(layout.size_of(i)) + " bytes from offset " +
                   std::to_string(layout.offset(i)) + ": " + checksum_text(recorded) + " is on record, " +
                   checksum_text(found) + " was found");
 }
 
 [[noreturn]] inline void throw_cut_short(const std::filesystem::path& file, std::uint64_t end, std::uint64_t size) {
-  throw Error(errc::corrupt, "read", file,
+  throw_error(errc::corrupt, "read", file,
               "it ends at " + std::to_string(end) + ", " + std::to_string(size) + " bytes were expected");
 }
 
@@ -72,7 +72,7 @@ class BlockReader {
   /// The next block, valid until the next call; empty at the end. A block that is not as recorded is passed over after
   /// its error was thrown.
   Bytes next() {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, "read", path_);
+    if (!made_here_.is_true()) throw_error(errc::forked_object, "read", path_);
     if (next_ == layout_.count()) return {};
     while (ahead_ < layout_.count() && ahead_ < next_ + most_ahead_ && slots_.size() > 1) start(ahead_++);
     const std::uint64_t i = next_++;
@@ -84,7 +84,7 @@ class BlockReader {
     } else {
       while (slot.busy) collect();
     }
-    if (slot.error != 0) throw Error(slot.error, "read", path_, "at offset " + std::to_string(layout_.offset(i)));
+    if (slot.error != 0) throw_error(slot.error, "read", path_, "at offset " + std::to_string(layout_.offset(i)));
     if (slot.size < size) throw_cut_short(path_, layout_.offset(i) + slot.size, layout_.size);
     const Bytes bytes = engine_->buffer(static_cast<unsigned>(i % slots_.size())).first(size);
     if (!sums_.empty()) check_block(slots_.size() == 1 ? sum : sum_of(bytes), sums_[i], path_, layout_, i);

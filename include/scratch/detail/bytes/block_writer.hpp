@@ -93,7 +93,7 @@ class BlockWriter {
   MutableBytes prepare(std::size_t n) {
     check_usable();
     if (n > Io::buffer_size)
-      throw Error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
+      throw_error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
     return or_fail([&] {
       if (filled_ + n > Io::buffer_size) flush();
       prepared_ = n;
@@ -107,7 +107,7 @@ class BlockWriter {
   void advance(std::size_t n) {
     check_usable();
     if (n > prepared_)
-      throw Error(EINVAL, doing_, file_,
+      throw_error(EINVAL, doing_, file_,
                   "advance() by " + std::to_string(n) + " bytes after prepare() of " + std::to_string(prepared_));
     if (filled_ + prepared_ > Io::buffer_size) return append(Bytes(spare_).first(n));
     prepared_ = 0;
@@ -122,7 +122,7 @@ class BlockWriter {
       reserved_ = n;
       with_room(where_, doing_, file_, [&] {
         const int result = sys::fallocate(temp_->fd(), FALLOC_FL_KEEP_SIZE, 0, n);
-        if (result != 0 && errno != EOPNOTSUPP) throw Error(errno, doing_, file_, readable_size(n) + " were reserved");
+        if (result != 0 && errno != EOPNOTSUPP) throw_error(errno, doing_, file_, readable_size(n) + " were reserved");
       });
       cut_ = true;
     });
@@ -142,7 +142,7 @@ class BlockWriter {
         start(padded, std::exchange(filled_, 0));
       }
       while (io().in_flight() > 0) collect();
-      if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw Error(errno, doing_, file_);
+      if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw_error(errno, doing_, file_);
       reservation_.release(std::exchange(reserved_, 0));
     });
   }
@@ -182,9 +182,9 @@ class BlockWriter {
 
   /// @throws Error when this cannot be written to any more
   void check_usable() const {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, doing_, file_);
+    if (!made_here_.is_true()) throw_error(errc::forked_object, doing_, file_);
     if (failed_) throw Error(*failed_);
-    if (!temp_) throw Error(EBADF, doing_, file_, "it was committed or discarded before");
+    if (!temp_) throw_error(EBADF, doing_, file_, "it was committed or discarded before");
   }
 
  private:

@@ -71,6 +71,7 @@ class PlainVector {
     resize(size_ + 1);
     data_[size_ - 1] = copy;
   }
+  void pop_back() noexcept { --size_; }
   void append(std::span<const T> values) {
     const std::size_t before = size_;
     resize(before + values.size());

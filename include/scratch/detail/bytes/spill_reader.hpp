@@ -59,9 +59,9 @@ class SpillReader {
     pieces_.erase_front(1);
     given_ = piece.buffer;
     const std::size_t lead = offset % from_->alignment();
-    if (piece.error != 0) throw Error(piece.error, doing, from_->shown());
+    if (piece.error != 0) throw_error(piece.error, doing, from_->shown());
     if (piece.moved < lead + size)
-      throw Error(errc::corrupt, doing, from_->shown(), "the temporary file became shorter");
+      throw_error(errc::corrupt, doing, from_->shown(), "the temporary file became shorter");
     return Bytes((*engine_)->buffer(piece.buffer)).subspan(lead, size);
   }
 

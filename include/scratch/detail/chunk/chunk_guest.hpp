@@ -71,7 +71,7 @@ class ChunkGuest final : public Guest {
   std::unique_ptr<Hold> departs(const Directory& from, const std::string& name, std::string to) override {
     std::optional<ChunkInfo> chunk = log_.find_file(from.relative(name));
     if (!chunk) return nullptr;
-    return std::make_unique<MovingChunk>(state_, log_, *std::move(chunk), std::move(to));
+    return std::unique_ptr<Hold>(new MovingChunk(state_, log_, *std::move(chunk), std::move(to)));
   }
 
   void removed(const NameFilter& is_gone) override {
@@ -88,9 +88,9 @@ class ChunkGuest final : public Guest {
   void add_names(std::set<std::string>& names) override {
     struct stat facts {};
     if (sys::fstatat(state_.fd(), chunks_log_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
-      throw Error(errc::corrupt, "use", state_.path() / chunks_log_name,
+      throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
                   "this record of chunks belongs to user " + std::to_string(facts.st_uid));
-    for (const ChunkInfo& chunk : log_.chunks()) names.insert(chunk.file);
+    log_.for_each_chunk([&](const ChunkInfo& chunk) { names.insert(chunk.file); });
   }
 
  private:
@@ -98,7 +98,9 @@ class ChunkGuest final : public Guest {
   ChunkLog log_;
 };
 
-inline std::unique_ptr<Guest> make_chunk_guest(SharedState& state) { return std::make_unique<ChunkGuest>(state); }
+inline std::unique_ptr<Guest> make_chunk_guest(SharedState& state) {
+  return std::unique_ptr<Guest>(new ChunkGuest(state));
+}
 
 /// The record of the chunks of a workspace and its areas.
 inline ChunkLog& chunk_log(const SharedState& state) { return state.guest<ChunkGuest>().log(); }

@@ -63,7 +63,7 @@ inline LockAnswer try_flock(int fd, int kind, const std::filesystem::path& path)
   const int error = errno;
   if (error == EWOULDBLOCK) return LockAnswer::busy;
   if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
-  throw Error(error, "lock", path);
+  throw_error(error, "lock", path);
 }
 
 /// False: errno says why; then only the end of every descriptor of this open file will.
@@ -129,7 +129,7 @@ inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path&
   const int error = errno;
   if (error == EAGAIN || error == EACCES) return LockAnswer::busy;
   if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
-  throw Error(error, "lock a byte of", path);
+  throw_error(error, "lock a byte of", path);
 }
 
 inline void byte_unlock(int fd, off_t byte) noexcept {

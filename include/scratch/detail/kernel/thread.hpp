@@ -58,7 +58,7 @@ class Thread {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     const int error = ::pthread_create(&id_, nullptr, run, given);
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (error != 0) throw Error(error, "start a thread", {});
+    if (error != 0) throw_error(error, "start a thread", {});
     joinable_ = true;
   }
 

@@ -58,7 +58,7 @@ inline bool leads_to(const SessionEntry& entry, const struct stat& facts) {
   struct stat named {};
   if (sys::fstatat(entry.root, entry.name.c_str(), named) == 0) return same_file(named, facts);
   if (errno == ENOENT) return false;
-  throw Error(errno, "examine", entry.path());
+  throw_error(errno, "examine", entry.path());
 }
 
 /// Whether the owner of a session is alive, asked without disturbing anybody. @throws Error when it cannot tell
@@ -67,7 +67,7 @@ inline bool owner_alive(int directory, const std::filesystem::path& path) {
   if (lock) return byte_locked(lock.get(), owner_byte);
   const int error = errno;
   if (error == ENOENT || error == ELOOP || error == ENXIO) return false;
-  throw Error(error, "open", path / lock_name, open_files_hint(error));
+  throw_error(error, "open", path / lock_name, open_files_hint(error));
 }
 
 /// @throws Error when it cannot tell
@@ -75,14 +75,14 @@ inline bool is_kept(int directory, const std::filesystem::path& path) {
   struct stat facts {};
   if (sys::fstatat(directory, keep_name.data(), facts) == 0) return true;
   if (errno == ENOENT) return false;
-  throw Error(errno, "examine", path / keep_name);
+  throw_error(errno, "examine", path / keep_name);
 }
 
 /// The session is kept afterwards. @pre the caller holds a lock on the directory
 /// @throws Error
 inline void mark_kept(int directory, const std::filesystem::path& path) {
   const Fd mark(sys::openat(directory, keep_name.data(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (!mark && errno != EEXIST) throw Error(errno, "keep the session, by making", path / keep_name);
+  if (!mark && errno != EEXIST) throw_error(errno, "keep the session, by making", path / keep_name);
 }
 
 /// Its new name; empty where it had gone. @throws Error
@@ -171,7 +171,7 @@ class Condemned {
       bytes += removed.bytes;
       if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) break;
       if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
-        throw Error(errno, "remove", entry_.root_path / trash);
+        throw_error(errno, "remove", entry_.root_path / trash);
       removed = remove_below(directory_.get(), how);
     }
     lock_.cancel();  // nobody can open it any more: closing is enough
@@ -188,7 +188,7 @@ class Condemned {
       if (error == ENOENT) return Spared::gone;
       const bool examined = sys::fstatat(entry_.root, entry_.name.c_str(), facts_) == 0;
       if (examined && is_foreign()) return Spared::foreign;
-      if (!examined || error != EACCES) throw Error(error, "open", entry_.path(), open_files_hint(error));
+      if (!examined || error != EACCES) throw_error(error, "open", entry_.path(), open_files_hint(error));
       return std::nullopt;  // its creator died between making it and setting its mode: then it is empty
     }
     facts_ = facts_of(directory_.get(), entry_.path());
@@ -197,7 +197,7 @@ class Condemned {
     const LockAnswer lock = try_flock(directory_.get(), LOCK_EX, entry_.path());
     if (lock == LockAnswer::busy) return Spared::in_use;
     if (lock == LockAnswer::unsupported && options.need_locks)
-      throw Error(errc::locks_unreliable, "remove", entry_.path());
+      throw_error(errc::locks_unreliable, "remove", entry_.path());
     // 3.
     if (!leads_to(entry_, facts_) || (options.only != nullptr && !same_file(facts_, *options.only)))
       return Spared::gone;
@@ -210,7 +210,7 @@ class Condemned {
   std::optional<std::uint64_t> remove_unopened() const {
     if (sys::unlinkat(entry_.root, entry_.name.c_str(), AT_REMOVEDIR) == 0) return 0;
     if (errno == ENOENT) return std::nullopt;
-    throw Error(EACCES, "open", entry_.path());
+    throw_error(EACCES, "open", entry_.path());
   }
 
   const SessionEntry& entry_;

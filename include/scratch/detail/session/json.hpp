@@ -47,21 +47,21 @@ inline std::size_t nesting(std::string_view text) {
 /// @throws Error `corrupt` for what is not such a text, too large or too deep; `unsupported_version`
 inline nlohmann::json parse_metadata(std::string_view text, const std::filesystem::path& file) {
   if (text.size() > longest_metadata)
-    throw Error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
+    throw_error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
   if (const std::size_t depth = nesting(text); depth > deepest_json)
-    throw Error(errc::corrupt, "read", file,
+    throw_error(errc::corrupt, "read", file,
                 "it nests " + std::to_string(depth) + " deep, at most " + std::to_string(deepest_json));
   nlohmann::json json;
   try {
     json = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    throw Error(errc::corrupt, "read", file, error.what());
+    throw_error(errc::corrupt, "read", file, error.what());
   }
   const auto format = json.is_object() ? json.find("format") : json.end();
   if (!json.is_object() || format == json.end() || !format->is_number_integer())
-    throw Error(errc::corrupt, "read", file, "it is not an object with a \"format\"");
+    throw_error(errc::corrupt, "read", file, "it is not an object with a \"format\"");
   if (*format != metadata_format)
-    throw Error(errc::unsupported_version, "read", file,
+    throw_error(errc::unsupported_version, "read", file,
                 "format " + format->dump() + ", this library reads " + std::to_string(metadata_format));
   return json;
 }
@@ -81,7 +81,7 @@ inline std::string read_head_text(int directory, const std::filesystem::path& pa
     const std::size_t have = text.size();
     text.resize(want);
     const sys::Moved moved = sys::pread_all(open.get(), std::as_writable_bytes(std::span(text).subspan(have)), have);
-    if (moved.error != 0) throw Error(moved.error, "read", file);
+    if (moved.error != 0) throw_error(moved.error, "read", file);
     text.resize(have + moved.size);
     const std::size_t newline = text.find('\n');
     if (newline != text.npos && text.size() - newline + 1 >= end_of_head.size()) {

@@ -53,7 +53,7 @@ class SessionLife {
     life.owner_ = true;
     if (!grammar.is_session(grammar.session(middle, 0)) || middle.find('/') != middle.npos ||
         middle.find('\0') != middle.npos)
-      throw Error(errc::invalid_name, "create a session named", std::string(middle),
+      throw_error(errc::invalid_name, "create a session named", std::string(middle),
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
     const Fd root_lock = open_directory(life.root_.get(), ".");
@@ -76,7 +76,7 @@ class SessionLife {
         throw;
       }
     }
-    throw Error(errc::busy, "create a session in", life.entry_.root_path,
+    throw_error(errc::busy, "create a session in", life.entry_.root_path,
                 "sweepers took every directory before it could be locked");
   }
 
@@ -93,7 +93,7 @@ class SessionLife {
     life.entry_ = {-1, path.parent_path(), path.filename()};
     life.path_ = path;
     const auto grammar = grammar_of(life.entry_.name);
-    if (!grammar) throw Error(errc::invalid_name, doing, path, "a session's directory is called session_...");
+    if (!grammar) throw_error(errc::invalid_name, doing, path, "a session's directory is called session_...");
     life.grammar_ = *grammar;
     life.root_ = Fd(sys::openat(AT_FDCWD, path.parent_path().c_str(), O_RDONLY | O_DIRECTORY));
     if (!life.root_) life.refuse(errno, doing);
@@ -104,21 +104,21 @@ class SessionLife {
     life.facts_ = facts_of(life.directory_.get(), path);
     const uid_t me = sys::geteuid();
     if (life.facts_.st_uid != me)
-      throw Error(errc::untrusted_directory, doing, path,
+      throw_error(errc::untrusted_directory, doing, path,
                   "found " + described(life.facts_) + ", and its user must join it; " +
                       (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
                                : "this is user " + std::to_string(me)));
     // 2.
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
-    if (lock == LockAnswer::busy) throw Error(errc::session_gone, doing, path, "somebody is removing it");
+    if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
     // 3.
-    if (!leads_to(life.entry_, life.facts_)) throw Error(errc::session_gone, doing, path, "it was just removed");
+    if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 4.
     life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
     if (!life.lock_file_ || (life.locks_ && !byte_locked(life.lock_file_.get(), owner_byte)))
-      throw Error(errc::session_gone, doing, path, "its owner is no longer alive");
+      throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
     return life;
   }
 
@@ -137,9 +137,9 @@ class SessionLife {
 
   /// @throws Error `forked_object` in a forked child, `session_gone` when somebody took the directory away
   void check() const {
-    if (!made_here()) throw Error(errc::forked_object, "use the session", path(), "join it from the child by its path");
+    if (!made_here()) throw_error(errc::forked_object, "use the session", path(), "join it from the child by its path");
     if (!leads_to(entry_, facts_))
-      throw Error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
+      throw_error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
   }
 
   /// The session is kept afterwards, by whoever meets it. @throws Error
@@ -161,7 +161,7 @@ class SessionLife {
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
     // 2.
     if (!unlock(directory_.get()))
-      throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
+      throw_error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     // 3.
     Left left;
     if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return left;
@@ -211,7 +211,7 @@ class SessionLife {
     if (error == ENOSPC || error == EDQUOT) hint = "no space or no inodes are free; sweep() removes what the dead left";
     if (error == ENAMETOOLONG) hint = "the name has " + std::to_string(entry_.name.size()) + " bytes";
     if (!root_is_there) hint = "somebody removed the root";
-    throw Error(error, "create the session", path_, hint);
+    throw_error(error, "create the session", path_, hint);
   }
 
   // Steps 3 and 4. False: start again.
@@ -227,13 +227,13 @@ class SessionLife {
   void become_owner() {
     const std::filesystem::path file = path_ / lock_name;
     lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
-    if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw Error(errno, "set the mode of", file);
+    if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw_error(errno, "set the mode of", file);
     try_byte_lock(lock_file_.get(), owner_byte, file);
   }
 
   [[noreturn]] void refuse(int error, const char* doing) const {
-    if (error == ENOENT) throw Error(errc::session_gone, doing, path_, "nothing is there");
-    throw Error(error, doing, path_, open_files_hint(error));
+    if (error == ENOENT) throw_error(errc::session_gone, doing, path_, "nothing is there");
+    throw_error(error, doing, path_, open_files_hint(error));
   }
 
   Fd root_;

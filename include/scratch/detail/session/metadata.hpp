@@ -83,7 +83,7 @@ inline const std::string& boot_id() {
 /// The application's object, as it goes into metadata.json. @throws Error EINVAL unless it is one
 inline std::string checked_user(std::string_view json, const std::filesystem::path& path) {
   if (is_json_object(json, deepest_json - 1)) return minified_json(json);
-  throw Error(EINVAL, "write the application's object to", path,
+  throw_error(EINVAL, "write the application's object to", path,
               "the text given is no JSON object in UTF-8 with brackets at most 63 deep");
 }
 
@@ -131,11 +131,11 @@ inline void add_chunk(std::string& text, const ChunkInfo& chunk, bool first) {
 inline void write_metadata(int directory, const std::filesystem::path& path, std::string_view text, bool durable) {
   const std::filesystem::path file = path / metadata_name;
   if (text.size() > longest_metadata)
-    throw Error(EFBIG, "write", file,
+    throw_error(EFBIG, "write", file,
                 "it would have " + readable_size(text.size()) + ", at most 256 MiB are read back; chunks.log has all");
   TempFile temp(directory, path, durable, "write metadata.json in");
   const sys::Moved moved = sys::pwrite_all(temp.fd(), std::as_bytes(std::span(text)), 0);
-  if (moved.error != 0) throw Error(moved.error, "write", file);
+  if (moved.error != 0) throw_error(moved.error, "write", file);
   temp.commit(std::string(metadata_name), Replacing::whatever_is_there);
 }
 
@@ -143,7 +143,7 @@ inline void write_metadata(int directory, const std::filesystem::path& path, std
 inline std::uint64_t metadata_size(int open, const std::filesystem::path& file) {
   const auto size = static_cast<std::uint64_t>(facts_of(open, file).st_size);
   if (size > longest_metadata)
-    throw Error(errc::corrupt, "read", file, "it has " + readable_size(size) + ", at most 256 MiB are read");
+    throw_error(errc::corrupt, "read", file, "it has " + readable_size(size) + ", at most 256 MiB are read");
   return size;
 }
 
@@ -154,7 +154,7 @@ inline std::string read_metadata_text(int directory, const std::filesystem::path
   const std::uint64_t size = metadata_size(open.get(), file);
   std::string text(size, '\0');
   const sys::Moved moved = sys::pread_all(open.get(), std::as_writable_bytes(std::span(text)), 0);
-  if (moved.error != 0) throw Error(moved.error, "read", file);
+  if (moved.error != 0) throw_error(moved.error, "read", file);
   text.resize(moved.size);
   return text;
 }

@@ -53,10 +53,10 @@ class SessionRecord {
     // What a crash leaves goes with the session, so this need not have the pains of a file without a name.
     constexpr const char* beside = ".scratch-metadata";
     const Fd open = create_new(directory_, beside, O_WRONLY, file_);
-    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw Error(errno, "set the mode of", file_);
+    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw_error(errno, "set the mode of", file_);
     const sys::Moved moved = sys::pwrite_all(open.get(), std::as_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw Error(moved.error, "write", file_);
-    if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw Error(errno, "rename", file_);
+    if (moved.error != 0) throw_error(moved.error, "write", file_);
+    if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw_error(errno, "rename", file_);
   }
 
   /// metadata.json has every chunk recorded before. @throws Error; `busy` when somebody folds for longer than 5 s
@@ -129,7 +129,7 @@ class SessionRecord {
     const LockAnswer answer =
         try_for(patience, [&] { return try_byte_lock(lock_file_, fold_byte, path_ / lock_name); });
     if (answer == LockAnswer::busy)
-      throw Error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
+      throw_error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
     const Locked locked(lock_file_, answer);
     const std::uint64_t covered = pending_.load();
     write_metadata(directory_, path_, composed(log), durable);

@@ -58,7 +58,7 @@ class SessionHandle {
 
   /// @throws Error `session_gone` when it was moved from
   SessionState& state() const {
-    if (!state_) throw Error(errc::session_gone, "use the session", {}, "it was moved to another object");
+    if (!state_) throw_error(errc::session_gone, "use the session", {}, "it was moved to another object");
     return *state_;
   }
 

@@ -59,7 +59,7 @@ class SessionState final : public SharedState {
   const std::string& label() const noexcept { return label_; }
 
   void check() override {
-    if (ended_ && life_.made_here()) throw Error(errc::session_gone, "use the session", life_.path(), "it was closed");
+    if (ended_ && life_.made_here()) throw_error(errc::session_gone, "use the session", life_.path(), "it was closed");
     try {
       life_.check();
     } catch (const Error& error) {
@@ -85,7 +85,7 @@ class SessionState final : public SharedState {
   void keep() {
     life_.keep();
     if (durable() && (sys::fsync(life_.directory()) != 0 || sys::fsync(life_.root()) != 0))
-      throw Error(errno, "sync", path());
+      throw_error(errno, "sync", path());
   }
 
   /// Ends this process's use of the session, after `record_end`. Once; later calls do nothing, and so does a forked

@@ -78,8 +78,8 @@ class Directory {
     Fd open = look ? Fd() : make_area(name, below);
     const bool is_new = static_cast<bool>(open);
     if (!is_new) open = open_directory(fd(), name.c_str());
-    if (!open) throw Error(errno, "open the area", below, open_files_hint(errno));
-    if (is_new && durable() && sys::fsync(fd()) != 0) throw Error(errno, "sync the directory of the area", below);
+    if (!open) throw_error(errno, "open the area", below, open_files_hint(errno));
+    if (is_new && durable() && sys::fsync(fd()) != 0) throw_error(errno, "sync the directory of the area", below);
     if (!look && !is_new && !state_->is_session()) remove_stale_temp_files(open.get(), below);
     return {state_, std::move(open), below, area_->prefix + name + "/"};
   }

@@ -41,7 +41,7 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
   Fd open(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
   if (!open) {
     const int error = errno;
-    throw Error(error, "open the workspace", path,
+    throw_error(error, "open the workspace", path,
                 error == ENOENT ? "the directory must exist" : open_files_hint(error));
   }
   if (!options.read_only) remove_stale_temp_files(open.get(), path);
@@ -51,9 +51,11 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
 
 inline std::vector<ChunkInfo> chunks_below(const Directory& directory) {
   directory.check();
-  std::vector<ChunkInfo> all = chunk_log(directory.state()).chunks();
-  std::erase_if(all, [&](const ChunkInfo& chunk) { return !chunk.file.starts_with(directory.prefix()); });
-  return all;
+  std::vector<ChunkInfo> below;
+  chunk_log(directory.state()).for_each_chunk([&](const ChunkInfo& chunk) {
+    if (chunk.file.starts_with(directory.prefix())) below.push_back(chunk);
+  });
+  return below;
 }
 
 inline std::vector<std::string> list_files(const Directory& directory, std::string_view glob) {
@@ -78,7 +80,7 @@ inline std::uint64_t remove_matching(const Directory& directory, std::string_vie
     return matches_glob(name, glob) && (!ours || ours->contains(directory.relative(name)));
   };
   FileRemoval removal(directory);
-  removal.books(goes);
+  removal.books(NameFilter(goes));
   for (const std::string& name : list_files(directory, glob))
     if (goes(name)) removal.file(name);
   return removal.finish();
@@ -94,7 +96,7 @@ inline std::uint64_t clear(const Directory& directory) {
       if (name.starts_with(directory.prefix())) removal.file_below(name);
     return removal.finish();
   }
-  removal.books([](std::string_view) { return true; });
+  removal.books(NameFilter([](std::string_view) { return true; }));
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {
     if (!is_bookkeeping(entry.name)) names.emplace_back(entry.name);
@@ -114,9 +116,9 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   Renaming renaming(from, name, "move");
   struct stat facts {
   }, taken{};
-  if (sys::fstatat(from.fd(), name.c_str(), facts) != 0) throw Error(errno, "move", source);
+  if (sys::fstatat(from.fd(), name.c_str(), facts) != 0) throw_error(errno, "move", source);
   if (!S_ISREG(facts.st_mode))
-    throw Error(EINVAL, "move", source, std::string("only files are moved, this is ") + kind_of(facts));
+    throw_error(EINVAL, "move", source, std::string("only files are moved, this is ") + kind_of(facts));
   if (sys::fstatat(to.fd(), new_name.c_str(), taken) != 0) renaming.arrives(to, new_name);
   const bool same = &from.state() == &to.state();
   const auto size = static_cast<std::uint64_t>(facts.st_size);

@@ -64,9 +64,9 @@ class FileRemoval {
     Way way;
     if (!enter(area, way)) return;
     const auto goes = [&](std::string_view name) { return ours.contains(area + std::string(name)); };
-    if (way.directories.empty()) return books(from_, area, goes);
+    if (way.directories.empty()) return books(from_, area, NameFilter(goes));
     books(Directory(from_.shared_state(), std::move(way.directories.back()), from_.state().path() / area, area), area,
-          goes);
+          NameFilter(goes));
   }
 
   /// @returns the bytes freed
@@ -74,9 +74,9 @@ class FileRemoval {
   std::uint64_t finish() {
     SharedState& state = from_.state();
     state.quota().removed(freed_);
+    const auto is_gone = [this](std::string_view file) { return was_removed(file); };
     if (!gone_.empty())
-      for (const std::unique_ptr<Guest>& guest : state.guests())
-        guest->removed([this](std::string_view file) { return is_gone(file); });
+      for (const std::unique_ptr<Guest>& guest : state.guests()) guest->removed(NameFilter(is_gone));
     if (failure_) throw Error(*failure_);
     return freed_;
   }
@@ -137,7 +137,7 @@ class FileRemoval {
   }
 
   // Whether the file, or a directory above it, is among those removed.
-  bool is_gone(std::string_view file) const {
+  bool was_removed(std::string_view file) const {
     for (std::size_t end = file.size(); end != file.npos; end = file.rfind('/', end - 1)) {
       if (gone_.contains(file.substr(0, end))) return true;
       if (end == 0) break;

@@ -10,13 +10,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -37,7 +36,20 @@ class Hold {
   virtual void moved() noexcept {}
 };
 
-using NameFilter = std::function<bool(std::string_view)>;
+/// Asks a function object about names. Looks on only: the object must live as long as it is asked.
+class NameFilter {
+ public:
+  template <class F>
+  explicit NameFilter(const F& f)
+      : given_(&f),
+        ask_([](const void* given, std::string_view name) { return (*static_cast<const F*>(given))(name); }) {}
+
+  bool operator()(std::string_view name) const { return ask_(given_, name); }
+
+ private:
+  const void* given_;
+  bool (*ask_)(const void*, std::string_view);
+};
 
 class Guest {
  public:
@@ -83,8 +95,8 @@ class Guest {
 using GuestMaker = std::unique_ptr<Guest> (*)(SharedState&);
 
 /// The makers registered in this program, by what is instantiated in it: a header that is only included costs nothing.
-inline std::vector<GuestMaker>& guest_makers() {
-  static std::vector<GuestMaker> makers;
+inline PlainVector<GuestMaker>& guest_makers() {
+  static PlainVector<GuestMaker> makers;
   return makers;
 }
 

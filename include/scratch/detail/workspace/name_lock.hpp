@@ -42,10 +42,10 @@ class NameLock {
       case LockAnswer::taken:
         return;
       case LockAnswer::busy:
-        throw Error(errc::busy, std::move(doing), where.path() / name,
+        throw_error(errc::busy, doing, where.path() / name,
                     "somebody writes or merges this table; try again when they are done");
       case LockAnswer::unsupported:
-        throw Error(errc::locks_unreliable, std::move(doing), where.path() / name,
+        throw_error(errc::locks_unreliable, doing, where.path() / name,
                     "this file system has no locks, so two writers could lose counts");
     }
   }

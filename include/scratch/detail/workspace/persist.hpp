@@ -65,7 +65,7 @@ class Persisting {
     if (!from_.durable() || !renamed) return;
     const Fd beside = target_directory();
     if (sys::fsync(beside.get()) != 0)
-      throw Error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
+      throw_error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
   }
 
  private:

@@ -75,8 +75,7 @@ class Quota {
     Fd file = open_ledger(directory, path);
     if (!file && limit == 0) return {};
     if (!file) file = make_ledger(directory, path, limit);
-    return Quota(std::make_unique<Share>(
-        limit, [directory, path] { return usage_below(directory, path).bytes; }, std::move(file), path));
+    return Quota(std::make_unique<Share>(directory, path, std::move(file)));
   }
 
   /// Takes `bytes`. False: there is no room for them, also after measuring anew; nothing was taken.
@@ -151,14 +150,15 @@ class Quota {
   struct Share {
     Share(std::uint64_t bytes, Measure files) : limit(bytes), measure(std::move(files)) { total().store(measure()); }
 
-    Share(std::uint64_t bytes, Measure files, Fd opened, const std::filesystem::path& directory)
-        : limit(bytes), measure(std::move(files)), file(std::move(opened)), path(directory / file_name) {
+    // The limit comes from the ledger.
+    Share(int place, const std::filesystem::path& place_path, Fd ledger)
+        : directory(place), directory_path(place_path), file(std::move(ledger)), path(place_path / file_name) {
       map();
       if (!take_slot()) {  // no locks here
         file.reset();
         words = own.data();
         mine = first_slot;
-        total().store(measure());
+        total().store(files_take());
       }
     }
 
@@ -219,12 +219,14 @@ class Quota {
       }
     }
 
+    std::uint64_t files_take() { return measure ? measure() : usage_below(directory, directory_path).bytes; }
+
     Measurement measure_alone() {
       for (unsigned round = 0; round < 8; ++round) {
         stale().store(0);
         std::uint64_t before = total().load();
         std::uint64_t now = slots_in_use();
-        now += measure();
+        now += files_take();
         if (total().compare_exchange_strong(before, now))
           return before == now ? Measurement::same : Measurement::changed;
       }
@@ -244,12 +246,12 @@ class Quota {
 
     void map() {
       if (facts_of(file.get(), path).st_size != static_cast<off_t>(file_size))
-        throw Error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
+        throw_error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
       mapping.at = sys::mmap(file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get());
-      if (mapping.at == nullptr) throw Error(errno, "map", path);
+      if (mapping.at == nullptr) throw_error(errno, "map", path);
       words = static_cast<std::uint64_t*>(mapping.at);
       if (word(0).load() != magic())
-        throw Error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
+        throw_error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
       limit = word(limit_word).load();
     }
 
@@ -263,12 +265,14 @@ class Quota {
         slot().store(0);  // what a dead process left in it
         return true;
       }
-      throw Error(errc::busy, "take part in the quota", path,
+      throw_error(errc::busy, "take part in the quota", path,
                   std::to_string(most_processes) + " processes write here already");
     }
 
-    std::uint64_t limit;
-    Measure measure;
+    std::uint64_t limit = 0;
+    Measure measure = {};  // empty: what is below `directory`
+    int directory = -1;
+    std::filesystem::path directory_path = {};
     Fd file = {};  // empty: for this process only
     std::filesystem::path path = {};
     Mapping mapping = {};
@@ -309,7 +313,7 @@ class Quota {
     if (error == 0) return file;
     sys::unlinkat(directory, beside.c_str());
     if (error == EEXIST) return open_existing(directory, file_name, O_RDWR, path / file_name);
-    throw Error(error, "create the quota", path / file_name);
+    throw_error(error, "create the quota", path / file_name);
   }
 
   std::unique_ptr<Share> share_;

@@ -55,7 +55,7 @@ class SharedState {
   G& guest() const {
     for (const std::unique_ptr<Guest>& one : guests_)
       if (one->kind() == G::kind) return static_cast<G&>(*one);
-    throw Error(ENOTSUP, "use the records of", path_, "this workspace was made before main()");
+    throw_error(ENOTSUP, "use the records of", path_, "this workspace was made before main()");
   }
 
   /// @throws Error `session_gone`, `forked_object`
@@ -66,7 +66,7 @@ class SharedState {
 
   /// @throws Error EROFS where the workspace only looks
   void check_writable(std::string_view doing, const std::filesystem::path& what) const {
-    if (options_.read_only) throw Error(EROFS, std::string(doing), what, "this workspace was opened to look only");
+    if (options_.read_only) throw_error(EROFS, doing, what, "this workspace was opened to look only");
   }
 
   void emit(EventKind kind, const std::filesystem::path& path, std::uint64_t bytes = 0,
@@ -84,7 +84,7 @@ class SharedState {
     if (bytes == 0 || quota_.reserve(bytes)) return;
     if (options_.on_full && options_.on_full(bytes) && quota_.reserve(bytes)) return;
     const std::uint64_t used = quota_.used();
-    throw Error(errc::quota_exceeded, std::string(doing), file,
+    throw_error(errc::quota_exceeded, doing, file,
                 readable_size(bytes) + " needed, " + readable_size(quota_.limit() > used ? quota_.limit() - used : 0) +
                     " of the quota of " + readable_size(quota_.limit()) +
                     " left; remove files, raise .quota, or free some in on_full");
@@ -109,7 +109,7 @@ class SharedState {
     } else {
       hint = open_files_hint(error);
     }
-    throw Error(error, std::string(doing), file, std::move(hint));
+    throw_error(error, doing, file, hint);
   }
 
   /// Every file of ours, by its name relative to here; nullopt: all of them are.
