@@ -174,8 +174,8 @@ void register_chunks(benchmark::State& state) {
   hundred_thousand(state, [](const scratch::Workspace& here, std::uint64_t id) {
     scratch::detail::ChunkRecord record;
     record.info = {id, "chunk_" + std::to_string(id) + ".bin", 0, 0, "xxh3:2d06800538d394c2", ""};
-    here.ground().chunk_log().append(record, false);
-    here.ground().recorded();
+    scratch::detail::chunk_log(scratch::detail::directory_of(here).state()).append(record, false);
+    scratch::detail::directory_of(here).state().recorded();
   });
 }
 BENCHMARK(register_chunks)->Iterations(3)->Unit(benchmark::kMillisecond);

@@ -109,7 +109,7 @@ Figures count_ours(const Job& job) {
   Stopwatch watch;
   add_all(job, watch, [&](bench::Keys64 keys) {
     table.add(keys);
-    peak = std::max(peak, where.ground().quota().used());
+    peak = std::max(peak, scratch::detail::directory_of(where).state().quota().used());
   });
   if (job.what == "get") {
     const Keys keys(job.kind, job.distinct);

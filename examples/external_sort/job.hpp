@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include "delivery.hpp"
 #include "metrics.hpp"
@@ -76,7 +77,7 @@ class Job {
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
     const bool renames = on_one_file_system(session.path(), delivery_.directory());
     if (!renames) scratch::require_space(delivery_.directory(), plan_.inputs.bytes());
-    session.user(plan_.to_json());
+    scratch::user(session, plan_.to_json());
 
     const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
     const scratch::SpaceWatch watch(session, {.low = low}, [&](const scratch::Space& space) {

@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include <scratch/session_json.hpp>
+
 #include "output.hpp"
 #include "partitioning.hpp"
 #include "sampling.hpp"
@@ -92,7 +94,7 @@ inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint
   finished.emplace(session.area("finished"));
   nlohmann::json report;
   try {
-    const Plan plan = Plan::from_json(session.metadata().at("user"));
+    const Plan plan = Plan::from_json(scratch::metadata_json(session).at("user"));
     for (const Phase& phase : phases) {
       if (phase_name != phase.name) continue;
       const Performance done = perform(phase, {session, plan, worker});

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -46,7 +47,7 @@ inline int du(const std::string& path, bool as_json) {
 
 inline int show(const std::string& path, bool as_json) {
   const scratch::SessionView view(path);
-  json metadata = view.metadata();
+  json metadata = scratch::metadata_json(view);
   const scratch::SessionInfo info = view.info();
   if (as_json) {
     metadata["path"] = view.path().native();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -154,7 +155,7 @@ inline int sweep(const SweepCommand& command, bool as_json) {
   std::vector<Removed> removed;
   scratch::SweepOptions options;
   options.dry_run = command.dry_run;
-  options.kept = command.kept;
+  options.kept_too = command.kept;
   options.all_users = command.all_users;
   options.older_than = std::chrono::milliseconds(static_cast<std::int64_t>(command.older_than * 1000));
   options.on_event = [&](const scratch::Event& event) { removed.push_back({event.path, event.bytes}); };

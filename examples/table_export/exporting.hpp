@@ -4,6 +4,7 @@
 #pragma once
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -78,10 +79,10 @@ Exported export_rows(Session& session, Input& input, Rows& rows, std::uint64_t c
   std::optional<std::size_t> header;
   while (!(header = rows.header(input.rest())))
     if (!input.more()) throw Refused("the input is cut short: it ends within its header");
-  session.user({{"table", table},
-                {"format", rows.format()},
-                {"header", hex(input.rest().substr(0, *header))},
-                {"trailer", hex(rows.trailer())}});
+  scratch::user(session, {{"table", table},
+                          {"format", rows.format()},
+                          {"header", hex(input.rest().substr(0, *header))},
+                          {"trailer", hex(rows.trailer())}});
   input.use(*header);
   all.bytes = *header;
 

@@ -8,6 +8,7 @@
 // Exit code 0: all of the table was read; 1: it was not, and one line on stderr says why; CLI11's own codes, above 100:
 // the command line was not understood.
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -52,7 +53,7 @@ Read read_rows(const Session& session, std::ostream* out) {
     // First the owner, then the status: a status that a dead owner left is final. What is committed before the status
     // is final is seen below.
     const bool owner_is_alive = scratch::SessionView(session.path()).owner_is_alive();
-    const nlohmann::json metadata = session.metadata();
+    const nlohmann::json metadata = scratch::metadata_json(session);
     const std::string status = metadata.at("status");
     const nlohmann::json& user = metadata.at("user");
     const bool ready = user.contains("header");

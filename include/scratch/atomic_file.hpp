@@ -30,13 +30,13 @@ namespace scratch::inline SCRATCH_ABI {
 class AtomicFile {
  public:
   /// @throws Error `invalid_name`, `session_gone`; when no file can be made there
-  AtomicFile(Workspace where, std::string_view name) : file_(make(std::move(where), name)) {}
+  AtomicFile(Workspace where, std::string_view name) : file_(make(detail::directory_of(where), name)) {}
 
   /// Adds bytes at the end.
   ///
   /// @throws Error `quota_exceeded`; ENOSPC, after `on_full` was asked once; `session_gone`
   void append(Bytes bytes) {
-    file_->drain_stream();
+    file_->flush_stream();
     file_->writer.append(bytes);
   }
   template <ByteRange R>
@@ -104,9 +104,10 @@ class AtomicFile {
 
   // Stays where it is when the AtomicFile moves: the stream points to it.
   struct File {
-    File(Workspace where, std::string_view given) : name(given), writer(where, "write", where.path() / given, 0) {}
+    File(const detail::Directory& where, std::string_view given)
+        : name(given), writer(where, "write", where.path() / given, 0) {}
 
-    void drain_stream() {
+    void flush_stream() {
       if (stream) stream->flush();
     }
 
@@ -115,28 +116,29 @@ class AtomicFile {
     std::unique_ptr<Stream> stream;
   };
 
-  static std::unique_ptr<File> make(Workspace where, std::string_view name) {
+  static std::unique_ptr<File> make(const detail::Directory& where, std::string_view name) {
     detail::check_file_name(name, "create");
-    return std::make_unique<File>(std::move(where), name);
+    return std::make_unique<File>(where, name);
   }
 
   void commit(detail::Replacing replacing) {
     detail::BlockWriter& writer = file_->writer;
-    writer.usable();
+    writer.check_usable();
     if (!finished_) {
-      file_->drain_stream();
+      file_->flush_stream();
       if (file_->stream && file_->stream->out.fail())
-        throw Error(EIO, "write", writer.file(), "its stream failed before the commit");
+        detail::throw_error(EIO, "write", writer.file(), "its stream failed before the commit");
       writer.finish();
       finished_ = true;
     }
-    const Workspace& where = writer.where();
+    const detail::Directory& where = writer.where();
     const std::uint64_t replaced = replacing == detail::Replacing::nothing ? 0 : size_of_old();
     writer.commit(file_->name, replacing);
     where.committed(file_->name);
-    writer.settle();  // when the file is on record: bytes that a quota is reckoned from count somewhere at all times
+    writer.commit_reservation();  // when the file is on record: bytes that a quota counts somewhere at
+                                  // all times
     writer.close();
-    if (replaced > 0) where.ground().quota().removed(replaced);
+    if (replaced > 0) where.state().quota().removed(replaced);
   }
 
   std::uint64_t size_of_old() const {

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <ranges>
 #include <span>
 #include <string>
 #include <type_traits>

@@ -24,15 +24,16 @@ namespace scratch::inline SCRATCH_ABI {
 inline void check_records(Workspace workspace, std::string_view name, std::uint64_t record_size) {
   detail::check_file_name(name, "check the records of");
   const std::filesystem::path path = workspace.path() / name;
-  if (record_size == 0) throw Error(EINVAL, "check the records of", path, "a record has at least one byte");
-  workspace.check();
-  const detail::Fd file = detail::open_existing(workspace.fd(), std::string(name).c_str(), O_RDONLY, path);
+  if (record_size == 0) detail::throw_error(EINVAL, "check the records of", path, "a record has at least one byte");
+  const detail::Directory& directory = detail::directory_of(workspace);
+  directory.check();
+  const detail::Fd file = detail::open_existing(directory.fd(), std::string(name).c_str(), O_RDONLY, path);
   const auto size = static_cast<std::uint64_t>(detail::facts_of(file.get(), path).st_size);
   if (size % record_size != 0)
-    throw Error(errc::corrupt, "check the records of", path,
-                std::to_string(size) + " bytes are " + std::to_string(size / record_size) + " records of " +
-                    std::to_string(record_size) + " bytes and " + std::to_string(size % record_size) +
-                    " bytes more: the last record is cut off, or its size is another");
+    detail::throw_error(errc::corrupt, "check the records of", path,
+                        std::to_string(size) + " bytes are " + std::to_string(size / record_size) + " records of " +
+                            std::to_string(record_size) + " bytes and " + std::to_string(size % record_size) +
+                            " bytes more: the last record is cut off, or its size is another");
 }
 
 }  // namespace scratch::inline SCRATCH_ABI

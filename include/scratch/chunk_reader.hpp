@@ -21,6 +21,7 @@
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/bytes/block_buffers.hpp>
 #include <scratch/detail/bytes/block_reader.hpp>
+#include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/mapping.hpp>
@@ -39,8 +40,8 @@ class ChunkReader {
  public:
   /// @throws Error ENOENT when there is no such chunk on record, or its file is missing; `corrupt` when `chunk` is not
   ///         what is on record, the file has another size, or something else has its place
-  ChunkReader(Workspace where, const ChunkInfo& chunk) : ChunkReader(std::move(where), chunk.id, &chunk) {}
-  ChunkReader(Workspace where, std::uint64_t id) : ChunkReader(std::move(where), id, nullptr) {}
+  ChunkReader(Workspace where, const ChunkInfo& chunk) : ChunkReader(detail::directory_of(where), chunk.id, &chunk) {}
+  ChunkReader(Workspace where, std::uint64_t id) : ChunkReader(detail::directory_of(where), id, nullptr) {}
 
   const ChunkInfo& info() const { return record_.info; }
   std::uint64_t size() const { return record_.info.size; }
@@ -62,9 +63,9 @@ class ChunkReader {
   /// @throws Error `checksum_mismatch`, `corrupt`; EINVAL beyond the end
   void read_at(std::uint64_t offset, MutableBytes to) {
     if (offset > size() || to.size() > size() - offset)
-      throw Error(EINVAL, "read", path_,
-                  std::to_string(to.size()) + " bytes from offset " + std::to_string(offset) + " of a chunk of " +
-                      std::to_string(size()));
+      detail::throw_error(EINVAL, "read", path_,
+                          std::to_string(to.size()) + " bytes from offset " + std::to_string(offset) +
+                              " of a chunk of " + std::to_string(size()));
     while (!to.empty()) {
       const std::uint64_t i = offset / record_.block;
       const Bytes block = checked_block(i);
@@ -94,23 +95,26 @@ class ChunkReader {
     blocks_.reset();
     const std::string found = detail::checksum_text(whole.digest());
     if (found != info().checksum)
-      throw Error(errc::checksum_mismatch, "verify", path_, info().checksum + " is on record, " + found + " was found");
+      detail::throw_error(errc::checksum_mismatch, "verify", path_,
+                          info().checksum + " is on record, " + found + " was found");
   }
 
  private:
   friend class detail::BlockIterator<ChunkReader>;
 
-  ChunkReader(Workspace where, std::uint64_t id, const ChunkInfo* expected) : where_(std::move(where)) {
+  ChunkReader(detail::Directory where, std::uint64_t id, const ChunkInfo* expected) : where_(std::move(where)) {
     where_.check();
-    const std::filesystem::path& root = where_.ground().path();
-    std::optional<detail::ChunkRecord> record = where_.ground().chunk_log().find(id);
-    if (!record) throw Error(ENOENT, "find chunk " + std::to_string(id) + " in", root, "no such chunk is on record");
+    const std::filesystem::path& root = where_.state().path();
+    std::optional<detail::ChunkRecord> record = detail::chunk_log(where_.state()).find(id);
+    if (!record)
+      detail::throw_error(ENOENT, "find chunk " + std::to_string(id) + " in", root, "no such chunk is on record");
     record_ = std::move(*record);
     path_ = root / record_.info.file;
     if (expected != nullptr && *expected != record_.info)
-      throw Error(errc::corrupt, "open", path_, "the record of chunk " + std::to_string(id) + " says something else");
-    if (record_.block > Io::block)
-      throw Error(errc::unsupported_version, "open", path_, "its blocks have " + readable_size(record_.block));
+      detail::throw_error(errc::corrupt, "open", path_,
+                          "the record of chunk " + std::to_string(id) + " says something else");
+    if (record_.block > Io::buffer_size)
+      detail::throw_error(errc::unsupported_version, "open", path_, "its blocks have " + readable_size(record_.block));
     open();
     check_size();
   }
@@ -119,31 +123,31 @@ class ChunkReader {
   void open() {
     std::string_view rest = record_.info.file;
     detail::Fd directory;
-    int at = where_.ground().fd();
+    int at = where_.state().fd();
     for (std::size_t slash; (slash = rest.find('/')) != rest.npos; rest.remove_prefix(slash + 1)) {
       directory = detail::open_directory(at, std::string(rest.substr(0, slash)).c_str());
-      if (!directory) throw Error(errno, "open", path_, "its area cannot be entered");
+      if (!directory) detail::throw_error(errno, "open", path_, "its area cannot be entered");
       at = directory.get();
     }
     try {
       file_ = detail::open_existing(at, std::string(rest).c_str(), O_RDONLY, path_);
     } catch (const Error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) throw;
-      throw Error(error.code(), "open", path_, "the chunk is on record, its file is gone");
+      detail::throw_error(error.code(), "open", path_, "the chunk is on record, its file is gone");
     }
   }
 
   void check_size() const {
     const auto found = static_cast<std::uint64_t>(detail::facts_of(file_.get(), path_).st_size);
     if (found != size())
-      throw Error(errc::corrupt, "open", path_,
-                  std::to_string(size()) + " bytes are on record, the file has " + std::to_string(found));
+      detail::throw_error(errc::corrupt, "open", path_,
+                          std::to_string(size()) + " bytes are on record, the file has " + std::to_string(found));
   }
 
   Bytes next_block() { return blocks_->next(); }
 
   Bytes checked_block(std::uint64_t i) {
-    if (!one_block_) one_block_ = std::make_unique<detail::BlockBuffers>(1, Io::block);
+    if (!one_block_) one_block_ = std::make_unique<detail::BlockBuffers>(1, Io::buffer_size);
     const MutableBytes block = (*one_block_)[0].first(static_cast<std::size_t>(layout().size_of(i)));
     if (in_one_block_ == i) return block;
     in_one_block_.reset();
@@ -151,14 +155,14 @@ class ChunkReader {
     const MutableBytes room = (*one_block_)[0].first(static_cast<std::size_t>(record_.block));
     const sys::Moved moved = sys::pread_all(file_.get(), room, layout().offset(i));
     if (moved.size < block.size() && moved.error != 0)
-      throw Error(moved.error, "read", path_, "at offset " + std::to_string(layout().offset(i)));
+      detail::throw_error(moved.error, "read", path_, "at offset " + std::to_string(layout().offset(i)));
     if (moved.size < block.size()) detail::throw_cut_short(path_, layout().offset(i) + moved.size, size());
     detail::check_block(detail::xxh3(block), record_.sums[i], path_, layout(), i);
     in_one_block_ = i;
     return block;
   }
 
-  Workspace where_;
+  detail::Directory where_;
   detail::ChunkRecord record_;
   std::filesystem::path path_;
   detail::Fd file_;

@@ -14,6 +14,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/bytes/block_writer.hpp>
+#include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
 #include <scratch/detail/text/checksum.hpp>
 #include <scratch/error.hpp>
@@ -36,7 +37,8 @@ class ChunkWriter {
  public:
   /// @throws Error `session_gone`; `quota_exceeded`; when no file can be made there
   explicit ChunkWriter(Workspace where, ChunkOptions options = {})
-      : writer_(std::make_unique<detail::BlockWriter>(where, "write the chunk", where.path() / "chunk", Io::block)) {
+      : writer_(std::make_unique<detail::BlockWriter>(detail::directory_of(where), "write the chunk",
+                                                      where.path() / "chunk", ChunkLayout().block)) {
     if (options.expected > 0) writer_->reserve(options.expected);
   }
 
@@ -67,26 +69,26 @@ class ChunkWriter {
   /// is there.
   ChunkInfo commit(ChunkMeta meta = {}) {
     writer_->finish();
-    const Workspace& where = writer_->where();
+    const detail::Directory& where = writer_->where();
     detail::ChunkRecord record;
     record.info = {.rows = meta.rows, .user = std::move(meta.user)};
     record.info.size = writer_->size();
     record.info.checksum = detail::checksum_text(writer_->sums().whole());
     record.sums = writer_->sums().blocks();
-    record.block = Io::block;
-    const std::string name = take_name(record.info.id);
+    record.block = ChunkLayout().block;
+    const std::string name = commit_under_free_number(record.info.id);
     record.info.file = where.relative(name);
     try {
       detail::with_room(where, "record the chunk", where.path() / name,
-                        [&] { where.ground().chunk_log().append(record, where.durable()); });
+                        [&] { detail::chunk_log(where.state()).append(record, where.durable()); });
     } catch (...) {
       sys::unlinkat(where.fd(), name.c_str());
       writer_->discard();
       throw;
     }
-    writer_->settle();
+    writer_->commit_reservation();
     writer_->close();
-    where.ground().recorded();
+    where.state().recorded();
     where.emit(EventKind::chunk_committed, where.path() / name, record.info.size);
     return std::move(record.info);
   }
@@ -96,11 +98,11 @@ class ChunkWriter {
 
  private:
   // Numbers whose file name somebody took by hand are passed over.
-  std::string take_name(std::uint64_t& id) {
-    const Workspace& where = writer_->where();
+  std::string commit_under_free_number(std::uint64_t& id) {
+    const detail::Directory& where = writer_->where();
     while (true) {
       id = detail::with_room(where, "take a number for the chunk", where.path(),
-                             [&] { return where.ground().chunk_log().next_id(); });
+                             [&] { return detail::chunk_log(where.state()).next_id(); });
       std::string name = "chunk_" + std::to_string(id) + ".bin";
       try {
         writer_->commit(name, detail::Replacing::nothing);

@@ -26,8 +26,9 @@
 #include <scratch/detail/count/format/block_index.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
@@ -40,7 +41,7 @@ namespace detail {
 template <CountKey Key>
 class TableView {
  public:
-  TableView(const Workspace& workspace, const std::string& name) : file_(workspace, name, key_bits<Key>) {
+  TableView(const Directory& directory, const std::string& name) : file_(directory, name, key_bits<Key>) {
     file_.for_each_block([](const BlockRecord&, std::uint64_t) {});
   }
 
@@ -50,10 +51,10 @@ class TableView {
 
   std::uint64_t get(Key key) const {
     const std::uint64_t mixed = mix(key);
-    const std::optional<BlockPlaces::Place> place = places().find(mixed);
+    const std::optional<BlockIndex::Block> place = places().find(mixed);
     if (!place) return 0;
     const auto& [record, offset] = *place;
-    thread_local CountBuffer buffer;
+    thread_local ByteBuffer buffer;
     const std::byte* const bytes = file_.read_block(record, offset, buffer);
     const std::optional<std::uint64_t> count = find_in_block(record, bytes, mixed);
     if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
@@ -100,17 +101,17 @@ class TableView {
     std::span<const BlockRecord> records_;
     std::size_t block_ = 0;
     std::uint64_t start_ = count_header_size, offset_ = count_header_size;
-    CountBuffer bytes_;
+    ByteBuffer bytes_;
     std::array<CountEntry, most_block_entries> entries_;
     std::size_t at_ = 0, size_ = 0;
   };
 
  private:
-  const BlockPlaces& places() const {
+  const BlockIndex& places() const {
     if (!loaded_.load(std::memory_order_acquire)) {
       const std::lock_guard lock(loading_);
       if (!loaded_.load(std::memory_order_relaxed)) {
-        BlockPlaces places(key_bits<Key>, file_.block_count());
+        BlockIndex places(key_bits<Key>, file_.block_count());
         file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) { places.add(record, offset); });
         places_ = std::move(places);
         loaded_.store(true, std::memory_order_release);
@@ -122,14 +123,14 @@ class TableView {
   TableFile file_;
   mutable std::mutex loading_;
   mutable std::atomic<bool> loaded_{false};
-  mutable BlockPlaces places_;
+  mutable BlockIndex places_;
 };
 
 template <>
 class TableView<std::uint16_t> {
  public:
-  TableView(const Workspace& workspace, const std::string& name)
-      : TableView(TableFile(workspace, name, key_bits<std::uint16_t>)) {}
+  TableView(const Directory& directory, const std::string& name)
+      : TableView(TableFile(directory, name, key_bits<std::uint16_t>)) {}
 
   const CountHeader& header() const { return header_; }
   std::uint64_t content_checksum() const { return counts_.content_checksum(); }
@@ -170,7 +171,7 @@ class TableView<std::uint16_t> {
 /// @throws Error as `CountReader`, save for `wrong_key_type`
 inline unsigned count_key_bits(const Workspace& workspace, std::string_view name) {
   detail::check_file_name(name, "read the count table");
-  return detail::TableFile(workspace, std::string(name), 0).header().key_bits;
+  return detail::TableFile(detail::directory_of(workspace), std::string(name), 0).header().key_bits;
 }
 
 /// The counts of a table that are at least so high: an input range of `Count<Key>`. Shares the table with its reader,
@@ -240,10 +241,10 @@ class CountReader {
   CountReader(const Workspace& workspace, std::string_view name) : path_(workspace.path() / name) {
     detail::check_file_name(name, "read the count table");
     try {
-      table_ = std::make_shared<const detail::TableView<Key>>(workspace, std::string(name));
+      table_ = std::make_shared<const detail::TableView<Key>>(detail::table_directory(workspace), std::string(name));
     } catch (const Error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) throw;
-      explain_absence(workspace, name, error);
+      explain_absence(detail::table_directory(workspace), name, error);
     }
   }
 
@@ -286,8 +287,8 @@ class CountReader {
   }
 
  private:
-  static void explain_absence(const Workspace& workspace, std::string_view name, const Error& error) {
-    for (const detail::Claim& claim : detail::claims_in(workspace))
+  static void explain_absence(const detail::Directory& directory, std::string_view name, const Error& error) {
+    for (const detail::Claim& claim : detail::claims_in(directory))
       if (claim.from == name)
         throw Error(error.code(), error.doing(), error.path(),
                     "it is being merged into \"" + claim.into +

@@ -24,6 +24,7 @@
 #include <scratch/detail/count/table/accumulator.hpp>
 #include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/count/table/small_accumulator.hpp>
+#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
@@ -63,20 +64,20 @@ class CountTable {
   /// @throws Error `invalid_name`; `busy` when another writer or merger has the name; EEXIST with `Existing::refuse`;
   ///         `would_exceed_memory` for a budget below 256 KiB; with `Existing::add` what `CountReader` throws
   CountTable(Workspace workspace, std::string_view name, CountOptions options = {})
-      : workspace_(std::move(workspace)),
+      : directory_(detail::table_directory(workspace)),
         name_(check(name, options)),
-        path_(workspace_.path() / name_),
+        path_(directory_.path() / name_),
         existing_(options.existing),
-        lock_(std::in_place, workspace_, name_, "write the count table"),
-        tally_(workspace_, path_, options.memory, options.threads) {
-    detail::recover(workspace_, name_, name_);
-    const bool there = detail::exists(workspace_, name_);
+        lock_(std::in_place, directory_, name_, "write the count table"),
+        accumulator_(directory_, path_, options.memory, options.threads) {
+    detail::recover(directory_, name_, name_);
+    const bool there = detail::look_up(directory_, name_);
     if (there && existing_ == Existing::refuse) throw already_there();
     if (there && existing_ == Existing::add) {
-      detail::TableFile file(workspace_, name_, detail::key_bits<Key>);
-      total_ = tally_.include(std::move(file));
+      detail::TableFile file(directory_, name_, detail::key_bits<Key>);
+      total_ = accumulator_.include(std::move(file));
     }
-    keys_.reserve(most_waiting);
+    waiting_.reserve(most_waiting);
   }
   CountTable(const CountTable&) = delete;
   CountTable& operator=(const CountTable&) = delete;
@@ -90,8 +91,8 @@ class CountTable {
   void add(I key, std::uint64_t n = 1) {
     const Key checked = detail::key_of<Key>(key);
     if (n == 1 && total_ < most) {
-      if (keys_.size() == room_) drain();
-      keys_.push_back(checked);
+      if (waiting_.size() == room_) add_waiting();
+      waiting_.push_back(checked);
       ++total_;
       return;
     }
@@ -101,12 +102,12 @@ class CountTable {
   /// Counts each key once: the fast way for many.
   /// @throws as above: all of them were counted, or none
   void add(std::span<const Key> keys) {
-    drain();
+    add_waiting();
     if (most - total_ < keys.size()) {
       const std::vector<std::uint64_t> ones(keys.size(), 1);
       check_exactly(keys, ones);
     }
-    tally_.add(keys);
+    accumulator_.add(keys);
     total_ = detail::saturating_add(total_, keys.size());
   }
 
@@ -114,11 +115,11 @@ class CountTable {
   /// @throws as above; EINVAL unless both have one size
   void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
     check_sizes(keys.size(), counts.size());
-    drain();
+    add_waiting();
     std::uint64_t total = total_;
     for (const std::uint64_t count : counts) total = detail::saturating_add(total, count);
     if (total == most) check_exactly(keys, counts);
-    tally_.add(keys, counts);
+    accumulator_.add(keys, counts);
     total_ = total;
   }
 
@@ -128,22 +129,22 @@ class CountTable {
   template <std::integral I>
   std::uint64_t get(I key) {
     const Key checked = detail::key_of<Key>(key);
-    drain();
-    return tally_.get(checked);
+    add_waiting();
+    return accumulator_.get(checked);
   }
 
   /// `counts[i]` is the count of `keys[i]`.
   void get(std::span<const Key> keys, std::span<std::uint64_t> counts) {
     check_sizes(keys.size(), counts.size());
-    drain();
-    for (std::size_t i = 0; i < keys.size(); ++i) counts[i] = tally_.get(keys[i]);
+    add_waiting();
+    for (std::size_t i = 0; i < keys.size(); ++i) counts[i] = accumulator_.get(keys[i]);
   }
 
   /// Everything added so far is out of memory afterwards, in the workspace. It is not committed.
   /// @throws Error; nothing is lost
   void flush() {
-    drain();
-    tally_.flush();
+    add_waiting();
+    accumulator_.flush();
   }
 
   /// The table is there under its name, whole; this object counts no more, and `distinct()` and `total()` are known.
@@ -151,12 +152,12 @@ class CountTable {
   /// @throws Error; whatever had the name still has it, all counts are kept: make room and commit again
   /// After a crash: the old table or the new one, with a durable workspace; else, after a power cut, possibly neither.
   void commit() {
-    drain();
-    distinct_ = tally_.commit(
+    add_waiting();
+    distinct_ = accumulator_.commit(
         name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there);
     lock_.reset();
     room_ = 0;
-    workspace_.emit(EventKind::table_committed, path_, 0, std::to_string(*distinct_) + " keys");
+    directory_.emit(EventKind::table_committed, path_, 0, std::to_string(*distinct_) + " keys");
   }
 
   /// How many keys there are.
@@ -202,11 +203,11 @@ class CountTable {
                   std::to_string(keys) + " keys, " + std::to_string(counts) + " counts");
   }
 
-  void drain() {
+  void add_waiting() {
     check_open();
-    if (keys_.empty()) return;
-    tally_.add(keys_);
-    keys_.clear();
+    if (waiting_.empty()) return;
+    accumulator_.add(waiting_);
+    waiting_.clear();
   }
 
   // All counts together pass 2^64 - 1: that of one key could, too.
@@ -214,7 +215,7 @@ class CountTable {
     std::map<Key, std::uint64_t> sums;
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const auto at = sums.try_emplace(keys[i], 0).first;
-      const std::uint64_t before = at->second == 0 ? tally_.get(keys[i]) : at->second;
+      const std::uint64_t before = at->second == 0 ? accumulator_.get(keys[i]) : at->second;
       if (most - before < counts[i])
         throw Error(errc::count_overflow, "count key " + std::to_string(keys[i]) + " in", path_,
                     "it was counted " + std::to_string(before) + " times, and " + std::to_string(counts[i]) +
@@ -223,14 +224,14 @@ class CountTable {
     }
   }
 
-  Workspace workspace_;
+  detail::Directory directory_;
   std::string name_;
   std::filesystem::path path_;
   Existing existing_;
   std::optional<detail::NameLock> lock_;  // until the commit
-  detail::TallyOf<Key> tally_;
+  detail::AccumulatorOf<Key> accumulator_;
   detail::MadeHere made_here_;
-  std::vector<Key> keys_;            // added one by one
+  std::vector<Key> waiting_;         // added one by one, not yet given to the accumulator
   std::size_t room_ = most_waiting;  // for them; none after the commit
   std::uint64_t total_ = 0;
   std::optional<std::uint64_t> distinct_;

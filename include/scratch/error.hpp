@@ -13,6 +13,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <scratch/version.hpp>
+
 namespace scratch {
 
 /// The library's own reasons to fail. The kernel's are `std::errc`.
@@ -153,3 +155,21 @@ class Error : public std::system_error {
 
 template <>
 struct std::is_error_code_enum<scratch::errc> : std::true_type {};
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Throws an `Error`. Where a function fails this is one call, and not the making of an exception and its texts.
+[[noreturn, gnu::cold]] inline void throw_error(std::error_code code, std::string_view doing,
+                                                const std::filesystem::path& path, std::string_view hint = {}) {
+  throw Error(code, std::string(doing), path, std::string(hint));
+}
+[[noreturn, gnu::cold]] inline void throw_error(errc code, std::string_view doing, const std::filesystem::path& path,
+                                                std::string_view hint = {}) {
+  throw_error(make_error_code(code), doing, path, hint);
+}
+[[noreturn, gnu::cold]] inline void throw_error(int error, std::string_view doing, const std::filesystem::path& path,
+                                                std::string_view hint = {}) {
+  throw_error(std::error_code(error, std::generic_category()), doing, path, hint);
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

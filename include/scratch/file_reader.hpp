@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// floor 4: on the way
+// floor 3: one place
 //
 // Any file of a workspace, from its start to its end.
 #pragma once
@@ -30,7 +30,7 @@ struct OpenFile {
   std::uint64_t size;
 };
 
-inline OpenFile open_for_reading(const Workspace& where, std::string_view name) {
+inline OpenFile open_for_reading(const Directory& where, std::string_view name) {
   check_file_name(name, "open");
   where.check();
   std::filesystem::path path = where.path() / name;
@@ -53,7 +53,7 @@ class FileReader {
  public:
   /// @throws Error ENOENT; ELOOP, `corrupt` when something else than a plain file of ours has the name; `invalid_name`
   FileReader(Workspace where, std::string_view name, FileReaderOptions options = {})
-      : FileReader(where, detail::open_for_reading(where, name)) {
+      : FileReader(detail::directory_of(where), detail::open_for_reading(detail::directory_of(where), name)) {
     skip_ = blocks_.skip(options.offset);
   }
 
@@ -84,7 +84,7 @@ class FileReader {
  private:
   friend class detail::BlockIterator<FileReader>;
 
-  FileReader(const Workspace& where, detail::OpenFile open)
+  FileReader(const detail::Directory& where, detail::OpenFile open)
       : blocks_(where, std::move(open.file), std::move(open.path), {.size = open.size}, {}) {}
 
   Bytes next_block() {
@@ -100,10 +100,10 @@ class FileReader {
 
 /// A small file, whole. @throws Error as `FileReader`
 inline std::vector<std::byte> read_file(Workspace where, std::string_view name) {
-  const detail::OpenFile open = detail::open_for_reading(where, name);
+  const detail::OpenFile open = detail::open_for_reading(detail::directory_of(where), name);
   std::vector<std::byte> bytes(open.size);
   const sys::Moved moved = sys::pread_all(open.file.get(), bytes, 0);
-  if (moved.error != 0) throw Error(moved.error, "read", open.path);
+  if (moved.error != 0) detail::throw_error(moved.error, "read", open.path);
   if (moved.size < bytes.size()) detail::throw_cut_short(open.path, moved.size, bytes.size());
   return bytes;
 }

@@ -14,7 +14,7 @@
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/session/entry.hpp>
-#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/session/json.hpp>
 #include <scratch/detail/text/natural_order.hpp>
 #include <scratch/error.hpp>
 #include <scratch/place.hpp>
@@ -45,8 +45,8 @@ namespace detail {
 
 // The owner's byte answers without disturbing anybody. Only where no owner is alive the directory's lock is tried, for
 // those who joined: whoever leaves at that moment tries again.
-inline bool is_in_use(const SessionEntry& entry, int directory) {
-  if (owner_is_alive(directory, entry.path())) return true;
+inline bool in_use(const SessionEntry& entry, int directory) {
+  if (owner_alive(directory, entry.path())) return true;
   const Fd fresh = open_directory(directory, ".");
   const UnlockAtEnd end_of_look(fresh);
   return fresh && try_flock(fresh.get(), LOCK_EX, entry.path()) == LockAnswer::busy;
@@ -59,7 +59,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   info.uid = facts_of(directory, info.path).st_uid;
   info.status = "unknown";
   info.kept = is_kept(directory, entry.path());
-  info.alive = is_in_use(entry, directory);
+  info.alive = in_use(entry, directory);
   info.bytes = usage_below(directory, entry.path()).bytes;
   try {
     const nlohmann::json head = read_head(directory, entry.path());

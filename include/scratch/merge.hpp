@@ -18,19 +18,20 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/count/table/table_sum.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/thread.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>
@@ -53,62 +54,62 @@ struct MergeOptions {
 
 namespace detail {
 
-inline void must_exist(const Workspace& workspace, const std::string& name, const std::string& into,
-                       const std::string& from) {
-  if (exists(workspace, name)) return;
-  throw Error(ENOENT, "merge", workspace.path() / from, "there is no table \"" + name + "\"", workspace.path() / into);
+inline void require_table(const Directory& directory, const std::string& name, const std::string& into,
+                          const std::string& from) {
+  if (look_up(directory, name)) return;
+  throw Error(ENOENT, "merge", directory.path() / from, "there is no table \"" + name + "\"", directory.path() / into);
 }
 
 // The numbers are those in claim.hpp.
 template <CountKey Key>
-void merge_once(const Workspace& workspace, const std::string& into, const std::string& from,
+void merge_once(const Directory& directory, const std::string& into, const std::string& from,
                 const SumOptions& options) {
   Claim claim{0, into, from};
   if (claim.name().size() > longest_name)
-    throw Error(errc::invalid_name, "merge", workspace.path() / from, "both names together have more than 210 bytes",
-                workspace.path() / into);
-  const std::vector<NameLock> locks = lock_both(workspace, into, from, "merge");  // 1
-  if (recover(workspace, into, from) && !exists(workspace, from)) return;         // 2
-  must_exist(workspace, into, into, from);
-  must_exist(workspace, from, into, from);
-  const TableFile ours(workspace, into, 0);
-  const TableFile theirs(workspace, from, 0);
+    throw Error(errc::invalid_name, "merge", directory.path() / from, "both names together have more than 210 bytes",
+                directory.path() / into);
+  const std::vector<NameLock> locks = lock_both(directory, into, from, "merge");  // 1
+  if (recover(directory, into, from) && !look_up(directory, from)) return;        // 2
+  require_table(directory, into, into, from);
+  require_table(directory, from, into, from);
+  const TableFile ours(directory, into, 0);
+  const TableFile theirs(directory, from, 0);
   for (const TableFile* table : {&ours, &theirs})
     if (table->header().key_bits != key_bits<Key>)
-      throw Error(errc::wrong_key_type, "merge", workspace.path() / from,
+      throw Error(errc::wrong_key_type, "merge", directory.path() / from,
                   "keys of " + std::to_string(theirs.header().key_bits) + " bits into keys of " +
                       std::to_string(ours.header().key_bits) + ", asked for " + std::to_string(key_bits<Key>) +
                       "; both are as they were",
-                  workspace.path() / into);
+                  directory.path() / into);
   while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
-  const std::unique_ptr<Outflow> sum = write_sum<Key>(workspace, ours, theirs, claim.nonce, options);
+  const std::unique_ptr<AppendFile> sum = write_table_sum<Key>(directory, ours, theirs, claim.nonce, options);
 
-  if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), claim.name().c_str()) != 0)  // 3
-    throw Error(errno, "claim for a merge the table", workspace.path() / from);
+  if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), claim.name().c_str()) != 0)  // 3
+    throw Error(errno, "claim for a merge the table", directory.path() / from);
   try {
-    sync_names(workspace);
+    sync_names(directory);
     sum->commit(into, Replacing::whatever_is_there);  // 4
   } catch (...) {
     try {
-      if (!happened(workspace, claim)) undo_claim(workspace, claim);
+      if (!look_up_outcome(directory, claim)) undo_claim(directory, claim);
     } catch (const std::exception&) {
       // The claim stays, for whoever recovers.
     }
     throw;
   }
-  remove_claim(workspace, claim);  // 5
-  workspace.emit(EventKind::merge_round, workspace.path() / into, sum->size(), from);
+  remove_claim(directory, claim);  // 5
+  directory.emit(EventKind::merge_round, directory.path() / into, sum->size(), from);
 }
 
 template <CountKey Key>
-void make_empty(const Workspace& workspace, const std::string& name) {
-  const std::filesystem::path path = workspace.path() / name;
+void make_empty(const Directory& directory, const std::string& name) {
+  const std::filesystem::path path = directory.path() / name;
   if constexpr (std::is_same_v<Key, std::uint16_t>) {
-    Outflow out(workspace, path, "merge into");
+    AppendFile out(directory, path, "merge into");
     SmallCounts().store(out, 0);
     out.commit(name, Replacing::nothing);
   } else {
-    TableWriter out(workspace, path, key_bits<Key>, "merge into");
+    TableWriter out(directory, path, key_bits<Key>, "merge into");
     out.finish(0);
     out.commit(name, Replacing::nothing);
   }
@@ -117,13 +118,13 @@ void make_empty(const Workspace& workspace, const std::string& name) {
 /// A table takes a name that nothing has: as if it was merged into an empty one, in one step.
 /// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
-void take_name(const Workspace& workspace, const std::string& into, const std::string& from) {
-  const std::uint64_t size = TableFile(workspace, from, key_bits<Key>).size();
-  if (sys::rename_new(workspace.fd(), from.c_str(), workspace.fd(), into.c_str()) != 0)
-    throw Error(errno, "merge", workspace.path() / from, {}, workspace.path() / into);
-  workspace.committed(into);
-  sync_names(workspace);
-  workspace.emit(EventKind::merge_round, workspace.path() / into, size, from);
+void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
+  const std::uint64_t size = TableFile(directory, from, key_bits<Key>).size();
+  if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str()) != 0)
+    throw Error(errno, "merge", directory.path() / from, {}, directory.path() / into);
+  directory.committed(into);
+  sync_names(directory);
+  directory.emit(EventKind::merge_round, directory.path() / into, size, from);
 }
 
 struct PreparedMerges {
@@ -133,33 +134,33 @@ struct PreparedMerges {
 
 /// Finishes or undoes all interrupted merges that concern these tables, and sees to it that `into` is there.
 template <CountKey Key>
-PreparedMerges prepare_merges(const Workspace& workspace, const std::string& into,
+PreparedMerges prepare_merges(const Directory& directory, const std::string& into,
                               const std::vector<std::string>& names, const std::stop_token& stop) {
   std::set<std::string> all(names.begin(), names.end());
   all.insert(into);
-  for (const Claim& claim : claims_in(workspace)) {
+  for (const Claim& claim : claims_in(directory)) {
     if (!all.contains(claim.into) && !all.contains(claim.from)) continue;
-    const std::vector<NameLock> locks = lock_both(workspace, claim.into, claim.from, "merge");
-    recover(workspace, claim.into, claim.from);
+    const std::vector<NameLock> locks = lock_both(directory, claim.into, claim.from, "merge");
+    recover(directory, claim.into, claim.from);
   }
   PreparedMerges prepared;
-  const NameLock lock(workspace, into, "merge into");
-  if (!exists(workspace, into)) {
+  const NameLock lock(directory, into, "merge into");
+  if (!look_up(directory, into)) {
     std::optional<NameLock> lock_first;
-    if (!names.empty()) lock_first.emplace(workspace, names.front(), "merge");
-    for (const std::string& name : names) must_exist(workspace, name, into, name);
+    if (!names.empty()) lock_first.emplace(directory, names.front(), "merge");
+    for (const std::string& name : names) require_table(directory, name, into, name);
     if (stop.stop_requested())
-      throw Error(ECANCELED, "merge into", workspace.path() / into, "stopped; all tables are as they were");
+      throw Error(ECANCELED, "merge into", directory.path() / into, "stopped; all tables are as they were");
     if (names.empty()) {
-      make_empty<Key>(workspace, into);
+      make_empty<Key>(directory, into);
     } else {
-      recover(workspace, into, names.front());
-      take_name<Key>(workspace, into, names.front());
+      recover(directory, into, names.front());
+      rename_table<Key>(directory, into, names.front());
       prepared.first_is_done = true;
     }
   }
   for (const std::string& name : names)
-    if (exists(workspace, name)) prepared.names.push_back(name);
+    if (look_up(directory, name)) prepared.names.push_back(name);
   return prepared;
 }
 
@@ -183,7 +184,7 @@ void merge(Workspace workspace, std::string_view into, std::string_view from, Me
   if (into == from)
     throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / from,
                 "a table and itself; it was not changed", workspace.path() / into);
-  detail::merge_once<Key>(workspace, std::string(into), std::string(from),
+  detail::merge_once<Key>(detail::table_directory(workspace), std::string(into), std::string(from),
                           {options.threads, options.memory, options.progress, options.stop});
 }
 
@@ -203,7 +204,8 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
       throw Error(std::make_error_code(std::errc::invalid_argument), "merge", workspace.path() / name,
                   "it is named twice; nothing was merged", workspace.path() / std::string(into));
   }
-  detail::PreparedMerges prepared = detail::prepare_merges<Key>(workspace, std::string(into), names, options.stop);
+  detail::PreparedMerges prepared =
+      detail::prepare_merges<Key>(detail::table_directory(workspace), std::string(into), names, options.stop);
   std::vector<std::string> tables = std::move(prepared.names);
   std::uint64_t done = prepared.first_is_done ? 1 : 0;
   const std::uint64_t total = tables.size() + done;
@@ -220,7 +222,7 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
     const auto work = [&]() noexcept {
       for (std::size_t i = next++; i < pairs; i = next++) {
         try {
-          detail::merge_once<Key>(workspace, tables[2 * i], tables[2 * i + 1], each);
+          detail::merge_once<Key>(detail::table_directory(workspace), tables[2 * i], tables[2 * i + 1], each);
           const std::lock_guard lock(mutex);
           ++done;
           if (options.progress && !failure) options.progress(done, total);
@@ -231,14 +233,14 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
         }
       }
     };
-    std::vector<std::thread> threads;
+    std::vector<detail::Thread> threads;
     try {
       for (unsigned t = 1; t < at_once; ++t) threads.emplace_back(work);
     } catch (const std::exception&) {
       // fewer threads do the same work
     }
     work();
-    for (std::thread& thread : threads) thread.join();
+    for (detail::Thread& thread : threads) thread.join();
     if (failure) std::rethrow_exception(failure);
     std::vector<std::string> left;
     for (std::size_t i = 0; i < tables.size(); i += 2) left.push_back(std::move(tables[i]));

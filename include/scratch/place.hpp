@@ -55,7 +55,7 @@ inline std::string environment(const char* name) {
 
 inline void check_app(const std::string& app) {
   check_file_name(app, "use the application's name");
-  if (app.size() > 100) throw Error(errc::invalid_name, "use the application's name", app, "100 bytes at most");
+  if (app.size() > 100) throw_error(errc::invalid_name, "use the application's name", app, "100 bytes at most");
 }
 
 inline Location below(const std::filesystem::path& base, const std::string& app, std::string reason) {
@@ -75,7 +75,7 @@ inline Location choose(const std::string& app, const char* variable, const char*
   const auto note = [&tried](const std::string& text) { tried += (tried.empty() ? "" : "; ") + text; };
   const auto refuse = [&](int error, const std::filesystem::path& path, const std::string& why) {
     note(why);
-    throw Error(error, "choose a place", path, tried);
+    throw_error(error, "choose a place", path, tried);
   };
   const std::string mine = environment("SCRATCH_DIR");
   if (!mine.empty()) {
@@ -106,10 +106,9 @@ inline Location choose(const std::string& app, const char* variable, const char*
 }
 
 /// Absolute, without `.`, `..` or a slash at the end, as the current directory stands now.
-inline std::filesystem::path settled(const std::filesystem::path& path) {
-  if (path.empty()) throw Error(errc::invalid_name, "use the root", path, "the path is empty");
-  std::filesystem::path whole = absolute_path(path).lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();
+inline std::filesystem::path normal_root(const std::filesystem::path& path) {
+  if (path.empty()) throw_error(errc::invalid_name, "use the root", path, "the path is empty");
+  return normal_path(path);
 }
 
 }  // namespace detail
@@ -146,7 +145,7 @@ class TmpDir {
 /// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.
 class Under {
  public:
-  explicit Under(const std::filesystem::path& root) : root_(detail::settled(root)) {}
+  explicit Under(const std::filesystem::path& root) : root_(detail::normal_root(root)) {}
 
   std::filesystem::path root() const { return root_; }
   std::string reason() const { return location().reason; }
@@ -166,7 +165,7 @@ class PgsqlTmp {
  public:
   /// @param app without `-session_` and `-trash_`
   PgsqlTmp(const std::filesystem::path& directory, std::string app)
-      : root_(detail::settled(directory)), app_(std::move(app)) {}
+      : root_(detail::normal_root(directory)), app_(std::move(app)) {}
 
   std::filesystem::path root() const { return root_; }
   std::string reason() const { return location().reason; }
@@ -184,8 +183,9 @@ class PgsqlTmp {
     detail::check_app(app_);
     for (const std::string_view word : {"-session_", "-trash_"})
       if (("-" + app_).find(word) != std::string::npos)
-        throw Error(errc::invalid_name, "use the application's name", app_,
-                    "in a pgsql_tmp \"" + std::string(word.substr(1)) + "\" is where it ends, so it cannot be in it");
+        detail::throw_error(
+            errc::invalid_name, "use the application's name", app_,
+            "in a pgsql_tmp \"" + std::string(word.substr(1)) + "\" is where it ends, so it cannot be in it");
   }
 
   std::filesystem::path root_;
@@ -198,7 +198,7 @@ namespace detail {
 /// @throws Error EPERM for everybody else, and where users have no roots of their own
 inline std::vector<RootWanted> roots_of_all_users(const Location& location, const char* doing) {
   if (location.kind != RootKind::derived || sys::geteuid() != 0)
-    throw Error(EPERM, doing, location.root, "only root may, and only in Shm or TmpDir, where each user has a root");
+    throw_error(EPERM, doing, location.root, "only root may, and only in Shm or TmpDir, where each user has a root");
   const auto user_of = [&](std::string_view name) -> std::optional<uid_t> {
     if (!name.starts_with(location.app + "-")) return std::nullopt;
     name.remove_prefix(location.app.size() + 1);
@@ -209,7 +209,7 @@ inline std::vector<RootWanted> roots_of_all_users(const Location& location, cons
   };
   const std::filesystem::path base = location.root.parent_path();
   const Fd open(sys::openat(AT_FDCWD, base.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!open) throw Error(errno, "list", base);
+  if (!open) throw_error(errno, "list", base);
   std::vector<RootWanted> roots;
   for_each_entry(open.get(), base, [&](const Entry& entry) {
     if (const auto user = user_of(entry.name))
@@ -226,7 +226,7 @@ Location location_of(const P& place) {
     return place.location();
   } else {
     Location location;
-    location.root = settled(place.root());
+    location.root = normal_root(place.root());
     return location;
   }
 }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <cstdio>
@@ -55,7 +54,7 @@ concept SessionPolicy = NamingPolicy<T> || CleanupPolicy<T> || IoPolicy<T> || Du
 /// `session_20240708_120000_pid12345_customer_<random>`, the time in UTC.
 struct NamedByTime {
   static std::string middle(std::string_view label) {
-    const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    const std::time_t now = std::time(nullptr);
     std::tm utc{};
     ::gmtime_r(&now, &utc);
     std::array<char, 64> text{};

@@ -1,7 +1,28 @@
 // SPDX-License-Identifier: MIT
 // floor 6: roof
 //
-// Everything: session-scoped scratch files. A program that wants less includes less.
+// Everything: session-scoped scratch files. A program that wants less includes less; what is included by name only, in
+// scratch/engine/ and session_json.hpp, is not here.
+//
+// The map of the house. At the top of scratch/ stand the words that a user types, one a header; below detail/ the
+// rooms, a folder a subject, each with a README:
+//
+//     sessions                      files and chunks              counts
+//     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
+//     joined_session session_view   chunk_writer chunk_reader     merge  count_key
+//     list_sessions  sweep          series  check_records
+//     place  policy                 space_watch                   detail/count/   the format, the memory, the table
+//     detail/session/               detail/chunk/
+//               \                         |                          /
+//                        workspace   usage  space  event  error  bytes
+//                        detail/workspace/   the shared state, its quota, its guests
+//                        detail/bytes/       files written and read through an engine
+//                        engine/             who moves the bytes; for whoever writes an engine
+//                        detail/kernel/      every system call, and what is built of them alone
+//                        detail/text/        names, numbers and sums; no system call
+//
+// A header includes what stands below it; sessions, chunks and counts do not know each other and meet in the workspace.
+// order.txt has the place of every header, its second line names its floor, and a test compares the two.
 #pragma once
 
 #include <scratch/atomic_file.hpp>
@@ -13,13 +34,13 @@
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
-#include <scratch/detail/workspace/quota.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/list_sessions.hpp>
 #include <scratch/merge.hpp>
+#include <scratch/owned_session.hpp>
 #include <scratch/place.hpp>
 #include <scratch/policy.hpp>
 #include <scratch/series.hpp>

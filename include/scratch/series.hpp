@@ -43,8 +43,8 @@ struct Series {
       : prefix_(std::move(prefix)), suffix_(std::move(suffix)), digits_(digits) {
     detail::check_file_name(prefix_ + "0" + suffix_, "number files named");
     if (!suffix_.empty() && is_digit(suffix_.front()))
-      throw Error(errc::invalid_name, "number files named", prefix_ + "<number>" + suffix_,
-                  "a suffix that begins with a digit would belong to the number");
+      detail::throw_error(errc::invalid_name, "number files named", prefix_ + "<number>" + suffix_,
+                          "a suffix that begins with a digit would belong to the number");
   }
 
   /// The name of file `i`. With `extra` "from_W2" (or ".from_W2", the same): partition.3.from_W2.
@@ -83,12 +83,13 @@ struct Series {
   /// The files of this series directly in a workspace, by number, then by `extra`. O(files).
   /// @throws Error `session_gone`, ...
   std::vector<Numbered> list(Workspace workspace) const {
-    workspace.check();
+    const detail::Directory& directory = detail::directory_of(workspace);
+    directory.check();
     std::vector<Numbered> files;
-    detail::for_each_entry(workspace.fd(), workspace.path(), [&](const detail::Entry& entry) {
+    detail::for_each_entry(directory.fd(), directory.path(), [&](const detail::Entry& entry) {
       std::optional<Numbered> file = parse(entry.name);
       struct stat facts {};
-      if (!file || sys::fstatat(workspace.fd(), entry.name.data(), facts) != 0 || !S_ISREG(facts.st_mode)) return;
+      if (!file || sys::fstatat(directory.fd(), entry.name.data(), facts) != 0 || !S_ISREG(facts.st_mode)) return;
       file->bytes = static_cast<std::uint64_t>(facts.st_size);
       files.push_back(*std::move(file));
     });

@@ -14,6 +14,7 @@
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/session/entry.hpp>
+#include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -33,33 +34,36 @@ class SessionView {
  public:
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
   explicit SessionView(const std::filesystem::path& path)
-      : path_(settled(path)),
+      : path_(detail::normal_path(path)),
         grammar_(grammar_of(path_)),
         root_(sys::openat(AT_FDCWD, path_.parent_path().c_str(), O_RDONLY | O_DIRECTORY)),
         workspace_(open(path_)) {}
 
   operator Workspace() const { return workspace(); }
-  const std::filesystem::path& path() const noexcept { return path_; }
+  const std::filesystem::path& path() const& noexcept { return path_; }
+  std::filesystem::path path() && { return std::move(path_); }
   /// The directory's name without `session_`.
   std::string id() const { return grammar_.id(path_.filename().native()); }
 
   /// As `list_sessions()` would say it. O(files). @throws Error
   SessionInfo info() const {
     const Workspace here = workspace();
-    return detail::look_at({root_.get(), path_.parent_path(), path_.filename()}, grammar_, here.fd());
+    return detail::look_at({root_.get(), path_.parent_path(), path_.filename()}, grammar_,
+                           detail::directory_of(here).fd());
   }
 
   /// Whether the process that made it is there: one that waits for chunks in vain finds out here. Only looking, by a
   /// `JoinedSession` too, does not make it so. O(1). @throws Error
-  bool owner_is_alive() const { return detail::owner_is_alive(workspace().fd(), path_); }
+  bool owner_is_alive() const { return detail::owner_alive(detail::directory_of(workspace()).fd(), path_); }
 
-  /// What metadata.json says, and every chunk committed before. O(chunks).
+  /// What metadata.json says, and every chunk committed before: JSON text. O(chunks).
   /// @throws Error `corrupt`, `unsupported_version`; ENOENT for a session whose creator died before writing it
-  nlohmann::json metadata() const {
+  std::string metadata() const {
     const Workspace here = workspace();
     std::string text;
     try {
-      text = detail::read_head_text(here.fd(), path_);
+      text = detail::read_head_text(detail::directory_of(here).fd(), path_);
+      detail::parse_metadata(text + "]}", path_ / detail::metadata_name);
     } catch (const Error&) {
       workspace();  // when it ended meanwhile, that is what there is to say
       throw;
@@ -67,7 +71,7 @@ class SessionView {
     bool first = true;
     for (const ChunkInfo& chunk : here.chunks()) detail::add_chunk(text, chunk, std::exchange(first, false));
     text += detail::end_of_metadata;
-    return detail::parse_metadata(text, path_ / detail::metadata_name);
+    return text;
   }
 
   // As those of `Workspace`; an area must be there.
@@ -78,24 +82,19 @@ class SessionView {
   std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }
 
  private:
-  static std::filesystem::path settled(const std::filesystem::path& path) {
-    std::filesystem::path whole = detail::absolute_path(path).lexically_normal();
-    return whole.has_filename() ? whole : whole.parent_path();
-  }
-
   static detail::SessionGrammar grammar_of(const std::filesystem::path& path) {
     const auto grammar = detail::grammar_of(path.filename().native());
     if (!grammar)
-      throw Error(errc::invalid_name, "look into the session", path,
-                  "sessions are called session_..._<16 hex digits>, in the directory of a place");
+      detail::throw_error(errc::invalid_name, "look into the session", path,
+                          "sessions are called session_..._<16 hex digits>, in the directory of a place");
     return *grammar;
   }
 
   static Workspace open(const std::filesystem::path& path) {
     struct stat facts {};
     if (sys::fstatat(AT_FDCWD, path.c_str(), facts) != 0 && errno == ENOENT)
-      throw Error(errc::session_gone, "look into the session", path, "it ended, or never was");
-    if (S_ISLNK(facts.st_mode)) throw Error(ELOOP, "look into the session", path, "it is a symbolic link");
+      detail::throw_error(errc::session_gone, "look into the session", path, "it ended, or never was");
+    if (S_ISLNK(facts.st_mode)) detail::throw_error(ELOOP, "look into the session", path, "it is a symbolic link");
     WorkspaceOptions options;
     options.read_only = true;
     return Workspace(path, std::move(options));
@@ -103,9 +102,9 @@ class SessionView {
 
   Workspace workspace() const {
     struct stat facts {};
-    if (sys::fstat(workspace_.fd(), facts) != 0 || facts.st_nlink == 0 ||
+    if (sys::fstat(detail::directory_of(workspace_).fd(), facts) != 0 || facts.st_nlink == 0 ||
         !detail::leads_to({root_.get(), path_.parent_path(), path_.filename()}, facts))
-      throw Error(errc::session_gone, "look into the session", path_, "it ended");
+      detail::throw_error(errc::session_gone, "look into the session", path_, "it ended");
     return workspace_;
   }
 

@@ -94,7 +94,7 @@ inline std::optional<std::uint64_t> free_memory(const std::string& root = {}) {
   return (*available - std::min(*available, reserve)) << 10;
 }
 
-/// Where a hierarchy of memory cgroups is mounted, and where in it we are.
+/// Where a hierarchy of memory cgroups is mounted (empty: nowhere), and where in it we are.
 struct Cgroup {
   std::string mount;
   std::string place;  // "" or "/a/b"
@@ -107,10 +107,10 @@ inline std::string field(std::string_view line, std::size_t n) {
 }
 
 /// Version 1's memory hierarchy or version 2's, as /proc/self/cgroup and mountinfo tell.
-inline std::optional<Cgroup> find_cgroup(const std::string& root, bool unified) {
+inline Cgroup find_cgroup(const std::string& root, bool unified) {
   const std::optional<std::string> places = read_text(root + "/proc/self/cgroup");
   const std::optional<std::string> mounts = read_text(root + "/proc/self/mountinfo");
-  if (!places || !mounts) return std::nullopt;
+  if (!places || !mounts) return {};
   std::optional<std::string> place;
   for_each_line(*places, [&](std::string_view line) {  // "0::/a/b", "4:memory:/a/b"
     const std::size_t first = line.find(':');
@@ -121,8 +121,8 @@ inline std::optional<Cgroup> find_cgroup(const std::string& root, bool unified) 
       place = std::string(line.substr(second + 1));
     return place.has_value();
   });
-  if (!place) return std::nullopt;
-  std::optional<Cgroup> found;
+  if (!place) return {};
+  Cgroup found;
   for_each_line(*mounts, [&](std::string_view line) {  // "36 35 98:0 /root /mount options ... - type source options"
     const std::size_t dash = line.find(" - ");
     if (dash == line.npos) return false;
@@ -131,11 +131,11 @@ inline std::optional<Cgroup> find_cgroup(const std::string& root, bool unified) 
     if (unified ? field(kind, 0) != "cgroup2" : field(kind, 0) != "cgroup" || options.find(",memory,") == options.npos)
       return false;
     const std::string below = field(line, 3);
-    found = Cgroup{root + field(line, 4), *place, unified};
-    if (below != "/" && found->place.starts_with(below)) found->place.erase(0, below.size());
+    found = {root + field(line, 4), *place, unified};
+    if (below != "/" && found.place.starts_with(below)) found.place.erase(0, below.size());
     return true;
   });
-  if (found && (found->place == "/" || found->place.find("/..") != found->place.npos)) found->place.clear();
+  if (found.place == "/" || found.place.find("/..") != found.place.npos) found.place.clear();
   return found;
 }
 
@@ -160,12 +160,12 @@ inline std::optional<std::uint64_t> left_in(const std::string& directory, bool u
 inline std::optional<std::uint64_t> left_in_cgroups(const std::string& root = {}) {
   std::optional<std::uint64_t> least;
   for (const bool unified : {true, false}) {
-    std::optional<Cgroup> cgroup = find_cgroup(root, unified);
-    while (cgroup) {
-      const std::optional<std::uint64_t> left = left_in(cgroup->mount + cgroup->place, unified);
+    Cgroup cgroup = find_cgroup(root, unified);
+    while (!cgroup.mount.empty()) {
+      const std::optional<std::uint64_t> left = left_in(cgroup.mount + cgroup.place, unified);
       if (left) least = std::min(least.value_or(*left), *left);
-      if (cgroup->place.empty()) break;
-      cgroup->place.erase(cgroup->place.rfind('/') == std::string::npos ? 0 : cgroup->place.rfind('/'));
+      if (cgroup.place.empty()) break;
+      cgroup.place.erase(cgroup.place.rfind('/') == std::string::npos ? 0 : cgroup.place.rfind('/'));
     }
   }
   return least;
@@ -176,7 +176,7 @@ inline Space space_of(int fd, const std::filesystem::path& path) {
   struct statfs kind {};
   struct statvfs facts {};
   if (sys::fstatfs(fd, kind) != 0 || sys::fstatvfs(fd, facts) != 0)
-    throw Error(errno, "ask for the free space of", path);
+    throw_error(errno, "ask for the free space of", path);
   constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
   const auto magic = static_cast<std::uint32_t>(kind.f_type);
   Space space;
@@ -205,7 +205,7 @@ inline Space space(const std::filesystem::path& path) {
   const detail::Fd place(sys::openat(AT_FDCWD, path.c_str(), O_PATH));
   if (!place) {
     const int error = errno;
-    throw Error(error, "ask for the free space of", path, detail::open_files_hint(error));
+    detail::throw_error(error, "ask for the free space of", path, detail::open_files_hint(error));
   }
   return detail::space_of(place.get(), path);
 }
@@ -215,12 +215,12 @@ inline Space space(const std::filesystem::path& path) {
 inline void require_space(const std::filesystem::path& path, std::uint64_t need) {
   const Space room = scratch::space(path);
   if (room.bytes < need)
-    throw Error(errc::insufficient_space, "find room in", path,
-                readable_size(need) + " needed, " + readable_size(room.bytes) + " free, limited by " + room.limited_by +
-                    (room.memory_backed ? "; a place on a disk may have more" : ""));
+    detail::throw_error(errc::insufficient_space, "find room in", path,
+                        readable_size(need) + " needed, " + readable_size(room.bytes) + " free, limited by " +
+                            room.limited_by + (room.memory_backed ? "; a place on a disk may have more" : ""));
   if (room.inodes == 0)
-    throw Error(errc::insufficient_space, "find room in", path,
-                "no inode is free: the file system has as many files as it can");
+    detail::throw_error(errc::insufficient_space, "find room in", path,
+                        "no inode is free: the file system has as many files as it can");
 }
 
 }  // namespace scratch::inline SCRATCH_ABI

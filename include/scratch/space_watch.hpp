@@ -41,12 +41,12 @@ class SpaceWatch {
   /// @param on_low may be empty: `on_event` is told in any case
   /// @throws Error when no thread can be had
   SpaceWatch(Workspace workspace, SpaceWatchOptions options, std::function<void(const Space&)> on_low) try
-      : thread_([this, workspace = std::move(workspace), options,
-                 on_low = std::move(on_low)](const std::stop_token& stop) { look(stop, workspace, options, on_low); }) {
+      : thread_([this, directory = detail::directory_of(workspace), options,
+                 on_low = std::move(on_low)](const std::stop_token& stop) { look(stop, directory, options, on_low); }) {
   } catch (const Error&) {
     throw;
   } catch (const std::system_error& error) {
-    throw Error(error.code().value(), "start the thread that watches the free space", {});
+    detail::throw_error(error.code().value(), "start the thread that watches the free space", {});
   }
 
   SpaceWatch(const SpaceWatch&) = delete;
@@ -60,20 +60,20 @@ class SpaceWatch {
   }
 
  private:
-  void look(const std::stop_token& stop, const Workspace& workspace, const SpaceWatchOptions& options,
+  void look(const std::stop_token& stop, const detail::Directory& directory, const SpaceWatchOptions& options,
             const std::function<void(const Space&)>& on_low) {
     bool was_low = false;
     while (!stop.stop_requested()) {
       try {
-        workspace.check();
+        directory.check();
       } catch (const Error&) {
         return;
       }
       try {
-        const Space room = detail::space_of(workspace.fd(), workspace.path());
+        const Space room = detail::space_of(directory.fd(), directory.path());
         const bool low = room.bytes < options.low || room.inodes == 0;
         if (low && !std::exchange(was_low, low)) {
-          workspace.emit(EventKind::space_low, workspace.path(), room.bytes,
+          directory.emit(EventKind::space_low, directory.path(), room.bytes,
                          readable_size(room.bytes) + " left, limited by " + room.limited_by);
           if (on_low) on_low(room);
         }

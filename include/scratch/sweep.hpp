@@ -7,8 +7,8 @@
 // 1. Open it, if it may be trusted. Where there is none there is nothing to do.
 // 2. Exclusive lock on it, so that no session is half created; where locks exclude nobody, refuse.
 // 3. List it, and let go of the lock: creators wait for nothing else.
-// 4. For each entry in the grammar of sessions or trash, a directory, and of the right user: the removal step
-//    (detail/session/entry.hpp). What the step refuses is alive, kept, or too young.
+// 4. For each entry in the grammar of sessions or trash, a directory, and of the right user: condemn it
+//    (detail/session/entry.hpp), and remove it unless it is kept or too young.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <ostream>
 #include <ranges>
 #include <string>
@@ -33,7 +34,6 @@
 #include <scratch/detail/session/entry.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
-#include <scratch/list_sessions.hpp>
 #include <scratch/place.hpp>
 #include <scratch/usage.hpp>
 
@@ -55,7 +55,7 @@ struct SweepOptions {
   /// Remove these, too.
   LooseFiles loose_files = {};
   /// Remove kept sessions, too, unless somebody uses them.
-  bool kept = false;
+  bool kept_too = false;
   /// As root: sweep every user's `<app>-<uid>`.
   bool all_users = false;
   /// How many remove at once where there is much to remove; 0: as many as the machine runs at once, at most 4.
@@ -205,9 +205,9 @@ class Sweeping {
   // False: somebody holds the root's lock, and that is reported.
   bool list_locked(int root, const std::filesystem::path& path, std::vector<Found>& found) {
     const Fd locked = open_directory(root, ".");
-    if (!locked) throw Error(errno, "open the root", path, open_files_hint(errno));
+    if (!locked) throw_error(errno, "open the root", path, open_files_hint(errno));
     const UnlockAtEnd end_of_listing(locked);
-    const auto patience = options_.budget.count() > 0 ? options_.budget : std::chrono::seconds(1);
+    const Patience patience{options_.budget.count() > 0 ? static_cast<std::uint64_t>(options_.budget.count()) : 1000};
     const LockAnswer answer = try_for(patience, [&] { return try_flock(locked.get(), LOCK_EX, path); });
     if (answer == LockAnswer::busy) {
       report_.failed.push_back({path, Error(errc::busy, "sweep", path,
@@ -215,7 +215,7 @@ class Sweeping {
       return false;
     }
     if (answer == LockAnswer::unsupported || !lock_excludes(root))
-      throw Error(errc::locks_unreliable, "sweep", path,
+      throw_error(errc::locks_unreliable, "sweep", path,
                   "a live session could not be told from a dead one: remove what you know to be dead by hand");
     for_each_entry(root, path, [&](const Entry& entry) {
       found.push_back({std::string(entry.name), entry.type == DT_DIR});
@@ -230,7 +230,7 @@ class Sweeping {
       struct stat facts {};
       if (sys::fstatat(entry.root, entry.name.c_str(), facts) != 0) {
         if (errno == ENOENT) return;
-        throw Error(errno, "examine", entry.path());
+        throw_error(errno, "examine", entry.path());
       }
       if (facts.st_uid != owner) return count(report.foreign);
       if (S_ISREG(facts.st_mode) && !options_.loose_files.prefix.empty() &&
@@ -239,61 +239,41 @@ class Sweeping {
       if (!S_ISDIR(facts.st_mode)) return count(report.foreign);
     }
     if (!trash && !grammar.is_session(entry.name)) return count(report.foreign);
-    if (options_.dry_run && !trash && lives(entry)) return count(report.live);
-
-    RemovalOptions how;
-    how.take_kept = options_.kept;
+    if (options_.dry_run && !trash && is_owner_alive(entry)) return count(report.live);
+    CondemnOptions how;
     how.trash = trash;
     how.owner = owner;
-    if (options_.budget.count() > 0) how.stop = [this] { return out_of_time(); };
-    std::uint64_t would_free = 0;
-    bool young = false;
-    const Removal removal = remove_session(entry, grammar, std::move(how), [&](int directory) {
-      young = !trash && is_young(directory);
-      if (!young && options_.dry_run) would_free = usage_below(directory, entry.path()).bytes;
-      return !young && !options_.dry_run;
-    });
-    switch (removal.answer) {
-      case RemovalAnswer::removed:
-        return note_removed(report, entry, removal.bytes);
-      case RemovalAnswer::alive:
-        if (!trash) ++report.live;  // else somebody is removing it
-        return;
-      case RemovalAnswer::kept:
-        return count(report.kept);
-      case RemovalAnswer::declined:
-        return young ? count(report.too_young) : note_removed(report, entry, would_free);
-      case RemovalAnswer::foreign:
-        return count(report.foreign);
-      case RemovalAnswer::gone:
-        return;
+    Condemned session(entry, how);
+    if (session.spared()) {
+      if (*session.spared() == Spared::foreign) ++report.foreign;
+      if (*session.spared() == Spared::in_use && !trash) ++report.live;  // trash: somebody is removing it
+      return;
     }
+    if (!options_.kept_too && session.is_kept()) return count(report.kept);
+    if (!trash && options_.older_than.count() > 0 && session.age() < options_.older_than)
+      return count(report.too_young);
+    if (options_.dry_run) {
+      session.let_go();  // measuring takes time, in which its last user may leave
+      const std::uint64_t bytes = session.directory() < 0 ? 0 : usage_below(session.directory(), entry.path()).bytes;
+      return note_removed(report, entry, bytes);
+    }
+    std::function<bool()> stop;
+    if (options_.budget.count() > 0) stop = [this] { return out_of_time(); };
+    if (const auto bytes = session.remove(grammar, std::move(stop))) note_removed(report, entry, *bytes);
   }
 
   void sweep_loose(SweepReport& report, const SessionEntry& entry, const struct stat& facts) {
-    if (age(facts) < options_.loose_files.older_than) return count(report.too_young);
+    if (age_of(facts) < options_.loose_files.older_than) return count(report.too_young);
     if (!options_.dry_run && sys::unlinkat(entry.root, entry.name.c_str()) != 0) {
       if (errno == ENOENT) return;
-      throw Error(errno, "remove", entry.path());
+      throw_error(errno, "remove", entry.path());
     }
     note_removed(report, entry, facts.st_nlink > 1 ? 0 : static_cast<std::uint64_t>(facts.st_size));
   }
 
-  static bool lives(const SessionEntry& entry) {
+  static bool is_owner_alive(const SessionEntry& entry) {
     const Fd directory = open_directory(entry.root, entry.name.c_str());
-    return directory && owner_is_alive(directory.get(), entry.path());
-  }
-
-  static std::chrono::nanoseconds age(const struct stat& facts) {
-    const auto changed = std::chrono::seconds(facts.st_mtim.tv_sec) + std::chrono::nanoseconds(facts.st_mtim.tv_nsec);
-    return std::chrono::system_clock::now().time_since_epoch() - changed;
-  }
-
-  bool is_young(int directory) const {
-    if (options_.older_than.count() <= 0) return false;
-    struct stat facts {};
-    if (sys::fstatat(directory, metadata_name.data(), facts) != 0 && sys::fstat(directory, facts) != 0) return true;
-    return age(facts) < options_.older_than;
+    return directory && owner_alive(directory.get(), entry.path());
   }
 
   static void count(std::uint64_t& what) { ++what; }

@@ -85,34 +85,33 @@ inline bool add_usage(Usage& usage, int directory, const Entry& entry, const std
   if (sys::fstatat(directory, entry.name.data(), facts) == 0)
     usage += {1, static_cast<std::uint64_t>(facts.st_size), static_cast<std::uint64_t>(facts.st_blocks) * 512};
   else if (errno != ENOENT)
-    throw Error(errno, "measure", path);
+    throw_error(errno, "measure", path);
   return false;
 }
 
+/// @param areas takes the names of the directories, which are then not looked into
 /// @throws Error when something cannot be read
-inline Usage usage_below(int directory, const std::filesystem::path& path) {
+inline Usage usage_below(int directory, const std::filesystem::path& path, std::vector<std::string>* areas = nullptr) {
   Usage usage;
-  const int error =
-      walk(directory, [&](int at, const Entry& entry, std::size_t) { return add_usage(usage, at, entry, path); });
-  if (error != 0) throw Error(error, "measure", path, open_files_hint(error));
+  const int error = walk(directory, [&](int at, const Entry& entry, std::size_t) {
+    const bool look_into = add_usage(usage, at, entry, path);
+    if (look_into && areas != nullptr) areas->emplace_back(entry.name);
+    return look_into && areas == nullptr;
+  });
+  if (error != 0) throw_error(error, "measure", path, open_files_hint(error));
   return usage;
 }
 
 /// @throws Error when something cannot be read
 inline UsageReport usage_report_below(int directory, const std::filesystem::path& path) {
   UsageReport report;
-  report.rows.emplace_back();
   std::vector<std::string> areas;
-  const int error = walk(directory, [&](int at, const Entry& entry, std::size_t) {
-    if (add_usage(report.rows.front().usage, at, entry, path)) areas.emplace_back(entry.name);
-    return false;
-  });
-  if (error != 0) throw Error(error, "measure", path, open_files_hint(error));
+  report.rows.push_back({"", usage_below(directory, path, &areas)});
   std::sort(areas.begin(), areas.end(), natural_less);
   for (std::string& area : areas) {
     const Fd below = open_directory(directory, area.c_str());
     if (!below && errno == ENOENT) continue;
-    if (!below) throw Error(errno, "measure", path / area, open_files_hint(errno));
+    if (!below) throw_error(errno, "measure", path / area, open_files_hint(errno));
     const Usage usage = usage_below(below.get(), path / area);
     report.rows.push_back({std::move(area), usage});
   }

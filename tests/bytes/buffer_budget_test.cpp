@@ -34,7 +34,7 @@ std::atomic<std::size_t> not_lent{0};  // transfers of memory that is not the en
 /// A posix engine with eight buffers.
 class Counted final : public Io {
  public:
-  Counted() : buffers_(8, block) {}
+  Counted() : buffers_(8, buffer_size) {}
   ~Counted() override { drop_buffers(); }
 
   static std::unique_ptr<Io> make(const scratch::Medium&) { return std::make_unique<Counted>(); }
@@ -45,7 +45,7 @@ class Counted final : public Io {
   std::size_t alignment() const override { return 1; }
   void start(const scratch::Transfer& transfer) override {
     const auto in = [&](const std::byte* begin) {
-      return begin != nullptr && transfer.data >= begin && transfer.data + transfer.size <= begin + block;
+      return begin != nullptr && transfer.data >= begin && transfer.data + transfer.size <= begin + buffer_size;
     };
     if (std::none_of(lent_.begin(), lent_.end(), in)) ++not_lent;
     done_.push_back(scratch::PosixIo::perform(transfer));

@@ -20,9 +20,9 @@
 namespace {
 
 using namespace scratch::literals;
-using scratch::detail::Outflow;
-using scratch::detail::Readback;
-using scratch::detail::Rereading;
+using scratch::detail::AppendFile;
+using scratch::detail::PageCache;
+using scratch::detail::SpillReader;
 using scratch::test::TempDir;
 
 struct Piece {
@@ -38,22 +38,22 @@ std::vector<std::byte> some_bytes(std::size_t n, std::uint64_t seed) {
 
 /// An outflow of pieces of odd sizes, of which a copy is kept.
 struct Written {
-  Written(const scratch::Workspace& where, Rereading rereading)
-      : out(where, where.path() / "spill", "spill", rereading) {
+  Written(const scratch::Workspace& where, PageCache page_cache)
+      : out(scratch::detail::directory_of(where), where.path() / "spill", "spill", page_cache) {
     for (std::size_t i = 0; i < 60; ++i) {
       const auto piece = some_bytes(1 + i * 1237 + (i % 7 == 0 ? 700'000 : 0), i);
       pieces.push_back({out.size(), piece.size()});
       out.write(piece);
       bytes.insert(bytes.end(), piece.begin(), piece.end());
     }
-    out.drain();
+    out.flush();
   }
   bool holds(const Piece& piece, scratch::Bytes read) const {
     return read.size() == piece.size &&
            std::equal(read.begin(), read.end(), bytes.begin() + static_cast<std::ptrdiff_t>(piece.offset));
   }
 
-  Outflow out;
+  AppendFile out;
   std::vector<Piece> pieces;
   std::vector<std::byte> bytes;
 };
@@ -70,45 +70,45 @@ scratch::WorkspaceOptions with() {
 TEST_CASE("pieces come back as they were written, expected or not") {
   const auto on = GENERATE(TempDir::On::disk, TempDir::On::memory);
   const auto options = GENERATE(with<scratch::BestIo>, with<scratch::PosixIo>, with<scratch::UringIo>)();
-  const auto rereading = GENERATE(Rereading::anywhere, Rereading::ahead);
+  const auto page_cache = GENERATE(PageCache::used, PageCache::bypassed);
   const TempDir dir(on);
-  Written written(scratch::Workspace(dir.path(), options), rereading);
-  Readback reader(written.out);
+  Written written(scratch::Workspace(dir.path(), options), page_cache);
+  SpillReader reader(written.out);
   for (const Piece& piece : written.pieces) reader.expect(piece.offset, piece.size);
   for (std::size_t i = 0; i < written.pieces.size(); ++i) {
     const Piece& piece = written.pieces[i];
-    CHECK(written.holds(piece, reader.take(piece.offset, piece.size)));
+    CHECK(written.holds(piece, reader.read(piece.offset, piece.size)));
     // One that was taken before, in the middle of what is expected.
     if (i % 5 == 4) {
       const Piece& again = written.pieces[i / 2];
-      CHECK(written.holds(again, reader.take(again.offset, again.size)));
+      CHECK(written.holds(again, reader.read(again.offset, again.size)));
     }
   }
 }
 
 TEST_CASE("what is appended after a drain comes back as well") {
   const TempDir dir(TempDir::On::disk);
-  Written written(scratch::Workspace(dir.path()), Rereading::ahead);
+  Written written(scratch::Workspace(dir.path()), PageCache::bypassed);
   const auto more = some_bytes(3'000'001, 99);
   const std::uint64_t at = written.out.size();
   written.out.write(more);
-  written.out.drain();
-  Readback reader(written.out);
-  const auto read = reader.take(at, 3'000'001);
+  written.out.flush();
+  SpillReader reader(written.out);
+  const auto read = reader.read(at, 3'000'001);
   CHECK(std::equal(read.begin(), read.end(), more.begin(), more.end()));
   const Piece& first = written.pieces.front();
-  CHECK(written.holds(first, reader.take(first.offset, first.size)));
+  CHECK(written.holds(first, reader.read(first.offset, first.size)));
 }
 
 TEST_CASE("a spill that became shorter is an error") {
   const TempDir dir(TempDir::On::disk);
-  Written written(scratch::Workspace(dir.path()), Rereading::ahead);
+  Written written(scratch::Workspace(dir.path()), PageCache::bypassed);
   REQUIRE(::ftruncate(written.out.fd(), 1_MiB) == 0);
-  Readback reader(written.out);
+  SpillReader reader(written.out);
   const Piece& last = written.pieces.back();
   reader.expect(last.offset, last.size);
   try {
-    reader.take(last.offset, last.size);
+    reader.read(last.offset, last.size);
     FAIL("nothing was thrown");
   } catch (const scratch::Error& error) {
     CHECK(error.code() == scratch::errc::corrupt);

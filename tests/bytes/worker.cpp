@@ -139,7 +139,7 @@ class Careless final : public scratch::Io {
   std::size_t alignment_;
   bool doubling_;
   io_uring ring_{};
-  scratch::detail::BlockBuffers buffers_{transfers, block};
+  scratch::detail::BlockBuffers buffers_{transfers, buffer_size};
   std::map<std::uint64_t, scratch::Transfer> flying_;
   std::vector<scratch::Completion> ready_;
 };

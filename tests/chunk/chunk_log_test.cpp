@@ -199,7 +199,7 @@ TEST_CASE("ids go on above every id on record, whatever became of the counter") 
 
 TEST_CASE("nobody waits for ever for a process that was stopped while it took an id") {
   const TempDir dir;
-  ChunkLog log(dir.fd(), dir.path(), std::chrono::milliseconds(20));
+  ChunkLog log(dir.fd(), dir.path(), scratch::detail::Patience{20});
   REQUIRE(log.next_id() == 0);
   {
     const detail::Fd stopped(sys::openat(dir.fd(), detail::chunk_ids_name, O_RDWR));

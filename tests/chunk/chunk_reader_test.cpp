@@ -183,9 +183,9 @@ TEST_CASE("a whole-chunk sum that does not fit the blocks is found by verify") {
   const TempDir dir;
   const Workspace where(dir.path());
   ChunkInfo info = write_chunk(where, noise(1000));
-  auto record = *where.ground().chunk_log().find(info.id);
+  auto record = *scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).find(info.id);
   record.info.checksum = "xxh3:0000000000000000";
-  where.ground().chunk_log().append(record, false);
+  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
   REQUIRE(complaint([&] { ChunkReader(where, info.id).verify(); }).find("cannot verify") != std::string::npos);
 }
 
@@ -196,15 +196,15 @@ TEST_CASE("blocks of a size that this version does not have are refused, smaller
   const Workspace where(dir.path(), {.io = setting.engine.make});
   const std::vector<std::byte> bytes = noise(1000003);
   const ChunkInfo info = write_chunk(where, bytes);
-  auto record = *where.ground().chunk_log().find(info.id);
+  auto record = *scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).find(info.id);
   record.block = 8_MiB;
-  where.ground().chunk_log().append(record, false);
+  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
   REQUIRE(complaint([&] { ChunkReader(where, info.id); }).find("unsupported format version") != std::string::npos);
   record.block = 1001;
   record.sums.clear();
   for (std::size_t at = 0; at < bytes.size(); at += 1001)
     record.sums.push_back(detail::xxh3(Bytes(bytes).subspan(at, std::min<std::size_t>(1001, bytes.size() - at))));
-  where.ground().chunk_log().append(record, false);
+  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
   ChunkReader reader(where, info.id);
   REQUIRE(all_of(reader) == bytes);
   std::vector<std::byte> some(5000);

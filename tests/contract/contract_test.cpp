@@ -2,6 +2,7 @@
 //
 // The public names and signatures that programs elsewhere are compiled against, each used as they use it.
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <cstdlib>
 #include <iostream>
@@ -29,8 +30,16 @@ static_assert(scratch::SessionPolicy<scratch::NamedByTime> && scratch::SessionPo
 static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::Shm{"app"}, "label")), scratch::SessionDir<>>);
 static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::TmpDir{"app"}, "label", {.need = 1})),
                              scratch::SessionDir<scratch::TmpDir>>);
-static_assert(std::is_convertible_v<scratch::SessionDir<>, scratch::Workspace> &&
-              std::is_convertible_v<scratch::JoinedSession, scratch::Workspace>);
+static_assert(std::is_convertible_v<scratch::SessionDir<>&, scratch::Workspace> &&
+              std::is_convertible_v<scratch::JoinedSession&, scratch::Workspace> &&
+              !std::is_convertible_v<scratch::SessionDir<>, scratch::Workspace>);
+static_assert(std::is_base_of_v<scratch::OwnedSession, scratch::SessionDir<scratch::TmpDir, scratch::Durable>>);
+template <class Text>
+concept TakenAsUser = requires(scratch::OwnedSession& session, const Text& text) {
+  session.user(text);
+};
+static_assert(TakenAsUser<std::string> && TakenAsUser<std::string_view> && TakenAsUser<char[3]> &&
+              !TakenAsUser<nlohmann::json> && !TakenAsUser<int>);
 static_assert(!std::is_copy_constructible_v<scratch::SessionDir<>> &&
               std::is_nothrow_move_constructible_v<scratch::SessionDir<>>);
 static_assert(!std::is_convertible_v<std::filesystem::path, scratch::Workspace>);
@@ -96,8 +105,8 @@ TEST_CASE("The first page of the design compiles and does what it says") {
     CHECK(session.list("worker_*").empty());
 
     session.complete();
-    CHECK(session.metadata()["status"] == "completed");
-    CHECK(session.metadata()["chunks"].size() == 1);
+    CHECK(scratch::metadata_json(session)["status"] == "completed");
+    CHECK(scratch::metadata_json(session)["chunks"].size() == 1);
   }
   CHECK_FALSE(std::filesystem::exists(path));
 }
@@ -111,12 +120,16 @@ TEST_CASE("Sessions have every member") {
   const std::string& id = session.id();
   CHECK(path.filename() == "session_" + id);
   CHECK(session.label() == "label");
-  session.user(nlohmann::json{{"table", "customer"}});
-  nlohmann::json user = session.user();
-  CHECK(user["table"] == "customer");
+  scratch::user(session, nlohmann::json{{"table", "customer"}});
+  const std::string user = session.user();
+  CHECK(user == R"({"table":"customer"})");
+  CHECK(scratch::user_json(session)["table"] == "customer");
+  const auto rename_table = [](scratch::OwnedSession& any) { any.user(R"({"table": "orders"})"); };
+  rename_table(session);
+  CHECK(scratch::metadata_json(session)["user"]["table"] == "orders");
   session.publish();
   session.fail("on purpose");
-  CHECK(session.metadata()["reason"] == "on purpose");
+  CHECK(scratch::metadata_json(session)["reason"] == "on purpose");
   scratch::Workspace area = session.area("sorting");
   CHECK(area.path() == path / "sorting");
   CHECK(session.usage().files == 0);
@@ -134,7 +147,7 @@ TEST_CASE("Sessions have every member") {
     scratch::JoinedSession again(path, {.quota = 0});
     CHECK(joined.id() == session.id());
     CHECK(joined.label() == "label");
-    CHECK(joined.metadata()["session_id"] == session.id());
+    CHECK(scratch::metadata_json(joined)["session_id"] == session.id());
     joined.publish();
     joined.close();
   }
@@ -149,7 +162,7 @@ TEST_CASE("Sessions have every member") {
   CHECK(all[0].pid == static_cast<decltype(all[0].pid)>(getpid()));
   CHECK((!all[0].start_time.empty() && all[0].status == "failed"));
   static_cast<void>(all[0].bytes);
-  CHECK(scratch::sweep(scratch::Under{dir.path()}, {.kept = true}).removed == 1);
+  CHECK(scratch::sweep(scratch::Under{dir.path()}, {.kept_too = true}).removed == 1);
 }
 
 TEST_CASE("Workspaces, files and chunks have every member") {

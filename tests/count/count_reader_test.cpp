@@ -105,7 +105,8 @@ TEST_CASE("an index that is damaged after it was opened is refused by whoever re
   const auto model = some_counts<std::uint64_t>(50000, 5);
   write_table(where, "table", model);
   const std::string good = text_of(dir / "table");
-  const std::size_t index = detail::TableFile(where, "table", 64).header().body + detail::count_header_size;
+  const std::size_t index =
+      detail::TableFile(scratch::detail::directory_of(where), "table", 64).header().body + detail::count_header_size;
   REQUIRE(good.size() > index + 40 * detail::count_record_size);
   std::FILE* const file = std::fopen((dir / "table").c_str(), "r+b");
   const auto set = [&](std::size_t at, char byte) {
@@ -131,7 +132,7 @@ TEST_CASE("keys are found wherever the blocks of a table lie") {
   std::mt19937_64 random(4);
   for (const unsigned bits : {32U, 64U})
     for (int i = 0; i < 20; ++i) {
-      detail::BlockPlaces places(bits, 1);
+      detail::BlockIndex places(bits, 1);
       std::vector<std::pair<detail::BlockRecord, std::uint64_t>> all;
       std::uint64_t offset = detail::count_header_size;
       std::uint64_t first = random() >> random() % 64 & detail::low_mask(bits) & ~detail::low_mask(10);

@@ -64,7 +64,7 @@ TEST_CASE("what comes often is found, and counted to the last one") {
   CHECK(counted > keys.size() / 4);
   CHECK(model.contains(detail::mix(U64{1} * 0x9e3779b97f4a7c15)));
   for (const auto& [mixed, n] : model) CHECK(hot.find(mixed) == n);
-  hot.drain([&](const detail::CountEntry& entry) { found[entry.mixed] += entry.count; });
+  hot.evict([&](const detail::CountEntry& entry) { found[entry.mixed] += entry.count; });
   CHECK(found == model);
   CHECK_FALSE(hot.are_known());
   CHECK(hot.find(model.begin()->first) == 0);

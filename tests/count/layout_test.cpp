@@ -170,7 +170,7 @@ TEST_CASE("blocks of all shapes are the bytes of the specification, and read on 
       const unsigned count_bits = i < 64 ? static_cast<unsigned>(i) + 1 : 1;
       const std::uint64_t first = random() & ~detail::low_mask(width);
       const std::vector<CountEntry> entries = entries_within(random, first, width, n, count_bits, i % 3 == 0);
-      detail::CountBuffer bytes;
+      detail::ByteBuffer bytes;
       const detail::BlockRecord record = detail::encode_block(entries, first, width, bytes);
       REQUIRE(record.is_sound(64));
       REQUIRE(record.bytes == bytes.size());
@@ -194,7 +194,7 @@ TEST_CASE("what cannot be a block is refused on every kind of processor, and wha
     const std::size_t most = width >= 10 ? 512 : std::max(std::size_t{1} << width >> 1, std::size_t{1});
     const std::size_t n = random() % most + 1;
     const std::uint64_t first = random() & ~detail::low_mask(width);
-    detail::CountBuffer bytes;
+    detail::ByteBuffer bytes;
     detail::BlockRecord record = detail::encode_block(
         entries_within(random, first, width, n, static_cast<unsigned>(random() % 64 + 1), i % 2 == 0), first, width,
         bytes);

@@ -84,8 +84,8 @@ TEST_CASE("an engine makes buffers when they are asked for, and gives their memo
   const TempDir dir(TempDir::On::disk);
   const std::unique_ptr<Io> io = engine.make(Medium::of(dir.fd()));
   CHECK(io->buffer_memory() == 0);
-  for (unsigned i = 0; i < io->depth(); ++i) std::memset(io->buffer(i).data(), 1, Io::block);
-  CHECK(io->buffer_memory() == io->depth() * Io::block);
+  for (unsigned i = 0; i < io->depth(); ++i) std::memset(io->buffer(i).data(), 1, Io::buffer_size);
+  CHECK(io->buffer_memory() == io->depth() * Io::buffer_size);
   io->drop_buffers();
   CHECK(io->buffer_memory() == 0);
   CHECK(io->buffer(0)[0] == std::byte{0});  // another one
@@ -127,14 +127,14 @@ TEST_CASE("two rings know nothing of each other") {
   const TempDir dir(TempDir::On::disk);
   const std::unique_ptr<Io> one = with_direct(0)(disk), two = with_direct(0)(disk);
   const detail::Fd file(sys::openat(dir.fd(), ".", O_TMPFILE | O_RDWR, 0600));
-  std::memset(one->buffer(0).data(), 1, Io::block);
-  std::memset(two->buffer(0).data(), 2, Io::block);
-  one->start({Transfer::Kind::write, file.get(), 0, one->buffer(0).data(), Io::block, 11});
-  two->start({Transfer::Kind::write, file.get(), Io::block, two->buffer(0).data(), Io::block, 22});
+  std::memset(one->buffer(0).data(), 1, Io::buffer_size);
+  std::memset(two->buffer(0).data(), 2, Io::buffer_size);
+  one->start({Transfer::Kind::write, file.get(), 0, one->buffer(0).data(), Io::buffer_size, 11});
+  two->start({Transfer::Kind::write, file.get(), Io::buffer_size, two->buffer(0).data(), Io::buffer_size, 22});
   CHECK(one->finish().tag == 11);
   CHECK(two->finish().tag == 22);
   std::byte bytes[2] = {};
-  CHECK(sys::pread_all(file.get(), MutableBytes(bytes), Io::block - 1).size == 2);
+  CHECK(sys::pread_all(file.get(), MutableBytes(bytes), Io::buffer_size - 1).size == 2);
   CHECK(bytes[0] == std::byte{1});
   CHECK(bytes[1] == std::byte{2});
 }

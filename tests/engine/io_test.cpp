@@ -53,25 +53,25 @@ TEST_CASE("every transfer started has one completion, with its tag and all of it
   for (unsigned round = 0; round < 3; ++round) {
     for (unsigned i = 0; i < depth; ++i) {
       fill(io.buffer(i), round * 100 + i);
-      io.start(bench.transfer(Transfer::Kind::write, i, (round * depth + i) * Io::block, Io::block));
+      io.start(bench.transfer(Transfer::Kind::write, i, (round * depth + i) * Io::buffer_size, Io::buffer_size));
       REQUIRE(io.in_flight() == i + 1);
     }
     std::map<std::uint64_t, int> seen;
     while (io.in_flight() > 0) {
       const Completion completion = io.finish();
       REQUIRE(completion.error == 0);
-      REQUIRE(completion.size == Io::block);
+      REQUIRE(completion.size == Io::buffer_size);
       ++seen[completion.tag];
     }
     REQUIRE(seen.size() == depth);
   }
   for (unsigned round = 0; round < 3; ++round) {
     for (unsigned i = 0; i < depth; ++i)
-      io.start(bench.transfer(Transfer::Kind::read, i, (round * depth + i) * Io::block, Io::block));
+      io.start(bench.transfer(Transfer::Kind::read, i, (round * depth + i) * Io::buffer_size, Io::buffer_size));
     while (io.in_flight() > 0) REQUIRE(io.finish().error == 0);
     for (unsigned i = 0; i < depth; ++i) {
-      const std::vector<std::byte> expected = noise(Io::block, round * 100 + i);
-      REQUIRE(std::memcmp(io.buffer(i).data(), expected.data(), Io::block) == 0);
+      const std::vector<std::byte> expected = noise(Io::buffer_size, round * 100 + i);
+      REQUIRE(std::memcmp(io.buffer(i).data(), expected.data(), Io::buffer_size) == 0);
     }
   }
 }
@@ -84,17 +84,17 @@ TEST_CASE("a read past the end of the file is short, and no error") {
   Bench bench(setting);
   Io& io = *bench.io;
   fill(io.buffer(0), 7);
-  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::buffer_size));
   REQUIRE(io.finish().error == 0);
   REQUIRE(sys::ftruncate(bench.file.get(), length) == 0);
-  std::memset(io.buffer(0).data(), 0, Io::block);
-  io.start(bench.transfer(Transfer::Kind::read, 0, 0, Io::block));
+  std::memset(io.buffer(0).data(), 0, Io::buffer_size);
+  io.start(bench.transfer(Transfer::Kind::read, 0, 0, Io::buffer_size));
   const Completion completion = io.finish();
   REQUIRE(completion.error == 0);
   REQUIRE(completion.size == length);
-  const std::vector<std::byte> expected = noise(Io::block, 7);
+  const std::vector<std::byte> expected = noise(Io::buffer_size, 7);
   REQUIRE(std::memcmp(io.buffer(0).data(), expected.data(), length) == 0);
-  io.start(bench.transfer(Transfer::Kind::read, 0, Io::block, Io::block));
+  io.start(bench.transfer(Transfer::Kind::read, 0, Io::buffer_size, Io::buffer_size));
   REQUIRE(io.finish().size == 0);
 }
 
@@ -103,7 +103,7 @@ TEST_CASE("an error of the kernel comes back with its transfer, and the engine g
   CAPTURE(setting);
   Bench bench(setting);
   Io& io = *bench.io;
-  Transfer bad = bench.transfer(Transfer::Kind::write, 0, 0, Io::block);
+  Transfer bad = bench.transfer(Transfer::Kind::write, 0, 0, Io::buffer_size);
   bad.fd = -1;
   io.start(bad);
   const Completion failed = io.finish();
@@ -117,7 +117,7 @@ TEST_CASE("an error of the kernel comes back with its transfer, and the engine g
   bad.kind = Transfer::Kind::read;
   io.start(bad);
   REQUIRE(io.finish().error == EISDIR);
-  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  io.start(bench.transfer(Transfer::Kind::write, 0, 0, Io::buffer_size));
   REQUIRE(io.finish().error == 0);
 }
 
@@ -129,12 +129,12 @@ TEST_CASE("an engine that ends with transfers in flight has finished them") {
   const detail::Fd reader = bench.file.duplicate();
   for (unsigned i = 0; i < depth; ++i) {
     fill(bench.io->buffer(i), i);
-    bench.io->start(bench.transfer(Transfer::Kind::write, i, i * Io::block, Io::block));
+    bench.io->start(bench.transfer(Transfer::Kind::write, i, i * Io::buffer_size, Io::buffer_size));
   }
   bench.io.reset();
   struct stat facts {};
   REQUIRE(sys::fstat(reader.get(), facts) == 0);
-  REQUIRE(static_cast<std::uint64_t>(facts.st_size) == depth * Io::block);
+  REQUIRE(static_cast<std::uint64_t>(facts.st_size) == depth * Io::buffer_size);
 }
 
 TEST_CASE("buffers are aligned, as large as a block, and at most 32 MiB in all") {
@@ -142,9 +142,9 @@ TEST_CASE("buffers are aligned, as large as a block, and at most 32 MiB in all")
   CAPTURE(engine);
   const TempDir dir;
   const std::unique_ptr<Io> io = engine.make(Medium::of(dir.fd()));
-  REQUIRE(io->depth() * Io::block <= 32_MiB);
+  REQUIRE(io->depth() * Io::buffer_size <= 32_MiB);
   for (unsigned i = 0; i < io->depth(); ++i) {
-    REQUIRE(io->buffer(i).size() == Io::block);
+    REQUIRE(io->buffer(i).size() == Io::buffer_size);
     REQUIRE(reinterpret_cast<std::uintptr_t>(io->buffer(i).data()) % 4096 == 0);
     REQUIRE(io->buffer(i).data() == io->buffer(i).data());
   }
@@ -158,7 +158,7 @@ TEST_CASE("a write past the file-size limit is EFBIG, and does not end the proce
   ::getrlimit(RLIMIT_FSIZE, &old);
   const struct rlimit limit { 1000000, old.rlim_max };
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  bench.io->start(bench.transfer(Transfer::Kind::write, 0, 0, Io::block));
+  bench.io->start(bench.transfer(Transfer::Kind::write, 0, 0, Io::buffer_size));
   const Completion completion = bench.io->finish();
   ::setrlimit(RLIMIT_FSIZE, &old);
   REQUIRE(completion.error == EFBIG);

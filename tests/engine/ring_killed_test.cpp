@@ -41,8 +41,8 @@ pid_t writer(const TempDir& dir, const std::filesystem::path& file) {
     const std::unique_ptr<Io> io = with_direct(4096)(Medium::of(lock));
     for (int value = 1;; ++value) {
       for (unsigned i = 0; i < io->depth(); ++i) {
-        std::memset(io->buffer(i).data(), value, Io::block);
-        io->start({Transfer::Kind::write, fd, i * Io::block, io->buffer(i).data(), Io::block, i});
+        std::memset(io->buffer(i).data(), value, Io::buffer_size);
+        io->start({Transfer::Kind::write, fd, i * Io::buffer_size, io->buffer(i).data(), Io::buffer_size, i});
       }
       while (io->in_flight() > 0) io->finish();
     }

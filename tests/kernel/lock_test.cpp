@@ -57,8 +57,8 @@ TEST_CASE("a kernel that cannot lock for lack of memory is an error, and not a f
 
 TEST_CASE("patience ends as soon as the lock is there") {
   int tries = 0;
-  CHECK(try_for(std::chrono::seconds(60), [&] { return ++tries < 3 ? LockAnswer::busy : LockAnswer::taken; }) ==
+  CHECK(try_for(Patience{60'000}, [&] { return ++tries < 3 ? LockAnswer::busy : LockAnswer::taken; }) ==
         LockAnswer::taken);
   CHECK(tries == 3);
-  CHECK(try_for(std::chrono::milliseconds(2), [] { return LockAnswer::busy; }) == LockAnswer::busy);
+  CHECK(try_for(Patience{2}, [] { return LockAnswer::busy; }) == LockAnswer::busy);
 }

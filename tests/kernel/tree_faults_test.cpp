@@ -170,9 +170,10 @@ Faults faults_of_a_quota(
   };
   const auto check = [&](bool, int) -> std::string {
     if (!wrong.empty()) return wrong;
-    if (!scratch::Quota::shared(dir.fd(), dir.path(), 1000).charge(600))
+    if (!scratch::detail::Quota::shared(dir.fd(), dir.path(), 1000).reserve(600))
       return "nobody has anything, and 600 are refused";
-    if (scratch::Quota::shared(dir.fd(), dir.path(), 1000).charge(601)) return "more was granted than there is";
+    if (scratch::detail::Quota::shared(dir.fd(), dir.path(), 1000).reserve(601))
+      return "more was granted than there is";
     return names_in(dir.path()).size() <= 3 ? "" : "something is left over";
   };
   // A file that is not there is not counted.
@@ -238,10 +239,10 @@ TEST_CASE("measuring that overlooks errors is found out: the control for the one
 
 TEST_CASE("a quota that meets any fault is made or not, and never grants more than there is") {
   const Faults faults = faults_of_a_quota([](int directory, const fs::path& path, const auto& work) {
-    scratch::Quota quota = scratch::Quota::shared(directory, path, 1000);
-    work([&](std::uint64_t bytes) { return quota.charge(bytes); },
+    scratch::detail::Quota quota = scratch::detail::Quota::shared(directory, path, 1000);
+    work([&](std::uint64_t bytes) { return quota.reserve(bytes); },
          [&](std::uint64_t bytes) {
-           quota.refund(bytes);
+           quota.release(bytes);
            return true;
          });
   });

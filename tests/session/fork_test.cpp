@@ -6,6 +6,7 @@
 #include <scratch/joined_session.hpp>
 #include <scratch/merge.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 #include <scratch/space_watch.hpp>
 #include <scratch/sweep.hpp>
 
@@ -107,7 +108,7 @@ TEST_CASE("using the parent's session in a child is an error, and the parent not
     const auto forked = [](auto work) { return refuses_with(errc::forked_object, work); };
     require(forked([&] { session.publish(); }), "publish");
     require(forked([&] { session.metadata(); }), "metadata");
-    require(forked([&] { session.user({}); }), "user");
+    require(forked([&] { scratch::user(session, {}); }), "user");
     require(forked([&] { session.complete(); }), "complete");
     require(forked([&] { session.fail("x"); }), "fail");
     require(forked([&] { session.keep(); }), "keep");

@@ -3,6 +3,7 @@
 
 #include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 #include <scratch/session_view.hpp>
 #include <scratch/sweep.hpp>
 
@@ -112,7 +113,7 @@ TEST_CASE("a worker process joins by the path alone, writes, and its chunks are 
       throw std::runtime_error("id");
     write_chunk(joined);
     if (joined.chunks().size() != 2) throw std::runtime_error("chunks");
-    if (joined.metadata()["chunks"].size() != 2) throw std::runtime_error("metadata");
+    if (scratch::metadata_json(joined)["chunks"].size() != 2) throw std::runtime_error("metadata");
     joined.publish();
     joined.close();
   });
@@ -126,7 +127,7 @@ TEST_CASE("a joiner that folds leaves the owner's words alone") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "work");
   JoinedSession joined(session.path());
-  session.user({{"version", 2}});
+  scratch::user(session, {{"version", 2}});
   write_chunk(joined);
   joined.publish();
   const auto json = nlohmann::json::parse(text_of(session.path() / "metadata.json"));

@@ -3,6 +3,7 @@
 
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 
 #include <signal.h>
 
@@ -53,7 +54,7 @@ TEST_CASE("sessions are listed with what they say of themselves and whether they
   CHECK(find("living").id == living.id());
   CHECK(find("living").path == living.path());
   CHECK(find("living").pid == ::getpid());
-  CHECK(find("living").start_time == living.metadata()["start_time"]);
+  CHECK(find("living").start_time == scratch::metadata_json(living)["start_time"]);
   CHECK(find("living").status == "in_progress");
   CHECK_FALSE(find("living").kept);
   CHECK(find("kept").kept);

@@ -5,7 +5,9 @@
 // running", or "it changed a short while ago", which must come to the wrong end there.
 #include <scratch/atomic_file.hpp>
 #include <scratch/joined_session.hpp>
+#include <scratch/list_sessions.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 #include <scratch/sweep.hpp>
 
 #include <sched.h>
@@ -226,7 +228,7 @@ TEST_CASE("in other namespaces than the owner's, a worker can join and is the la
     const Ending ending = in_other_namespace([&] {
       scratch::JoinedSession here(path);
       (void)!::write(joined[1], "x", 1);
-      while (here.metadata()["status"] != "completed") ::usleep(1000);
+      while (scratch::metadata_json(here)["status"] != "completed") ::usleep(1000);
       ::usleep(10000);
       here.close();
     });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/metadata.hpp>
 
 #include <string>
@@ -30,7 +31,7 @@ SessionFacts facts() {
 }
 
 std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunks = {}) {
-  std::string text = head_text(of, "x");
+  std::string text = head_text(of);
   for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, chunks[i], i == 0);
   return text + std::string(end_of_metadata);
 }
@@ -40,7 +41,7 @@ std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunk
 TEST_CASE("what is written is read back, chunks and the application's object too") {
   const TempDir dir;
   SessionFacts of = facts();
-  of.user = {{"chunks", {1, 2}}, {"text", "a\nb\"c,\n\"chunks\":["}};
+  of.user = R"({"chunks":[1,2],"text":"a\nb\"c,\n\"chunks\":["})";
   const std::vector<ChunkInfo> chunks{{0, "chunk_0.bin", 5'000'000, 7, "xxh3:9555e8555c62dcfd", ""},
                                       {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k": [1]})"},
                                       {4, "c", 1, 0, "xxh3:2d06800538d394c2", "no json"}};
@@ -51,7 +52,7 @@ TEST_CASE("what is written is read back, chunks and the application's object too
   CHECK(json["label"] == "x");
   CHECK(json["status"] == "in_progress");
   CHECK(json["pid"] == 42);
-  CHECK(json["user"] == of.user);
+  CHECK(json["user"] == nlohmann::json::parse(of.user));
   REQUIRE(json["chunks"].size() == 3);
   CHECK(json["chunks"][0] == nlohmann::json{{"id", 0},
                                             {"file", "chunk_0.bin"},
@@ -69,11 +70,11 @@ TEST_CASE("the head alone is read without the chunks, however large it is") {
   const TempDir dir;
   SessionFacts of = facts();
   for (const std::size_t size : {std::size_t{0}, std::size_t{3700}, std::size_t{100'000}}) {
-    of.user = {{"text", std::string(size, 'x')}};
+    of.user = "{\"text\":\"" + std::string(size, 'x') + "\"}";
     put(dir / "metadata.json", document(of, {{0, "a", 1, 1, "xxh3:2d06800538d394c2", ""}}));
-    CHECK(read_head_text(dir.fd(), dir.path()) == head_text(of, "x"));
+    CHECK(read_head_text(dir.fd(), dir.path()) == head_text(of));
     const nlohmann::json head = read_head(dir.fd(), dir.path());
-    CHECK(head["user"] == of.user);
+    CHECK(head["user"] == nlohmann::json::parse(of.user));
     CHECK(head["chunks"].empty());
   }
 }
@@ -129,12 +130,14 @@ TEST_CASE("what could not be read back is not written, and the old file stays") 
   const std::string before = text_of(dir / "metadata.json");
   CHECK(refuses_with(std::errc::file_too_large,
                      [&] { write_metadata(dir.fd(), dir.path(), std::string((256 << 20) + 1, ' '), false); }));
-  SessionFacts deep = facts();
-  for (int i = 0; i < 70; ++i) deep.user = nlohmann::json::array({deep.user});
-  CHECK(says(refusal([&] { head_text(deep, "x"); }), "deep"));
-  SessionFacts strange = facts();
-  strange.user = "\xff";
-  CHECK(refuses_with(std::errc::illegal_byte_sequence, [&] { head_text(strange, "x"); }));
+  const auto nested = [](std::size_t depth) {
+    return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  CHECK(checked_user(nested(63), "x") == nested(63));
+  for (const std::string& text : {nested(64), nested(100'000), std::string("{\"a\":\"\xff\"}"), std::string("[]"),
+                                  std::string("7"), std::string(), std::string("{} {}"), std::string("{")})
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { checked_user(text, "x"); }));
+  CHECK(checked_user(" { \"a\" :\n [ 1 , \" \\\" \" ] } ", "x") == "{\"a\":[1,\" \\\" \"]}");
   CHECK(text_of(dir / "metadata.json") == before);
   CHECK(scratch::test::names_in(dir.path()).size() == 1);
 }
@@ -150,10 +153,4 @@ TEST_CASE("a link, a FIFO or a directory in place of metadata.json is refused at
   std::filesystem::remove(dir / "metadata.json");
   REQUIRE(::mkfifo((dir / "metadata.json").c_str(), 0600) == 0);
   CHECK(refusal([&] { read_head(dir.fd(), dir.path()); }));
-}
-
-TEST_CASE("reasons and labels of any bytes become JSON") {
-  CHECK(json_text("plain") == "\"plain\"");
-  CHECK(json_text("a\"b\\\n") == R"("a\"b\\\n")");
-  CHECK(json_text("\xff") == "\"\xef\xbf\xbd\"");
 }

@@ -4,6 +4,7 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 
 #include <atomic>
 #include <fstream>
@@ -75,7 +76,7 @@ TEST_CASE("a session taken away under load ends in session_gone, and is not made
       write_in(area);
       write_in(joined);
       session.area("more");
-      session.user({{"round", round}});
+      scratch::user(session, {{"round", round}});
     }));
     CHECK(refuses_with(errc::session_gone, [&] { write_in(session); }));
     CHECK(refuses_with(errc::session_gone, [&] { write_in(joined); }));

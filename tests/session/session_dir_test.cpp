@@ -5,6 +5,7 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/count_table.hpp>
 #include <scratch/joined_session.hpp>
+#include <scratch/session_json.hpp>
 #include <scratch/sweep.hpp>
 
 #include <atomic>
@@ -52,7 +53,7 @@ mode_t mode_of(const fs::path& path) {
 
 static_assert(std::is_move_constructible_v<SessionDir<Shm>> && std::is_move_assignable_v<SessionDir<Shm>>);
 static_assert(!std::is_copy_constructible_v<SessionDir<Shm>>);
-static_assert(std::is_convertible_v<SessionDir<Shm>, Workspace>);
+static_assert(std::is_convertible_v<SessionDir<Shm>&, Workspace> && !std::is_convertible_v<SessionDir<Shm>, Workspace>);
 
 TEST_CASE("a session is a private directory for as long as it lives, and then nothing") {
   const TempDir dir;
@@ -79,7 +80,7 @@ TEST_CASE("policies and options stand in any order") {
   const Variable none("SCRATCH_DIR", dir.path().c_str());
   const SessionDir<Shm, scratch::Durable, scratch::PosixIo> session(Shm{"x"}, "l", {.quota = 1_GiB});
   CHECK(Workspace(session).engine().starts_with("posix"));
-  CHECK(Workspace(session).durable());
+  CHECK(scratch::detail::directory_of(session).durable());
   CHECK(session.place().root() == dir / ("x-" + std::to_string(::geteuid())));
   const SessionDir<Shm, scratch::NamedByUuid> other(Shm{"x"}, "label");
   CHECK(other.id().find("label") == std::string::npos);
@@ -89,7 +90,7 @@ TEST_CASE("metadata.json says who, where and since when, in valid JSON") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "customer");
   const nlohmann::json json = metadata_in(session.path());
-  CHECK(json == session.metadata());
+  CHECK(json == scratch::metadata_json(session));
   CHECK(json["format"] == 1);
   CHECK(json["session_id"] == session.id());
   CHECK(json["label"] == "customer");
@@ -108,9 +109,9 @@ TEST_CASE("metadata.json says who, where and since when, in valid JSON") {
 TEST_CASE("status and the application's object are written at once") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "x");
-  session.user({{"table", "orders"}, {"parts", {1, 2}}});
+  scratch::user(session, {{"table", "orders"}, {"parts", {1, 2}}});
   CHECK(metadata_in(session.path())["user"]["table"] == "orders");
-  CHECK(session.user()["parts"][1] == 2);
+  CHECK(scratch::user_json(session)["parts"][1] == 2);
   session.fail("the disk\nis \xff");
   CHECK(metadata_in(session.path())["status"] == "failed");
   CHECK(metadata_in(session.path())["reason"] == "the disk\nis \xef\xbf\xbd");
@@ -118,7 +119,7 @@ TEST_CASE("status and the application's object are written at once") {
   CHECK(metadata_in(session.path())["status"] == "completed");
   CHECK(metadata_in(session.path())["user"]["table"] == "orders");
   CHECK(refusal([&] { session.user("\xff"); }));
-  CHECK(session.user()["table"] == "orders");
+  CHECK(scratch::user_json(session)["table"] == "orders");
 }
 
 TEST_CASE("a chunk is in metadata.json as soon as it is committed, in areas too") {
@@ -156,7 +157,7 @@ TEST_CASE("with many chunks metadata.json lags a little, and has all after publi
     if (i < 64) REQUIRE(metadata_in(session.path())["chunks"].size() == static_cast<std::size_t>(i) + 1);
   }
   CHECK(metadata_in(session.path())["chunks"].size() > 270);
-  CHECK(session.metadata()["chunks"].size() == 300);
+  CHECK(scratch::metadata_json(session)["chunks"].size() == 300);
   session.publish();
   CHECK(metadata_in(session.path())["chunks"].size() == 300);
 }
@@ -264,7 +265,7 @@ TEST_CASE("a kept session survives its end and sweeps, until kept ones are asked
     CHECK(fs::exists(path / ".keep"));
     CHECK(scratch::sweep(place).kept == 1);
     CHECK(fs::exists(path / "metadata.json"));
-    CHECK(scratch::sweep(place, {.kept = true}).removed == 1);
+    CHECK(scratch::sweep(place, {.kept_too = true}).removed == 1);
     CHECK(names_in(dir.path()).empty());
   };
   SECTION("by keep()") {
@@ -355,7 +356,7 @@ TEST_CASE("a file is persisted by renaming, or by a copy that is whole when it h
   CHECK(names_in(target.path()).size() == 1);
   CHECK(session.list().empty());
   CHECK(session.chunks().empty());
-  CHECK(session.metadata()["chunks"].empty());
+  CHECK(scratch::metadata_json(session)["chunks"].empty());
 }
 
 TEST_CASE("what cannot be persisted stays, and the target too") {
@@ -443,7 +444,7 @@ TEST_CASE("many threads of one session") {
           scratch::ChunkWriter chunk(session);
           chunk.append(std::string("x"));
           chunk.commit();
-          if (n % 10 == 0) session.user({{"thread", i}});
+          if (n % 10 == 0) scratch::user(session, {{"thread", i}});
           if (n % 10 == 5) session.publish();
         }
       } catch (const std::exception&) {

@@ -83,7 +83,10 @@ TEST_CASE("a killed worker's uncommitted bytes are free again") {
     ::raise(SIGKILL);
   });
   CHECK(code_of(child) == -1);
-  CHECK(code_of(start([&] { fill(JoinedSession(session.path())); })) == 2);
+  CHECK(code_of(start([&] {
+          JoinedSession joined(session.path());
+          fill(joined);
+        })) == 2);
   CHECK(session.usage().bytes == limit);
 }
 

@@ -7,6 +7,7 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 
 #include <signal.h>
 
@@ -51,7 +52,7 @@ TEST_CASE("chunks and counts of a living session are read from outside") {
   const SessionView view(session.path());
   CHECK(view.id() == session.id());
   CHECK(view.chunks().empty());
-  CHECK(view.metadata()["status"] == "in_progress");
+  CHECK(scratch::metadata_json(view)["status"] == "in_progress");
   for (int i = 0; i < 100; ++i) {
     ChunkWriter chunk(session.area("sorting"));
     chunk.append(std::string(100, static_cast<char>('a' + i % 26)));
@@ -61,7 +62,7 @@ TEST_CASE("chunks and counts of a living session are read from outside") {
   counts.add(7U, 3);
   counts.commit();
   REQUIRE(view.chunks().size() == 100);
-  CHECK(view.metadata()["chunks"].size() == 100);
+  CHECK(scratch::metadata_json(view)["chunks"].size() == 100);
   for (const scratch::ChunkInfo& chunk : view.chunks()) ChunkReader(view, chunk).verify();
   CHECK(scratch::count_key_bits(view, "counts") == 32);
   CHECK(scratch::CountReader<std::uint32_t>(view, "counts").get(7U) == 3);
@@ -69,7 +70,7 @@ TEST_CASE("chunks and counts of a living session are read from outside") {
   CHECK(view.info().alive);
   CHECK(view.owner_is_alive());
   session.complete();
-  CHECK(view.metadata()["status"] == "completed");
+  CHECK(scratch::metadata_json(view)["status"] == "completed");
 }
 
 TEST_CASE("a session that a killed process left can be looked into, and looking changes nothing") {

@@ -109,7 +109,7 @@ TEST_CASE("only directories of our names and of our user are ours") {
     ++foreign;
   }
   const std::set<std::string> before = names_in(dir.path());
-  const SweepReport report = sweep(place, {.kept = true});
+  const SweepReport report = sweep(place, {.kept_too = true});
   CHECK(report.foreign == foreign);
   CHECK(report.removed == 0);
   CHECK(names_in(dir.path()) == before);
@@ -143,7 +143,7 @@ TEST_CASE("a kept session stays, however many files are in it") {
   }
   CHECK(sweep(place).kept == 3);
   CHECK(names_in(dir.path()).size() == 3);
-  CHECK(sweep(place, {.kept = true}).removed == 3);
+  CHECK(sweep(place, {.kept_too = true}).removed == 3);
 }
 
 TEST_CASE("what arrives in a dead session after it was listed goes too, and is counted") {
@@ -151,15 +151,32 @@ TEST_CASE("what arrives in a dead session after it was listed goes too, and is c
   const std::string name = "session_a_0000000000000000";
   fs::create_directory(dir / name);
   put(dir / name / "data", "12345");
-  const scratch::detail::Removal removal =
-      scratch::detail::remove_session({dir.fd(), dir.path(), name}, {}, {}, [&](int) {
-        put(dir / name / "late", "1234567");
-        fs::create_directories(dir / name / "area/below");
-        return true;
-      });
-  CHECK(removal.answer == scratch::detail::RemovalAnswer::removed);
-  CHECK(removal.bytes == 12);
+  const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
+  scratch::detail::Condemned session(entry, {});
+  REQUIRE_FALSE(session.spared());
+  CHECK_FALSE(session.is_kept());
+  put(dir / name / "late", "1234567");
+  fs::create_directories(dir / name / "area/below");
+  CHECK(session.remove({}) == 12);
   CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("a condemned session is held against everybody until it is let go, and can then be looked at still") {
+  const TempDir dir;
+  const std::string name = "session_a_0000000000000000";
+  fs::create_directory(dir / name);
+  put(dir / name / "data", "12345");
+  const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
+  scratch::detail::Condemned session(entry, {});
+  REQUIRE_FALSE(session.spared());
+  const auto lock = [&] {
+    const scratch::detail::Fd other = scratch::detail::open_directory(dir.fd(), name.c_str());
+    return scratch::detail::try_flock(other.get(), LOCK_SH, dir / name);
+  };
+  CHECK(lock() == scratch::detail::LockAnswer::busy);
+  session.let_go();
+  CHECK(lock() == scratch::detail::LockAnswer::taken);
+  CHECK(scratch::detail::usage_below(session.directory(), dir / name).bytes == 5);
 }
 
 TEST_CASE("a directory that a creator left at any step is taken") {

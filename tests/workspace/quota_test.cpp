@@ -19,7 +19,7 @@
 
 namespace fs = std::filesystem;
 namespace detail = scratch::detail;
-using scratch::Quota;
+using scratch::detail::Quota;
 using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
@@ -40,13 +40,13 @@ void require(bool fact) {
 TEST_CASE("without a limit everything is granted and no file is made") {
   const TempDir dir;
   Quota quota = shared(dir);
-  CHECK(quota.charge(1ULL << 62));
-  quota.refund(5);
-  quota.settle(5);
+  CHECK(quota.reserve(1ULL << 62));
+  quota.release(5);
+  quota.commit(5);
   quota.removed(5);
   CHECK(quota.limit() == 0);
   CHECK(quota.used() == 0);
-  CHECK(Quota().charge(1));
+  CHECK(Quota().reserve(1));
   CHECK(names_in(dir.path()).empty());
 }
 
@@ -54,52 +54,52 @@ TEST_CASE("what is charged is taken until it is refunded") {
   const TempDir dir;
   Quota quota = GENERATE(0, 1) == 0 ? shared(dir, 1000) : Quota::of_process(1000, [] { return 0; });
   CHECK(quota.limit() == 1000);
-  CHECK(quota.charge(600));
-  CHECK_FALSE(quota.charge(401));
-  CHECK(quota.charge(400));
-  CHECK_FALSE(quota.charge(1));
-  CHECK(quota.charge(0));
+  CHECK(quota.reserve(600));
+  CHECK_FALSE(quota.reserve(401));
+  CHECK(quota.reserve(400));
+  CHECK_FALSE(quota.reserve(1));
+  CHECK(quota.reserve(0));
   CHECK(quota.used() == 1000);
-  quota.refund(600);
+  quota.release(600);
   CHECK(quota.used() == 400);
-  CHECK(quota.charge(600));
-  CHECK_FALSE(quota.charge(~std::uint64_t{0}));
+  CHECK(quota.reserve(600));
+  CHECK_FALSE(quota.reserve(~std::uint64_t{0}));
 }
 
 TEST_CASE("more refunds than charges do not make room") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
   Quota other = shared(dir);
-  CHECK(other.charge(700));
-  CHECK(quota.charge(10));
-  quota.refund(5000);
+  CHECK(other.reserve(700));
+  CHECK(quota.reserve(10));
+  quota.release(5000);
   CHECK(quota.used() == 700);
-  CHECK_FALSE(quota.charge(301));
+  CHECK_FALSE(quota.reserve(301));
 }
 
 TEST_CASE("a committed file counts until it is removed") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
-  CHECK(quota.charge(700));
+  CHECK(quota.reserve(700));
   put(dir / "file", std::string(700, 'x'));
-  quota.settle(700);
+  quota.commit(700);
   CHECK(quota.used() == 700);
-  CHECK_FALSE(quota.charge(301));
+  CHECK_FALSE(quota.reserve(301));
   fs::remove(dir / "file");
   quota.removed(700);
   CHECK(quota.used() == 0);
-  CHECK(quota.charge(1000));
+  CHECK(quota.reserve(1000));
 }
 
 TEST_CASE("files that somebody removed behind our back are noticed when the quota is full") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
-  CHECK(quota.charge(700));
+  CHECK(quota.reserve(700));
   put(dir / "file", std::string(700, 'x'));
-  quota.settle(700);
+  quota.commit(700);
   fs::remove(dir / "file");
   CHECK(quota.used() == 700);
-  CHECK(quota.charge(1000));
+  CHECK(quota.reserve(1000));
 }
 
 TEST_CASE("files that were there before count") {
@@ -109,8 +109,8 @@ TEST_CASE("files that were there before count") {
   put(dir / "metadata.json", std::string(700, 'x'));
   Quota quota = shared(dir, 1000);
   CHECK(quota.used() == 700);
-  CHECK_FALSE(quota.charge(301));
-  CHECK(quota.charge(300));
+  CHECK_FALSE(quota.reserve(301));
+  CHECK(quota.reserve(300));
 }
 
 TEST_CASE("whoever comes first sets the limit, and all see what the others take") {
@@ -120,13 +120,13 @@ TEST_CASE("whoever comes first sets the limit, and all see what the others take"
   Quota third = shared(dir, 5);
   CHECK(second.limit() == 1000);
   CHECK(third.limit() == 1000);
-  CHECK(first.charge(300));
-  CHECK(second.charge(300));
-  CHECK(third.charge(300));
-  CHECK_FALSE(first.charge(101));
+  CHECK(first.reserve(300));
+  CHECK(second.reserve(300));
+  CHECK(third.reserve(300));
+  CHECK_FALSE(first.reserve(101));
   CHECK(first.used() == 900);
-  second.refund(300);
-  CHECK(first.charge(400));
+  second.release(300);
+  CHECK(first.reserve(400));
 }
 
 TEST_CASE("what a share has not settled comes back when it ends") {
@@ -134,7 +134,7 @@ TEST_CASE("what a share has not settled comes back when it ends") {
   Quota first = shared(dir, 1000);
   {
     Quota second = shared(dir);
-    CHECK(second.charge(900));
+    CHECK(second.reserve(900));
     CHECK(first.used() == 900);
   }
   CHECK(first.used() == 0);
@@ -145,16 +145,16 @@ TEST_CASE("a killed writer's uncommitted share comes back when the quota is next
   Quota quota = shared(dir, 1000);
   const Ending ending = in_child([&] {
     Quota theirs = shared(dir);
-    require(theirs.charge(400));
+    require(theirs.reserve(400));
     put(dir / "committed", std::string(400, 'x'));
-    theirs.settle(400);
-    require(theirs.charge(500));
+    theirs.commit(400);
+    require(theirs.reserve(500));
     ::raise(SIGKILL);
   });
   CHECK(ending == Ending::killed);
   CHECK(quota.used() == 900);
-  CHECK_FALSE(quota.charge(601));
-  CHECK(quota.charge(600));
+  CHECK_FALSE(quota.reserve(601));
+  CHECK(quota.reserve(600));
   CHECK(quota.used() == 1000);
 }
 
@@ -162,24 +162,24 @@ TEST_CASE("a living writer's share does not come back") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
   Quota other = shared(dir);
-  CHECK(other.charge(500));
-  for (int i = 0; i < 3; ++i) CHECK_FALSE(quota.charge(501));
-  CHECK(quota.charge(500));
+  CHECK(other.reserve(500));
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(quota.reserve(501));
+  CHECK(quota.reserve(500));
 }
 
 TEST_CASE("a forked child neither charges nor gives back for its parent") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
-  CHECK(quota.charge(600));
+  CHECK(quota.reserve(600));
   CHECK(in_child([&] {
-          require(!quota.charge(1));
-          quota.refund(600);
-          quota.settle(600);
+          require(!quota.reserve(1));
+          quota.release(600);
+          quota.commit(600);
           const Quota dies_here = std::move(quota);
         }) == Ending::finished);
   CHECK(quota.used() == 600);
-  CHECK_FALSE(quota.charge(401));
-  CHECK(quota.charge(400));
+  CHECK_FALSE(quota.reserve(401));
+  CHECK(quota.reserve(400));
 }
 
 TEST_CASE("what is not a quota's file is refused") {
@@ -216,12 +216,12 @@ TEST_CASE("threads never take more than the limit together, and all of it can be
     std::vector<std::jthread> threads;
     for (std::uint64_t& mine : taken)
       threads.emplace_back([&quota, &mine] {
-        while (quota.charge(7)) {
+        while (quota.reserve(7)) {
           mine += 7;
           if (mine % 5 == 0) {
-            quota.refund(7);
+            quota.release(7);
             mine -= 7;
-            if (quota.charge(1)) mine += 1;
+            if (quota.reserve(1)) mine += 1;
           }
         }
       });
@@ -241,9 +241,9 @@ TEST_CASE("eight processes come at once to one new quota") {
       if (child == 0) {
         try {
           Quota quota = shared(dir, 8000);
-          require(quota.limit() == 8000 && quota.charge(1000));
+          require(quota.limit() == 8000 && quota.reserve(1000));
           put(dir / ("file" + std::to_string(i)), std::string(1000, 'x'));
-          quota.settle(1000);
+          quota.commit(1000);
           ::_exit(0);
         } catch (...) {
           ::_exit(1);
@@ -258,7 +258,7 @@ TEST_CASE("eight processes come at once to one new quota") {
     }
     Quota quota = shared(dir);
     CHECK(quota.used() == 8000);
-    CHECK_FALSE(quota.charge(1));
+    CHECK_FALSE(quota.reserve(1));
     CHECK(names_in(dir.path()).size() == 9);
   }
 }
@@ -268,6 +268,7 @@ namespace {
 constexpr std::uint64_t block = 64_KiB;
 constexpr std::uint64_t limit = 4_MiB;
 constexpr int writers = 8;
+constexpr unsigned most_blocks = 4;  // of a file
 
 enum class Manner { quota, look_then_write };
 
@@ -279,25 +280,25 @@ enum class Manner { quota, look_then_write };
   const std::string bytes(block, 'x');
   std::vector<std::string> mine;
   const auto room = [&] {
-    if (manner == Manner::quota) return quota.charge(block);
+    if (manner == Manner::quota) return quota.reserve(block);
     return detail::usage_below(dir, path).bytes + block <= limit;  // the control: what others write is not seen
   };
   for (unsigned n = 0;; ++n) {
     const int file = ::openat(dir, ".", O_TMPFILE | O_WRONLY, 0600);
     std::uint64_t written = 0;
-    for (std::uint64_t blocks = 1 + random() % 4; blocks > 0 && room(); --blocks) {
+    for (std::uint64_t blocks = 1 + random() % most_blocks; blocks > 0 && room(); --blocks) {
       if (::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(block)) ::_exit(1);
       written += block;
     }
     if (written > 0 && random() % 4 != 0) {
       const std::string name = std::to_string(::getpid()) + "_" + std::to_string(n);
       if (scratch::sys::link_unnamed(file, dir, name.c_str()) != 0) ::_exit(2);
-      quota.settle(written);
+      quota.commit(written);
       mine.push_back(name);
       ::close(file);
     } else {
       ::close(file);
-      quota.refund(written);
+      quota.release(written);
     }
     while (mine.size() > 4 || (!mine.empty() && random() % 4 == 0)) {
       struct stat facts {};
@@ -358,7 +359,8 @@ TEST_CASE("eight writing processes never take more than the limit and a block fo
   const int kills = scratch::test::rounds(40, 1000);
   const Seen seen = watch_writers(with_quota.path(), Manner::quota, kills);
   const Seen control = watch_writers(without.path(), Manner::look_then_write, 20);
-  const std::uint64_t tolerated = limit + writers * block + 16_KiB;  // with the quota's own file
+  // With the quota's own file, and with what one dying writer holds: its lock may go before its unnamed file does.
+  const std::uint64_t tolerated = limit + writers * block + 16_KiB + most_blocks * block;
   INFO("most " << seen.most << ", control " << control.most << ", tolerated " << tolerated);
   CHECK(seen.most <= tolerated);
   CHECK(seen.most > limit / 2);
@@ -369,8 +371,8 @@ TEST_CASE("eight writing processes never take more than the limit and a block fo
   Quota quota = Quota::shared(fd.get(), with_quota.path(), 0);
   const std::uint64_t committed = detail::usage_below(fd.get(), with_quota.path()).bytes;
   REQUIRE(committed <= limit);
-  CHECK_FALSE(quota.charge(limit - committed + 1));
-  CHECK(quota.charge(limit - committed));
+  CHECK_FALSE(quota.reserve(limit - committed + 1));
+  CHECK(quota.reserve(limit - committed));
 }
 
 TEST_CASE("a quota on a file system without room is an error, and leaves nothing behind") {
@@ -395,5 +397,5 @@ TEST_CASE("a quota on a file system without room is an error, and leaves nothing
   fs::remove(tiny.path() / "0");
   fs::remove(tiny.path() / "1");
   fs::remove(tiny.path() / "2");
-  CHECK(Quota::shared(fd.get(), tiny.path(), 1_MiB).charge(1));
+  CHECK(Quota::shared(fd.get(), tiny.path(), 1_MiB).reserve(1));
 }

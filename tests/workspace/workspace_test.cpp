@@ -277,7 +277,7 @@ TEST_CASE("a chunk whose mover died is found where its file is, by its record an
   const bool leaves = GENERATE(false, true);
   const auto file = [&](const Workspace& where) { return where.chunks().empty() ? "" : where.chunks()[0].file; };
   const auto later = [&] { return Workspace(here.path(), {.read_only = true}); };
-  here.ground().chunk_log().leaves(info.id, leaves ? "" : "area/new.bin");
+  scratch::detail::chunk_log(scratch::detail::directory_of(here).state()).leaves(info.id, leaves ? "" : "area/new.bin");
   CHECK(file(here) == info.file);
   CHECK(file(later()) == info.file);
   fs::rename(here.path() / info.file, area.path() / "new.bin");

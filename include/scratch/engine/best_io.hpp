@@ -17,9 +17,9 @@ namespace scratch::inline SCRATCH_ABI {
 /// `SCRATCH_IO=posix` in the environment forces posix.
 struct BestIo {
   static std::unique_ptr<Io> make(const Medium& medium) {
-    if (detail::posix_is_forced()) return std::make_unique<PosixIo>("SCRATCH_IO=posix");
-    if (medium.memory_backed) return std::make_unique<PosixIo>(medium.name);
-    if (medium.direct_alignment == 0) return std::make_unique<PosixIo>(medium.name + " has no O_DIRECT");
+    if (detail::posix_is_forced()) return std::unique_ptr<Io>(new PosixIo("SCRATCH_IO=posix"));
+    if (medium.memory_backed) return std::unique_ptr<Io>(new PosixIo(medium.name));
+    if (medium.direct_alignment == 0) return std::unique_ptr<Io>(new PosixIo(medium.name + " has no O_DIRECT"));
     return UringIo::make(medium);
   }
 };

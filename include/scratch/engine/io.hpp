@@ -44,8 +44,8 @@ struct Completion {
 /// An engine. It belongs to one thread at a time; every transfer started has exactly one completion.
 class Io {
  public:
-  /// The size of each of the engine's own buffers, and of the blocks that chunks are summed in.
-  static constexpr std::size_t block = 4_MiB;
+  /// Of each of the engine's own buffers.
+  static constexpr std::size_t buffer_size = 4_MiB;
 
   Io() = default;
   Io(const Io&) = delete;
@@ -69,8 +69,8 @@ class Io {
   virtual Completion finish() = 0;
   virtual std::size_t in_flight() const = 0;
 
-  /// The engine's own buffer `i`, `block` bytes, aligned, made when first asked for and then reused. Transfers from
-  /// and to these are the fastest.
+  /// The engine's own buffer `i`, `buffer_size` bytes, aligned, made when first asked for and then reused. Transfers
+  /// from and to these are the fastest.
   /// @pre `i < depth()`
   /// @throws Error ENOMEM
   virtual MutableBytes buffer(unsigned i) = 0;

@@ -10,9 +10,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/engine/io.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
@@ -41,7 +41,7 @@ class PosixIo final : public Io {
   /// @param why what `describe()` gives as the reason
   explicit PosixIo(std::string why = "asked for") : why_(std::move(why)) {}
 
-  static std::unique_ptr<Io> make(const Medium& medium) { return std::make_unique<PosixIo>(medium.name); }
+  static std::unique_ptr<Io> make(const Medium& medium) { return std::unique_ptr<Io>(new PosixIo(medium.name)); }
 
   std::string describe() const override { return "posix: " + why_; }
   unsigned depth() const override { return 1; }
@@ -71,8 +71,8 @@ class PosixIo final : public Io {
 
  private:
   std::string why_;
-  std::vector<Completion> done_;
-  detail::BlockBuffers buffers_{1, block};
+  detail::PlainVector<Completion> done_;
+  detail::BlockBuffers buffers_{1, buffer_size};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

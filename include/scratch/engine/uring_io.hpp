@@ -5,7 +5,7 @@
 //
 // A ring can be missing at compile time, refused by the kernel, or die at any system call. Nobody who uses the engine
 // notices: what the ring has not done, pread and pwrite do. Once a ring is dead,
-//   1. completions that arrived are taken as they are;
+//   1. completions that arrived are used as they are;
 //   2. those of transfers in flight are waited for, a second at most: the kernel may still be moving those bytes;
 //   3. the ring is closed, and with it what it had not begun (a refused entry stays queued in it: handing it in again
 //      could write twice);
@@ -13,16 +13,15 @@
 //      used again.
 #pragma once
 
+#include <array>
 #include <cerrno>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include <scratch/detail/bytes/block_buffers.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
@@ -39,31 +38,31 @@ class UringIo final : public Io {
   /// @throws Error where the kernel refuses a ring: EPERM, ENOSYS, ENOMEM, EMFILE
   explicit UringIo(const Medium& medium) : medium_(medium) {
     const int result = ::io_uring_queue_init(transfers, &ring_, 0);
-    if (result < 0) throw Error(-result, "set up a ring (io_uring_setup)", {});
+    if (result < 0) detail::throw_error(-result, "set up a ring (io_uring_setup)", {});
     made_here_ = detail::MadeHere();
   }
 
   ~UringIo() override {
-    if (!alive() || !made_here_.is_true()) return;
+    if (!has_ring() || !made_here_.is_true()) return;
     try {
-      while (in_ring_ > 0 && alive()) take_one();
+      while (in_ring_ > 0 && has_ring()) complete_one();
     } catch (...) {  // without memory for a completion the kernel's close waits
     }
-    if (alive()) ::io_uring_queue_exit(&ring_);
+    if (has_ring()) ::io_uring_queue_exit(&ring_);
   }
 
   /// A ring, or the posix engine where there can be none.
   static std::unique_ptr<Io> make(const Medium& medium) {
-    if (detail::posix_is_forced()) return std::make_unique<PosixIo>("SCRATCH_IO=posix");
+    if (detail::posix_is_forced()) return std::unique_ptr<Io>(new PosixIo("SCRATCH_IO=posix"));
     try {
-      return std::make_unique<UringIo>(medium);
+      return std::unique_ptr<Io>(new UringIo(medium));
     } catch (const Error& error) {
-      return std::make_unique<PosixIo>("io_uring_setup: " + detail::errno_name(error.code().value()));
+      return std::unique_ptr<Io>(new PosixIo("io_uring_setup: " + detail::errno_name(error.code().value())));
     }
   }
 
   std::string describe() const override {
-    if (!alive()) return "posix: " + death_;
+    if (!has_ring()) return "posix: " + why_no_ring_;
     return "io_uring: " + medium_.name + (direct() ? ", O_DIRECT" : "");
   }
   unsigned depth() const override { return transfers; }
@@ -74,7 +73,7 @@ class UringIo final : public Io {
     ready_.reserve(ready_.size() + transfers);  // from here on nothing throws
     if (transfer.kind == Transfer::Kind::write && sys::over_file_size_limit(transfer.offset + transfer.size)) {
       ready_.push_back({transfer.tag, 0, EFBIG});
-    } else if (!alive()) {
+    } else if (!has_ring()) {
       ready_.push_back(perform(transfer, 0));
     } else {
       std::uint64_t slot = 0;
@@ -85,7 +84,7 @@ class UringIo final : public Io {
   }
 
   Completion finish() override {
-    while (ready_.empty()) take_one();
+    while (ready_.empty()) complete_one();
     const Completion completion = ready_.back();
     ready_.pop_back();
     return completion;
@@ -98,8 +97,8 @@ class UringIo final : public Io {
   void drop_buffers() noexcept override { buffers_.drop(); }
 
  private:
-  static constexpr unsigned transfers = 8;  // times 4 MiB: as much as a disk needs to be busy
-  static constexpr std::chrono::seconds patience{1};
+  static constexpr unsigned transfers = 8;         // times 4 MiB: as much as a disk needs to be busy
+  static constexpr std::uint64_t patience = 1000;  // milliseconds
 
   enum class State : std::uint8_t { free, queued, in_kernel };
   struct Slot {
@@ -108,7 +107,7 @@ class UringIo final : public Io {
     State state = State::free;
   };
 
-  bool alive() const { return death_.empty(); }
+  bool has_ring() const { return why_no_ring_.empty(); }
 
   void submit(std::uint64_t index) {
     Slot& slot = slots_[index];
@@ -127,21 +126,21 @@ class UringIo final : public Io {
     int result = ::io_uring_submit(&ring_);
     while (result == -EINTR) result = ::io_uring_submit(&ring_);
     if (::io_uring_sq_ready(&ring_) == 0) slot.state = State::in_kernel;
-    if (result < 0) die(result);
+    if (result < 0) leave_ring(result);
   }
 
-  // Waits for a completion and takes it.
-  void take_one() {
+  // Waits for a completion and hands it on.
+  void complete_one() {
     io_uring_cqe* entry = nullptr;
     int result = ::io_uring_wait_cqe(&ring_, &entry);
     while (result == -EINTR) result = ::io_uring_wait_cqe(&ring_, &entry);
     if (result < 0)
-      die(result);
+      leave_ring(result);
     else
-      take(entry, true);
+      complete(entry, true);
   }
 
-  void take(io_uring_cqe* entry, bool resubmit) {
+  void complete(io_uring_cqe* entry, bool resubmit) {
     const std::uint64_t index = entry->user_data;
     const int result = entry->res;
     ::io_uring_cqe_seen(&ring_, entry);
@@ -180,9 +179,9 @@ class UringIo final : public Io {
     --in_ring_;
   }
 
-  void die(int result) {
-    death_ = "io_uring_enter: " + detail::errno_name(-result);
-    const auto until = std::chrono::steady_clock::now() + patience;
+  void leave_ring(int result) {
+    why_no_ring_ = "io_uring_enter: " + detail::errno_name(-result);
+    const std::uint64_t begin = sys::steady_milliseconds();
     while (count_in_kernel() > 0) {
       unsigned head = 0;
       io_uring_cqe* found = nullptr;
@@ -192,11 +191,11 @@ class UringIo final : public Io {
         break;
       }
       if (found != nullptr)
-        take(found, false);
-      else if (std::chrono::steady_clock::now() >= until)
+        complete(found, false);
+      else if (sys::steady_milliseconds() - begin >= patience)
         break;
       else
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        sys::sleep_microseconds(100);
     }
     ::io_uring_queue_exit(&ring_);
     for (Slot& slot : slots_) {
@@ -232,12 +231,12 @@ class UringIo final : public Io {
 
   Medium medium_;
   io_uring ring_{};
-  std::string death_;  // why there is no ring any more
+  std::string why_no_ring_;  // why there is no ring any more
   detail::MadeHere made_here_;
-  std::vector<Slot> slots_{transfers};
+  std::array<Slot, transfers> slots_{};
   std::size_t in_ring_ = 0;  // slots that are not free
-  std::vector<Completion> ready_;
-  detail::BlockBuffers buffers_{transfers, block};
+  detail::PlainVector<Completion> ready_;
+  detail::BlockBuffers buffers_{transfers, buffer_size};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI
@@ -250,7 +249,7 @@ namespace scratch::inline SCRATCH_ABI {
 class UringIo final {
  public:
   static std::unique_ptr<Io> make(const Medium&) {
-    return std::make_unique<PosixIo>(detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing");
+    return std::unique_ptr<Io>(new PosixIo(detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing"));
   }
 };
 

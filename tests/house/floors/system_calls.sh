@@ -19,7 +19,7 @@ found=$(
       sed "s@^@${file#./}:@" || true
   done
 )
-seam=$(grep -rlE 'SCRATCH_SYSCALLS_HEADER' . | grep -vxE './(version|detail/kernel/syscalls).hpp' || true)
+seam=$(grep -rlE --include='*.hpp' 'SCRATCH_SYSCALLS_HEADER' . | grep -vxE './(version|detail/kernel/syscalls).hpp' || true)
 [ -z "$seam" ] || found="$found
 the seam SCRATCH_SYSCALLS_HEADER is seen by: $seam"
 if [ -n "$found" ]; then

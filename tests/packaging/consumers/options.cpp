@@ -47,7 +47,7 @@ void sweeps() {
   sweep(place, {.budget = 100ms});
   sweep(place, {.loose_files = {.prefix = "app_"}});
   sweep(place, {.loose_files = {.older_than = 60s}});
-  sweep(place, {.kept = true});
+  sweep(place, {.kept_too = true});
   sweep(place, {.all_users = true});
   sweep(place, {.on_event = hear});
   list_sessions(place, {});

@@ -7,6 +7,7 @@
 //   live             one that lives until stdin ends
 // Each prints its path.
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include <signal.h>
 
@@ -30,7 +31,7 @@ void fill(Session& session) {
   counts.commit();
   const std::string text = "any";
   scratch::write_file(session, "plain", scratch::bytes_of(text));
-  session.user({{"job", 7}});
+  scratch::user(session, {{"job", 7}});
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ TEST_CASE("Control: a merge that adds and then unlinks is caught by the same dea
                              for (const auto& entry : scratch::CountReader<std::uint64_t>(where, "b"))
                                sum.add(entry.key, entry.count);
                              sum.commit();
-                             scratch::sys::unlinkat(where.fd(), "b");
+                             scratch::sys::unlinkat(scratch::detail::directory_of(where).fd(), "b");
                            },
                        .check =
                            [&naive](Stage& stage) {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
@@ -155,10 +156,10 @@ inline std::vector<Scenario> scenarios() {
 
   all.push_back({.name = "say how a session fares", .holds_json = true, .work = [](Stage& stage) {
                    SessionDir<Under> session(stage.place(), "customer");
-                   session.user({{"job", 7}});
+                   scratch::user(session, {{"job", 7}});
                    session.publish();
                    session.complete();
-                   expect(session.metadata()["status"] == "completed", "the status is wrong");
+                   expect(scratch::metadata_json(session)["status"] == "completed", "the status is wrong");
                    session.close();
                  }});
 
@@ -185,7 +186,8 @@ inline std::vector<Scenario> scenarios() {
                        stage.expect_sweepable(1);
                        expect(text_of(**owner, "file") == "kept", "the owner's file is damaged");
                        for (const ChunkInfo& chunk : (*owner)->chunks()) ChunkReader(**owner, chunk).verify();
-                       expect((*owner)->metadata()["status"] == "in_progress", "the owner's record is damaged");
+                       expect(scratch::metadata_json(**owner)["status"] == "in_progress",
+                              "the owner's record is damaged");
                        (*owner)->close();
                        owner->reset();
                        stage.expect_sweepable();
@@ -224,7 +226,7 @@ inline std::vector<Scenario> scenarios() {
                      [in_sight](Stage& stage) {
                        const bool there = sweep(stage.place()).kept == 1;
                        expect(there || !*in_sight, "a kept session was swept");
-                       sweep(stage.place(), {.kept = true});
+                       sweep(stage.place(), {.kept_too = true});
                        stage.expect_sweepable();
                      }});
 
@@ -232,7 +234,7 @@ inline std::vector<Scenario> scenarios() {
                  .work = [](Stage& stage) { SessionDir<Under>(stage.place(), "customer").keep(); },
                  .check =
                      [](Stage& stage) {
-                       sweep(stage.place(), {.kept = true});
+                       sweep(stage.place(), {.kept_too = true});
                        stage.expect_sweepable();
                      }});
 

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include "support/temp_dir.hpp"
 
@@ -165,7 +166,7 @@ void fuzz_session(Input input) {
       }
     }
     joined.publish();
-    must(joined.metadata()["chunks"].size() == joined.chunks().size(), "what was published reads back");
+    must(scratch::metadata_json(joined)["chunks"].size() == joined.chunks().size(), "what was published reads back");
   } catch (const Error&) {
   }
 }

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include <scratch/scratch.hpp>
+#include <scratch/session_json.hpp>
 
 #include "support/crash.hpp"
 #include "support/soaking.hpp"
@@ -155,7 +156,8 @@ std::vector<Scenario> session_scenarios() {
                        expect(chunks.size() == 1 || (!done && chunks.empty()), "the chunk is lost or doubled");
                        for (const ChunkInfo& chunk : chunks) ChunkReader(*session, chunk).verify();
                        session->publish();
-                       expect(session->metadata()["chunks"].size() == chunks.size(), "metadata.json says otherwise");
+                       expect(scratch::metadata_json(*session)["chunks"].size() == chunks.size(),
+                              "metadata.json says otherwise");
                        session->close();
                        expect_sweepable(dir);
                      }});

@@ -4,15 +4,14 @@
 // Page-aligned memory for transfers: made when first used, reused, and given up where a late write could still land.
 #pragma once
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <functional>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -30,7 +29,7 @@ class BlockBuffers {
   MutableBytes operator[](std::size_t i) {
     if (buffers_[i] == nullptr) {
       void* at = sys::mmap(size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-      if (at == nullptr) throw Error(errno, "get memory for a transfer buffer", {}, readable_size(size_) + " needed");
+      if (at == nullptr) throw_error(errno, "get memory for a transfer buffer", {}, readable_size(size_) + " needed");
       buffers_[i] = static_cast<std::byte*>(at);
     }
     return {buffers_[i], size_};
@@ -54,8 +53,9 @@ class BlockBuffers {
   }
 
   std::size_t memory() const noexcept {
-    const auto unmade = std::count(buffers_.begin(), buffers_.end(), nullptr);
-    return (buffers_.size() - static_cast<std::size_t>(unmade)) * size_;
+    std::size_t made = 0;
+    for (const std::byte* buffer : buffers_) made += buffer != nullptr ? 1 : 0;
+    return made * size_;
   }
 
   /// The memory goes back to the system. @pre nothing reaches the buffers any more
@@ -66,7 +66,7 @@ class BlockBuffers {
 
  private:
   std::size_t size_;
-  std::vector<std::byte*> buffers_;
+  PlainVector<std::byte*> buffers_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// floor 4: on the way
+// floor 3: one place
 //
 // Reads a file from its start to its end through an engine, ahead of its caller, and checks each block before it is
 // seen.
@@ -25,8 +25,8 @@
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/checksum.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -34,14 +34,14 @@ namespace scratch::inline SCRATCH_ABI::detail {
 inline void check_block(std::uint64_t found, std::uint64_t recorded, const std::filesystem::path& file,
                         const ChunkLayout& layout, std::uint64_t i) {
   if (found == recorded) return;
-  throw Error(errc::checksum_mismatch, "read", file,
+  throw_error(errc::checksum_mismatch, "read", file,
               "block " + std::to_string(i) + ", the " + std::to_string(layout.size_of(i)) + " bytes from offset " +
                   std::to_string(layout.offset(i)) + ": " + checksum_text(recorded) + " is on record, " +
                   checksum_text(found) + " was found");
 }
 
 [[noreturn]] inline void throw_cut_short(const std::filesystem::path& file, std::uint64_t end, std::uint64_t size) {
-  throw Error(errc::corrupt, "read", file,
+  throw_error(errc::corrupt, "read", file,
               "it ends at " + std::to_string(end) + ", " + std::to_string(size) + " bytes were expected");
 }
 
@@ -49,7 +49,7 @@ class BlockReader {
  public:
   /// @param layout what is read; without sums its blocks get the size that suits the engine
   /// @param sums   of the blocks; empty: nothing is checked
-  BlockReader(const Workspace& where, Fd file, std::filesystem::path path, ChunkLayout layout,
+  BlockReader(const Directory& where, Fd file, std::filesystem::path path, ChunkLayout layout,
               std::vector<std::uint64_t> sums)
       : engine_(where.lease()),
         file_(std::move(file)),
@@ -60,7 +60,7 @@ class BlockReader {
     const bool straight = engine_->depth() == 1;
     if (sums_.empty())
       layout_.block =
-          straight ? small : std::clamp(engine_.fair_share() / slots_.size() / small * small, small, Io::block);
+          straight ? small : std::clamp(engine_.fair_share() / slots_.size() / small * small, small, Io::buffer_size);
     most_ahead_ = std::clamp<std::size_t>(engine_.fair_share() / layout_.block, 1, slots_.size());
     if (engine_->direct() && layout_.size >= small && layout_.block % engine_->alignment() == 0) {
       const int flags = sys::file_flags(file_.get());
@@ -72,7 +72,7 @@ class BlockReader {
   /// The next block, valid until the next call; empty at the end. A block that is not as recorded is passed over after
   /// its error was thrown.
   Bytes next() {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, "read", path_);
+    if (!made_here_.is_true()) throw_error(errc::forked_object, "read", path_);
     if (next_ == layout_.count()) return {};
     while (ahead_ < layout_.count() && ahead_ < next_ + most_ahead_ && slots_.size() > 1) start(ahead_++);
     const std::uint64_t i = next_++;
@@ -84,7 +84,7 @@ class BlockReader {
     } else {
       while (slot.busy) collect();
     }
-    if (slot.error != 0) throw Error(slot.error, "read", path_, "at offset " + std::to_string(layout_.offset(i)));
+    if (slot.error != 0) throw_error(slot.error, "read", path_, "at offset " + std::to_string(layout_.offset(i)));
     if (slot.size < size) throw_cut_short(path_, layout_.offset(i) + slot.size, layout_.size);
     const Bytes bytes = engine_->buffer(static_cast<unsigned>(i % slots_.size())).first(size);
     if (!sums_.empty()) check_block(slots_.size() == 1 ? sum : sum_of(bytes), sums_[i], path_, layout_, i);

@@ -25,21 +25,22 @@
 #include <scratch/detail/bytes/block_sums.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/detail/workspace/directory.hpp>
+#include <scratch/engine/posix_io.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// What `work` does, once more if the disk was full and `on_full` made room. A failed sync is never repeated: the
 /// kernel forgets the error, and with it the bytes. @throws Error
 template <class Work>
-auto with_room(const Workspace& where, const char* doing, const std::filesystem::path& file, Work work) {
+auto with_room(const Directory& where, const char* doing, const std::filesystem::path& file, Work work) {
   try {
     return work();
   } catch (const Error& error) {
     const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
     if ((code != ENOSPC && code != EDQUOT) || error.doing().starts_with("sync")) throw;
-    where.ground().make_room(Io::block, code, doing, file);
+    where.state().make_room(Io::buffer_size, code, doing, file);
   }
   return work();
 }
@@ -50,8 +51,8 @@ class BlockWriter {
   /// @param doing what an error says failed: "write the chunk"
   /// @param file  what an error calls the file
   /// @param block the bytes are summed, in blocks of this size; 0: not at all
-  BlockWriter(Workspace where, const char* doing, std::filesystem::path file, std::size_t block)
-      : where_(std::move(where)), doing_(doing), file_(std::move(file)), charge_(where_.charge()) {
+  BlockWriter(Directory where, const char* doing, std::filesystem::path file, std::size_t block)
+      : where_(std::move(where)), doing_(doing), file_(std::move(file)), reservation_(where_.reservation()) {
     where_.check();
     temp_.emplace(with_room(where_, doing_, file_,
                             [&] { return TempFile(where_.fd(), where_.path(), where_.durable(), doing_); }));
@@ -63,14 +64,14 @@ class BlockWriter {
   BlockWriter& operator=(const BlockWriter&) = delete;
   ~BlockWriter() { discard(); }
 
-  const Workspace& where() const { return where_; }
+  const Directory& where() const { return where_; }
   const std::filesystem::path& file() const { return file_; }
   std::uint64_t size() const { return written_ + filled_; }
   BlockSums& sums() { return *sums_; }
   bool is_open() const { return temp_.has_value(); }
 
   void append(Bytes bytes) {
-    usable();
+    check_usable();
     or_fail([&] {
       prepared_ = 0;
       while (!bytes.empty()) {
@@ -81,7 +82,7 @@ class BlockWriter {
           write_now(part);
         } else {
           std::memcpy(buffer().data() + filled_, part.data(), part.size());
-          take(part.size());
+          add_filled(part.size());
         }
         bytes = bytes.subspan(part.size());
       }
@@ -90,38 +91,38 @@ class BlockWriter {
 
   /// `n` bytes to be filled, the engine's own where they can be.
   MutableBytes prepare(std::size_t n) {
-    usable();
-    if (n > Io::block)
-      throw Error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
+    check_usable();
+    if (n > Io::buffer_size)
+      throw_error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
     return or_fail([&] {
-      if (filled_ + n > Io::block) flush();
+      if (filled_ + n > Io::buffer_size) flush();
       prepared_ = n;
-      if (filled_ + n <= Io::block) return buffer().subspan(filled_, n);
-      spare_.resize(Io::block);
+      if (filled_ + n <= Io::buffer_size) return buffer().subspan(filled_, n);
+      spare_.resize(Io::buffer_size);
       return MutableBytes(spare_).first(n);
     });
   }
 
   /// The first `n` of the bytes that `prepare` lent belong to the file now.
   void advance(std::size_t n) {
-    usable();
+    check_usable();
     if (n > prepared_)
-      throw Error(EINVAL, doing_, file_,
+      throw_error(EINVAL, doing_, file_,
                   "advance() by " + std::to_string(n) + " bytes after prepare() of " + std::to_string(prepared_));
-    if (filled_ + prepared_ > Io::block) return append(Bytes(spare_).first(n));
+    if (filled_ + prepared_ > Io::buffer_size) return append(Bytes(spare_).first(n));
     prepared_ = 0;
-    or_fail([&] { straight() ? take_and_write(n) : take(n); });
+    or_fail([&] { straight() ? write_filled(n) : add_filled(n); });
   }
 
   /// Room for `n` bytes in all is taken now.
   void reserve(std::uint64_t n) {
-    usable();
+    check_usable();
     or_fail([&] {
-      charge_.add(n, doing_, file_);
+      reservation_.extend(n, doing_, file_);
       reserved_ = n;
       with_room(where_, doing_, file_, [&] {
         const int result = sys::fallocate(temp_->fd(), FALLOC_FL_KEEP_SIZE, 0, n);
-        if (result != 0 && errno != EOPNOTSUPP) throw Error(errno, doing_, file_, readable_size(n) + " were reserved");
+        if (result != 0 && errno != EOPNOTSUPP) throw_error(errno, doing_, file_, readable_size(n) + " were reserved");
       });
       cut_ = true;
     });
@@ -129,7 +130,7 @@ class BlockWriter {
 
   /// All bytes are in the file, which has its size.
   void finish() {
-    usable();
+    check_usable();
     or_fail([&] {
       if (wants_direct() && !direct_on_ && filled_ >= small) go_direct();
       if (filled_ > 0 && (straight() || (!direct_on_ && filled_ < small))) {
@@ -141,14 +142,14 @@ class BlockWriter {
         start(padded, std::exchange(filled_, 0));
       }
       while (io().in_flight() > 0) collect();
-      if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw Error(errno, doing_, file_);
-      charge_.give_back(std::exchange(reserved_, 0));
+      if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw_error(errno, doing_, file_);
+      reservation_.release(std::exchange(reserved_, 0));
     });
   }
 
   /// After `finish()`. A full disk gets one chance. @throws Error; `EEXIST` leaves everything as it was
   void commit(const std::string& name, Replacing replacing) {
-    usable();
+    check_usable();
     where_.check();
     try {
       with_room(where_, doing_, where_.path() / name, [&] { temp_->commit(name, replacing); });
@@ -158,8 +159,8 @@ class BlockWriter {
     }
   }
 
-  /// The bytes stay taken from the quota.
-  void settle() { charge_.settle(); }
+  /// The bytes count towards the quota until the file is removed.
+  void commit_reservation() { reservation_.commit(); }
 
   /// After a commit, or instead of one: nothing is left to be done here.
   void close() noexcept {
@@ -176,14 +177,14 @@ class BlockWriter {
       }
     }
     close();
-    charge_.give_back(charge_.bytes());
+    reservation_.release(reservation_.bytes());
   }
 
   /// @throws Error when this cannot be written to any more
-  void usable() const {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, doing_, file_);
+  void check_usable() const {
+    if (!made_here_.is_true()) throw_error(errc::forked_object, doing_, file_);
     if (failed_) throw Error(*failed_);
-    if (!temp_) throw Error(EBADF, doing_, file_, "it was committed or discarded before");
+    if (!temp_) throw_error(EBADF, doing_, file_, "it was committed or discarded before");
   }
 
  private:
@@ -219,7 +220,7 @@ class BlockWriter {
 
   // How much more the buffer takes before it is written: less where many writers share the memory.
   std::size_t room() const {
-    const std::size_t limit = std::clamp(engine_->fair_share() / io().depth() / small * small, small, Io::block);
+    const std::size_t limit = std::clamp(engine_->fair_share() / io().depth() / small * small, small, Io::buffer_size);
     return limit > filled_ ? limit - filled_ : 0;
   }
 
@@ -228,14 +229,14 @@ class BlockWriter {
   }
 
   // `n` more bytes stand in the buffer.
-  void take(std::size_t n) {
+  void add_filled(std::size_t n) {
     for (std::size_t at = 0; at < n; at += piece) sum(buffer().subspan(filled_ + at, std::min(piece, n - at)));
     filled_ += n;
     if (straight() ? size() % piece == 0 : room() == 0) flush();
   }
 
   // The same for a posix engine and many bytes: each piece is written right after it was summed.
-  void take_and_write(std::size_t n) {
+  void write_filled(std::size_t n) {
     const std::size_t end = filled_ + n;
     std::size_t begin = 0;
     std::size_t summed = filled_;
@@ -274,25 +275,25 @@ class BlockWriter {
     direct_refused_ = !direct_on_;
   }
 
-  void charge(std::uint64_t n) {
+  void reserve_now(std::uint64_t n) {
     where_.check();
     const std::uint64_t ahead = std::min<std::uint64_t>(n, reserved_);
     reserved_ -= ahead;
-    if (n > ahead) charge_.add(n - ahead, doing_, file_);
+    if (n > ahead) reservation_.extend(n - ahead, doing_, file_);
   }
 
   // Writes bytes that are summed already, before it returns.
   void write_now(Bytes bytes) {
-    charge(bytes.size());
+    reserve_now(bytes.size());
     Transfer transfer{
         Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
     Completion completion = move(transfer);
     if (completion.error != 0) {
       advance_past(transfer, completion.size);
-      where_.ground().make_room(transfer.size, completion.error, doing_, file_);
+      where_.state().make_room(transfer.size, completion.error, doing_, file_);
       completion = move(transfer);
       if (completion.error != 0)
-        where_.ground().refuse(transfer.size - completion.size, completion.error, doing_, file_);
+        where_.state().throw_no_room(transfer.size - completion.size, completion.error, doing_, file_);
     }
     written_ += bytes.size();
   }
@@ -305,7 +306,7 @@ class BlockWriter {
 
   // Hands the current buffer to the engine, `size` bytes of it, `payload` of them the file's; takes a free buffer.
   void start(std::size_t size, std::size_t payload) {
-    charge(payload);
+    reserve_now(payload);
     Pending& mine = pending_[current_];
     mine.transfer = {Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
     mine.busy = true;
@@ -342,7 +343,7 @@ class BlockWriter {
       if (io().in_flight() == 0) break;
       completion = io().finish();
     }
-    where_.ground().make_room(missing, error, doing_, file_);
+    where_.state().make_room(missing, error, doing_, file_);
     for (const unsigned i : unfinished) io().start(pending_[i].transfer);
     error = 0;
     while (io().in_flight() > 0) {
@@ -350,7 +351,7 @@ class BlockWriter {
       pending_[completion.tag].busy = false;
       if (completion.error != 0) error = completion.error;
     }
-    if (error != 0) where_.ground().refuse(missing, error, doing_, file_);
+    if (error != 0) where_.state().throw_no_room(missing, error, doing_, file_);
   }
 
   static void advance_past(Transfer& transfer, std::size_t n) {
@@ -359,10 +360,10 @@ class BlockWriter {
     transfer.size -= n;
   }
 
-  Workspace where_;
+  Directory where_;
   const char* doing_;
   std::filesystem::path file_;
-  Charge charge_;
+  Reservation reservation_;
   std::optional<TempFile> temp_;
   std::optional<EnginePool::Lease> engine_;
   std::optional<BlockSums> sums_;
@@ -373,7 +374,7 @@ class BlockWriter {
   std::uint64_t written_ = 0;  // bytes handed to the engine
   std::size_t filled_ = 0;     // bytes in the current buffer
   std::size_t prepared_ = 0;
-  std::uint64_t reserved_ = 0;  // bytes charged ahead
+  std::uint64_t reserved_ = 0;  // bytes reserved ahead
   unsigned current_ = 0;
   bool direct_on_ = false;
   bool direct_refused_ = false;

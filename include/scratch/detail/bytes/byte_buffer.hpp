@@ -7,44 +7,38 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <memory>
-#include <utility>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-class CountBuffer {
+/// A growing run of bytes whose address changes when it grows.
+class ByteBuffer {
  public:
   /// Readable, not meaningful, bytes behind the last one: unpacking loads whole words.
   static constexpr std::size_t padding = 16;
 
   std::size_t size() const noexcept { return size_; }
   std::size_t capacity() const noexcept { return capacity_; }
-  std::byte* data() noexcept { return bytes_.get(); }
-  const std::byte* data() const noexcept { return bytes_.get(); }
-  Bytes bytes() const noexcept { return {bytes_.get(), size_}; }
+  std::byte* data() noexcept { return bytes_.data(); }
+  const std::byte* data() const noexcept { return bytes_.data(); }
+  Bytes bytes() const noexcept { return {bytes_.data(), size_}; }
   void clear() noexcept { size_ = 0; }
 
   /// Room for `n` more bytes behind the last one; they count once `advance` says so.
   std::byte* prepare(std::size_t n) {
     if (capacity_ - size_ < n) {
       const std::size_t larger = std::max(size_ + n, capacity_ + capacity_ / 2);
-      auto bytes = std::make_unique_for_overwrite<std::byte[]>(larger + padding);
-      if (size_ > 0) std::memcpy(bytes.get(), bytes_.get(), size_);
-      bytes_ = std::move(bytes);
+      bytes_.resize(size_);
+      bytes_.reserve(larger + padding);
       capacity_ = larger;
     }
-    return bytes_.get() + size_;
+    return bytes_.data() + size_;
   }
   /// @pre `n` is at most what was prepared
   void advance(std::size_t n) noexcept { size_ += n; }
-
-  void drop_front(std::size_t n) noexcept {
-    if (n > 0 && n < size_) std::memmove(bytes_.get(), bytes_.get() + n, size_ - n);
-    size_ -= n;
-  }
 
   void append(Bytes more) {
     if (more.empty()) return;
@@ -60,7 +54,7 @@ class CountBuffer {
   }
 
  private:
-  std::unique_ptr<std::byte[]> bytes_;
+  PlainVector<std::byte> bytes_;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };

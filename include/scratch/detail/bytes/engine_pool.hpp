@@ -7,16 +7,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/engine/io.hpp>
@@ -85,17 +83,19 @@ class EnginePool {
 
   /// @throws Error `forked_object`; what the maker throws; ENOMEM
   Lease lease() {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, "use an engine", {});
+    if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
     std::unique_lock lock(mutex_);
-    if (!idle_.empty()) {
-      const auto has_less = [](const auto& a, const auto& b) { return a->buffer_memory() < b->buffer_memory(); };
-      std::iter_swap(std::max_element(idle_.begin(), idle_.end(), has_less), idle_.end() - 1);
-      std::unique_ptr<Io> engine = std::move(idle_.back());
-      idle_.pop_back();
+    if (idle_count_ > 0) {
+      std::size_t most = 0;  // has the most memory
+      for (std::size_t i = 1; i < idle_count_; ++i)
+        if (idle_[i]->buffer_memory() > idle_[most]->buffer_memory()) most = i;
+      std::unique_ptr<Io> engine = std::move(idle_[most]);
+      --idle_count_;
+      idle_[most] = std::move(idle_[idle_count_]);
       return {this, std::move(engine)};
     }
-    if (!medium_) medium_ = Medium::of(directory_);
-    std::unique_ptr<Io> engine = make_(*medium_);
+    if (medium_.name.empty()) medium_ = Medium::of(directory_);
+    std::unique_ptr<Io> engine = make_(medium_);
     note(engine->describe(), lock);
     return {this, std::move(engine)};
   }
@@ -128,12 +128,12 @@ class EnginePool {
       std::unique_lock lock(mutex_);
       const std::string now = engine->describe();
       std::size_t kept = engine->buffer_memory();
-      for (const std::unique_ptr<Io>& other : idle_) kept += other->buffer_memory();
+      for (std::size_t i = 0; i < idle_count_; ++i) kept += idle_[i]->buffer_memory();
       if (kept > budget_) engine->drop_buffers();
-      if (idle_.size() < most_idle) idle_.push_back(std::move(engine));
+      if (idle_count_ < most_idle) idle_[idle_count_++] = std::move(engine);
       note(now, lock);
     } catch (...) {
-      // without memory for the list the engine just ends
+      // an engine that cannot be finished just ends
     }
   }
 
@@ -144,9 +144,10 @@ class EnginePool {
   MadeHere made_here_;
   std::mutex mutex_;
   std::atomic<unsigned> leased_{0};
-  std::optional<Medium> medium_;
+  Medium medium_;  // without a name: not yet asked for
   std::string description_;
-  std::vector<std::unique_ptr<Io>> idle_;
+  std::array<std::unique_ptr<Io>, most_idle> idle_;
+  std::size_t idle_count_ = 0;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,41 +1,39 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Reads pieces of an outflow back, ahead of whoever counts them.
+// Reads pieces of a file of what was spilled, ahead of whoever counts them.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Pieces that are expected are read past the page cache, several at a time, each into a buffer of the engine's. Where
-/// the outflow is in the page cache, they are read when they are taken. For one thread.
-class Readback {
+/// the file is in the page cache, `read` reads them itself. For one thread.
+class SpillReader {
  public:
-  /// @param from drained, and lives longer
+  /// @param from flushed, and lives longer
   /// @throws Error
-  explicit Readback(const Outflow& from) : from_(&from) {
+  explicit SpillReader(const AppendFile& from) : from_(&from) {
     if (from.alignment() == 1) return;
-    engine_.emplace(from.workspace().lease());
-    busy_.resize((*engine_)->depth());
+    engine_.emplace(from.directory().lease());
+    busy_.assign((*engine_)->depth(), false);
   }
 
-  /// This piece will be taken after those expected before it.
+  /// This piece will be read after those expected before it.
   void expect(std::uint64_t offset, std::size_t size) {
     if (!engine_) return;
     pieces_.push_back({offset, size});
@@ -44,23 +42,26 @@ class Readback {
 
   /// The bytes of a piece, valid until the next call.
   /// @throws Error
-  Bytes take(std::uint64_t offset, std::size_t size) {
+  Bytes read(std::uint64_t offset, std::size_t size) {
     if (!engine_) {
       const MutableBytes to = cached_.resize_for(size);
       from_->read(offset, to);
       return to;
     }
-    if (taken_) busy_[*std::exchange(taken_, std::nullopt)] = false;
-    if (pieces_.empty() || pieces_.front().offset != offset) pieces_.push_front({offset, size});
+    if (given_) busy_[*std::exchange(given_, std::nullopt)] = false;
+    if (pieces_.empty() || pieces_[0].offset != offset) {
+      pieces_.push_back({offset, size});
+      for (std::size_t i = pieces_.size() - 1; i > 0; --i) std::swap(pieces_[i], pieces_[i - 1]);
+    }
     start();
-    while (!pieces_.front().is_read) collect();
-    const Piece piece = pieces_.front();
-    pieces_.pop_front();
-    taken_ = piece.buffer;
+    while (!pieces_[0].is_read) collect();
+    const Piece piece = pieces_[0];
+    pieces_.erase_front(1);
+    given_ = piece.buffer;
     const std::size_t lead = offset % from_->alignment();
-    if (piece.error != 0) throw Error(piece.error, doing, from_->shown());
+    if (piece.error != 0) throw_error(piece.error, doing, from_->shown());
     if (piece.moved < lead + size)
-      throw Error(errc::corrupt, doing, from_->shown(), "the temporary file became shorter");
+      throw_error(errc::corrupt, doing, from_->shown(), "the temporary file became shorter");
     return Bytes((*engine_)->buffer(piece.buffer)).subspan(lead, size);
   }
 
@@ -81,9 +82,13 @@ class Readback {
   void start() {
     for (Piece& piece : pieces_) {
       if (piece.is_started) continue;
-      const auto free = static_cast<std::size_t>(std::count(busy_.begin(), busy_.end(), false));
-      if (free <= (&piece == &pieces_.front() ? 0U : 1U)) return;
-      piece.buffer = static_cast<unsigned>(std::find(busy_.begin(), busy_.end(), false) - busy_.begin());
+      unsigned free = 0;
+      for (unsigned i = 0; i < busy_.size(); ++i)
+        if (!busy_[i]) {
+          ++free;
+          piece.buffer = i;
+        }
+      if (free <= (&piece == pieces_.begin() ? 0U : 1U)) return;
       piece.is_started = true;
       busy_[piece.buffer] = true;
       const std::size_t unit = from_->alignment();
@@ -104,12 +109,12 @@ class Readback {
     }
   }
 
-  const Outflow* from_;
+  const AppendFile* from_;
   std::optional<EnginePool::Lease> engine_;
-  std::deque<Piece> pieces_;
-  std::vector<char> busy_;         // by buffer
-  std::optional<unsigned> taken_;  // the buffer that is being looked at
-  CountBuffer cached_;
+  PlainVector<Piece> pieces_;
+  PlainVector<bool> busy_;         // by buffer
+  std::optional<unsigned> given_;  // the buffer that the caller has
+  ByteBuffer cached_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -45,11 +45,11 @@ class TempFile {
     file_ = Fd(sys::openat(directory_, ".", O_TMPFILE | O_RDWR, 0600));
     const int error = errno;
     const bool unsupported = error == EOPNOTSUPP || error == EISDIR || error == EINVAL;
-    if (!file_ && !unsupported) throw Error(error, std::string(doing), path_, open_files_hint(error));
+    if (!file_ && !unsupported) throw_error(error, doing, path_, open_files_hint(error));
     if (!file_) create_named(doing);
     const struct stat facts = facts_of(file_.get(), path_);
     if ((facts.st_mode & 0777) != 0600 && sys::fchmod(file_.get(), 0600) != 0)  // a strange umask
-      throw Error(errno, "set the mode of a new file in", path_);
+      throw_error(errno, "set the mode of a new file in", path_);
   }
 
   TempFile(TempFile&& other) noexcept = default;
@@ -79,7 +79,7 @@ class TempFile {
       if (sys::fsync(file_.get()) != 0) {
         const int error = errno;
         discard();
-        throw Error(error, "sync", path_ / name, "it was not committed; its bytes may be lost and were dropped");
+        throw_error(error, "sync", path_ / name, "it was not committed; its bytes may be lost and were dropped");
       }
       synced_ = true;
     }
@@ -92,7 +92,7 @@ class TempFile {
       const int error = errno;
       if (replacing == Replacing::nothing) sys::unlinkat(directory_, name.c_str());
       discard();
-      throw Error(error, "sync the directory of", path_ / name,
+      throw_error(error, "sync the directory of", path_ / name,
                   replacing == Replacing::nothing ? "it was not committed"
                                                   : "the new file is in place, and may be lost with the power");
     }
@@ -118,7 +118,7 @@ class TempFile {
       if (!file_ && errno == EEXIST) continue;
       if (!file_) {
         const int error = errno;
-        throw Error(error, std::string(doing), path_, open_files_hint(error));
+        throw_error(error, doing, path_, open_files_hint(error));
       }
       if (sys::flock(file_.get(), LOCK_EX | LOCK_NB) == 0 && facts_of(file_.get(), path_).st_nlink == 1) {
         name_ = name;
@@ -126,7 +126,7 @@ class TempFile {
       }
       sys::unlinkat(directory_, name.c_str());
     }
-    throw Error(errc::busy, std::string(doing), path_, "every name tried was taken by somebody");
+    throw_error(errc::busy, doing, path_, "every name tried was taken by somebody");
   }
 
   int link_as(const char* name) const {
@@ -140,22 +140,22 @@ class TempFile {
         name_.empty() ? link_as(name.c_str()) : sys::rename_new(directory_, name_.c_str(), directory_, name.c_str());
     if (result == 0) return;
     const int error = errno;
-    throw Error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");
+    throw_error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");
   }
 
   void replace(const std::string& name) {
     for (int i = 0; name_.empty() && i < attempts; ++i) {
-      if (i == 0 && sys::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) throw Error(errno, "lock", path_ / name);
+      if (i == 0 && sys::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) throw_error(errno, "lock", path_ / name);
       const std::string reserved = random_name();
       if (link_as(reserved.c_str()) == 0)
         name_ = reserved;
       else if (errno != EEXIST)
-        throw Error(errno, "commit", path_ / name);
+        throw_error(errno, "commit", path_ / name);
     }
-    if (name_.empty()) throw Error(errc::busy, "commit", path_ / name);
+    if (name_.empty()) throw_error(errc::busy, "commit", path_ / name);
     if (sys::rename(directory_, name_.c_str(), directory_, name.c_str()) != 0) {
       const int error = errno;
-      throw Error(error, "commit", path_ / name,
+      throw_error(error, "commit", path_ / name,
                   error == EISDIR ? "a directory has this name; it was not touched" : "");
     }
   }

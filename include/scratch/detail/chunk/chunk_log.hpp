@@ -11,12 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <map>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,6 +23,7 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -36,6 +35,71 @@ namespace scratch::inline SCRATCH_ABI::detail {
 inline constexpr const char* chunk_ids_name = ".scratch-ids";
 inline constexpr std::uint64_t longest_chunk_record = 256_MiB;
 
+/// A chunk as it stands in the log.
+struct ChunkEntry {
+  ChunkInfo info;
+  std::uint64_t offset = 0;  ///< of its line in the log
+  std::size_t length = 0;    ///< of the line; 0: the chunk is gone
+};
+
+/// Chunks by id, in a sorted vector: ids mostly come in their order. Those that go stay as gaps until half are gaps.
+class ChunkIndex {
+ public:
+  std::size_t size() const noexcept { return entries_.size() - gaps_; }
+
+  /// Null when there is none. O(log n).
+  ChunkEntry* find(std::uint64_t id) noexcept {
+    const std::size_t at = lower_bound(id);
+    return at < entries_.size() && entries_[at].info.id == id && entries_[at].length > 0 ? &entries_[at] : nullptr;
+  }
+
+  /// In place of the one with its id, if there is one. @pre its length is not 0
+  void put(ChunkEntry entry) {
+    const std::size_t at = lower_bound(entry.info.id);
+    if (at == entries_.size() || entries_[at].info.id != entry.info.id) {
+      entries_.insert(entries_.begin() + static_cast<std::ptrdiff_t>(at), std::move(entry));
+    } else {
+      if (entries_[at].length == 0) --gaps_;
+      entries_[at] = std::move(entry);
+    }
+  }
+
+  /// O(log n), as a mean.
+  void erase(std::uint64_t id) {
+    ChunkEntry* const entry = find(id);
+    if (entry == nullptr) return;
+    *entry = {};
+    entry->info.id = id;
+    if (++gaps_ <= entries_.size() / 2) return;
+    std::erase_if(entries_, [](const ChunkEntry& one) { return one.length == 0; });
+    gaps_ = 0;
+  }
+
+  /// Calls `visit(const ChunkEntry&)` for each, by id.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const ChunkEntry& entry : entries_)
+      if (entry.length > 0) visit(entry);
+  }
+
+ private:
+  std::size_t lower_bound(std::uint64_t id) const noexcept {
+    if (entries_.empty() || entries_.back().info.id < id) return entries_.size();
+    std::size_t from = 0, to = entries_.size() - 1;  // the answer is one of these
+    while (from < to) {
+      const std::size_t middle = from + (to - from) / 2;
+      if (entries_[middle].info.id < id)
+        from = middle + 1;
+      else
+        to = middle;
+    }
+    return from;
+  }
+
+  std::vector<ChunkEntry> entries_;
+  std::size_t gaps_ = 0;
+};
+
 /// Thread-safe; any number of processes may have one for the same directory.
 class ChunkLog {
  public:
@@ -43,7 +107,7 @@ class ChunkLog {
   /// @param directory open, and stays so as long as this
   /// @param path what errors call it
   /// @param patience with others who take an id
-  ChunkLog(int directory, std::filesystem::path path, std::chrono::milliseconds patience = std::chrono::seconds(10))
+  ChunkLog(int directory, std::filesystem::path path, Patience patience = {10'000})
       : directory_(directory), path_(std::move(path)), patience_(patience) {}
 
   /// An id that no chunk of this directory has or had, and nobody else gets.
@@ -64,7 +128,7 @@ class ChunkLog {
       refresh_locked();  // somebody damaged the counter: the log knows
     id = std::max(id, floor_);
     if (id == UINT64_MAX)
-      throw Error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
+      throw_error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
     write_counter(id + 1);
     floor_ = id + 1;
     counted_ = true;
@@ -78,13 +142,13 @@ class ChunkLog {
     const std::lock_guard hold(mutex_);
     check_process("record a chunk in");
     if (line.size() > longest_chunk_record)
-      throw Error(EFBIG, "record a chunk in", log_path(),
+      throw_error(EFBIG, "record a chunk in", log_path(),
                   "the record has " + readable_size(line.size()) + ", at most 256 MiB are kept");
     append_locked(line);
     if (durable && (sys::fsync(log_.get()) != 0 || !sync_name())) {
       const int error = errno;
       append_locked(gone_record(record.info.id));
-      throw Error(error, "sync", log_path());
+      throw_error(error, "sync", log_path());
     }
   }
 
@@ -120,7 +184,7 @@ class ChunkLog {
     refresh_locked();
     std::vector<ChunkInfo> all;
     all.reserve(entries_.size());
-    for (const auto& [id, entry] : entries_) all.push_back(entry.info);
+    entries_.for_each([&](const ChunkEntry& entry) { all.push_back(entry.info); });
     return all;
   }
 
@@ -130,7 +194,7 @@ class ChunkLog {
     const std::lock_guard hold(mutex_);
     check_process("read");
     refresh_locked();
-    for (const auto& [id, entry] : entries_) visit(entry.info);
+    entries_.for_each([&](const ChunkEntry& entry) { visit(entry.info); });
   }
 
   /// How many `chunks()` there are, and how many bytes of the log say so: another number, another list.
@@ -150,9 +214,11 @@ class ChunkLog {
     const std::lock_guard hold(mutex_);
     check_process("read");
     refresh_locked();
-    for (const auto& [id, entry] : entries_)
-      if (entry.info.file == file) return entry.info;
-    return std::nullopt;
+    std::optional<ChunkInfo> found;
+    entries_.for_each([&](const ChunkEntry& entry) {
+      if (!found && entry.info.file == file) found = entry.info;
+    });
+    return found;
   }
 
   /// The whole record of a chunk, block sums too; nothing when there is none. @throws Error
@@ -160,33 +226,33 @@ class ChunkLog {
     const std::lock_guard hold(mutex_);
     check_process("read");
     refresh_locked();
-    const auto entry = entries_.find(id);
-    if (entry == entries_.end()) return std::nullopt;
-    std::string text(entry->second.length, '\0');
-    const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->second.offset);
-    if (moved.error != 0) throw Error(moved.error, "read", log_path());
+    const ChunkEntry* const entry = entries_.find(id);
+    if (entry == nullptr) return std::nullopt;
+    std::string text(entry->length, '\0');
+    const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->offset);
+    if (moved.error != 0) throw_error(moved.error, "read", log_path());
     const auto checked = checked_text(text);
     auto record = checked ? parse_record(*checked) : std::nullopt;
     if (!record || record->gone || record->leaves)
-      throw Error(errc::corrupt, "read the record of a chunk in", log_path());
-    record->info.file = entry->second.info.file;
+      throw_error(errc::corrupt, "read the record of a chunk in", log_path());
+    record->info.file = entry->info.file;
     return record;
   }
 
  private:
-  struct Entry {
-    ChunkInfo info;
-    std::uint64_t offset;  // of its line in the log
-    std::size_t length;
+  // A file that was being renamed when its last record was written.
+  struct Leaving {
+    std::uint64_t id;
+    std::string to;
   };
 
   // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
   // name is made anew nevertheless, so that no chunk replaces another.
   class CounterLock {
    public:
-    CounterLock(int fd, const std::filesystem::path& path, std::chrono::milliseconds patience) : fd_(fd) {
+    CounterLock(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
       if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
-        throw Error(errc::busy, "take a chunk's id from", path,
+        throw_error(errc::busy, "take a chunk's id from", path,
                     "another process was stopped while it took one; it must go on, or end");
     }
     CounterLock(const CounterLock&) = delete;
@@ -202,7 +268,7 @@ class ChunkLog {
   std::filesystem::path log_path() const { return path_ / chunks_log_name; }
 
   void check_process(const char* doing) const {
-    if (!made_here_.is_true()) throw Error(errc::forked_object, doing, log_path());
+    if (!made_here_.is_true()) throw_error(errc::forked_object, doing, log_path());
   }
 
   Fd open_own(const char* name, int flags) const {
@@ -210,12 +276,12 @@ class ChunkLog {
     if (!file) {
       const int error = errno;
       if (error == ENOENT && (flags & O_CREAT) == 0) return file;
-      throw Error(error, "open", path_ / name, open_files_hint(error));
+      throw_error(error, "open", path_ / name, open_files_hint(error));
     }
     const struct stat facts = facts_of(file.get(), path_ / name);
     const uid_t me = sys::geteuid();
     if (!S_ISREG(facts.st_mode) || facts.st_nlink > 1 || (facts.st_uid != me && me != 0))
-      throw Error(errc::corrupt, "open", path_ / name,
+      throw_error(errc::corrupt, "open", path_ / name,
                   std::string("found ") + kind_of(facts) + " that is not this library's");
     if ((facts.st_mode & 0600) != 0600 && facts.st_uid == me) sys::fchmod(file.get(), 0600);  // a strange umask
     return file;
@@ -224,7 +290,7 @@ class ChunkLog {
   std::optional<std::uint64_t> read_counter() {
     char text[counter_size];
     const sys::Moved moved = sys::pread_all(ids_.get(), std::as_writable_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw Error(moved.error, "read", path_ / chunk_ids_name);
+    if (moved.error != 0) throw_error(moved.error, "read", path_ / chunk_ids_name);
     std::uint64_t value = 0;
     if (moved.size != counter_size || text[counter_size - 1] != '\n') return std::nullopt;
     const auto [end, error] = std::from_chars(text, text + counter_size - 1, value);
@@ -236,7 +302,7 @@ class ChunkLog {
     char text[counter_size + 1];
     std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
     const sys::Moved moved = sys::pwrite_all(ids_.get(), std::as_bytes(std::span(text).first(counter_size)), 0);
-    if (moved.error != 0) throw Error(moved.error, "count the chunks in", path_ / chunk_ids_name);
+    if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_ / chunk_ids_name);
   }
 
   // The log's own name, once: whoever made the log may have died before.
@@ -254,86 +320,98 @@ class ChunkLog {
     const ssize_t written = sys::append_once(log_.get(), bytes_of(line));
     const int error = written < 0 ? errno : ENOSPC;
     // Without its last newline the line still counts: the next record begins with one.
-    if (written < static_cast<ssize_t>(line.size()) - 1) throw Error(error, "record a chunk in", log_path());
+    if (written < static_cast<ssize_t>(line.size()) - 1) throw_error(error, "record a chunk in", log_path());
   }
 
   void refresh_locked() {
-    take_lines();
+    read_lines();
     follow_leaving();
   }
 
   // Those whose files were being renamed when their last record was written.
   void follow_leaving() {
-    std::erase_if(leaving_, [this](const auto& one) {
-      const auto entry = entries_.find(one.first);
-      if (entry == entries_.end()) return true;
-      ChunkInfo& info = entry->second.info;
-      struct stat facts {};
-      const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
-      if (!there && errno != ENOENT && errno != ENOTDIR) throw Error(errno, "look for a chunk", path_ / info.file);
-      if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
-      if (one.second.empty())
-        entries_.erase(entry);
+    for (std::size_t i = 0; i < leaving_.size();) {
+      if (is_settled(leaving_[i]))
+        forget_leaving(i);
       else
-        info.file = one.second;
-      return true;
-    });
+        ++i;
+    }
+  }
+
+  bool is_settled(const Leaving& one) {
+    ChunkEntry* const entry = entries_.find(one.id);
+    if (entry == nullptr) return true;
+    ChunkInfo& info = entry->info;
+    struct stat facts {};
+    const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
+    if (!there && errno != ENOENT && errno != ENOTDIR) throw_error(errno, "look for a chunk", path_ / info.file);
+    if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
+    if (one.to.empty())
+      entries_.erase(one.id);
+    else
+      info.file = one.to;
+    return true;
+  }
+
+  void forget_leaving(std::size_t i) {
+    if (i + 1 < leaving_.size()) leaving_[i] = std::move(leaving_.back());
+    leaving_.pop_back();
   }
 
   // Takes in the lines that were completed since the last time.
-  void take_lines() {
+  void read_lines() {
     if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
     if (!log_) return;
     std::size_t size = 256_KiB;
-    auto window = std::make_unique_for_overwrite<char[]>(size);
+    PlainVector<char> window;
+    window.resize(size);
     std::size_t kept = 0;  // bytes of an unfinished line at the window's start
     while (true) {
-      const MutableBytes room = std::as_writable_bytes(std::span(window.get() + kept, size - kept));
+      const MutableBytes room = std::as_writable_bytes(std::span(window.data() + kept, size - kept));
       const sys::Moved moved = sys::pread_all(log_.get(), room, offset_ + kept);
-      if (moved.error != 0) throw Error(moved.error, "read", log_path());
-      const std::string_view text(window.get(), kept + moved.size);
+      if (moved.error != 0) throw_error(moved.error, "read", log_path());
+      const std::string_view text(window.data(), kept + moved.size);
       std::size_t at = 0;
       for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
-        take_line(text.substr(at, end - at), offset_ + at);
+        read_line(text.substr(at, end - at), offset_ + at);
       offset_ += at;
       kept = text.size() - at;
-      if (moved.size < room.size()) return take_unended(text.substr(at));
+      if (moved.size < room.size()) return read_unended(text.substr(at));
       if (kept == size && size > longest_chunk_record)
-        throw Error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
-      auto next = std::make_unique_for_overwrite<char[]>(kept == size ? size *= 2 : size);
-      std::copy(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), next.get());
-      window = std::move(next);
+        throw_error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
+      window.erase_front(at);
+      if (kept == size) size *= 2;
+      window.resize(size);
     }
   }
 
   // The log's end, whose newline a full disk may have cut off: what checks is whole.
-  void take_unended(std::string_view line) {
+  void read_unended(std::string_view line) {
     if (!checked_text(line)) return;
-    take_line(line, offset_);
+    read_line(line, offset_);
     offset_ += line.size();
   }
 
-  void take_line(std::string_view line, std::uint64_t offset) {
+  void read_line(std::string_view line, std::uint64_t offset) {
     if (line.empty()) return;
     const auto text = checked_text(line);
     auto record = text ? parse_record(*text) : std::nullopt;
     if (!record) return;
     const std::uint64_t id = record->info.id;
     floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
-    if (record->leaves) {
-      leaving_.insert_or_assign(id, std::move(record->info.file));
-      return;
-    }
-    leaving_.erase(id);
-    if (record->gone)
+    for (std::size_t i = 0; i < leaving_.size(); ++i)
+      if (leaving_[i].id == id) forget_leaving(i);
+    if (record->leaves)
+      leaving_.push_back({id, std::move(record->info.file)});
+    else if (record->gone)
       entries_.erase(id);
     else
-      entries_.insert_or_assign(id, Entry{std::move(record->info), offset, line.size()});
+      entries_.put({std::move(record->info), offset, line.size()});
   }
 
   int directory_;
   std::filesystem::path path_;
-  std::chrono::milliseconds patience_;
+  Patience patience_;
   MadeHere made_here_;
   std::mutex mutex_;
   Fd log_;
@@ -343,8 +421,8 @@ class ChunkLog {
   bool counted_ = false;      // an id was taken before
   std::uint64_t floor_ = 0;   // above every id seen
   std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
-  std::map<std::uint64_t, Entry> entries_;
-  std::map<std::uint64_t, std::string> leaving_;  // where to
+  ChunkIndex entries_;
+  std::vector<Leaving> leaving_;  // each id at most once, and few at a time
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

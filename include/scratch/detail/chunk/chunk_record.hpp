@@ -90,14 +90,21 @@ inline bool is_inner_path(std::string_view path) {
 }
 
 /// A record as it is appended.
-inline std::string framed(const std::string& text) { return "\n" + text + " " + hex16(xxh3(bytes_of(text))) + "\n"; }
+inline std::string framed(const std::string& text) {
+  return std::string("\n").append(text).append(" ").append(hex16(xxh3(bytes_of(text)))).append("\n");
+}
 
 inline std::string chunk_record(const ChunkRecord& record) {
   const ChunkInfo& info = record.info;
-  std::string text = "chunk " + std::to_string(info.id) + " size=" + std::to_string(info.size) +
-                     " rows=" + std::to_string(info.rows) + " xxh3=" + info.checksum.substr(5) +
-                     " block=" + std::to_string(record.block) + " file=" + escape_field(info.file) +
-                     " user=" + escape_field(info.user) + " blocks=";
+  std::string text;
+  text.append("chunk ").append(std::to_string(info.id));
+  text.append(" size=").append(std::to_string(info.size));
+  text.append(" rows=").append(std::to_string(info.rows));
+  text.append(" xxh3=").append(info.checksum, 5);
+  text.append(" block=").append(std::to_string(record.block));
+  text.append(" file=").append(escape_field(info.file));
+  text.append(" user=").append(escape_field(info.user));
+  text.append(" blocks=");
   text.reserve(text.size() + record.sums.size() * 17);
   for (std::size_t i = 0; i < record.sums.size(); ++i) {
     if (i > 0) text += ',';

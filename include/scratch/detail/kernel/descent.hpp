@@ -43,10 +43,22 @@ inline int identify(int fd, Identity& identity) {
   return 0;
 }
 
-/// A position in a tree. `Work` is what the walker keeps for each directory on the way.
-template <class Work>
+/// A position in a tree.
 class Descent {
  public:
+  /// A directory that is still to be entered.
+  struct Waiting {
+    std::string name;
+    unsigned tries = 0;
+  };
+  /// What the walker keeps for each directory on the way. One who only looks needs no more than who waits.
+  struct Work {
+    std::vector<Waiting> waiting = {};
+    unsigned tries = 0;
+    bool more = false;      // than `waiting` could take
+    bool progress = false;  // something was removed since it was last listed
+    bool failed = false;    // something stays
+  };
   struct Level {
     std::string name;  // in the directory above
     Identity identity;
@@ -130,12 +142,9 @@ class Descent {
 /// @returns 0, or the first errno
 template <class Visit>
 int walk(int top, Visit visit) {
-  struct Work {
-    std::vector<std::string> waiting;
-  };
   const Fd fresh = open_directory(top, ".");
   if (!fresh) return errno;
-  Descent<Work> descent(fresh.get());
+  Descent descent(fresh.get());
   int error = 0;
   const auto note = [&](int what) {
     if (error == 0 && what != ENOENT) error = what;  // what vanished meanwhile is no error
@@ -152,20 +161,20 @@ int walk(int top, Visit visit) {
         entry.type = static_cast<unsigned char>(IFTODT(facts.st_mode));
       }
       const bool below = visit(descent.fd(), static_cast<const Entry&>(entry), descent.depth());
-      if (below && entry.type == DT_DIR) descent.here().work.waiting.emplace_back(entry.name);
+      if (below && entry.type == DT_DIR) descent.here().work.waiting.push_back({std::string(entry.name)});
     }
     note(listing.error());
   };
   list();
   for (;;) {
-    std::vector<std::string>& waiting = descent.here().work.waiting;
+    std::vector<Descent::Waiting>& waiting = descent.here().work.waiting;
     if (waiting.empty()) {
       if (descent.depth() == 0) return error;
       descent.up();
       note(descent.lost());
       continue;
     }
-    std::string name = std::move(waiting.back());
+    std::string name = std::move(waiting.back().name);
     waiting.pop_back();
     Fd directory = open_directory(descent.fd(), name.c_str());
     if (!directory) {

@@ -112,7 +112,7 @@ void for_each_entry(int directory, const std::filesystem::path& path, Visit visi
   const Fd fresh = open_directory(directory, ".");
   if (!fresh) {
     const int error = errno;
-    throw Error(error, "list", path, open_files_hint(error));
+    throw_error(error, "list", path, open_files_hint(error));
   }
   Listing listing(fresh.get());
   for (Entry entry; listing.next(entry);) {
@@ -122,7 +122,7 @@ void for_each_entry(int directory, const std::filesystem::path& path, Visit visi
       visit(static_cast<const Entry&>(entry));
     }
   }
-  if (listing.error() != 0) throw Error(listing.error(), "list", path);
+  if (listing.error() != 0) throw_error(listing.error(), "list", path);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -45,7 +45,7 @@ class Fd {
   /// @throws Error EMFILE, ENFILE
   Fd duplicate() const {
     Fd copy(sys::duplicate(fd_));
-    if (!copy) throw Error(errno, "duplicate a file descriptor", {});
+    if (!copy) throw_error(errno, "duplicate a file descriptor", {});
     return copy;
   }
 
@@ -62,7 +62,7 @@ inline std::string open_files_hint(int error) {
 /// `fstat`. @throws Error
 inline struct stat facts_of(int fd, const std::filesystem::path& path) {
   struct stat facts {};
-  if (sys::fstat(fd, facts) != 0) throw Error(errno, "examine", path);
+  if (sys::fstat(fd, facts) != 0) throw_error(errno, "examine", path);
   return facts;
 }
 
@@ -84,14 +84,14 @@ inline Fd open_existing(int dir, const char* name, int flags, const std::filesys
   Fd file(sys::openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (!file) {
     const int error = errno;
-    throw Error(error, "open", path, error == ELOOP ? "a symbolic link stands in its place" : open_files_hint(error));
+    throw_error(error, "open", path, error == ELOOP ? "a symbolic link stands in its place" : open_files_hint(error));
   }
   const struct stat facts = facts_of(file.get(), path);
-  if (!S_ISREG(facts.st_mode)) throw Error(errc::corrupt, "open", path, std::string("found ") + kind_of(facts));
+  if (!S_ISREG(facts.st_mode)) throw_error(errc::corrupt, "open", path, std::string("found ") + kind_of(facts));
   const uid_t me = sys::geteuid();
   if (facts.st_uid != me && me != 0)
-    throw Error(errc::corrupt, "open", path, "the file belongs to user " + std::to_string(facts.st_uid));
-  if (facts.st_nlink > 1) throw Error(errc::corrupt, "open", path, "the file has a second name (a hard link)");
+    throw_error(errc::corrupt, "open", path, "the file belongs to user " + std::to_string(facts.st_uid));
+  if (facts.st_nlink > 1) throw_error(errc::corrupt, "open", path, "the file has a second name (a hard link)");
   return file;
 }
 
@@ -100,7 +100,7 @@ inline Fd create_new(int dir, const char* name, int flags, const std::filesystem
   Fd file(sys::openat(dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   if (!file) {
     const int error = errno;
-    throw Error(error, "create", path, open_files_hint(error));
+    throw_error(error, "create", path, open_files_hint(error));
   }
   return file;
 }
@@ -116,7 +116,7 @@ inline Fd open_or_create(int dir, const char* name, int flags, const std::filesy
     try {
       Fd file = create_new(dir, name, flags, path);
       if ((facts_of(file.get(), path).st_mode & 0777) != 0600 && sys::fchmod(file.get(), 0600) != 0)  // a strange umask
-        throw Error(errno, "set the mode of", path);
+        throw_error(errno, "set the mode of", path);
       return file;
     } catch (const Error& error) {
       if (error.code() != std::errc::file_exists) throw;  // else somebody made it between the two
@@ -134,10 +134,16 @@ inline std::filesystem::path absolute_path(const std::filesystem::path& path) {
   if (path.is_absolute()) return path;
   std::string current(256, '\0');
   while (sys::getcwd(current.data(), current.size()) == nullptr) {
-    if (errno != ERANGE) throw Error(errno, "find the current directory for", path);
+    if (errno != ERANGE) throw_error(errno, "find the current directory for", path);
     current.resize(current.size() * 2);
   }
   return std::filesystem::path(current.c_str()) / path;
+}
+
+/// Absolute, without `.`, `..` or a slash at the end. @throws Error as `absolute_path`
+inline std::filesystem::path normal_path(const std::filesystem::path& path) {
+  std::filesystem::path whole = absolute_path(path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -14,10 +14,8 @@
 #pragma once
 
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <string_view>
-#include <thread>
 
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -65,7 +63,7 @@ inline LockAnswer try_flock(int fd, int kind, const std::filesystem::path& path)
   const int error = errno;
   if (error == EWOULDBLOCK) return LockAnswer::busy;
   if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
-  throw Error(error, "lock", path);
+  throw_error(error, "lock", path);
 }
 
 /// False: errno says why; then only the end of every descriptor of this open file will.
@@ -77,8 +75,12 @@ class UnlockAtEnd {
   explicit UnlockAtEnd(const Fd& file) : file_(&file) {}
   UnlockAtEnd(const UnlockAtEnd&) = delete;
   UnlockAtEnd& operator=(const UnlockAtEnd&) = delete;
-  ~UnlockAtEnd() {
+  ~UnlockAtEnd() { release(); }
+
+  /// Ends it now.
+  void release() noexcept {
     if (file_ != nullptr && *file_) unlock(file_->get());
+    file_ = nullptr;
   }
 
   void cancel() noexcept { file_ = nullptr; }
@@ -87,17 +89,21 @@ class UnlockAtEnd {
   const Fd* file_;
 };
 
+/// How long to try.
+struct Patience {
+  std::uint64_t milliseconds = 0;
+};
+
 /// Calls `attempt` until it is not `busy` or `patience` is over.
 template <class Attempt>
-LockAnswer try_for(std::chrono::milliseconds patience, Attempt attempt) {
-  using Clock = std::chrono::steady_clock;
+LockAnswer try_for(Patience patience, Attempt attempt) {
   LockAnswer answer = attempt();
   if (answer != LockAnswer::busy) return answer;
-  const Clock::time_point end = Clock::now() + patience;
-  std::chrono::microseconds pause(50);
-  while (answer == LockAnswer::busy && Clock::now() < end) {
-    std::this_thread::sleep_for(pause);
-    if (pause < std::chrono::milliseconds(5)) pause *= 2;
+  const std::uint64_t begin = sys::steady_milliseconds();
+  std::uint32_t pause = 50;  // microseconds
+  while (answer == LockAnswer::busy && sys::steady_milliseconds() - begin < patience.milliseconds) {
+    sys::sleep_microseconds(pause);
+    if (pause < 5000) pause *= 2;
     answer = attempt();
   }
   return answer;
@@ -123,7 +129,7 @@ inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path&
   const int error = errno;
   if (error == EAGAIN || error == EACCES) return LockAnswer::busy;
   if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
-  throw Error(error, "lock a byte of", path);
+  throw_error(error, "lock a byte of", path);
 }
 
 inline void byte_unlock(int fd, off_t byte) noexcept {

@@ -25,7 +25,7 @@ class Mapping {
   Mapping(int fd, std::size_t size, const std::filesystem::path& file) : size_(size) {
     if (size == 0) return;
     at_ = sys::mmap(size, PROT_READ, MAP_SHARED, fd);
-    if (at_ == nullptr) throw Error(errno, "map", file);
+    if (at_ == nullptr) throw_error(errno, "map", file);
   }
   Mapping(Mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept {

@@ -20,7 +20,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// @throws Error
 inline std::uint64_t random_number() {
   std::array<std::byte, sizeof(std::uint64_t)> bytes{};
-  if (!sys::getrandom(bytes)) throw Error(errno, "draw a random number", {});
+  if (!sys::getrandom(bytes)) throw_error(errno, "draw a random number", {});
   return load_le<std::uint64_t>(bytes.data());
 }
 

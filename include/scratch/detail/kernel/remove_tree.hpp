@@ -49,7 +49,7 @@ struct Removed {
   /// @throws Error the first failure
   void check(const std::filesystem::path& directory) const {
     if (error != 0)
-      throw Error(error, "remove", failed.empty() ? directory : directory / failed, open_files_hint(error));
+      throw_error(error, "remove", failed.empty() ? directory : directory / failed, open_files_hint(error));
   }
 };
 
@@ -64,7 +64,7 @@ class TreeRemoval {
 
   /// What a listing has still to tell, with all that is in it.
   Removed rest_of(Listing& listing) {
-    Here descent(listing.directory());
+    Descent descent(listing.directory());
     list(descent, listing);
     run(descent);
     remove_last(descent);
@@ -73,7 +73,7 @@ class TreeRemoval {
 
   /// One entry of a directory.
   Removed entry(int parent, const std::string& name) {
-    Here descent(parent);
+    Descent descent(parent);
     top_ = 1;
     if (!unlink(descent, name.c_str())) descent.here().work.waiting.push_back({name});
     run(descent);
@@ -81,23 +81,13 @@ class TreeRemoval {
   }
 
  private:
-  struct Waiting {
-    std::string name;
-    unsigned tries = 0;
-  };
-  struct Work {
-    std::vector<Waiting> waiting;
-    unsigned tries = 0;
-    bool more = false;      // than `waiting` could take
-    bool progress = false;  // something was removed since it was last listed
-    bool failed = false;    // something stays
-  };
-  using Here = Descent<Work>;
+  using Waiting = Descent::Waiting;
+  using Work = Descent::Work;
 
   static constexpr std::size_t most_waiting = 4096;
   static constexpr unsigned most_tries = 16;
 
-  void run(Here& descent) {
+  void run(Descent& descent) {
     while (!stopped()) {
       Work& work = descent.here().work;
       if (!work.waiting.empty()) {
@@ -120,7 +110,7 @@ class TreeRemoval {
     removed_.failed = std::move(what);
   }
 
-  void fail(Here& descent, int error, std::string_view name) {
+  void fail(Descent& descent, int error, std::string_view name) {
     descent.here().work.failed = true;
     if (removed_.error != 0) return;
     std::string way = descent.way();
@@ -135,7 +125,7 @@ class TreeRemoval {
     return stopped_ = true;
   }
 
-  void remove_last(Here& descent) {
+  void remove_last(Descent& descent) {
     if (removed_.error == 0 && !options_.last.empty()) unlink(descent, std::string(options_.last).c_str());
   }
 
@@ -146,12 +136,12 @@ class TreeRemoval {
     removed_.allocated += static_cast<std::uint64_t>(facts.st_blocks) * 512;
   }
 
-  void list(Here& descent) {
+  void list(Descent& descent) {
     Listing listing(descent.fd());
     list(descent, listing);
   }
 
-  void list(Here& descent, Listing& listing) {
+  void list(Descent& descent, Listing& listing) {
     Work& work = descent.here().work;
     work.more = work.progress = false;
     for (Entry entry; listing.next(entry);) {
@@ -167,7 +157,7 @@ class TreeRemoval {
     if (listing.error() != 0) fail(descent, listing.error(), {});
   }
 
-  void list_again(Here& descent) {
+  void list_again(Descent& descent) {
     Fd fresh = open_directory(descent.fd(), ".");
     if (!fresh) {
       descent.here().work.more = false;
@@ -178,7 +168,7 @@ class TreeRemoval {
   }
 
   // False: it is a directory.
-  bool unlink(Here& descent, const char* name) {
+  bool unlink(Descent& descent, const char* name) {
     struct stat facts {};
     if (sys::fstatat(descent.fd(), name, facts) != 0) {
       if (errno != ENOENT) fail(descent, errno, name);
@@ -196,7 +186,7 @@ class TreeRemoval {
     return true;
   }
 
-  void enter(Here& descent, Waiting next) {
+  void enter(Descent& descent, Waiting next) {
     Fd directory = open_directory(descent.fd(), next.name.c_str());
     if (!directory && errno == EACCES) directory = open_forbidden(descent, next.name.c_str());
     if (!directory) {
@@ -215,7 +205,7 @@ class TreeRemoval {
   }
 
   // A directory that even its owner may not read is made readable through a descriptor that can do nothing else.
-  Fd open_forbidden(Here& descent, const char* name) {
+  Fd open_forbidden(Descent& descent, const char* name) {
     const Fd shut(sys::openat(descent.fd(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW));
     Identity identity;
     if (!shut || descent.identify_here(shut.get(), identity) != 0 || sys::chmod_unopened(shut.get(), 0700) != 0) {
@@ -225,9 +215,9 @@ class TreeRemoval {
     return open_directory(descent.fd(), name);
   }
 
-  void leave(Here& descent) {
+  void leave(Descent& descent) {
     if (descent.depth() == top_) remove_last(descent);
-    Here::Level left = descent.up();
+    Descent::Level left = descent.up();
     if (descent.lost() != 0) return fail(descent, descent.lost(), left.name);
     struct stat facts {};
     facts.st_mode = S_IFDIR;

@@ -94,24 +94,24 @@ inline std::string described(const struct stat& facts) {
          octal(facts.st_mode);
 }
 
-[[noreturn]] inline void distrust(const RootWanted& wanted, const struct stat& found) {
+[[noreturn]] inline void throw_untrusted(const RootWanted& wanted, const struct stat& found) {
   const char* closed = wanted.kind == RootKind::derived ? "mode 0700" : "not writable by group or others";
-  throw Error(errc::untrusted_directory, "use the root", wanted.path,
+  throw_error(errc::untrusted_directory, "use the root", wanted.path,
               "found " + described(found) + "; needed: a directory of user " + std::to_string(wanted.owner) + ", " +
                   closed + "; chosen because " + wanted.reason);
 }
 
 /// What stands there, examined. @throws Error `untrusted_directory`
-inline void trust(const RootWanted& wanted, const struct stat& found) {
+inline void check_trusted(const RootWanted& wanted, const struct stat& found) {
   const mode_t open_to_others = wanted.kind == RootKind::derived ? 077 : 022;
   if (!S_ISDIR(found.st_mode) || found.st_uid != wanted.owner || (found.st_mode & open_to_others) != 0)
-    distrust(wanted, found);
+    throw_untrusted(wanted, found);
 }
 
 /// The names in a directory outlive a power cut. @throws Error
 inline void sync_directory(const std::filesystem::path& path) {
   const Fd open(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!open || sys::fsync(open.get()) != 0) throw Error(errno, "sync the directory", path);
+  if (!open || sys::fsync(open.get()) != 0) throw_error(errno, "sync the directory", path);
 }
 
 /// Makes the missing directories of a path, each 0700. What is there is left as it is.
@@ -132,11 +132,11 @@ inline Fd open_parent(const RootWanted& wanted, const std::filesystem::path& par
   if (!above) {
     const int error = errno;
     if (error == ENOENT) return {};
-    throw Error(error, "open the directory above the root", parent, "chosen because " + wanted.reason);
+    throw_error(error, "open the directory above the root", parent, "chosen because " + wanted.reason);
   }
   const struct stat facts = facts_of(above.get(), parent);
   if ((facts.st_mode & S_IWOTH) != 0 && (facts.st_mode & S_ISVTX) == 0)
-    throw Error(errc::untrusted_directory, "use the directory above the root", parent,
+    throw_error(errc::untrusted_directory, "use the directory above the root", parent,
                 "everybody may write there and it is not sticky (mode " + octal(facts.st_mode) +
                     "), so anybody could swap the root; chmod +t, or choose another place");
   return above;
@@ -147,7 +147,7 @@ inline Fd open_parent(const RootWanted& wanted, const std::filesystem::path& par
 inline Fd open_root(const RootWanted& wanted) {
   const std::filesystem::path parent = wanted.path.parent_path();
   const std::string name = wanted.path.filename();
-  if (name.empty()) throw Error(errc::invalid_name, "use the root", wanted.path, "the file system's root is no place");
+  if (name.empty()) throw_error(errc::invalid_name, "use the root", wanted.path, "the file system's root is no place");
   const Fd above = open_parent(wanted, parent);
   if (!above) return {};
   Fd root = open_directory(above.get(), name.c_str());
@@ -155,10 +155,10 @@ inline Fd open_root(const RootWanted& wanted) {
     const int error = errno;
     if (error == ENOENT) return {};
     struct stat found {};
-    if (sys::fstatat(above.get(), name.c_str(), found) == 0) trust(wanted, found);
-    throw Error(error, "open the root", wanted.path, open_files_hint(error));
+    if (sys::fstatat(above.get(), name.c_str(), found) == 0) check_trusted(wanted, found);
+    throw_error(error, "open the root", wanted.path, open_files_hint(error));
   }
-  trust(wanted, facts_of(root.get(), wanted.path));
+  check_trusted(wanted, facts_of(root.get(), wanted.path));
   return root;
 }
 
@@ -170,7 +170,7 @@ inline Fd make_root(const RootWanted& wanted) {
   const std::string name = wanted.path.filename();
   if (wanted.kind != RootKind::pgsql_tmp) make_parents(parent, wanted.durable);
   const Fd above = open_parent(wanted, parent);
-  if (!above) throw Error(ENOENT, "open the directory above the root", parent, "chosen because " + wanted.reason);
+  if (!above) throw_error(ENOENT, "open the directory above the root", parent, "chosen because " + wanted.reason);
   mode_t mode = 0700;
   if (wanted.kind == RootKind::pgsql_tmp) mode = facts_of(above.get(), parent).st_mode & 0750;
   const bool made = static_cast<bool>(make_directory(above.get(), name.c_str(), mode).directory);
@@ -179,7 +179,7 @@ inline Fd make_root(const RootWanted& wanted) {
     if (wanted.durable) sync_directory(parent);
     if (Fd root = open_root(wanted); root || made) return root;
   }
-  throw Error(error, "create the root", wanted.path,
+  throw_error(error, "create the root", wanted.path,
               "chosen because " + wanted.reason + "; SCRATCH_DIR or TMPDIR, or a place such as Under{}, names another");
 }
 

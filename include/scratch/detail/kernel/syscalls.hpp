@@ -28,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 
 #include <scratch/bytes.hpp>
 #include <scratch/version.hpp>
@@ -196,6 +197,19 @@ inline char* getcwd(char* to, std::size_t size) { return Calls::getcwd(to, size)
 inline int uname(struct utsname& facts) { return Calls::uname(&facts); }
 inline uid_t geteuid() { return Calls::geteuid(); }
 inline pid_t getpid() { return Calls::getpid(); }
+
+/// By a clock that only goes forward.
+inline std::uint64_t steady_milliseconds() noexcept {
+  struct timespec now {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+/// At least so long, unless a signal comes.
+inline void sleep_microseconds(std::uint32_t n) noexcept {
+  const struct timespec time { static_cast<std::time_t>(n / 1'000'000), static_cast<long>(n % 1'000'000) * 1000 };
+  ::nanosleep(&time, nullptr);
+}
 
 /// Bytes moved before the end, or before `error`: 0, or why it stopped short.
 struct Moved {

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// A session as its root sees it: a name, the directory behind it, who lives in it, and the step that removes it.
+// A session as its root sees it: a name, the directory behind it, who uses it, and its removal in two steps.
 //
-// Leaving and sweeping remove in the same way. For one directory:
-// 1. Open it, following no link. Somebody else's: hands off.
+// Leaving and sweeping remove in the same way. To condemn a session:
+// 1. Open its directory, following no link. Somebody else's: hands off.
 // 2. Exclusive flock, without waiting; refused: somebody uses it.
 // 3. The name must still lead to the directory that was locked.
 // 4. The owner's byte of .lock must be free.
-// 5. List it. .keep: it stays.
-// 6. Rename it to a trash name in the same root: nobody can join any more.
-// 7. Delete what was listed through the descriptor, metadata.json last, then the directory. If things arrived in it
+// From here on nobody joins it, as long as the lock is held: it may be looked at, let go, or removed:
+// 5. Rename it to a trash name in the same root: nobody can join any more.
+// 6. Delete what is in it through the descriptor, metadata.json last, then the directory. If things arrived in it
 //    meanwhile, once more.
-// A crash after 6 leaves trash that the next sweep takes.
+// A crash after 5 leaves trash that the next sweep takes.
 #pragma once
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -46,21 +47,27 @@ inline bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/// Since it changed, by the system's clock.
+inline std::chrono::nanoseconds age_of(const struct stat& facts) {
+  const auto changed = std::chrono::seconds(facts.st_mtim.tv_sec) + std::chrono::nanoseconds(facts.st_mtim.tv_nsec);
+  return std::chrono::system_clock::now().time_since_epoch() - changed;
+}
+
 /// Whether the name leads to the directory with these facts. @throws Error when it cannot tell
 inline bool leads_to(const SessionEntry& entry, const struct stat& facts) {
   struct stat named {};
   if (sys::fstatat(entry.root, entry.name.c_str(), named) == 0) return same_file(named, facts);
   if (errno == ENOENT) return false;
-  throw Error(errno, "examine", entry.path());
+  throw_error(errno, "examine", entry.path());
 }
 
-/// Whether the owner of a session is alive. It disturbs nobody. @throws Error when it cannot tell
-inline bool owner_is_alive(int directory, const std::filesystem::path& path) {
+/// Whether the owner of a session is alive, asked without disturbing anybody. @throws Error when it cannot tell
+inline bool owner_alive(int directory, const std::filesystem::path& path) {
   const Fd lock(sys::openat(directory, lock_name.data(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (lock) return byte_locked(lock.get(), owner_byte);
   const int error = errno;
   if (error == ENOENT || error == ELOOP || error == ENXIO) return false;
-  throw Error(error, "open", path / lock_name, open_files_hint(error));
+  throw_error(error, "open", path / lock_name, open_files_hint(error));
 }
 
 /// @throws Error when it cannot tell
@@ -68,39 +75,15 @@ inline bool is_kept(int directory, const std::filesystem::path& path) {
   struct stat facts {};
   if (sys::fstatat(directory, keep_name.data(), facts) == 0) return true;
   if (errno == ENOENT) return false;
-  throw Error(errno, "examine", path / keep_name);
+  throw_error(errno, "examine", path / keep_name);
 }
 
 /// The session is kept afterwards. @pre the caller holds a lock on the directory
 /// @throws Error
 inline void mark_kept(int directory, const std::filesystem::path& path) {
   const Fd mark(sys::openat(directory, keep_name.data(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (!mark && errno != EEXIST) throw Error(errno, "keep the session, by making", path / keep_name);
+  if (!mark && errno != EEXIST) throw_error(errno, "keep the session, by making", path / keep_name);
 }
-
-enum class RemovalAnswer : std::uint8_t {
-  removed,
-  alive,     ///< somebody uses it, or its owner is alive
-  kept,      ///< it has .keep
-  gone,      ///< nothing has this name any more
-  foreign,   ///< another user's
-  declined,  ///< the caller did not want it
-};
-
-struct Removal {
-  RemovalAnswer answer = RemovalAnswer::gone;
-  std::uint64_t bytes = 0;
-};
-
-struct RemovalOptions {
-  bool take_kept = false;
-  bool trash = false;                 ///< it has a trash name already
-  std::optional<uid_t> owner = {};    ///< it must be this user's
-  const struct stat* only = nullptr;  ///< this directory, and not another that has taken its name
-  bool owner_is_gone = false;         ///< the caller knows: nobody ever becomes a session's owner again
-  bool need_locks = true;             ///< else a file system without locks is no hindrance: for an owner that leaves
-  std::function<bool()> stop = {};
-};
 
 /// Its new name; empty where it had gone. @throws Error
 inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar& grammar) {
@@ -117,71 +100,126 @@ inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar
   }
 }
 
-/// The removal step, for one entry.
-///
-/// @param wanted asked with the locked directory after all other checks; true: remove it
-/// @throws Error when something of it could not be removed: then it is trash, for the next sweep
-/// After a crash: it is there, or trash, or gone.
-template <class Wanted>
-Removal remove_session(const SessionEntry& entry, const SessionGrammar& grammar, RemovalOptions options,
-                       Wanted wanted) {
-  const std::filesystem::path path = entry.path();
-  const auto is_foreign = [&](const struct stat& facts) { return options.owner && facts.st_uid != *options.owner; };
-  struct stat facts {};
-  // 1.
-  const Fd directory = open_directory(entry.root, entry.name.c_str());
-  if (!directory) {
-    const int error = errno;
-    if (error == ENOENT) return {};
-    const bool examined = sys::fstatat(entry.root, entry.name.c_str(), facts) == 0;
-    if (examined && is_foreign(facts)) return {RemovalAnswer::foreign, 0};
-    // A creator died between making it and setting its mode: then it is empty.
-    if (examined && error == EACCES && sys::unlinkat(entry.root, entry.name.c_str(), AT_REMOVEDIR) == 0)
-      return {RemovalAnswer::removed, 0};
-    throw Error(error, "open", path, open_files_hint(error));
-  }
-  facts = facts_of(directory.get(), path);
-  if (is_foreign(facts)) return {RemovalAnswer::foreign, 0};
-  // 2.
-  UnlockAtEnd end_of_removal(directory);
-  const LockAnswer lock = try_flock(directory.get(), LOCK_EX, path);
-  if (lock == LockAnswer::busy) return {RemovalAnswer::alive, 0};
-  if (lock == LockAnswer::unsupported && options.need_locks) throw Error(errc::locks_unreliable, "remove", path);
-  // 3.
-  if (!leads_to(entry, facts) || (options.only != nullptr && !same_file(facts, *options.only))) return {};
-  // 4. and 5.
-  Listing listing(directory.get());
-  if (!options.trash) {
-    if (!options.owner_is_gone && owner_is_alive(directory.get(), path)) return {RemovalAnswer::alive, 0};
-    if (!options.take_kept) {
-      const std::optional<bool> listed = listing.has(keep_name);
-      if (listed ? *listed : is_kept(directory.get(), path)) return {RemovalAnswer::kept, 0};
-    }
-  }
-  if (!wanted(directory.get())) return {RemovalAnswer::declined, 0};
-  // 6.
-  const std::string trash = options.trash ? entry.name : move_to_trash(entry, grammar);
-  if (trash.empty()) return {};
-  // 7.
-  RemoveOptions how;
-  how.last = metadata_name;
-  how.stop = std::move(options.stop);
-  make_writable(directory.get(), facts.st_mode);
-  Removal removal{RemovalAnswer::removed, 0};
-  Removed removed = remove_rest(listing, how);
-  for (int tries = 0;; ++tries) {
-    if (removed.error != 0) removed.check(entry.root_path / trash);
-    removal.bytes += removed.bytes;
-    if (sys::unlinkat(entry.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) break;
-    if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16) throw Error(errno, "remove", entry.root_path / trash);
-    removed = remove_below(directory.get(), how);
-  }
-  end_of_removal.cancel();  // nobody can open it any more
-  return removal;
-}
+/// Why a session is not condemned.
+enum class Spared : std::uint8_t {
+  in_use,   ///< somebody uses it, or its owner is alive
+  gone,     ///< nothing has this name any more
+  foreign,  ///< another user's
+};
 
-inline Removal remove_session(const SessionEntry& entry, const SessionGrammar& grammar, RemovalOptions options) {
-  return remove_session(entry, grammar, std::move(options), [](int) { return true; });
-}
+struct CondemnOptions {
+  bool trash = false;                 ///< it has a trash name already
+  std::optional<uid_t> owner = {};    ///< it must be this user's
+  const struct stat* only = nullptr;  ///< this directory, and not another that has taken its name
+  bool owner_is_gone = false;         ///< the caller knows: nobody ever becomes a session's owner again
+  bool need_locks = true;             ///< else a file system without locks is no hindrance: for an owner that leaves
+};
+
+/// A session that nobody uses and nobody can join as long as this lives; or why there is none.
+class Condemned {
+ public:
+  /// Steps 1 to 4. The entry outlives this. @throws Error when it cannot tell; `locks_unreliable`
+  Condemned(const SessionEntry& entry, const CondemnOptions& options)
+      : entry_(entry), trash_(options.trash), spared_(examine(options)) {
+    if (spared_) let_go();
+  }
+  Condemned(const Condemned&) = delete;
+  Condemned& operator=(const Condemned&) = delete;
+  const std::optional<Spared>& spared() const noexcept { return spared_; }
+
+  /// The session's directory; empty where its creator died before it could be opened: then nothing is in it.
+  int directory() const noexcept { return directory_.get(); }
+
+  /// @pre not spared @throws Error when it cannot tell
+  bool is_kept() {
+    if (trash_ || !directory_) return false;
+    const std::optional<bool> listed = listing_->has(keep_name);
+    return listed ? *listed : scratch::detail::is_kept(directory_.get(), entry_.path());
+  }
+
+  /// Since its metadata.json changed, by the system's clock; negative for a time to come. @pre not spared
+  std::chrono::nanoseconds age() const {
+    struct stat metadata {};
+    const bool there = directory_ && sys::fstatat(directory_.get(), metadata_name.data(), metadata) == 0;
+    return age_of(there ? metadata : facts_);
+  }
+
+  /// Others may use it again. What is in it can be looked at still.
+  void let_go() noexcept { lock_.release(); }
+
+  /// Steps 5 and 6.
+  ///
+  /// @pre   not spared, not let go; asked before or not, `is_kept()` is not looked at
+  /// @param stop asked from time to time; true: the rest is left as trash, ECANCELED
+  /// @returns the bytes freed; nothing where somebody took it away meanwhile
+  /// @throws Error when something of it could not be removed: then it is trash, for the next sweep
+  /// After a crash: it is there, or trash, or gone.
+  std::optional<std::uint64_t> remove(const SessionGrammar& grammar, std::function<bool()> stop = {}) {
+    if (!directory_) return remove_unopened();
+    // 5.
+    const std::string trash = trash_ ? entry_.name : move_to_trash(entry_, grammar);
+    if (trash.empty()) return std::nullopt;
+    // 6.
+    RemoveOptions how;
+    how.last = metadata_name;
+    how.stop = std::move(stop);
+    make_writable(directory_.get(), facts_.st_mode);
+    std::uint64_t bytes = 0;
+    Removed removed = remove_rest(*listing_, how);
+    for (int tries = 0;; ++tries) {
+      if (removed.error != 0) removed.check(entry_.root_path / trash);
+      bytes += removed.bytes;
+      if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) break;
+      if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
+        throw_error(errno, "remove", entry_.root_path / trash);
+      removed = remove_below(directory_.get(), how);
+    }
+    lock_.cancel();  // nobody can open it any more: closing is enough
+    return bytes;
+  }
+
+ private:
+  std::optional<Spared> examine(const CondemnOptions& options) {
+    const auto is_foreign = [&] { return options.owner && facts_.st_uid != *options.owner; };
+    // 1.
+    directory_ = open_directory(entry_.root, entry_.name.c_str());
+    if (!directory_) {
+      const int error = errno;
+      if (error == ENOENT) return Spared::gone;
+      const bool examined = sys::fstatat(entry_.root, entry_.name.c_str(), facts_) == 0;
+      if (examined && is_foreign()) return Spared::foreign;
+      if (!examined || error != EACCES) throw_error(error, "open", entry_.path(), open_files_hint(error));
+      return std::nullopt;  // its creator died between making it and setting its mode: then it is empty
+    }
+    facts_ = facts_of(directory_.get(), entry_.path());
+    if (is_foreign()) return Spared::foreign;
+    // 2.
+    const LockAnswer lock = try_flock(directory_.get(), LOCK_EX, entry_.path());
+    if (lock == LockAnswer::busy) return Spared::in_use;
+    if (lock == LockAnswer::unsupported && options.need_locks)
+      throw_error(errc::locks_unreliable, "remove", entry_.path());
+    // 3.
+    if (!leads_to(entry_, facts_) || (options.only != nullptr && !same_file(facts_, *options.only)))
+      return Spared::gone;
+    // 4.
+    if (!trash_ && !options.owner_is_gone && owner_alive(directory_.get(), entry_.path())) return Spared::in_use;
+    listing_.emplace(directory_.get());
+    return std::nullopt;
+  }
+
+  std::optional<std::uint64_t> remove_unopened() const {
+    if (sys::unlinkat(entry_.root, entry_.name.c_str(), AT_REMOVEDIR) == 0) return 0;
+    if (errno == ENOENT) return std::nullopt;
+    throw_error(EACCES, "open", entry_.path());
+  }
+
+  const SessionEntry& entry_;
+  bool trash_;
+  Fd directory_;
+  struct stat facts_ {};
+  std::optional<Listing> listing_;
+  UnlockAtEnd lock_{directory_};
+  std::optional<Spared> spared_;  // last: finding out sets the others
+};
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

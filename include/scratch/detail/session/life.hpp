@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// One process's life in a session: how it begins, by creating or by joining, and how it ends.
+// One process's use of a session: how it begins, by creating or by joining, and how it ends.
 //
-// Whoever lives in a session holds a shared flock on its directory; the owner also byte 0 of .lock. Both end with the
+// Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock. Both end with the
 // process, whatever ended it.
 #pragma once
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -28,11 +27,17 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// What became of a session that a process left.
+struct Left {
+  bool kept = false;  ///< it has .keep
+  std::uint64_t bytes_freed = 0;
+};
+
 class SessionLife {
  public:
   /// Creates a session.
   ///
-  /// 1. Shared lock on the root: sweepers list under the exclusive one. A courtesy, tried for 100 ms.
+  /// 1. Shared lock on the root: sweepers list under the exclusive one. Tried for 100 ms, and done without.
   /// 2. Make a directory of a name that nobody has.
   /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again.
   /// 4. The name must still lead to the directory that was locked; else start again.
@@ -48,14 +53,13 @@ class SessionLife {
     life.owner_ = true;
     if (!grammar.is_session(grammar.session(middle, 0)) || middle.find('/') != middle.npos ||
         middle.find('\0') != middle.npos)
-      throw Error(errc::invalid_name, "create a session named", std::string(middle),
+      throw_error(errc::invalid_name, "create a session named", std::string(middle),
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
-    const Fd courtesy = open_directory(life.root_.get(), ".");
-    const UnlockAtEnd end_of_courtesy(courtesy);
-    if (courtesy) {
-      try_for(std::chrono::milliseconds(100),
-              [&] { return try_flock(courtesy.get(), LOCK_SH, life.entry_.root_path); });
+    const Fd root_lock = open_directory(life.root_.get(), ".");
+    const UnlockAtEnd end_of_creation(root_lock);
+    if (root_lock) {
+      try_for(Patience{100}, [&] { return try_flock(root_lock.get(), LOCK_SH, life.entry_.root_path); });
     }
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       if (!life.make(middle)) continue;
@@ -65,14 +69,14 @@ class SessionLife {
           sys::unlinkat(life.root_.get(), life.entry_.name.c_str(), AT_REMOVEDIR);
           continue;
         }
-        life.be_owner();
+        life.become_owner();
         return life;
       } catch (...) {
         life.abandon();
         throw;
       }
     }
-    throw Error(errc::busy, "create a session in", life.entry_.root_path,
+    throw_error(errc::busy, "create a session in", life.entry_.root_path,
                 "sweepers took every directory before it could be locked");
   }
 
@@ -84,13 +88,12 @@ class SessionLife {
   /// @throws Error `session_gone`; `invalid_name` for what is no session; `untrusted_directory` for somebody else's
   static SessionLife join(std::filesystem::path path) {
     constexpr const char* doing = "join the session";
-    path = absolute_path(path).lexically_normal();
-    if (!path.has_filename()) path = path.parent_path();
+    path = normal_path(path);
     SessionLife life;
     life.entry_ = {-1, path.parent_path(), path.filename()};
     life.path_ = path;
     const auto grammar = grammar_of(life.entry_.name);
-    if (!grammar) throw Error(errc::invalid_name, doing, path, "a session's directory is called session_...");
+    if (!grammar) throw_error(errc::invalid_name, doing, path, "a session's directory is called session_...");
     life.grammar_ = *grammar;
     life.root_ = Fd(sys::openat(AT_FDCWD, path.parent_path().c_str(), O_RDONLY | O_DIRECTORY));
     if (!life.root_) life.refuse(errno, doing);
@@ -101,22 +104,21 @@ class SessionLife {
     life.facts_ = facts_of(life.directory_.get(), path);
     const uid_t me = sys::geteuid();
     if (life.facts_.st_uid != me)
-      throw Error(errc::untrusted_directory, doing, path,
+      throw_error(errc::untrusted_directory, doing, path,
                   "found " + described(life.facts_) + ", and its user must join it; " +
                       (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
                                : "this is user " + std::to_string(me)));
     // 2.
-    const LockAnswer lock =
-        try_for(std::chrono::milliseconds(100), [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
-    if (lock == LockAnswer::busy) throw Error(errc::session_gone, doing, path, "somebody is removing it");
+    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
+    if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
     // 3.
-    if (!leads_to(life.entry_, life.facts_)) throw Error(errc::session_gone, doing, path, "it was just removed");
+    if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 4.
     life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
     if (!life.lock_file_ || (life.locks_ && !byte_locked(life.lock_file_.get(), owner_byte)))
-      throw Error(errc::session_gone, doing, path, "its owner is no longer alive");
+      throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
     return life;
   }
 
@@ -135,43 +137,47 @@ class SessionLife {
 
   /// @throws Error `forked_object` in a forked child, `session_gone` when somebody took the directory away
   void check() const {
-    if (!made_here()) throw Error(errc::forked_object, "use the session", path(), "join it from the child by its path");
+    if (!made_here()) throw_error(errc::forked_object, "use the session", path(), "join it from the child by its path");
     if (!leads_to(entry_, facts_))
-      throw Error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
+      throw_error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
   }
 
   /// The session is kept afterwards, by whoever meets it. @throws Error
   void keep() const { mark_kept(directory_.get(), path()); }
 
-  /// Ends this process's life in the session; the last one out removes it.
+  /// Ends this process's use of the session; the last one out removes it.
   ///
-  /// 1. The owner unlocks .lock: from now on it is dead.
+  /// 1. The owner unlocks .lock: from now on it counts as dead.
   /// 2. Unlock the directory, and not only close it: a child between fork and exec shares the descriptor.
-  /// 3. The removal step, for 50 ms while somebody is in the way; then it is left to whoever that is.
+  /// 3. Condemn and remove it, for 50 ms while somebody is in the way; then it is left to whoever that is.
   ///
   /// Who joined looks at the owner's byte after 2, never before: an owner alive then removes later.
   /// tests/proof/models/leave.pml is a model of this.
   ///
   /// @pre made_here(), called once
   /// @throws Error when something could not be removed: the next sweep will try
-  Removal leave() {
+  Left leave() {
     // 1.
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
     // 2.
     if (!unlock(directory_.get()))
-      throw Error(errno, "unlock", path(), "sweep() removes it once this process has ended");
+      throw_error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     // 3.
-    if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return {RemovalAnswer::alive, 0};
-    RemovalOptions how;
+    Left left;
+    if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return left;
+    CondemnOptions how;
     how.need_locks = !owner_;
     how.only = &facts_;
     how.owner_is_gone = true;
-    Removal removal;
-    try_for(std::chrono::milliseconds(50), [&] {
-      removal = remove_session(entry_, grammar_, how);
-      return removal.answer == RemovalAnswer::alive ? LockAnswer::busy : LockAnswer::taken;
+    try_for(Patience{50}, [&] {
+      Condemned session(entry_, how);
+      if (session.spared() == Spared::in_use) return LockAnswer::busy;
+      if (session.spared()) return LockAnswer::taken;
+      left.kept = session.is_kept();
+      if (!left.kept) left.bytes_freed = session.remove(grammar_).value_or(0);
+      return LockAnswer::taken;
     });
-    return removal;
+    return left;
   }
 
   /// Takes back a session that was just created and that nobody has been told of.
@@ -205,7 +211,7 @@ class SessionLife {
     if (error == ENOSPC || error == EDQUOT) hint = "no space or no inodes are free; sweep() removes what the dead left";
     if (error == ENAMETOOLONG) hint = "the name has " + std::to_string(entry_.name.size()) + " bytes";
     if (!root_is_there) hint = "somebody removed the root";
-    throw Error(error, "create the session", path_, hint);
+    throw_error(error, "create the session", path_, hint);
   }
 
   // Steps 3 and 4. False: start again.
@@ -218,16 +224,16 @@ class SessionLife {
 
   // Step 5. Nobody can look at it before it is locked: a sweeper is kept off by the directory's lock, and nobody else
   // knows the name.
-  void be_owner() {
+  void become_owner() {
     const std::filesystem::path file = path_ / lock_name;
     lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
-    if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw Error(errno, "set the mode of", file);
+    if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw_error(errno, "set the mode of", file);
     try_byte_lock(lock_file_.get(), owner_byte, file);
   }
 
   [[noreturn]] void refuse(int error, const char* doing) const {
-    if (error == ENOENT) throw Error(errc::session_gone, doing, path_, "nothing is there");
-    throw Error(error, doing, path_, open_files_hint(error));
+    if (error == ENOENT) throw_error(errc::session_gone, doing, path_, "nothing is there");
+    throw_error(error, doing, path_, open_files_hint(error));
   }
 
   Fd root_;

@@ -13,7 +13,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
@@ -33,33 +32,37 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// Thread-safe. The descriptors are the caller's.
 class SessionRecord {
  public:
-  /// @param facts what the owner writes; nothing for whoever joined
-  SessionRecord(int directory, int lock_file, std::filesystem::path path, std::optional<SessionFacts> facts,
-                bool durable)
-      : directory_(directory),
-        lock_file_(lock_file),
-        path_(std::move(path)),
-        facts_(std::move(facts)),
-        durable_(durable),
-        file_(path_ / metadata_name) {}
+  /// Gives the head of metadata.json as it stands in the file.
+  using ReadHead = std::string (*)(int directory, const std::filesystem::path& path);
 
-  /// The owner's first word, before anybody else knows the session. @throws Error
+  /// The owner's, who has the head in memory.
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, SessionFacts facts)
+      : SessionRecord(directory, lock_file, std::move(path), facts.durable) {
+    facts_ = std::move(facts);
+  }
+  /// Of whoever joined.
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, ReadHead read_head, bool durable)
+      : SessionRecord(directory, lock_file, std::move(path), durable) {
+    read_head_ = read_head;
+  }
+
+  /// Writes metadata.json for the first time, before anybody else knows the session. @throws Error
   void begin(bool umask_is_strange) {
-    const std::string text = head_text(*facts_, file_) + std::string(end_of_metadata);
+    const std::string text = head_text(*facts_) + std::string(end_of_metadata);
     if (durable_) return write_metadata(directory_, path_, text, durable_);
     // What a crash leaves goes with the session, so this need not have the pains of a file without a name.
     constexpr const char* beside = ".scratch-metadata";
     const Fd open = create_new(directory_, beside, O_WRONLY, file_);
-    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw Error(errno, "set the mode of", file_);
+    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw_error(errno, "set the mode of", file_);
     const sys::Moved moved = sys::pwrite_all(open.get(), std::as_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw Error(moved.error, "write", file_);
-    if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw Error(errno, "rename", file_);
+    if (moved.error != 0) throw_error(moved.error, "write", file_);
+    if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw_error(errno, "rename", file_);
   }
 
   /// metadata.json has every chunk recorded before. @throws Error; `busy` when somebody folds for longer than 5 s
   void publish(ChunkLog& log) {
     const std::lock_guard hold(mutex_);
-    fold(log, std::chrono::seconds(5), durable_);
+    fold(log, Patience{5000}, durable_);
   }
 
   /// A chunk was recorded or forgotten. What fails now is mended by the next fold: the log has it.
@@ -72,9 +75,8 @@ class SessionRecord {
         hold.lock();
       else if (!hold.try_lock())
         return;
-      const bool due =
-          few || pending_.load() * 10 >= folded_.load() || Clock::now() - last_fold_ >= std::chrono::seconds(1);
-      if (due && pending_.load() > 0) fold(log, std::chrono::milliseconds(few ? 100 : 0), false);
+      const bool due = few || pending_.load() * 10 >= folded_.load() || sys::steady_milliseconds() - last_fold_ >= 1000;
+      if (due && pending_.load() > 0) fold(log, Patience{few ? 100U : 0U}, false);
     } catch (...) {
     }
   }
@@ -86,29 +88,34 @@ class SessionRecord {
     SessionFacts before = *facts_;
     change(*facts_);
     try {
-      fold(log, std::chrono::seconds(5), durable_);
+      fold(log, Patience{5000}, durable_);
     } catch (...) {
       std::swap(*facts_, before);
       throw;
     }
   }
 
-  nlohmann::json user() const {
+  std::string user() const {
     const std::lock_guard hold(mutex_);
     return facts_->user;
   }
 
   /// As metadata.json would be if it were written now. @throws Error
-  nlohmann::json json(ChunkLog& log) {
+  std::string text(ChunkLog& log) {
     const std::lock_guard hold(mutex_);
-    return parse_metadata(composed(log), file_);
+    return composed(log);
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
+  SessionRecord(int directory, int lock_file, std::filesystem::path path, bool durable)
+      : directory_(directory),
+        lock_file_(lock_file),
+        path_(std::move(path)),
+        durable_(durable),
+        file_(path_ / metadata_name) {}
 
   std::string composed(ChunkLog& log) {
-    std::string text = facts_ ? head_text(*facts_, file_) : read_head_text(directory_, path_);
+    std::string text = facts_ ? head_text(*facts_) : read_head_(directory_, path_);
     std::uint64_t count = 0;
     text.reserve(composed_size_ + composed_size_ / 8);
     log.for_each_chunk([&](const ChunkInfo& chunk) { add_chunk(text, chunk, count++ == 0); });
@@ -118,17 +125,17 @@ class SessionRecord {
     return text;
   }
 
-  void fold(ChunkLog& log, std::chrono::milliseconds patience, bool durable) {
+  void fold(ChunkLog& log, Patience patience, bool durable) {
     const LockAnswer answer =
         try_for(patience, [&] { return try_byte_lock(lock_file_, fold_byte, path_ / lock_name); });
     if (answer == LockAnswer::busy)
-      throw Error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
+      throw_error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
     const Locked locked(lock_file_, answer);
     const std::uint64_t covered = pending_.load();
     write_metadata(directory_, path_, composed(log), durable);
     pending_.fetch_sub(covered);
     folded_ = composed_;
-    last_fold_ = Clock::now();
+    last_fold_ = sys::steady_milliseconds();
   }
 
   class Locked {
@@ -150,13 +157,14 @@ class SessionRecord {
   std::filesystem::path path_;
   mutable std::mutex mutex_;
   std::optional<SessionFacts> facts_;
+  ReadHead read_head_ = nullptr;
   bool durable_;
   std::filesystem::path file_;             // metadata.json
   std::atomic<std::uint64_t> pending_{0};  // records since the last fold
   std::atomic<std::uint64_t> folded_{0};   // chunks in metadata.json when this process wrote it last
   std::uint64_t composed_ = 0;
   std::size_t composed_size_ = 0;
-  Clock::time_point last_fold_ = Clock::now();
+  std::uint64_t last_fold_ = sys::steady_milliseconds();
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -41,7 +41,7 @@ inline bool is_bookkeeping(std::string_view name) {
 /// @throws Error `invalid_name` unless an application may give a file or an area this name
 inline void check_file_name(std::string_view name, std::string_view doing) {
   const auto refuse = [&](std::string why) {
-    throw Error(errc::invalid_name, std::string(doing), std::string(name.substr(0, longest_name)), std::move(why));
+    throw_error(errc::invalid_name, doing, std::string(name.substr(0, longest_name)), why);
   };
   if (name.empty()) refuse("the name is empty");
   if (name == "." || name == "..") refuse("\".\" and \"..\" are directories");

@@ -4,7 +4,7 @@
 // The heart of XXH3-64 for long inputs, made so that two sums of the same bytes cost little more than one.
 //
 // XXH3 adds 16 stripes of 64 bytes to eight lanes, then stirs the lanes: a round of 1024 bytes. What a round adds does
-// not depend on the lanes, so that it is reckoned once for both sums; only the stirring is done twice.
+// not depend on the lanes, so that it is computed once for both sums; only the stirring is done twice.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include <emmintrin.h>
 #endif
 
 #include <scratch/detail/text/little_endian.hpp>
@@ -96,28 +96,29 @@ inline void add_rounds_sse2(Lanes& whole, Lanes* block, const std::byte* from, s
   }
 }
 
+// Vectors of the compiler's own: <immintrin.h> takes as long to compile as <filesystem>.
+using FourLanes [[gnu::vector_size(32), gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
+using EightInts [[gnu::vector_size(32)]] = int;
+
 __attribute__((target("avx2"))) inline void add_rounds_avx2(Lanes& whole, Lanes* block, const std::byte* from,
                                                             std::size_t rounds) {
-  const __m256i prime = _mm256_set1_epi64x(xxh3_prime);
+  const auto* const secret = reinterpret_cast<const FourLanes*>(xxh3_secret.data() + 128);
   for (; rounds > 0; --rounds, from += xxh3_round) {
-    __m256i sum[2] = {};
+    FourLanes sum[2] = {};
     for (std::size_t s = 0; s < xxh3_stripes; ++s)
       for (std::size_t i = 0; i < 2; ++i) {
-        const __m256i word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + s * xxh3_stripe) + i);
-        const __m256i key = _mm256_xor_si256(
-            word, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(xxh3_secret.data() + 8 * s) + i));
-        const __m256i product = _mm256_mul_epu32(key, _mm256_srli_epi64(key, 32));
-        sum[i] =
-            _mm256_add_epi64(sum[i], _mm256_add_epi64(product, _mm256_shuffle_epi32(word, _MM_SHUFFLE(1, 0, 3, 2))));
+        const FourLanes word = reinterpret_cast<const FourLanes*>(from + s * xxh3_stripe)[i];
+        const FourLanes key = word ^ reinterpret_cast<const FourLanes*>(xxh3_secret.data() + 8 * s)[i];
+        const FourLanes high = key >> 32;
+        const FourLanes product = reinterpret_cast<FourLanes>(
+            __builtin_ia32_pmuludq256(reinterpret_cast<EightInts>(key), reinterpret_cast<EightInts>(high)));
+        sum[i] += product + __builtin_shufflevector(word, word, 1, 0, 3, 2);
       }
     for (Lanes* lanes : {&whole, block})
       for (std::size_t i = 0; lanes != nullptr && i < 2; ++i) {
-        auto* to = reinterpret_cast<__m256i*>(lanes->at) + i;
-        __m256i lane = _mm256_add_epi64(_mm256_load_si256(to), sum[i]);
-        lane = _mm256_xor_si256(_mm256_xor_si256(lane, _mm256_srli_epi64(lane, 47)),
-                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(xxh3_secret.data() + 128) + i));
-        const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(lane, 32), prime);
-        _mm256_store_si256(to, _mm256_add_epi64(_mm256_mul_epu32(lane, prime), _mm256_slli_epi64(high, 32)));
+        FourLanes& to = reinterpret_cast<FourLanes*>(lanes->at)[i];
+        const FourLanes lane = to + sum[i];
+        to = (lane ^ lane >> 47 ^ secret[i]) * xxh3_prime;
       }
   }
 }

@@ -21,38 +21,31 @@
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/checksum.hpp>
-#include <scratch/detail/workspace/shared_state.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 inline constexpr const char* name_locks_file = ".scratch-locks";
 
-/// A workspace, as its tables see it. The descriptor is the caller's.
-struct TableDirectory {
-  Ground& ground;
-  int fd;
-  std::filesystem::path path;
-};
-
 /// Held from construction to destruction, and dropped by the kernel when the process dies.
 class NameLock {
  public:
   /// @throws Error `busy` when somebody holds it; `locks_unreliable` where nothing can be locked
-  NameLock(const TableDirectory& where, const std::string& name, std::string doing) {
-    where.ground.check();
-    where.ground.check_writable(doing, where.path / name);
-    const std::filesystem::path path = where.path / name_locks_file;
-    file_ = open_or_create(where.fd, name_locks_file, O_RDWR, path);
+  NameLock(const Directory& where, const std::string& name, std::string doing) {
+    where.check();
+    where.state().check_writable(doing, where.path() / name);
+    const std::filesystem::path path = where.path() / name_locks_file;
+    file_ = open_or_create(where.fd(), name_locks_file, O_RDWR, path);
     byte_ = static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
     switch (try_byte_lock(file_.get(), byte_, path)) {
       case LockAnswer::taken:
         return;
       case LockAnswer::busy:
-        throw Error(errc::busy, std::move(doing), where.path / name,
+        throw_error(errc::busy, doing, where.path() / name,
                     "somebody writes or merges this table; try again when they are done");
       case LockAnswer::unsupported:
-        throw Error(errc::locks_unreliable, std::move(doing), where.path / name,
+        throw_error(errc::locks_unreliable, doing, where.path() / name,
                     "this file system has no locks, so two writers could lose counts");
     }
   }
@@ -69,7 +62,7 @@ class NameLock {
 };
 
 /// Both locks, in the order of the names, so that two who want both never have one each.
-inline std::vector<NameLock> lock_both(const TableDirectory& where, const std::string& a, const std::string& b,
+inline std::vector<NameLock> lock_both(const Directory& where, const std::string& a, const std::string& b,
                                        const std::string& doing) {
   std::vector<NameLock> locks;
   locks.reserve(2);

@@ -38,7 +38,7 @@ class OwnedNames {
     check_owner(log);
     const ssize_t written = sys::append_once(log.get(), bytes_of(record));
     if (written != static_cast<ssize_t>(record.size()))
-      throw Error(written < 0 ? errno : ENOSPC, "record the file's name in", path_ / file_name);
+      throw_error(written < 0 ? errno : ENOSPC, "record the file's name in", path_ / file_name);
     names_.insert(name);
   }
 
@@ -51,7 +51,7 @@ class OwnedNames {
     const std::uint64_t size = check_owner(log);
     std::string text(static_cast<std::size_t>(size), '\0');
     const sys::Moved moved = sys::pread_all(log.get(), std::as_writable_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw Error(moved.error, "read", path_ / file_name);
+    if (moved.error != 0) throw_error(moved.error, "read", path_ / file_name);
     text.resize(moved.size);
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t end = std::min(text.find('\n', at), text.size());
@@ -73,9 +73,9 @@ class OwnedNames {
   std::uint64_t check_owner(const Fd& log) const {
     const struct stat facts = facts_of(log.get(), path_ / file_name);
     if (facts.st_uid != sys::geteuid())
-      throw Error(errc::corrupt, "use", path_ / file_name,
+      throw_error(errc::corrupt, "use", path_ / file_name,
                   "this record of files belongs to user " + std::to_string(facts.st_uid));
-    if (facts.st_size > longest_record) throw Error(errc::corrupt, "use", path_ / file_name, "larger than 256 MiB");
+    if (facts.st_size > longest_record) throw_error(errc::corrupt, "use", path_ / file_name, "larger than 256 MiB");
     return static_cast<std::uint64_t>(facts.st_size);
   }
 
@@ -84,5 +84,12 @@ class OwnedNames {
   std::mutex mutex_;
   std::set<std::string> names_;
 };
+
+/// The directories of these files: "", "sorting/".
+inline std::set<std::string> areas_of(const std::set<std::string>& files) {
+  std::set<std::string> areas;
+  for (const std::string& file : files) areas.insert(file.substr(0, file.rfind('/') + 1));
+  return areas;
+}
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// floor 4: on the way
+// floor 3: one place
 //
 // Moves one file out of a workspace, to stay.
 //
-// 1. What has the name must be a plain file of ours, and no table that somebody merges.
+// 1. What has the name must be a plain file of ours, and nothing of which somebody keeps books that are not closed.
 // 2. `Durable`: sync it.
 // 3. Rename it to the target. On one file system that is all.
 // 4. Else copy it into an unnamed file beside the target, (sync,) give that the target's name, and remove the original.
@@ -21,32 +21,34 @@
 #include <vector>
 
 #include <scratch/detail/bytes/temp_file.hpp>
-#include <scratch/detail/chunk/moving_chunk.hpp>
-#include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/directory.hpp>
+#include <scratch/detail/workspace/rename.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 class Persisting {
  public:
-  Persisting(const Workspace& from, std::string_view name, const std::filesystem::path& to)
-      : from_(from), name_(name), source_(from.path() / name_), target_(absolute_path(to).lexically_normal()) {}
+  Persisting(Directory from, std::string_view name, const std::filesystem::path& to)
+      : from_(std::move(from)),
+        name_(name),
+        source_(from_.path() / name_),
+        target_(absolute_path(to).lexically_normal()) {}
 
   void run() {
     check_file_name(name_, "persist");
     from_.check();
     // 1.
-    const auto lock = settle(from_, name_, "persist");
+    Renaming renaming(from_, name_, "persist");
     const Fd file = open_existing(from_.fd(), name_.c_str(), O_RDONLY, source_);
     const auto size = static_cast<std::uint64_t>(facts_of(file.get(), source_).st_size);
     if (!target_.has_filename()) fail(EISDIR, "name the file, not only its directory");
     // 2.
     if (from_.durable() && sys::fsync(file.get()) != 0) fail(errno, "syncing it failed");
     // 3. and 4.
-    MovingChunk chunk(from_.ground(), from_.relative(name_), "");
+    renaming.departs("");
     const bool renamed = sys::rename(from_.fd(), name_.c_str(), AT_FDCWD, target_.c_str()) == 0;
     if (!renamed) {
       const int error = errno;
@@ -57,13 +59,13 @@ class Persisting {
                     "the target is in place and whole; this one is still here, too", target_);
     }
     // 5.
-    chunk.moved();
-    from_.ground().quota().removed(size);
+    renaming.moved();
+    from_.state().quota().removed(size);
     // 6.
     if (!from_.durable() || !renamed) return;
     const Fd beside = target_directory();
     if (sys::fsync(beside.get()) != 0)
-      throw Error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
+      throw_error(errno, "sync the directory of", target_, "the file is in place, and may be lost with the power");
   }
 
  private:
@@ -105,7 +107,7 @@ class Persisting {
     }
   }
 
-  Workspace from_;
+  Directory from_;
   std::string name_;
   std::filesystem::path source_, target_;
 };

@@ -3,30 +3,30 @@
 //
 // How many bytes files may take, written or being written: one number for all who write in a directory.
 //
-// Bytes are charged before they are written. Until their file has its name they stand in the writer's slot; then they
-// are the file's, and can be reckoned from the directory. `total` is what all of this comes to.
+// Bytes are reserved before they are written. Until their file has its name they stand in the writer's slot; then they
+// are the file's, and can be measured in the directory. `total` is what all of this comes to.
 //
 //   .scratch-quota, 8,192 bytes, 64-bit words of this machine, mapped by every process of a session
 //   word 0      "scrquot1"
 //   word 1      the limit
 //   word 2      total
-//   word 3      not 0: files were removed since total was last reckoned
-//   word 8+i    slot i: bytes charged by one process and not yet in a named file
-//   OFD locks   byte 64+8i: slot i belongs to a living process; byte 24: somebody is reckoning
+//   word 3      not 0: files were removed since total was last measured
+//   word 8+i    slot i: bytes reserved by one process and not yet in a named file
+//   OFD locks   byte 64+8i: slot i belongs to a living process; byte 24: somebody is measuring
 //
-// Reckoning anew, when there is no room: total = slots of the living + sizes of the files, in that order, put in place
-// only if total did not change meanwhile. Everything errs to the safe side, for the next reckoning to mend:
-// 1. charge: slot, then total. A writer killed in between, or later, holds a slot that nobody locks: it is not counted.
-// 2. refund: total, then slot.
-// 3. settle: only the slot, when the file has its name. In between the bytes are counted twice.
-// 4. removed: total is left alone, since a reckoning may have seen that the file is gone.
+// Measuring anew, when there is no room: total = slots of the living + sizes of the files, in that order, put in place
+// only if total did not change meanwhile. Everything errs to the safe side, for the next measurement to mend:
+// 1. reserve: slot, then total. A writer killed in between, or later, holds a slot that nobody locks: it is not
+// counted.
+// 2. release: total, then slot.
+// 3. commit: only the slot, when the file has its name. In between the bytes are counted twice.
+// 4. removed: total is left alone, since a measurement may have seen that the file is gone.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -36,7 +36,6 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <scratch/detail/kernel/fd.hpp>
@@ -48,7 +47,7 @@
 #include <scratch/error.hpp>
 #include <scratch/usage.hpp>
 
-namespace scratch::inline SCRATCH_ABI {
+namespace scratch::inline SCRATCH_ABI::detail {
 
 /// A share in a limit on bytes. Thread-safe. Without a limit (0) it costs nothing and grants everything.
 class Quota {
@@ -73,36 +72,35 @@ class Quota {
   /// @param directory stays open as long as this lives
   /// @throws Error `corrupt` when the directory's `.scratch-quota` is not one; `busy` with too many processes
   static Quota shared(int directory, const std::filesystem::path& path, std::uint64_t limit) {
-    detail::Fd file = open_ledger(directory, path);
+    Fd file = open_ledger(directory, path);
     if (!file && limit == 0) return {};
     if (!file) file = make_ledger(directory, path, limit);
-    return Quota(std::make_unique<Share>(
-        limit, [directory, path] { return detail::usage_below(directory, path).bytes; }, std::move(file), path));
+    return Quota(std::make_unique<Share>(directory, path, std::move(file)));
   }
 
-  /// Takes `bytes`. False: there is no room for them, also after reckoning anew; nothing was taken.
+  /// Takes `bytes`. False: there is no room for them, also after measuring anew; nothing was taken.
   ///
   /// O(1) while there is room, else O(files in the directory).
-  bool charge(std::uint64_t bytes) {
+  bool reserve(std::uint64_t bytes) {
     if (!share_ || bytes == 0) return true;
     if (!share_->made_here.is_true()) return false;
     if (share_->take(bytes)) return true;
     for (unsigned round = 0; round < 4; ++round) {
-      if (round > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // somebody is between two words
-      const Reckoning reckoning = share_->reckon();
+      if (round > 1) sys::sleep_microseconds(1000);  // somebody is between two words
+      const Measurement measurement = share_->measure_anew();
       if (share_->take(bytes)) return true;
-      if (reckoning == Reckoning::same) break;
+      if (measurement == Measurement::same) break;
     }
     return false;
   }
 
-  /// `bytes` that were charged here stand in a file with a name now.
-  void settle(std::uint64_t bytes) noexcept {
+  /// `bytes` that were reserved here stand in a file with a name now.
+  void commit(std::uint64_t bytes) noexcept {
     if (share_ && share_->made_here.is_true()) Share::subtract(share_->slot(), bytes);
   }
 
-  /// `bytes` that were charged here are not on disk, or no longer, and never had a name.
-  void refund(std::uint64_t bytes) noexcept {
+  /// `bytes` that were reserved here are not on disk, or no longer, and never had a name.
+  void release(std::uint64_t bytes) noexcept {
     if (share_ && share_->made_here.is_true()) share_->give_back(bytes);
   }
 
@@ -114,10 +112,10 @@ class Quota {
   /// 0: none.
   std::uint64_t limit() const noexcept { return share_ ? share_->limit : 0; }
 
-  /// Bytes taken, by all. Never less than what files take; after removals reckoned anew, O(files). 0 without a limit.
+  /// Bytes taken, by all. Never less than what files take; after removals measured anew, O(files). 0 without a limit.
   std::uint64_t used() const {
     if (!share_) return 0;
-    if (share_->stale().load() != 0 && share_->made_here.is_true()) share_->reckon();
+    if (share_->stale().load() != 0 && share_->made_here.is_true()) share_->measure_anew();
     return share_->total().load();
   }
 
@@ -128,7 +126,7 @@ class Quota {
   static_assert((first_slot + most_processes) * sizeof(std::uint64_t) == file_size);
   static_assert(std::atomic_ref<std::uint64_t>::is_always_lock_free);
 
-  enum class Reckoning : std::uint8_t { same, changed, failed };
+  enum class Measurement : std::uint8_t { same, changed, failed };
   using Word = std::atomic_ref<std::uint64_t>;
 
   static std::uint64_t magic() {
@@ -152,14 +150,15 @@ class Quota {
   struct Share {
     Share(std::uint64_t bytes, Measure files) : limit(bytes), measure(std::move(files)) { total().store(measure()); }
 
-    Share(std::uint64_t bytes, Measure files, detail::Fd opened, const std::filesystem::path& directory)
-        : limit(bytes), measure(std::move(files)), file(std::move(opened)), path(directory / file_name) {
+    // The limit comes from the ledger.
+    Share(int place, const std::filesystem::path& place_path, Fd ledger)
+        : directory(place), directory_path(place_path), file(std::move(ledger)), path(place_path / file_name) {
       map();
       if (!take_slot()) {  // no locks here
         file.reset();
         words = own.data();
         mine = first_slot;
-        total().store(measure());
+        total().store(files_take());
       }
     }
 
@@ -197,108 +196,112 @@ class Quota {
     }
 
     /// Where the files cannot be measured, total stays as it is: not less than the truth.
-    Reckoning reckon() {
+    Measurement measure_anew() {
       const std::lock_guard alone(mutex);
-      const bool locked = file && lock_reckoning();
-      Reckoning reckoning = Reckoning::failed;
+      const bool locked = file && lock_measuring();
+      Measurement measurement = Measurement::failed;
       try {
-        reckoning = reckon_alone();
+        measurement = measure_alone();
       } catch (const Error&) {
         stale().store(1);
       }
-      if (locked) detail::byte_unlock(file.get(), lock_byte(stale_word));
-      return reckoning;
+      if (locked) byte_unlock(file.get(), lock_byte(stale_word));
+      return measurement;
     }
 
     // Spares others the same work; what it comes to is right without.
-    bool lock_reckoning() noexcept {
+    bool lock_measuring() noexcept {
       try {
-        return detail::try_for(std::chrono::milliseconds(100), [&] {
-                 return detail::try_byte_lock(file.get(), lock_byte(stale_word), path);
-               }) == detail::LockAnswer::taken;
+        return try_for(Patience{100}, [&] { return try_byte_lock(file.get(), lock_byte(stale_word), path); }) ==
+               LockAnswer::taken;
       } catch (const Error&) {
         return false;
       }
     }
 
-    Reckoning reckon_alone() {
+    std::uint64_t files_take() { return measure ? measure() : usage_below(directory, directory_path).bytes; }
+
+    Measurement measure_alone() {
       for (unsigned round = 0; round < 8; ++round) {
         stale().store(0);
         std::uint64_t before = total().load();
-        std::uint64_t now = living_slots();
-        now += measure();
-        if (total().compare_exchange_strong(before, now)) return before == now ? Reckoning::same : Reckoning::changed;
+        std::uint64_t now = slots_in_use();
+        now += files_take();
+        if (total().compare_exchange_strong(before, now))
+          return before == now ? Measurement::same : Measurement::changed;
       }
       stale().store(1);
-      return Reckoning::failed;
+      return Measurement::failed;
     }
 
-    std::uint64_t living_slots() {
+    std::uint64_t slots_in_use() {
       std::uint64_t bytes = slot().load();
       for (std::size_t i = first_slot; file && i < file_size / sizeof(std::uint64_t); ++i) {
         if (i == mine) continue;
         const std::uint64_t theirs = word(i).load();
-        if (theirs != 0 && detail::byte_locked(file.get(), lock_byte(i))) bytes += theirs;
+        if (theirs != 0 && byte_locked(file.get(), lock_byte(i))) bytes += theirs;
       }
       return bytes;
     }
 
     void map() {
-      if (detail::facts_of(file.get(), path).st_size != static_cast<off_t>(file_size))
-        throw Error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
+      if (facts_of(file.get(), path).st_size != static_cast<off_t>(file_size))
+        throw_error(errc::corrupt, "open the quota", path, "it must have 8,192 bytes");
       mapping.at = sys::mmap(file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get());
-      if (mapping.at == nullptr) throw Error(errno, "map", path);
+      if (mapping.at == nullptr) throw_error(errno, "map", path);
       words = static_cast<std::uint64_t*>(mapping.at);
       if (word(0).load() != magic())
-        throw Error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
+        throw_error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
       limit = word(limit_word).load();
     }
 
     // False: this file system has no locks.
     bool take_slot() {
       for (std::size_t i = first_slot; i < file_size / sizeof(std::uint64_t); ++i) {
-        const detail::LockAnswer answer = detail::try_byte_lock(file.get(), lock_byte(i), path);
-        if (answer == detail::LockAnswer::unsupported) return false;
-        if (answer == detail::LockAnswer::busy) continue;
+        const LockAnswer answer = try_byte_lock(file.get(), lock_byte(i), path);
+        if (answer == LockAnswer::unsupported) return false;
+        if (answer == LockAnswer::busy) continue;
         mine = i;
         slot().store(0);  // what a dead process left in it
         return true;
       }
-      throw Error(errc::busy, "take part in the quota", path,
+      throw_error(errc::busy, "take part in the quota", path,
                   std::to_string(most_processes) + " processes write here already");
     }
 
-    std::uint64_t limit;
-    Measure measure;
-    detail::Fd file = {};  // empty: for this process only
+    std::uint64_t limit = 0;
+    Measure measure = {};  // empty: what is below `directory`
+    int directory = -1;
+    std::filesystem::path directory_path = {};
+    Fd file = {};  // empty: for this process only
     std::filesystem::path path = {};
     Mapping mapping = {};
     std::array<std::uint64_t, first_slot + 1> own{};
     std::uint64_t* words = own.data();
     std::size_t mine = first_slot;
     std::mutex mutex = {};
-    detail::MadeHere made_here = {};
+    MadeHere made_here = {};
   };
 
   explicit Quota(std::unique_ptr<Share> share) : share_(std::move(share)) {}
 
   // Empty: nobody made one.
-  static detail::Fd open_ledger(int directory, const std::filesystem::path& path) {
+  static Fd open_ledger(int directory, const std::filesystem::path& path) {
     struct stat facts {};
     if (sys::fstatat(directory, file_name, facts) != 0 && errno == ENOENT) return {};
-    return detail::open_existing(directory, file_name, O_RDWR, path / file_name);
+    return open_existing(directory, file_name, O_RDWR, path / file_name);
   }
 
   // Whole when it gets its name. Its blocks are set aside first: a mapped page without one would end the process.
-  static detail::Fd make_ledger(int directory, const std::filesystem::path& path, std::uint64_t limit) {
-    const std::string beside = std::string(file_name) + "-" + detail::hex16(detail::random_number());
-    detail::Fd file = detail::create_new(directory, beside.c_str(), O_RDWR, path / file_name);
+  static Fd make_ledger(int directory, const std::filesystem::path& path, std::uint64_t limit) {
+    const std::string beside = std::string(file_name) + "-" + hex16(random_number());
+    Fd file = create_new(directory, beside.c_str(), O_RDWR, path / file_name);
     std::array<std::uint64_t, file_size / sizeof(std::uint64_t)> words{};
     words[0] = magic();
     words[limit_word] = limit;
     int error = 0;
     try {
-      words[total_word] = detail::usage_below(directory, path).bytes;
+      words[total_word] = usage_below(directory, path).bytes;
       if (sys::fchmod(file.get(), 0600) != 0) error = errno;  // a strange umask
       if (error == 0 && sys::fallocate(file.get(), 0, 0, file_size) != 0 && errno != EOPNOTSUPP) error = errno;
       if (error == 0) error = sys::pwrite_all(file.get(), std::as_bytes(std::span(words)), 0).error;
@@ -309,11 +312,11 @@ class Quota {
     }
     if (error == 0) return file;
     sys::unlinkat(directory, beside.c_str());
-    if (error == EEXIST) return detail::open_existing(directory, file_name, O_RDWR, path / file_name);
-    throw Error(error, "create the quota", path / file_name);
+    if (error == EEXIST) return open_existing(directory, file_name, O_RDWR, path / file_name);
+    throw_error(error, "create the quota", path / file_name);
   }
 
   std::unique_ptr<Share> share_;
 };
 
-}  // namespace scratch::inline SCRATCH_ABI
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 3: one place
 //
-// Quota taken by a file that is being written.
+// Quota reserved by a file that is being written.
 #pragma once
 
 #include <cstdint>
@@ -14,46 +14,44 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Taken before the bytes are written; given back when this dies, unless the file was committed.
-class Charge {
+/// Reserved before the bytes are written; released when this dies, unless the file was committed.
+class Reservation {
  public:
-  explicit Charge(std::shared_ptr<Ground> ground) : ground_(std::move(ground)) {}
-  Charge(Charge&& other) noexcept : ground_(std::move(other.ground_)), bytes_(std::exchange(other.bytes_, 0)) {}
-  Charge& operator=(Charge&& other) noexcept {
+  explicit Reservation(std::shared_ptr<SharedState> state) : state_(std::move(state)) {}
+  Reservation(Reservation&& other) noexcept : state_(std::move(other.state_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Reservation& operator=(Reservation&& other) noexcept {
     if (this != &other) {
-      refund();
-      ground_ = std::move(other.ground_);
+      release(bytes_);
+      state_ = std::move(other.state_);
       bytes_ = std::exchange(other.bytes_, 0);
     }
     return *this;
   }
-  ~Charge() { refund(); }
+  ~Reservation() { release(bytes_); }
 
   std::uint64_t bytes() const noexcept { return bytes_; }
 
-  /// @throws Error `quota_exceeded`; what was taken before stays taken
-  void add(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file) {
-    ground_->charge(bytes, doing, file);
+  /// @throws Error `quota_exceeded`; what was reserved before stays reserved
+  void extend(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file) {
+    state_->reserve(bytes, doing, file);
     bytes_ += bytes;
   }
 
-  /// `bytes` of it are no longer on disk.
-  void give_back(std::uint64_t bytes) noexcept {
+  /// `bytes` of it are not on disk, or no longer.
+  void release(std::uint64_t bytes) noexcept {
     bytes = bytes < bytes_ ? bytes : bytes_;
-    if (bytes > 0) ground_->quota().refund(bytes);
+    if (bytes > 0) state_->quota().release(bytes);
     bytes_ -= bytes;
   }
 
-  /// The file has its name now: its bytes stay taken until it is removed.
-  void settle() noexcept {
-    if (bytes_ > 0) ground_->quota().settle(bytes_);
+  /// The file has its name now: its bytes count until it is removed.
+  void commit() noexcept {
+    if (bytes_ > 0) state_->quota().commit(bytes_);
     bytes_ = 0;
   }
 
  private:
-  void refund() noexcept { give_back(bytes_); }
-
-  std::shared_ptr<Ground> ground_;
+  std::shared_ptr<SharedState> state_;
   std::uint64_t bytes_ = 0;
 };
 

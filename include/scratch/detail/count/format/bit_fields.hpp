@@ -11,10 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/version.hpp>
 
@@ -140,34 +136,38 @@ SCRATCH_INLINED inline void unpack_fields_plainly(const std::byte* from, std::si
 }
 
 #if defined(__x86_64__)
+// Vectors of the compiler's own, at any address: <immintrin.h> takes as long to compile as <filesystem>.
+using TwoWords [[gnu::vector_size(16), gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
+using FourWords [[gnu::vector_size(32), gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
+using TwoSigned [[gnu::vector_size(16)]] = long long;
+using FourSigned [[gnu::vector_size(32)]] = long long;
+using ThirtyTwoChars [[gnu::vector_size(32), gnu::aligned(1), gnu::may_alias]] = char;
+
 /// The same.
 SCRATCH_WIDE inline void unpack_fields_avx2(const std::byte* from, std::size_t n, unsigned bits, std::uint64_t* to) {
   std::size_t i = 0;
   if (bits <= 57) {
     // Two fields come out of 16 bytes: a lane. Both halves of an eight have two lanes.
     const EightFields fields(bits);
-    __m256i bytes[2], shifts[2];
-    for (std::size_t half = 0; half < 2; ++half) {
-      alignas(32) std::array<std::uint8_t, 32> byte{};
-      alignas(32) std::array<std::uint64_t, 4> shift{};
-      for (std::size_t k = 0; k < 4; ++k) {
-        const std::size_t field = 4 * half + k;
-        const std::size_t at = fields.bytes[field] - fields.bytes[field & ~std::size_t{1}];
-        for (std::size_t b = 0; b < 8; ++b) byte[8 * k + b] = static_cast<std::uint8_t>(at + b);
-        shift[k] = fields.shifts[field];
-      }
-      bytes[half] = _mm256_load_si256(reinterpret_cast<const __m256i*>(byte.data()));
-      shifts[half] = _mm256_load_si256(reinterpret_cast<const __m256i*>(shift.data()));
+    alignas(32) std::array<std::array<char, 32>, 2> byte{};
+    alignas(32) std::array<std::array<std::uint64_t, 4>, 2> shift{};
+    for (std::size_t field = 0; field < 8; ++field) {
+      const std::size_t at = fields.bytes[field] - fields.bytes[field & ~std::size_t{1}];
+      for (std::size_t b = 0; b < 8; ++b) byte[field / 4][field % 4 * 8 + b] = static_cast<char>(at + b);
+      shift[field / 4][field % 4] = fields.shifts[field];
     }
-    const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(low_mask(bits)));
+    const std::uint64_t mask = low_mask(bits);
     for (; i + 8 <= n; i += 8, from += bits)
       for (std::size_t half = 0; half < 2; ++half) {
-        const auto* const low = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half]);
-        const auto* const high = reinterpret_cast<const __m128i*>(from + fields.bytes[4 * half + 2]);
-        const __m256i lanes =
-            _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)), _mm_loadu_si128(high), 1);
-        const __m256i words = _mm256_srlv_epi64(_mm256_shuffle_epi8(lanes, bytes[half]), shifts[half]);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i + 4 * half), _mm256_and_si256(words, mask));
+        const TwoWords low = *reinterpret_cast<const TwoWords*>(from + fields.bytes[4 * half]);
+        const TwoWords high = *reinterpret_cast<const TwoWords*>(from + fields.bytes[4 * half + 2]);
+        const FourWords first = __builtin_shufflevector(low, TwoWords{}, 0, 1, 2, 3);
+        const FourWords lanes = reinterpret_cast<FourWords>(
+            __builtin_ia32_insert128i256(reinterpret_cast<FourSigned>(first), reinterpret_cast<TwoSigned>(high), 1));
+        const FourWords words = reinterpret_cast<FourWords>(__builtin_ia32_pshufb256(
+            reinterpret_cast<ThirtyTwoChars>(lanes), *reinterpret_cast<const ThirtyTwoChars*>(byte[half].data())));
+        *reinterpret_cast<FourWords*>(to + i + 4 * half) =
+            words >> *reinterpret_cast<const FourWords*>(shift[half].data()) & mask;
       }
   }
   for (std::size_t k = 0; i < n; ++i, ++k) to[i] = load_bits(from, k * bits, bits);

@@ -2,7 +2,7 @@
 // floor 1: kernel and formats
 //
 // One block of a count table: up to 512 entries whose mixed keys lie in one range [first, first + 2^width).
-// Its bytes are described in count_format.hpp.
+// Its bytes are described in layout.hpp.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <optional>
 #include <span>
 
@@ -22,6 +21,19 @@
 #include <scratch/detail/text/little_endian.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
+
+/// How many of these sorted entries have mixed keys up to `last`.
+inline std::size_t count_up_to(std::span<const CountEntry> entries, std::uint64_t last) {
+  std::size_t low = 0;
+  for (std::size_t high = entries.size(); low < high;) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (entries[middle].mixed <= last)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
 
 /// Where the four parts of a block's bytes lie: low bits, high bits, counts, long counts.
 struct BlockShape {
@@ -92,7 +104,7 @@ inline unsigned best_count_bits(std::span<const CountEntry> entries) {
 /// Appends a block's bytes, and returns what the index says of it, without the checksum.
 /// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
 inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
-                                CountBuffer& out) {
+                                ByteBuffer& out) {
   const std::size_t n = entries.size();
   const BlockShape shape(n, width, best_count_bits(entries));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
@@ -161,23 +173,27 @@ class LongCounts {
 
 /// What the ones of a byte say of the high parts: the k-th one has this many zeros before it.
 struct HighParts {
-  std::array<std::array<std::uint16_t, 8>, 256> zeros{};
-  std::array<std::uint8_t, 256> ones{};
+  std::uint16_t zeros[256][8] = {};
+  std::uint8_t ones[256] = {};
 };
 inline constexpr HighParts high_parts = [] {
   HighParts parts;
-  for (unsigned byte = 0; byte < 256; ++byte)
-    for (unsigned bit = 0; bit < 8; ++bit)
-      if ((byte >> bit & 1) != 0) {
-        const std::uint8_t one = parts.ones[byte]++;
-        parts.zeros[byte][one] = static_cast<std::uint16_t>(bit - one);
-      }
+  for (unsigned byte = 1; byte < 256; ++byte) {
+    unsigned n = 0;
+    for (unsigned ones = byte; ones != 0; ones &= ones - 1, ++n)
+      parts.zeros[byte][n] = static_cast<std::uint16_t>(std::countr_zero(ones) - static_cast<int>(n));
+    parts.ones[byte] = static_cast<std::uint8_t>(n);
+  }
   return parts;
 }();
 
 /// Whether each of these numbers of `bits` bits is larger than the one before.
 SCRATCH_INLINED inline bool rises(std::span<const std::uint64_t> numbers, unsigned bits) {
-  if (bits == 64) return std::ranges::is_sorted(numbers, std::ranges::less_equal{});
+  if (bits == 64) {
+    for (std::size_t i = 1; i < numbers.size(); ++i)
+      if (numbers[i] <= numbers[i - 1]) return false;
+    return true;
+  }
   std::uint64_t differences = 0;  // less 1: the highest bit says that one was 0 or negative
   for (std::size_t i = 1; i < numbers.size(); ++i) differences |= numbers[i] - numbers[i - 1] - 1;
   return differences >> 63 == 0;
@@ -243,7 +259,7 @@ SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::
 #endif
 
 /// Writes `block.entries` entries to `to`, in order.
-/// @pre    the record is sound (count_format.hpp), and 16 bytes behind the block's are readable
+/// @pre    the record is sound (layout.hpp), and 16 bytes behind the block's are readable
 /// @returns false when the bytes cannot be a block: `to` then holds anything
 inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
 #if defined(__x86_64__)

@@ -4,7 +4,7 @@
 // Which entries make a block: a rule that looks at the contents alone, so that equal tables are equal files however
 // they came about, and that looks at few of them, so that parts of a table can be cut by themselves.
 //
-// The rule (count_format.hpp): a block is a dyadic range with at most 512 entries inside one with more. Going through
+// The rule (layout.hpp): a block is a dyadic range with at most 512 entries inside one with more. Going through
 // the entries in order, the block that begins with entry e is the range around e that
 //   - leaves out the end of the block before: the two together have more than 512 entries, else they were one,
 //   - leaves out the entry 512 places behind e,
@@ -17,10 +17,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 
@@ -28,8 +28,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Blocks one behind the other, and their records.
 struct Blocks {
-  CountBuffer bytes;
-  std::vector<BlockRecord> records;
+  ByteBuffer bytes;
+  PlainVector<BlockRecord> records;
   std::uint64_t entries = 0;
   std::uint64_t total = 0;  // saturating
 
@@ -129,11 +129,6 @@ class BlockCutter {
   // The width of the widest range around `entry` without `other`, or `width` where that is less.
   static unsigned without(unsigned width, std::uint64_t entry, std::uint64_t other) {
     return std::min(width, static_cast<unsigned>(std::bit_width(entry ^ other)) - 1);
-  }
-  static std::size_t count_up_to(std::span<const CountEntry> entries, std::uint64_t last) {
-    const auto end = std::partition_point(entries.begin(), entries.end(),
-                                          [&](const CountEntry& entry) { return entry.mixed <= last; });
-    return static_cast<std::size_t>(end - entries.begin());
   }
 
   unsigned bits_;

@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/version.hpp>
@@ -17,15 +17,15 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// The index of a table, each block with its offset: 24 bytes a block, as in the file.
-class BlockPlaces {
+class BlockIndex {
  public:
-  struct Place {
+  struct Block {
     BlockRecord record;
     std::uint64_t offset;
   };
 
-  BlockPlaces() = default;
-  BlockPlaces(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) {
+  BlockIndex() = default;
+  BlockIndex(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) {
     packed_.reserve(static_cast<std::size_t>(blocks));
   }
 
@@ -39,7 +39,7 @@ class BlockPlaces {
   }
 
   /// The block whose range has this mixed key.
-  std::optional<Place> find(std::uint64_t mixed) const {
+  std::optional<Block> find(std::uint64_t mixed) const {
     const std::size_t i = last_not_behind(mixed);
     if (i == packed_.size()) return std::nullopt;
     const Packed& packed = packed_[i];
@@ -52,7 +52,7 @@ class BlockPlaces {
     record.width = static_cast<std::uint8_t>(field(width_at, entries_at - width_at));
     record.count_bits = static_cast<std::uint8_t>(field(0, width_at));
     if (mixed > record.last()) return std::nullopt;
-    return Place{record, starts_[i / stretch] + (packed.rest >> offset_at)};
+    return Block{record, starts_[i / stretch] + (packed.rest >> offset_at)};
   }
 
  private:
@@ -70,7 +70,7 @@ class BlockPlaces {
   // The last block that does not begin behind `mixed`; mixed keys are uniform, so the guess is nearly always next to
   // it.
   std::size_t last_not_behind(std::uint64_t mixed) const {
-    if (packed_.empty() || mixed < packed_.front().first) return packed_.size();
+    if (packed_.empty() || mixed < packed_[0].first) return packed_.size();
     const double share = static_cast<double>(mixed) / static_cast<double>(low_mask(key_bits_));
     std::size_t low = 0, high = packed_.size();  // packed_[low].first <= mixed < packed_[high].first
     std::size_t guess = std::min(high - 1, static_cast<std::size_t>(share * static_cast<double>(high)));
@@ -100,8 +100,8 @@ class BlockPlaces {
   }
 
   unsigned key_bits_ = 0;
-  std::vector<Packed> packed_;
-  std::vector<std::uint64_t> starts_;
+  PlainVector<Packed> packed_;
+  PlainVector<std::uint64_t> starts_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Counts the mixed keys of one range: in lines of words (count_lines.hpp), and, where there are none or they have no
+// Counts the mixed keys of one range: in lines of words (lines.hpp), and, where there are none or they have no
 // room, in a hash table that fits the cache.
 //
 // Mixed keys are uniform, so the table needs no hash of its own: a key's place is its distance into the range, scaled
@@ -20,9 +20,10 @@
 #include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
 #include <scratch/version.hpp>
 
@@ -33,7 +34,7 @@ class Aggregate {
   /// @param most_bytes what the table may take; at least 64 KiB
   /// @param with_lines where the processor has what they need
   explicit Aggregate(std::size_t most_bytes, bool with_lines = true)
-      : most_bytes_(std::max(most_bytes, std::size_t{65536})), with_lines_(with_lines && CountLines::are_supported()) {}
+      : most_bytes_(std::max(most_bytes, std::size_t{65536})), with_lines_(with_lines && Lines::are_supported()) {}
 
   /// Begins a pass over the keys in [first, last], of which about `distinct` are expected.
   void begin(std::uint64_t first, std::uint64_t last, std::size_t distinct) {
@@ -64,9 +65,15 @@ class Aggregate {
     else
       for (std::size_t i = 0; i < n; ++i) add_to_table(load(i).mixed, load(i).count);
   }
-  void add(const CountEntry& entry) {
-    add_entries(1, entry.count, [&](std::size_t) { return entry; });
+  /// The same for `n` entries that stand at `from`, aligned or not.
+  void add_entries(const void* from, std::size_t n, std::uint64_t total) {
+    add_entries(n, total, [at = static_cast<const std::byte*>(from)](std::size_t i) {
+      CountEntry entry;
+      std::memcpy(&entry, at + i * sizeof entry, sizeof entry);
+      return entry;
+    });
   }
+  void add(const CountEntry& entry) { add_entries(&entry, 1, entry.count); }
 
   /// Ends the pass: `entries()` are its counts, sorted.
   ///
@@ -74,11 +81,7 @@ class Aggregate {
   bool finish() {
     entries_ = 0;
     if (in_lines_) entries_ = lines_.finish(out_);
-    if (short_) {
-      const auto end = std::partition_point(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(entries_),
-                                            [&](const CountEntry& entry) { return entry.mixed - first_ <= span_; });
-      entries_ = static_cast<std::size_t>(end - out_.begin());
-    }
+    if (short_) entries_ = count_up_to(out_.first(entries_), first_ + span_);
     if (used_ > 0) {
       rest_.clear();
       finish_table(rest_);
@@ -87,7 +90,7 @@ class Aggregate {
     return !short_;
   }
   /// Valid until the next pass ends.
-  std::span<const CountEntry> entries() const { return std::span(out_).first(entries_); }
+  std::span<const CountEntry> entries() const { return out_.first(entries_); }
 
   /// The first key that the pass left out.
   /// @pre `finish` returned false
@@ -98,20 +101,24 @@ class Aggregate {
   static constexpr std::size_t ahead = 16;  // keys between asking for a slot's cache line and using it
 
   // Adds sorted entries to the others, from behind, where only what must is moved.
-  void add_sorted(const std::vector<CountEntry>& more) {
+  void add_sorted(const PlainVector<CountEntry>& more) {
     if (out_.size() < entries_ + more.size()) out_.resize(entries_ + more.size());
-    const auto begin = out_.begin();
-    auto end = begin + static_cast<std::ptrdiff_t>(entries_), to = end + static_cast<std::ptrdiff_t>(more.size());
-    const auto last = to;
-    for (auto entry = more.rbegin(); entry != more.rend(); ++entry) {
-      const auto place = std::upper_bound(begin, end, *entry, earlier);
-      to = std::move_backward(place, end, to);
-      end = place;
+    CountEntry* const begin = out_.begin();
+    CountEntry *end = begin + entries_, *to = end + more.size();
+    CountEntry* const last = to;
+    for (const CountEntry* entry = more.end(); entry != more.begin();) {
+      --entry;
+      const std::size_t stay = count_up_to(std::span<const CountEntry>(begin, end), entry->mixed);
+      const std::size_t moved = static_cast<std::size_t>(end - begin) - stay;
+      to -= moved;
+      move(begin + stay, moved, to);
+      end = begin + stay;
       *--to = *entry;
       if (end != begin && (end - 1)->mixed == entry->mixed) to->count += (--end)->count;
     }
     // What was combined left a gap between `end` and `to`.
-    entries_ = static_cast<std::size_t>(std::move(to, last, end) - begin);
+    move(to, static_cast<std::size_t>(last - to), end);
+    entries_ = static_cast<std::size_t>(end - begin) + static_cast<std::size_t>(last - to);
   }
 
   template <class Load>
@@ -139,7 +146,7 @@ class Aggregate {
       }
     }
     slots_[slot] = {mixed, n};
-    if (++used_ > most_used_ || slot > stop) make_room(slot > stop);
+    if (++used_ > most_used_ || slot > stop) grow_or_cut(slot > stop);
   }
 
   template <class Load>
@@ -171,13 +178,13 @@ class Aggregate {
       }
       i += i < n;
       used_ = used;
-      if (used > most || crowded) make_room(crowded);
+      if (used > most || crowded) grow_or_cut(crowded);
     }
     while (i < n) add_to_table(load(i++), 1);
   }
 
   // Sorted, behind what is in `out`. The table is empty afterwards.
-  void finish_table(std::vector<CountEntry>& out) {
+  void finish_table(PlainVector<CountEntry>& out) {
     const std::size_t start = out.size();
     out.resize(start + used_ + 1);
     CountEntry* const begin = out.data() + start;
@@ -208,6 +215,9 @@ class Aggregate {
                        1);
   }
 
+  static void move(const CountEntry* from, std::size_t n, CountEntry* to) {
+    if (n > 0) std::memmove(static_cast<void*>(to), from, n * sizeof *from);
+  }
   static bool earlier(const CountEntry& a, const CountEntry& b) { return a.mixed < b.mixed; }
 
   std::size_t place(std::uint64_t mixed, std::uint64_t distance) const {
@@ -240,8 +250,8 @@ class Aggregate {
   }
 
   // The table is too full, or its keys crowd.
-  void make_room(bool crowded) {
-    std::vector<CountEntry> entries;
+  void grow_or_cut(bool crowded) {
+    PlainVector<CountEntry> entries;
     const std::size_t reachable = most_used_ + most_used_ / 3;
     finish_table(entries);
     std::size_t slots = slot_count_;
@@ -278,9 +288,9 @@ class Aggregate {
 
   bool with_lines_;
   bool in_lines_ = false;
-  CountLines lines_;
-  std::vector<CountEntry> rest_;
-  std::vector<CountEntry> out_;  // only ever grows
+  Lines lines_;
+  PlainVector<CountEntry> rest_;
+  PlainVector<CountEntry> out_;  // only ever grows
   std::size_t entries_ = 0;      // in it
 };
 

@@ -14,9 +14,9 @@
 #include <new>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -32,7 +32,7 @@ class HotKeys {
   /// Looks at keys that are counted elsewhere.
   template <CountKey Key>
   void watch(std::span<const Key> keys) noexcept {
-    if (idle_ > 0 || !are_made()) {
+    if (idle_ > 0 || !make_slots()) {
       idle_ -= std::min(idle_, keys.size());
       return;
     }
@@ -81,7 +81,7 @@ class HotKeys {
 
   /// Gives every count to `visit(entry)`, and knows no keys any more.
   template <class Visit>
-  void drain(Visit visit) {
+  void evict(Visit visit) {
     if (!known_) return;
     for (const CountEntry& slot : slots_)
       if (slot.count > 0) visit(slot);
@@ -94,8 +94,8 @@ class HotKeys {
   static constexpr std::size_t long_enough = 32;  // keys for each slot
   static constexpr std::size_t pause = 512;       // keys for each slot that are not watched after a look in vain
 
-  // Without memory for them there are none.
-  bool are_made() noexcept {
+  // False: there is no memory for them, and no keys are known.
+  bool make_slots() noexcept {
     if (slots_.empty()) {
       try {
         slots_.resize(slot_count_);
@@ -115,7 +115,7 @@ class HotKeys {
   }
 
   std::size_t slot_count_;
-  std::vector<CountEntry> slots_;
+  PlainVector<CountEntry> slots_;
   bool known_ = false;
   std::size_t watched_ = 0;
   std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged

@@ -17,23 +17,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <vector>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 #define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,bmi,bmi2,popcnt")))
 #endif
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 #if defined(__x86_64__)
 
-class CountLines {
+class Lines {
  public:
   static bool are_supported() {
     static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
@@ -53,13 +50,15 @@ class CountLines {
     while (lines > 1 && lines > span / 2) lines /= 2;
     if (span == 0 || lines < least) return false;
     if (lines > capacity_) {
-      words_.reset();
+      memory_ = {};
       capacity_ = 0;
-      words_.reset(static_cast<std::uint64_t*>(::operator new (lines* line_size, std::align_val_t{line_size})));
+      memory_.reserve((lines + 1) * words);
+      const std::size_t misfit = reinterpret_cast<std::uintptr_t>(memory_.data()) % line_size;
+      words_ = memory_.data() + (line_size - misfit) / sizeof(std::uint64_t);
       capacity_ = lines;
       used_ = 1;
     }
-    if (used_ != 0) std::memset(words_.get(), 0, capacity_ * line_size);
+    if (used_ != 0) std::memset(words_, 0, capacity_ * line_size);
     used_ = 0;
     first_ = first;
     line_count_ = lines;
@@ -81,44 +80,37 @@ class CountLines {
 
   /// The counts, sorted, at the beginning of `out`, which grows where it must. The lines are empty afterwards.
   /// @returns how many there are
-  SCRATCH_AVX512 std::size_t finish(std::vector<CountEntry>& out) {
+  SCRATCH_AVX512 std::size_t finish(PlainVector<CountEntry>& out) {
     const unsigned key_bits = key_bits_;
-    const __m512i zero = _mm512_setzero_si512(), group = _mm512_set1_epi64(static_cast<long long>(most_count_));
-    const __m128i count_bits = _mm_cvtsi64_si128(static_cast<long long>(64 - key_bits));
-    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
-                  high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     if (out.size() < used_ + words) out.resize(used_ + words);
     std::size_t at = 0;
     for (std::size_t i = 0; i < line_count_; ++i) {
-      std::uint64_t* const line = words_.get() + i * words;
-      const __m512i found = _mm512_load_si512(line);
-      _mm512_store_si512(line, zero);
-      const __mmask8 used = _mm512_test_epi64_mask(found, found);
+      std::uint64_t* const line = words_ + i * words;
+      const Line found = *reinterpret_cast<const Line*>(line);
+      *reinterpret_cast<Line*>(line) = Line{};
       // Free words are the largest, and sorted away.
-      const __m512i sorted = sort(_mm512_mask_blend_epi64(used, _mm512_set1_epi64(-1), found));
-      const std::uint64_t begin = first_ + (i << key_bits);
-      const __m512i keys = _mm512_add_epi64(_mm512_maskz_srl_epi64(whole, sorted, count_bits),
-                                            _mm512_set1_epi64(static_cast<long long>(begin)));
-      const __m512i counts = _mm512_and_si512(sorted, group);
-      _mm512_storeu_si512(out.data() + at, _mm512_permutex2var_epi64(keys, low, counts));
-      _mm512_storeu_si512(out.data() + at + words / 2, _mm512_permutex2var_epi64(keys, high, counts));
-      at += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(used)));
+      const Line sorted = sort(found | reinterpret_cast<Line>(found == 0));
+      const Line keys = (sorted >> (64 - key_bits)) + (first_ + (i << key_bits));
+      const Line counts = sorted & most_count_;
+      LineAnywhere* const to = reinterpret_cast<LineAnywhere*>(out.data() + at);
+      to[0] = __builtin_shufflevector(keys, counts, 0, 8, 1, 9, 2, 10, 3, 11);
+      to[1] = __builtin_shufflevector(keys, counts, 4, 12, 5, 13, 6, 14, 7, 15);
+      at += static_cast<std::size_t>(std::popcount(unsigned{compare<not_equal>(found, Line{})}));
     }
     used_ = 0;
     return at;
   }
 
  private:
-  // With a mask, since g++ 12 takes the plain forms of these instructions for uses of an uninitialised variable.
-  static constexpr unsigned char whole = 0xff;
+  // Vectors of the compiler's own: <immintrin.h> takes as long to compile as <filesystem>.
+  using Line [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
+  using LineAnywhere [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+  using SignedLine [[gnu::vector_size(64)]] = long long;
+
   static constexpr std::size_t words = 8;
   static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
   static constexpr std::size_t usual_words = 4;  // of 8: one key in a hundred finds its line full
   static constexpr unsigned most_key_bits = 56;  // the other bits count
-
-  struct Free {
-    void operator()(std::uint64_t* at) const { ::operator delete (at, std::align_val_t{line_size}); }
-  };
 
   // Any address will do: asking for one that is not there is no access.
   static void prefetch(const std::uint64_t* all, std::uint64_t line) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
@@ -135,10 +127,10 @@ class CountLines {
 
   template <bool CountsMayOverflow, std::size_t Ahead, class Load, class Rest>
   SCRATCH_AVX512 std::size_t add_some(std::size_t i, std::size_t n, std::uint64_t span, Load load, Rest rest) {
-    std::uint64_t* const all = words_.get();
+    std::uint64_t* const all = words_;
     const std::uint64_t first = first_, most_count = most_count_;
     const unsigned key_bits = key_bits_, count_bits = 64 - key_bits;
-    const __m512i group = _mm512_set1_epi64(static_cast<long long>(most_count));
+    const Line group = Line{} + most_count;
     std::size_t used = used_;
     for (bool go_on = true; go_on && i < n; ++i) {
       if constexpr (Ahead > 0) prefetch(all, (load(i + Ahead).mixed - first) >> key_bits);
@@ -147,9 +139,8 @@ class CountLines {
       if (distance > span) continue;
       std::uint64_t* const line = all + (distance >> key_bits) * words;
       const std::uint64_t key = distance << count_bits;
-      const __m512i found = _mm512_load_si512(line);
-      const __m512i different = _mm512_xor_si512(found, _mm512_set1_epi64(static_cast<long long>(key)));
-      const unsigned hits = _mm512_cmple_epu64_mask(different, group) | _mm512_testn_epi64_mask(found, found);
+      const Line found = *reinterpret_cast<const Line*>(line);
+      const unsigned hits = compare<not_above>(found ^ key, group) | compare<equal>(found, Line{});
       std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
       if (hits == 0) [[unlikely]] {
         go_on = rest(entry);
@@ -167,27 +158,40 @@ class CountLines {
     return i;
   }
 
-  template <unsigned char Upper>
-  SCRATCH_AVX512 static __m512i exchange(__m512i line, __m512i partners) {
-    const __m512i other = _mm512_maskz_permutexvar_epi64(whole, partners, line);
-    return _mm512_mask_blend_epi64(Upper, _mm512_maskz_min_epu64(whole, line, other),
-                                   _mm512_maskz_max_epu64(whole, line, other));
+  // As the instruction is told.
+  enum Comparison { equal = 0, not_above = 2, not_equal = 4 };
+
+  // A bit for each word.
+  template <Comparison What>
+  SCRATCH_AVX512 static unsigned char compare(Line a, Line b) {
+    return __builtin_ia32_ucmpq512_mask(reinterpret_cast<SignedLine>(a), reinterpret_cast<SignedLine>(b), What, 0xff);
+  }
+
+  // Orders each word and its partner, whose place is its own with the bits of `Partner` flipped; where a bit of `Upper`
+  // is set, the larger one goes.
+  template <unsigned Partner, unsigned Upper>
+  SCRATCH_AVX512 static Line exchange(Line line) {
+    const Line other = __builtin_shufflevector(line, line, 0 ^ Partner, 1 ^ Partner, 2 ^ Partner, 3 ^ Partner,
+                                               4 ^ Partner, 5 ^ Partner, 6 ^ Partner, 7 ^ Partner);
+    const Line low = line < other ? line : other, high = line < other ? other : line;
+    return __builtin_shufflevector(low, high, (Upper & 1) * 8, (Upper >> 1 & 1) * 8 + 1, (Upper >> 2 & 1) * 8 + 2,
+                                   (Upper >> 3 & 1) * 8 + 3, (Upper >> 4 & 1) * 8 + 4, (Upper >> 5 & 1) * 8 + 5,
+                                   (Upper >> 6 & 1) * 8 + 6, (Upper >> 7 & 1) * 8 + 7);
   }
 
   // Batcher's bitonic network for eight.
-  SCRATCH_AVX512 static __m512i sort(__m512i line) {
-    const __m512i by_one = _mm512_setr_epi64(1, 0, 3, 2, 5, 4, 7, 6),
-                  by_two = _mm512_setr_epi64(2, 3, 0, 1, 6, 7, 4, 5);
-    line = exchange<0b10101010>(line, by_one);
-    line = exchange<0b11001100>(line, _mm512_setr_epi64(3, 2, 1, 0, 7, 6, 5, 4));
-    line = exchange<0b10101010>(line, by_one);
-    line = exchange<0b11110000>(line, _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-    line = exchange<0b11001100>(line, by_two);
-    return exchange<0b10101010>(line, by_one);
+  SCRATCH_AVX512 static Line sort(Line line) {
+    line = exchange<1, 0b10101010>(line);
+    line = exchange<3, 0b11001100>(line);
+    line = exchange<1, 0b10101010>(line);
+    line = exchange<7, 0b11110000>(line);
+    line = exchange<2, 0b11001100>(line);
+    return exchange<1, 0b10101010>(line);
   }
 
-  std::unique_ptr<std::uint64_t[], Free> words_;
-  std::size_t capacity_ = 0;  // in lines
+  PlainVector<std::uint64_t> memory_;
+  std::uint64_t* words_ = nullptr;  // in it, where a line of the cache begins
+  std::size_t capacity_ = 0;        // in lines
   std::size_t line_count_ = 0;
   std::size_t used_ = 0;     // words
   std::uint64_t total_ = 0;  // of all counts, or more; `most_count_` also stands for what is above it
@@ -199,7 +203,7 @@ class CountLines {
 #else
 
 /// Nothing is counted in lines here.
-class CountLines {
+class Lines {
  public:
   static constexpr bool are_supported() { return false; }
   static constexpr bool begin(std::uint64_t, std::uint64_t, std::size_t, std::size_t) { return false; }
@@ -207,7 +211,7 @@ class CountLines {
   static std::size_t add_all(std::size_t, std::uint64_t, std::uint64_t, Load, Rest) {
     return 0;
   }
-  static std::size_t finish(std::vector<CountEntry>&) { return 0; }
+  static std::size_t finish(PlainVector<CountEntry>&) { return 0; }
 };
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Ranges of mixed keys that are counted one after the other, and a guess at how many distinct ones there are.
+// Ranges of mixed keys, each of which is counted by itself.
 #pragma once
 
 #include <algorithm>
@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <span>
 #include <utility>
-#include <vector>
 
-#include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -27,7 +27,7 @@ class Partitioning {
     for (std::size_t p = 0; p < count; ++p) starts_.push_back(static_cast<std::uint64_t>(p) << shift_);
   }
   /// @param starts sorted, the first is 0
-  Partitioning(unsigned key_bits, std::vector<std::uint64_t> starts)
+  Partitioning(unsigned key_bits, PlainVector<std::uint64_t> starts)
       : starts_(std::move(starts)), last_(low_mask(key_bits)) {}
 
   std::size_t count() const { return starts_.size(); }
@@ -45,7 +45,7 @@ class Partitioning {
     return static_cast<std::size_t>(at - starts_.data());
   }
 
-  std::span<const std::uint64_t> starts() const { return starts_; }
+  std::span<const std::uint64_t> starts() const { return starts_.all(); }
   std::uint64_t first(std::size_t p) const { return starts_[p]; }
   std::uint64_t last(std::size_t p) const { return p + 1 < starts_.size() ? starts_[p + 1] - 1 : last_; }
 
@@ -55,47 +55,9 @@ class Partitioning {
   }
 
  private:
-  std::vector<std::uint64_t> starts_;
+  PlainVector<std::uint64_t> starts_;
   unsigned shift_ = 0;
   std::uint64_t last_;
-};
-
-/// How many distinct mixed keys there were, about: keeps those whose low bits are zero, fewer of them as they get more.
-/// Off by 2 % as a rule and by 6 % hardly ever, save for keys that were chosen to fool it.
-class DistinctEstimate {
- public:
-  DistinctEstimate() : slots_(slot_count, empty) {}
-
-  void see(std::uint64_t mixed) {
-    if ((mixed & mask_) != 0) return;
-    keep(mixed);
-  }
-  std::uint64_t mask() const { return mask_; }
-
-  std::uint64_t distinct() const { return used_ * (mask_ + 1); }
-
- private:
-  static constexpr std::size_t slot_count = 8192;
-  static constexpr std::uint64_t empty = ~std::uint64_t{0};  // has no zero bits, so that it is kept out by any mask
-
-  void keep(std::uint64_t mixed) {
-    if (mixed == empty) return;
-    std::size_t slot = static_cast<std::size_t>(mixed * 0x9e3779b97f4a7c15 >> 51);
-    while (slots_[slot] != empty && slots_[slot] != mixed) slot = (slot + 1) % slot_count;
-    if (slots_[slot] == mixed) return;
-    slots_[slot] = mixed;
-    if (++used_ <= slot_count / 2) return;
-    mask_ = mask_ * 2 + 1;
-    std::vector<std::uint64_t> kept(slot_count, empty);
-    kept.swap(slots_);
-    used_ = 0;
-    for (const std::uint64_t old : kept)
-      if (old != empty) see(old);
-  }
-
-  std::vector<std::uint64_t> slots_;
-  std::size_t used_ = 0;
-  std::uint64_t mask_ = 0;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

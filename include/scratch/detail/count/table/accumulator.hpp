@@ -7,17 +7,18 @@
 // of the partitions that they fall in, and that is all that adding does. When memory is full, round after round through
 // the partitions, a few at a time, so that writing in the background keeps up:
 //
-//   settle   count a partition's records; the sorted result takes their place in memory
-//   spill    hand a partition's records, and what was settled, to the spill file
+//   compact  count a partition's records; the sorted result takes their place in memory
+//   spill    append a partition's records, and what was compacted, to the spill file
 //
-// A round settles where a trial says that a partition shrinks to a quarter (many duplicates, or few keys: less costs
+// A round compacts where a trial says that a partition shrinks to a quarter (many duplicates, or few keys: less costs
 // more than reading it back), or that everything would then take no more than a third of the memory, else it spills.
 // When the spill has grown beyond its bound, or somebody asks for a count that is not in memory, everything is
 // consolidated: counted, partition by partition, into one table without a name, which takes the place of spill and
 // memory. A commit is the same, with a name.
 //
-// Where one partition has most of the records, the keys are not uniform: somebody mixed them backwards. Then everything
-// is consolidated, and the partitions get new bounds, from that table's index, that hold equal numbers of keys.
+// Where one partition has most of the records, the mixed keys are not uniform: the keys were chosen so. Then everything
+// is consolidated, and the keys are partitioned anew: bounds from that table's index, between them equal numbers of
+// keys.
 #pragma once
 
 #include <algorithm>
@@ -34,39 +35,44 @@
 #include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/memory/aggregate.hpp>
+#include <scratch/detail/count/memory/distinct_estimate.hpp>
 #include <scratch/detail/count/memory/hot_keys.hpp>
+#include <scratch/detail/count/memory/page_pool.hpp>
 #include <scratch/detail/count/memory/partitioning.hpp>
 #include <scratch/detail/count/memory/partitions.hpp>
 #include <scratch/detail/count/memory/streams.hpp>
+#include <scratch/detail/count/table/partition_counter.hpp>
+#include <scratch/detail/count/table/partitioned_table.hpp>
 #include <scratch/detail/count/table/sources.hpp>
 #include <scratch/detail/count/table/spill.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
-#include <scratch/workspace.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 template <CountKey Key>
-class Tally {
+class Accumulator {
  public:
   /// @param shown what errors call the table
-  Tally(const Workspace& workspace, std::filesystem::path shown, std::uint64_t memory, unsigned threads)
-      : workspace_(workspace),
+  Accumulator(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads)
+      : directory_(directory),
         shown_(std::move(shown)),
         memory_(memory),
         threads_(std::max(threads, 1U)),
-        held_(memory - memory / 16, partitions_for(memory)),
-        hot_(hot_slots_for(memory)),
+        partitions_(memory - memory / 16, partitions_for(memory)),
+        hot_keys_(hot_slots_for(memory)),
         aggregate_(table_limit(memory, 1)) {}
 
-  /// A committed table's counts belong to this from now on. Returns their sum.
+  /// Adds the counts of a committed table, which stays as it is. Returns their sum.
   std::uint64_t include(TableFile file) {
     const std::uint64_t total = file.header().total;
-    included_.emplace(std::move(file), held_.parts.starts());
+    included_.emplace(std::move(file), partitions_.ranges.starts());
     return total;
   }
 
@@ -74,73 +80,74 @@ class Tally {
   /// @throws Error when what was counted before could not be spilled; std::bad_alloc
   void add(std::span<const Key> keys) {
     constexpr std::size_t at_once = 65536;
-    ready();
+    prepare();
     for (; !keys.empty(); keys = keys.subspan(std::min(keys.size(), at_once))) {
       const std::span<const Key> some = keys.first(std::min(keys.size(), at_once));
-      if (crowded_) rearrange_if_possible();
+      if (uneven_) try_to_repartition();
       const auto more = [this](Streams& streams, std::size_t p) { return extend(streams, p); };
-      if (!hot_.are_known()) {
-        hot_.watch(some);
-        held_.add(some, more);
+      if (!hot_keys_.are_known()) {
+        hot_keys_.watch(some);
+        partitions_.add(some, more);
       } else {
         std::size_t counted = 0;
-        held_.add(some, more, [&](std::uint64_t mixed) {
-          const bool is_hot = hot_.count(mixed);
+        partitions_.add(some, more, [&](std::uint64_t mixed) {
+          const bool is_hot = hot_keys_.count(mixed);
           counted += is_hot;
           return is_hot;
         });
-        if (hot_.are_rare(counted, some.size())) drain_hot();
+        if (hot_keys_.are_rare(counted, some.size())) evict_hot_keys();
       }
     }
   }
 
   /// Counts each key as often as is said.
   void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
-    ready();
+    prepare();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (counts[i] == 0) continue;
-      if (crowded_) rearrange_if_possible();
-      held_.add({mix(keys[i]), counts[i]}, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+      if (uneven_) try_to_repartition();
+      partitions_.add({mix(keys[i]), counts[i]},
+                      [this](Streams& streams, std::size_t p) { return extend(streams, p); });
     }
   }
 
   /// How often a key was counted.
   std::uint64_t get(Key key) {
     const std::uint64_t mixed = mix(key);
-    std::size_t p = held_.parts.of(mixed);
+    std::size_t p = partitions_.ranges.of(mixed);
     if (spill_ && spill_->has(p)) {
       consolidate();
-      if (crowded_) rearrange();
-      p = held_.parts.of(mixed);
+      if (uneven_) repartition();
+      p = partitions_.ranges.of(mixed);
     }
-    constexpr std::size_t most_unsettled = 512;
-    if (held_.records(p) > most_unsettled) settle(p);
-    std::uint64_t count = hot_.find(mixed) + held_.find(p, mixed);
-    if (run_) count += run_->find(p, mixed, scratch_);
-    if (included_) count += included_->find(p, mixed, scratch_);
+    constexpr std::size_t most_uncounted = 512;
+    if (partitions_.uncounted(p) > most_uncounted) compact(p);
+    std::uint64_t count = hot_keys_.find(mixed) + partitions_.find(p, mixed);
+    if (run_) count += run_->find(p, mixed, buffers_);
+    if (included_) count += included_->find(p, mixed, buffers_);
     return count;
   }
 
   /// Nothing that was counted is in memory alone afterwards.
   void flush() {
-    retry();
-    drain_hot();
-    for (std::size_t p = 0; p < held_.parts.count(); ++p) spill(p);
-    if (spill_) spill_->drain();
-    if (spill_) spill_->tell();
-    held_.pool.release();
+    retry_making_room();
+    evict_hot_keys();
+    for (std::size_t p = 0; p < partitions_.ranges.count(); ++p) spill(p);
+    if (spill_) spill_->flush();
+    if (spill_) spill_->report();
+    partitions_.pool.release();
   }
 
   /// All counts as a table of this name. Afterwards nothing of them is here; where it fails, everything is.
   /// @returns how many keys there are
   std::uint64_t commit(const std::string& name, Replacing replacing) {
-    drain_hot();
-    TableWriter out = write("write the count table", true);
+    evict_hot_keys();
+    TableWriter out = write_table("write the count table", true);
     out.finish(0);
     out.commit(name, replacing);
-    held_.drop_all();
-    held_.pool.release();
-    if (spill_) spill_->drop();
+    partitions_.clear_all();
+    partitions_.pool.release();
+    if (spill_) spill_->discard();
     run_.reset();
     run_file_.reset();
     included_.reset();
@@ -161,27 +168,27 @@ class Tally {
     return std::clamp<std::size_t>(std::bit_floor(static_cast<std::size_t>(memory / 8 / threads)), 256_KiB, 8_MiB);
   }
 
-  void drain_hot() {
-    hot_.drain([this](const CountEntry& entry) {
-      held_.add(entry, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
+  void evict_hot_keys() {
+    hot_keys_.evict([this](const CountEntry& entry) {
+      partitions_.add(entry, [this](Streams& streams, std::size_t p) { return extend(streams, p); });
     });
   }
 
   [[gnu::noinline]] std::byte* extend(Streams& streams, std::size_t p) {
-    if (held_.pool.is_full()) make_room();
-    streams.extend(p, take_chunk());
+    if (partitions_.pool.is_full()) make_room();
+    streams.extend(p, allocate_page());
     return streams.heads()[p];
   }
 
-  std::uint32_t take_chunk() {
+  std::uint32_t allocate_page() {
     try {
-      return held_.pool.take();
+      return partitions_.pool.allocate();
     } catch (const std::exception&) {
-      held_.pool.stop_growing();  // then this much is the budget
+      partitions_.pool.stop_growing();  // then this much is the budget
     }
     make_room();
     try {
-      return held_.pool.take();
+      return partitions_.pool.allocate();
     } catch (const std::exception&) {
       broken_ = true;
       throw;
@@ -191,18 +198,18 @@ class Tally {
   // ---- when memory is full
 
   // Before anything is counted: what could not be spilled last time must go now.
-  void ready() {
+  void prepare() {
     if (broken_)
       throw Error(std::make_error_code(std::errc::not_enough_memory), "count in", shown_,
                   "memory ended in the middle of a call; drop this table");
-    if (failed_) retry();
-    if (crowded_) rearrange();
+    if (failed_) retry_making_room();
+    if (uneven_) repartition();
   }
 
-  void retry() {
+  void retry_making_room() {
     failed_ = false;
     try {
-      if (held_.pool.is_full()) make_room_or_throw();
+      if (partitions_.pool.is_full()) make_room_or_throw();
     } catch (...) {
       failed_ = true;
       throw;
@@ -221,48 +228,50 @@ class Tally {
   }
 
   void make_room_or_throw() {
-    const std::size_t wanted = std::clamp<std::size_t>(held_.pool.most() / 64, 1, 256);
-    const std::size_t target = held_.pool.most() > wanted ? held_.pool.most() - wanted : 0;
-    for (std::size_t tried = 0; held_.pool.used() > target && tried <= 2 * held_.parts.count(); ++tried) {
+    const std::size_t wanted = std::clamp<std::size_t>(partitions_.pool.most() / 64, 1, 256);
+    const std::size_t target = partitions_.pool.most() > wanted ? partitions_.pool.most() - wanted : 0;
+    for (std::size_t tried = 0; partitions_.pool.used() > target && tried <= 2 * partitions_.ranges.count(); ++tried) {
       if (cursor_ == 0) begin_round();
-      if (tried > held_.parts.count()) settling_ = false;
-      if (!settling_ || !settle(cursor_)) spill(cursor_);
-      cursor_ = (cursor_ + 1) % held_.parts.count();
+      if (tried > partitions_.ranges.count()) compacting_ = false;
+      if (!compacting_ || !compact(cursor_)) spill(cursor_);
+      cursor_ = (cursor_ + 1) % partitions_.ranges.count();
     }
   }
 
   void begin_round() {
-    if (spill_) spill_->tell();
+    if (spill_) spill_->report();
     std::size_t largest = 0;
-    for (std::size_t p = 1; p < held_.parts.count(); ++p)
-      if (held_.chunks_of(p) > held_.chunks_of(largest)) largest = p;
+    for (std::size_t p = 1; p < partitions_.ranges.count(); ++p)
+      if (partitions_.pages(p) > partitions_.pages(largest)) largest = p;
     // A trial with a partition of the usual size.
-    std::vector<std::size_t> order(std::min<std::size_t>(held_.parts.count(), 9));
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i * held_.parts.count() / order.size();
+    std::vector<std::size_t> order(std::min<std::size_t>(partitions_.ranges.count(), 9));
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i * partitions_.ranges.count() / order.size();
     std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return held_.chunks_of(a) < held_.chunks_of(b); });
+              [&](std::size_t a, std::size_t b) { return partitions_.pages(a) < partitions_.pages(b); });
     std::size_t trial = order[order.size() / 2];
-    const bool uneven = held_.chunks_of(largest) > held_.pool.used() / 4 && held_.parts.count() > 4;
+    const bool uneven = partitions_.pages(largest) > partitions_.pool.used() / 4 && partitions_.ranges.count() > 4;
     if (uneven) trial = largest;
-    const std::size_t before = held_.chunks_of(trial);
-    settling_ = settle(trial) && (held_.chunks_of(trial) <= before / 4 + 1 ||
-                                  held_.chunks_of(trial) * held_.parts.count() <= held_.pool.most() / 3);
+    const std::size_t before = partitions_.pages(trial);
+    compacting_ =
+        compact(trial) && (partitions_.pages(trial) <= before / 4 + 1 ||
+                           partitions_.pages(trial) * partitions_.ranges.count() <= partitions_.pool.most() / 3);
     // One partition has most of the keys, and they are many: not now, in the middle of a call.
-    if (uneven && !settling_) crowded_ = true;
+    if (uneven && !compacting_) uneven_ = true;
   }
 
   // Counts a partition's records in memory. False, and nothing changed, where there are more distinct keys in it than
   // can be sorted in one go.
-  bool settle(std::size_t p) {
-    if (held_.plain.chunks(p) == 0 && held_.weighted.chunks(p) == 0) return true;
-    aggregate_.begin(held_.parts.first(p), held_.parts.last(p), usual_ > 0 ? usual_ : held_.records(p));
-    held_.count(p, aggregate_);
+  bool compact(std::size_t p) {
+    if (partitions_.plain.pages(p) == 0 && partitions_.weighted.pages(p) == 0) return true;
+    aggregate_.begin(partitions_.ranges.first(p), partitions_.ranges.last(p),
+                     usual_distinct_ > 0 ? usual_distinct_ : partitions_.uncounted(p));
+    partitions_.count(p, aggregate_);
     if (!aggregate_.finish()) return false;
     const std::span<const CountEntry> entries = aggregate_.entries();
-    usual_ = entries.size();
+    usual_distinct_ = entries.size();
     for (const CountEntry& entry : entries) distinct_.see(entry.mixed);
-    broken_ = true;  // should there be no memory for a chunk: these counts are nowhere else for a moment
-    held_.replace(p, entries);
+    broken_ = true;  // should there be no memory for a page: these counts are nowhere else for a moment
+    partitions_.replace(p, entries);
     broken_ = false;
     return true;
   }
@@ -270,13 +279,13 @@ class Tally {
   // ---- spilling
 
   void spill(std::size_t p) {
-    if (held_.chunks_of(p) == 0) return;
-    if (spilled() + run_estimate() + held_.chunks_of(p) * chunk_size > bound()) {
+    if (partitions_.pages(p) == 0) return;
+    if (spilled() + run_estimate() + partitions_.pages(p) * PagePool::page_size > bound()) {
       consolidate();
       return;
     }
-    if (!spill_) spill_.emplace(workspace_, shown_, held_.parts.count());
-    spill_->take(p, held_, distinct_);
+    if (!spill_) spill_.emplace(directory_, shown_, partitions_.ranges.count());
+    spill_->append(p, partitions_, distinct_);
   }
 
   // Hardly ever more than there are.
@@ -294,16 +303,16 @@ class Tally {
 
   // ---- counting
 
-  TableWriter write(std::string doing, bool with_included) {
-    if (spill_) spill_->drain();
-    TableWriter out(workspace_, shown_, bits, std::move(doing));
-    CountSources<Key> sources{held_, spill_ ? &*spill_ : nullptr, {}};
+  TableWriter write_table(std::string doing, bool with_included) {
+    if (spill_) spill_->flush();
+    TableWriter out(directory_, shown_, bits, std::move(doing));
+    Sources<Key> sources{partitions_, spill_ ? &*spill_ : nullptr, {}};
     if (run_) sources.tables.push_back(&*run_);
     if (with_included && included_) sources.tables.push_back(&*included_);
     std::vector<PartitionCounter<Key>> counters;
-    for (unsigned i = 0; i < std::min<std::size_t>(threads_, held_.parts.count()); ++i)
+    for (unsigned i = 0; i < std::min<std::size_t>(threads_, partitions_.ranges.count()); ++i)
       counters.emplace_back(sources, out, table_limit(memory_, threads_));
-    in_order(held_.parts.count(), counters);
+    Sequencer::run(partitions_.ranges.count(), counters);
     return out;
   }
 
@@ -311,65 +320,65 @@ class Tally {
 
   // One table without a name takes the place of spill and memory.
   void consolidate() {
-    TableWriter out = write("consolidate counts of", false);
+    TableWriter out = write_table("consolidate counts of", false);
     out.finish(0);
     const CountHeader header = out.header();
-    std::unique_ptr<Outflow> file = out.release();
-    file->seal();
-    PartitionedTable run(TableFile(file->duplicate(), shown_, header), held_.parts.starts());
-    workspace_.emit(EventKind::spill, shown_, file->size(), "consolidated");
-    held_.drop_all();
+    std::unique_ptr<AppendFile> file = out.release();
+    file->finish_appending();
+    PartitionedTable run(TableFile(file->duplicate(), shown_, header), partitions_.ranges.starts());
+    directory_.emit(EventKind::spill, shown_, file->size(), "consolidated");
+    partitions_.clear_all();
     spill_.reset();
     run_file_ = std::move(file);
     run_ = std::move(run);
   }
 
-  void rearrange_if_possible() {
+  void try_to_repartition() {
     try {
-      rearrange();
+      repartition();
     } catch (const std::exception&) {
-      crowded_ = false;  // the next round will say it again
+      uneven_ = false;  // the next round will say it again
     }
   }
 
-  void rearrange() {
+  void repartition() {
     consolidate();
-    const std::uint64_t each = std::max<std::uint64_t>(run_->file().block_count() / held_.parts.count(), 1);
-    std::vector<std::uint64_t> starts{0};
+    const std::uint64_t each = std::max<std::uint64_t>(run_->file().block_count() / partitions_.ranges.count(), 1);
+    PlainVector<std::uint64_t> starts{0};
     std::uint64_t i = 0;
     run_->file().for_each_block([&](const BlockRecord& record, std::uint64_t) {
       if (i++ % each == 0 && record.first > starts.back()) starts.push_back(record.first);
     });
-    Partitioning parts(bits, std::move(starts));
-    PartitionedTable::Positions run = run_->positions(parts.starts()), included;
-    if (included_) included = included_->positions(parts.starts());
-    held_.rearrange(std::move(parts));
+    Partitioning ranges(bits, std::move(starts));
+    PartitionedTable::Positions run = run_->positions(ranges.starts()), included;
+    if (included_) included = included_->positions(ranges.starts());
+    partitions_.rearrange(std::move(ranges));
     run_->divide(std::move(run));
     if (included_) included_->divide(std::move(included));
     cursor_ = 0;
-    crowded_ = false;
+    uneven_ = false;
   }
 
-  Workspace workspace_;
+  Directory directory_;
   std::filesystem::path shown_;
   std::uint64_t memory_;
   unsigned threads_;
-  CountMemory<Key> held_;
-  HotKeys hot_;
-  std::optional<CountSpill<Key>> spill_;
-  std::unique_ptr<Outflow> run_file_;
+  Partitions<Key> partitions_;
+  HotKeys hot_keys_;
+  std::optional<Spill<Key>> spill_;
+  std::unique_ptr<AppendFile> run_file_;
   std::optional<PartitionedTable> run_, included_;
   DistinctEstimate distinct_;
 
-  std::size_t cursor_ = 0;  // the partition whose turn it is to leave memory
-  bool settling_ = false;
-  bool crowded_ = false;
+  std::size_t cursor_ = 0;  // the partition that is compacted or spilled next
+  bool compacting_ = false;
+  bool uneven_ = false;
   bool failed_ = false;
   bool broken_ = false;
 
   Aggregate aggregate_;
-  std::size_t usual_ = 0;
-  TableFile::Scratch scratch_;
+  std::size_t usual_distinct_ = 0;
+  TableFile::Buffers buffers_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// floor 3: one place
+// floor 4: on the way
 //
 // What makes a merge happen exactly once, whenever its process dies (checked by tests/proof/models/claim.pml).
 //
@@ -34,56 +34,57 @@
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-inline std::vector<Claim> claims_in(const TableDirectory& where) {
+inline std::vector<Claim> claims_in(const Directory& where) {
   std::vector<Claim> claims;
-  for_each_entry(where.fd, where.path, [&](const Entry& entry) {
+  for_each_entry(where.fd(), where.path(), [&](const Entry& entry) {
     if (std::optional<Claim> claim = Claim::parse(entry.name)) claims.push_back(std::move(*claim));
   });
   return claims;
 }
 
-inline bool exists(const TableDirectory& where, const std::string& name) {
+inline bool look_up(const Directory& where, const std::string& name) {
   struct stat facts {};
-  if (sys::fstatat(where.fd, name.c_str(), facts) == 0) return true;
-  if (errno != ENOENT) throw Error(errno, "examine", where.path / name);
+  if (sys::fstatat(where.fd(), name.c_str(), facts) == 0) return true;
+  if (errno != ENOENT) throw Error(errno, "examine", where.path() / name);
   return false;
 }
 
-inline void sync_names(const TableDirectory& where) {
-  if (where.ground.durable() && sys::fsync(where.fd) != 0) throw Error(errno, "sync", where.path);
+inline void sync_names(const Directory& where) {
+  if (where.durable() && sys::fsync(where.fd()) != 0) throw Error(errno, "sync", where.path());
 }
 
 /// The claimed table is in the other one: it goes.
-inline void remove_claim(const TableDirectory& where, const Claim& claim) {
+inline void remove_claim(const Directory& where, const Claim& claim) {
   struct stat facts {};
   const std::string name = claim.name();
-  const bool there = sys::fstatat(where.fd, name.c_str(), facts) == 0;
-  if (sys::unlinkat(where.fd, name.c_str()) != 0 && errno != ENOENT)
-    throw Error(errno, "remove the merged table", where.path / name);
-  if (there) where.ground.quota().removed(static_cast<std::uint64_t>(facts.st_size));
+  const bool there = sys::fstatat(where.fd(), name.c_str(), facts) == 0;
+  if (sys::unlinkat(where.fd(), name.c_str()) != 0 && errno != ENOENT)
+    throw Error(errno, "remove the merged table", where.path() / name);
+  if (there) where.state().quota().removed(static_cast<std::uint64_t>(facts.st_size));
 }
 
 /// The claimed table has its own name again.
-inline void undo_claim(const TableDirectory& where, const Claim& claim) {
+inline void undo_claim(const Directory& where, const Claim& claim) {
   const std::string name = claim.name();
-  if (sys::rename_new(where.fd, name.c_str(), where.fd, claim.from.c_str()) == 0) return;
+  if (sys::rename_new(where.fd(), name.c_str(), where.fd(), claim.from.c_str()) == 0) return;
   const int error = errno;
   if (error == ENOENT) return;  // somebody recovered it before its names were locked here
-  throw Error(error, "give back its name to the table", where.path / name,
-              "a merge was interrupted; its source waits under this name", where.path / claim.from);
+  throw Error(error, "give back its name to the table", where.path() / name,
+              "a merge was interrupted; its source waits under this name", where.path() / claim.from);
 }
 
 /// Whether the merge that a claim speaks of happened.
 /// @pre the lock of `claim.into` is held
-inline bool happened(const TableDirectory& where, const Claim& claim) {
-  if (!exists(where, claim.into)) return false;
-  const std::filesystem::path path = where.path / claim.into;
-  const Fd table = open_existing(where.fd, claim.into.c_str(), O_RDONLY, path);
+inline bool look_up_outcome(const Directory& where, const Claim& claim) {
+  if (!look_up(where, claim.into)) return false;
+  const std::filesystem::path path = where.path() / claim.into;
+  const Fd table = open_existing(where.fd(), claim.into.c_str(), O_RDONLY, path);
   const auto size = static_cast<std::uint64_t>(facts_of(table.get(), path).st_size);
   std::array<std::byte, count_header_size> start{};
   const sys::Moved moved = sys::pread_all(table.get(), start, 0);
@@ -92,8 +93,8 @@ inline bool happened(const TableDirectory& where, const Claim& claim) {
 }
 
 /// @pre the locks of both names are held
-inline bool recover(const TableDirectory& where, const Claim& claim) {
-  const bool finished = happened(where, claim);
+inline bool recover(const Directory& where, const Claim& claim) {
+  const bool finished = look_up_outcome(where, claim);
   if (finished)
     remove_claim(where, claim);
   else
@@ -106,7 +107,7 @@ inline bool recover(const TableDirectory& where, const Claim& claim) {
 /// @param name  whose lock is held
 /// @param other another name whose lock is held, or the same
 /// @returns whether a merge of `other` into `name` turned out to have happened
-inline bool recover(const TableDirectory& where, const std::string& name, const std::string& other) {
+inline bool recover(const Directory& where, const std::string& name, const std::string& other) {
   bool finished = false;
   for (const Claim& claim : claims_in(where)) {
     const auto concerns = [&](const std::string& table) { return claim.into == table || claim.from == table; };
@@ -117,18 +118,6 @@ inline bool recover(const TableDirectory& where, const std::string& name, const 
     if (recover(where, claim)) finished = finished || (claim.into == name && claim.from == other);
   }
   return finished;
-}
-
-/// The name's lock, with nothing half done about the table that has it, for whoever takes it away. Nothing where nobody
-/// of ours ever wrote a table: there are no locks then, and no claims.
-/// @throws Error `busy`
-inline std::optional<NameLock> settle(const TableDirectory& where, const std::string& name, const char* doing) {
-  struct stat facts {};
-  const uid_t me = sys::geteuid();
-  if (sys::fstatat(where.fd, name_locks_file, facts) != 0 || (facts.st_uid != me && me != 0)) return std::nullopt;
-  std::optional<NameLock> lock(std::in_place, where, name, doing);
-  recover(where, name, name);
-  return lock;
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -12,18 +12,18 @@
 #include <type_traits>
 #include <utility>
 
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/table/accumulator.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/workspace.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-class SmallTally {
+class SmallAccumulator {
  public:
-  SmallTally(const Workspace& workspace, std::filesystem::path shown, std::uint64_t, unsigned)
-      : workspace_(workspace), shown_(std::move(shown)) {}
+  SmallAccumulator(const Directory& directory, std::filesystem::path shown, std::uint64_t, unsigned)
+      : directory_(directory), shown_(std::move(shown)) {}
 
   std::uint64_t include(const TableFile& file) {
     counts_ = SmallCounts::load(file);
@@ -40,13 +40,13 @@ class SmallTally {
 
   /// The counts go to a file of the workspace as well; the array is all the memory there is.
   void flush() {
-    auto copy = std::make_unique<Outflow>(workspace_, shown_, "flush");
+    auto copy = std::make_unique<AppendFile>(directory_, shown_, "flush");
     counts_.store(*copy, 0);
     flushed_ = std::move(copy);
   }
 
   std::uint64_t commit(const std::string& name, Replacing replacing) {
-    Outflow out(workspace_, shown_, "write the count table");
+    AppendFile out(directory_, shown_, "write the count table");
     counts_.store(out, 0);
     out.commit(name, replacing);
     flushed_.reset();
@@ -54,13 +54,13 @@ class SmallTally {
   }
 
  private:
-  Workspace workspace_;
+  Directory directory_;
   std::filesystem::path shown_;
   SmallCounts counts_;
-  std::unique_ptr<Outflow> flushed_;
+  std::unique_ptr<AppendFile> flushed_;
 };
 
 template <CountKey Key>
-using TallyOf = std::conditional_t<std::is_same_v<Key, std::uint16_t>, SmallTally, Tally<Key>>;
+using AccumulatorOf = std::conditional_t<std::is_same_v<Key, std::uint16_t>, SmallAccumulator, Accumulator<Key>>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -12,102 +12,104 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/spill_reader.hpp>
 #include <scratch/detail/count/memory/aggregate.hpp>
-#include <scratch/detail/count/memory/partitioning.hpp>
+#include <scratch/detail/count/memory/distinct_estimate.hpp>
 #include <scratch/detail/count/memory/partitions.hpp>
 #include <scratch/detail/count/memory/streams.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/event.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 template <CountKey Key>
-class CountSpill {
+class Spill {
  public:
-  CountSpill(const Workspace& workspace, const std::filesystem::path& shown, std::size_t partitions)
-      : shown_(shown), file_(workspace, shown, "spill counts of", Rereading::ahead), segments_(partitions) {}
-  CountSpill(const CountSpill&) = delete;
-  CountSpill& operator=(const CountSpill&) = delete;
-  ~CountSpill() { tell(); }
+  Spill(const Directory& directory, const std::filesystem::path& shown, std::size_t partitions)
+      : shown_(shown), file_(directory, shown, "spill counts of", PageCache::bypassed), segments_(partitions) {}
+  Spill(const Spill&) = delete;
+  Spill& operator=(const Spill&) = delete;
+  ~Spill() { report(); }
 
   std::uint64_t size() const { return file_.size(); }
   bool has(std::size_t p) const { return !segments_[p].empty(); }
-  /// Those that were not counted before they were taken.
-  std::size_t records(std::size_t p, const CountMemory<Key>& held) const {
+  /// Records that were not counted before they were appended.
+  std::size_t records(std::size_t p, const Partitions<Key>& partitions) const {
     std::size_t n = 0;
     for (const Segment& segment : segments_[p]) {
-      if (segment.kind == Kind::plain) n += segment.bytes / held.plain.record();
-      if (segment.kind == Kind::weighted) n += segment.bytes / held.weighted.record();
+      if (segment.kind == Kind::plain) n += segment.bytes / partitions.plain.record();
+      if (segment.kind == Kind::weighted) n += segment.bytes / partitions.weighted.record();
     }
     return n;
   }
 
-  /// Takes what a partition holds in memory. What could not be taken when it throws is still there.
-  void take(std::size_t p, CountMemory<Key>& held, DistinctEstimate& distinct) {
-    take(p, held.plain, Kind::plain, held, distinct);
-    take(p, held.weighted, Kind::weighted, held, distinct);
-    take(p, held.settled, Kind::settled, held, distinct);
-    take(p, held.heavy, Kind::heavy, held, distinct);
+  /// Moves what a partition holds in memory to the end of the file. What it has not moved when it throws is still
+  /// there.
+  void append(std::size_t p, Partitions<Key>& partitions, DistinctEstimate& distinct) {
+    append(p, partitions.plain, Kind::plain, partitions, distinct);
+    append(p, partitions.weighted, Kind::weighted, partitions, distinct);
+    append(p, partitions.packed, Kind::packed, partitions, distinct);
+    append(p, partitions.heavy, Kind::heavy, partitions, distinct);
   }
 
-  /// Everything taken is in the file afterwards.
-  void drain() { file_.drain(); }
+  /// Everything appended is in the file afterwards.
+  void flush() { file_.flush(); }
 
-  /// What was taken is of no use any more. The disk has its room back when this dies.
-  void drop() noexcept {
-    tell();
-    file_.drop();
+  /// What was appended is not needed any more. The disk has its room back when this dies.
+  void discard() noexcept {
+    report();
+    file_.discard();
   }
 
-  /// For a thread that counts. @pre drained
-  Readback reader() const { return Readback(file_); }
+  /// For a thread that counts. @pre flushed
+  SpillReader reader() const { return SpillReader(file_); }
 
-  /// What was taken of this partition will be counted soon.
-  void expect(std::size_t p, Readback& from) const {
+  /// The segments of this partition will be counted soon.
+  void expect(std::size_t p, SpillReader& from) const {
     for (const Segment& segment : segments_[p]) from.expect(segment.offset, segment.bytes);
   }
 
-  /// Counts what was taken of a partition. Several threads may do this, each with its reader.
-  void count(std::size_t p, const CountMemory<Key>& held, Aggregate& to, Readback& from) const {
+  /// Counts the segments of a partition. Several threads may do this, each with its reader.
+  void count(std::size_t p, const Partitions<Key>& partitions, Aggregate& to, SpillReader& from) const {
     for (const Segment& segment : segments_[p]) {
-      const Bytes bytes = from.take(segment.offset, segment.bytes);
+      const Bytes bytes = from.read(segment.offset, segment.bytes);
       switch (segment.kind) {
         case Kind::plain:
-          held.count_plain(p, bytes, to);
+          partitions.count_plain(p, bytes, to);
           break;
-        case Kind::settled:
-          held.count_settled(p, bytes, to);
+        case Kind::packed:
+          partitions.count_packed(p, bytes, to);
           break;
         case Kind::weighted:
         case Kind::heavy:
-          held.count_weighted(bytes, to);
+          partitions.count_weighted(bytes, to);
           break;
       }
     }
   }
 
-  /// What was taken since the last time is an event.
-  void tell() {
-    if (file_.size() == told_) return;
-    file_.workspace().emit(EventKind::spill, shown_, file_.size() - told_);
-    told_ = file_.size();
+  /// Emits an event of what was appended since the last time.
+  void report() {
+    if (file_.size() == reported_) return;
+    file_.directory().emit(EventKind::spill, shown_, file_.size() - reported_);
+    reported_ = file_.size();
   }
 
  private:
-  enum class Kind : std::uint8_t { plain, weighted, settled, heavy };
+  enum class Kind : std::uint8_t { plain, weighted, packed, heavy };
   struct Segment {
     std::uint64_t offset;
     std::uint32_t bytes;
     Kind kind;
   };
 
-  void take(std::size_t p, Streams& streams, Kind kind, const CountMemory<Key>& held, DistinctEstimate& distinct) {
+  void append(std::size_t p, Streams& streams, Kind kind, const Partitions<Key>& partitions,
+              DistinctEstimate& distinct) {
     constexpr std::size_t at_once = 256;
-    while (streams.chunks(p) > 0) {
-      const std::size_t n = std::min(streams.chunks(p), at_once);
-      const std::size_t bytes = n < streams.chunks(p) ? n * streams.full() : streams.bytes(p);
+    while (streams.pages(p) > 0) {
+      const std::size_t n = std::min(streams.pages(p), at_once);
+      const std::size_t bytes = n < streams.pages(p) ? n * streams.full() : streams.bytes(p);
       file_.reserve(bytes);
       segments_[p].reserve(segments_[p].size() + 1);
       const std::uint64_t offset = file_.size();
@@ -115,17 +117,17 @@ class CountSpill {
       streams.for_each_piece(p, [&](Bytes piece) {
         if (i++ >= n) return;
         file_.append(piece);
-        if (kind == Kind::plain) held.sample(p, piece, distinct);
-        if (kind == Kind::weighted) held.sample_weighted(piece, distinct);
+        if (kind == Kind::plain) partitions.sample(p, piece, distinct);
+        if (kind == Kind::weighted) partitions.sample_weighted(piece, distinct);
       });
       segments_[p].push_back({offset, static_cast<std::uint32_t>(bytes), kind});
-      streams.drop_front(p, n);
+      streams.clear_front(p, n);
     }
   }
 
   std::filesystem::path shown_;
-  Outflow file_;
-  std::uint64_t told_ = 0;
+  AppendFile file_;
+  std::uint64_t reported_ = 0;
   std::vector<std::vector<Segment>> segments_;
 };
 

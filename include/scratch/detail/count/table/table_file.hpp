@@ -12,24 +12,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -39,9 +38,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class TableFile {
  public:
   /// @throws Error ENOENT, what is no table, `wrong_key_type` unless `bits` is 0
-  TableFile(const Workspace& workspace, const std::string& name, unsigned bits) : path_(workspace.path() / name) {
-    workspace.check();
-    file_ = open_existing(workspace.fd(), name.c_str(), O_RDONLY, path_);
+  TableFile(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
+    directory.check();
+    file_ = open_existing(directory.fd(), name.c_str(), O_RDONLY, path_);
     size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
     std::array<std::byte, count_header_size> start;
     const std::size_t n = std::min<std::uint64_t>(size_, start.size());
@@ -92,15 +91,15 @@ class TableFile {
         if (offset_ != body_end || entries_ != table_->header_.entries)
           table_->refuse(errc::corrupt, "index and header do not agree");
       }
-      return records_;
+      return records_.all();
     }
     /// Of the first block behind those given so far.
     std::uint64_t offset() const { return offset_; }
 
    private:
     const TableFile* table_;
-    CountBuffer bytes_;
-    std::vector<BlockRecord> records_;
+    ByteBuffer bytes_;
+    PlainVector<BlockRecord> records_;
     Xxh3 sum_;
     std::uint64_t i_ = 0;
     std::uint64_t offset_ = count_header_size;
@@ -126,7 +125,7 @@ class TableFile {
 
   /// A block's bytes, checked, and 16 readable ones behind them.
   /// @throws Error `checksum_mismatch`, naming the offset
-  const std::byte* read_block(const BlockRecord& record, std::uint64_t offset, CountBuffer& buffer) const {
+  const std::byte* read_block(const BlockRecord& record, std::uint64_t offset, ByteBuffer& buffer) const {
     const MutableBytes bytes = buffer.resize_for(record.bytes);
     read(offset, bytes);
     check_block(record, offset, bytes);
@@ -161,8 +160,8 @@ class TableFile {
   };
 
   /// For each of these mixed keys, in order, and one more for the end.
-  std::vector<Position> find_positions(std::span<const std::uint64_t> starts) const {
-    std::vector<Position> positions;
+  PlainVector<Position> find_positions(std::span<const std::uint64_t> starts) const {
+    PlainVector<Position> positions;
     positions.reserve(starts.size() + 1);
     Position here;
     for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
@@ -170,52 +169,52 @@ class TableFile {
       while (positions.size() < starts.size() && record.last() >= starts[positions.size()]) positions.push_back(here);
       ++here.block;
     });
-    positions.resize(starts.size() + 1, {block_count(), count_header_size + header_.body});
+    while (positions.size() <= starts.size()) positions.push_back({block_count(), count_header_size + header_.body});
     return positions;
   }
 
-  struct Scratch {
-    CountBuffer records, bytes, block;
+  struct Buffers {
+    ByteBuffer records, bytes, block;
     std::array<CountEntry, most_block_entries> entries;
   };
 
   /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
   /// @param from, to positions of `first` and of what comes behind `last`
   template <class Visit>
-  void for_each_entries(Position from, Position to, std::uint64_t first, std::uint64_t last, Scratch& scratch,
-                        Visit visit) const {
-    for_each_block_in(from, to, last, scratch,
+  void for_each_span(Position from, Position to, std::uint64_t first, std::uint64_t last, Buffers& buffers,
+                     Visit visit) const {
+    for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
-                        unpack(record, offset, bytes, scratch.entries.data());
-                        visit(between(std::span(scratch.entries).first(record.entries), first, last));
+                        unpack(record, offset, bytes, buffers.entries.data());
+                        visit(between(std::span(buffers.entries).first(record.entries), first, last));
                       });
   }
 
   /// The same entries, in `room`, which grows as need be.
   std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
-                                           Scratch& scratch, std::vector<CountEntry>& room) const {
+                                           Buffers& buffers, PlainVector<CountEntry>& room) const {
     std::size_t n = 0;
-    for_each_block_in(from, to, last, scratch,
+    for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
                         if (room.size() - n < record.entries)
                           room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
                         unpack(record, offset, bytes, room.data() + n);
                         n += record.entries;
                       });
-    return between(std::span<const CountEntry>(room).first(n), first, last);
+    return between(room.first(n), first, last);
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
-  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Scratch& scratch) const {
+  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Buffers& buffers) const {
     const std::uint64_t end = std::min(to.block + 1, block_count());
     const auto n = static_cast<std::size_t>(end - from.block);
-    load_records(from.block, n, scratch);
+    load_records(from.block, n, buffers);
     std::uint64_t offset = from.offset;
     for (std::size_t k = 0; k < n; ++k) {
-      const BlockRecord record = record_at(k, scratch);
+      const BlockRecord record = record_at(k, buffers);
       if (record.first > mixed) return 0;
       if (record.last() >= mixed) {
-        const auto count = find_in_block(record, read_block(record, offset, scratch.block), mixed);
+        const auto count = find_in_block(record, read_block(record, offset, buffers.block), mixed);
         if (!count) refuse(errc::corrupt, "the block at offset " + std::to_string(offset) + " cannot be");
         return *count;
       }
@@ -228,7 +227,7 @@ class TableFile {
   static constexpr std::size_t records_at_once = 1024;
 
   void check_index_sum() const {
-    CountBuffer buffer;
+    ByteBuffer buffer;
     Xxh3 sum;
     const std::uint64_t size = block_count() * count_record_size;
     for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
@@ -241,37 +240,34 @@ class TableFile {
 
   static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
                                              std::uint64_t last) {
-    const auto begin = std::partition_point(entries.begin(), entries.end(),
-                                            [&](const CountEntry& entry) { return entry.mixed < first; });
-    const auto end =
-        std::partition_point(begin, entries.end(), [&](const CountEntry& entry) { return entry.mixed <= last; });
-    return {begin, end};
+    const std::size_t begin = first == 0 ? 0 : count_up_to(entries, first - 1);
+    return entries.subspan(begin, count_up_to(entries, last) - begin);
   }
 
   // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
   // begins behind `last`.
   template <class Visit>
-  void for_each_block_in(Position from, Position to, std::uint64_t last, Scratch& scratch, Visit visit) const {
+  void for_each_block_in(Position from, Position to, std::uint64_t last, Buffers& buffers, Visit visit) const {
     constexpr std::size_t at_once = 64;
     const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
     std::uint64_t offset = from.offset;
     std::optional<std::uint64_t> last_before;
     for (std::uint64_t i = from.block; i < end; i += at_once) {
       const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
-      load_records(i, n, scratch);
+      load_records(i, n, buffers);
       std::size_t bytes = 0;
       for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
+        const BlockRecord record = record_at(k, buffers);
         if (last_before && record.first <= *last_before) refuse(errc::corrupt, "the index changed while it was read");
         last_before = record.last();
         if (record.first <= last) bytes += record.bytes;
       }
-      read(offset, scratch.bytes.resize_for(bytes));
+      read(offset, buffers.bytes.resize_for(bytes));
       std::size_t at = 0;
       for (std::size_t k = 0; k < n; ++k) {
-        const BlockRecord record = record_at(k, scratch);
+        const BlockRecord record = record_at(k, buffers);
         if (record.first > last) return;
-        const Bytes block = scratch.bytes.bytes().subspan(at, record.bytes);
+        const Bytes block = buffers.bytes.bytes().subspan(at, record.bytes);
         check_block(record, offset + at, block);
         visit(record, offset + at, block.data());
         at += record.bytes;
@@ -280,12 +276,12 @@ class TableFile {
     }
   }
 
-  void load_records(std::uint64_t i, std::size_t n, Scratch& scratch) const {
-    read(count_header_size + header_.body + i * count_record_size, scratch.records.resize_for(n * count_record_size));
+  void load_records(std::uint64_t i, std::size_t n, Buffers& buffers) const {
+    read(count_header_size + header_.body + i * count_record_size, buffers.records.resize_for(n * count_record_size));
   }
   // The index was checked as a whole; should it have changed since, it must still do no harm.
-  BlockRecord record_at(std::size_t k, const Scratch& scratch) const {
-    const BlockRecord record = BlockRecord::load(scratch.records.data() + k * count_record_size);
+  BlockRecord record_at(std::size_t k, const Buffers& buffers) const {
+    const BlockRecord record = BlockRecord::load(buffers.records.data() + k * count_record_size);
     if (!record.is_sound(header_.key_bits)) refuse(errc::corrupt, "the index changed while it was read");
     return record;
   }

@@ -18,13 +18,14 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/table/join.hpp>
-#include <scratch/detail/count/table/small_table.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -49,37 +50,37 @@ inline void check_stop(const SumOptions& options, const TableFile& into, const T
               into.path());
 }
 
-// What one thread needs to merge ranges of two tables.
+// The worker of a `Sequencer` whose pieces are ranges of mixed keys.
 template <CountKey Key>
-struct Merger {
+struct SumWorker {
   struct Job {
     const TableFile& into;
     const TableFile& from;
-    std::vector<std::uint64_t> starts;
-    std::vector<TableFile::Position> into_positions, from_positions;
+    std::span<const std::uint64_t> starts;
+    PlainVector<TableFile::Position> into_positions, from_positions;
     TableWriter& out;
     const SumOptions& options;
-    std::uint64_t done = 0;  // keys; changed in turn
+    std::uint64_t done = 0;  // keys; changed by one thread at a time
   };
-  explicit Merger(Job& what) : job(&what) {}
+  explicit SumWorker(Job& what) : job(&what) {}
 
-  void work(std::size_t i, Turns& turns) {
+  void work(std::size_t i, Sequencer& sequencer) {
     check_stop(job->options, job->into, job->from);
     const std::span<const CountEntry> ours = load(job->into, job->into_positions, i, our_room);
     const std::span<const CountEntry> theirs = load(job->from, job->from_positions, i, their_room);
     const CutEntries cut(key_bits<Key>, join(ours, theirs), blocks);
-    turns.wait_for(i);
+    sequencer.wait_for(i);
     job->out.append(cut, blocks);
     job->done += ours.size() + theirs.size();
     if (job->options.progress)
       job->options.progress(job->done, job->into.header().entries + job->from.header().entries);
   }
 
-  std::span<const CountEntry> load(const TableFile& table, const std::vector<TableFile::Position>& positions,
-                                   std::size_t i, std::vector<CountEntry>& room) {
+  std::span<const CountEntry> load(const TableFile& table, const PlainVector<TableFile::Position>& positions,
+                                   std::size_t i, PlainVector<CountEntry>& room) {
     const std::uint64_t first = job->starts[i];
     const std::uint64_t last = i + 1 < job->starts.size() ? job->starts[i + 1] - 1 : low_mask(key_bits<Key>);
-    return table.load_entries(positions[i], positions[i + 1], first, last, scratch, room);
+    return table.load_entries(positions[i], positions[i + 1], first, last, buffers, room);
   }
 
   std::span<const CountEntry> join(std::span<const CountEntry> ours, std::span<const CountEntry> theirs) {
@@ -92,42 +93,42 @@ struct Merger {
   }
 
   Job* job;
-  std::vector<CountEntry> our_room, their_room, joined;
+  PlainVector<CountEntry> our_room, their_room, joined;
   Blocks blocks;
-  TableFile::Scratch scratch;
+  TableFile::Buffers buffers;
 };
 
 /// Writes the sum of two tables, without a name yet.
 /// @param nonce what it has absorbed
 template <CountKey Key>
-std::unique_ptr<Outflow> write_sum(const Workspace& workspace, const TableFile& into, const TableFile& from,
-                                   std::uint64_t nonce, const SumOptions& options) {
+std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const TableFile& into, const TableFile& from,
+                                            std::uint64_t nonce, const SumOptions& options) {
   // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
   constexpr std::uint64_t blocks_in_range = 48;
   constexpr std::uint64_t memory_of_a_thread = 8_MiB;
-  std::vector<std::uint64_t> starts{0};
+  PlainVector<std::uint64_t> starts{0};
   const TableFile& larger = into.block_count() >= from.block_count() ? into : from;
   std::uint64_t i = 0;
   larger.for_each_block([&](const BlockRecord& record, std::uint64_t) {
     if (i++ % blocks_in_range == 0 && record.first > starts.back()) starts.push_back(record.first);
   });
-  TableWriter out(workspace, into.path(), key_bits<Key>, "merge into");
-  typename Merger<Key>::Job job{into, from,   starts, into.find_positions(starts), from.find_positions(starts),
-                                out,  options};
+  TableWriter out(directory, into.path(), key_bits<Key>, "merge into");
+  typename SumWorker<Key>::Job job{
+      into, from, starts.all(), into.find_positions(starts.all()), from.find_positions(starts.all()), out, options};
   const std::uint64_t threads =
       std::clamp<std::uint64_t>(options.memory / memory_of_a_thread, 1, std::max(options.threads, 1U));
-  std::vector<Merger<Key>> mergers;
-  for (std::uint64_t t = 0; t < threads; ++t) mergers.emplace_back(job);
-  in_order(starts.size(), mergers);
+  std::vector<SumWorker<Key>> workers;
+  for (std::uint64_t t = 0; t < threads; ++t) workers.emplace_back(job);
+  Sequencer::run(starts.size(), workers);
   out.finish(nonce);
   return out.release();
 }
 
 /// The same, of 16-bit keys.
 template <>
-inline std::unique_ptr<Outflow> write_sum<std::uint16_t>(const Workspace& workspace, const TableFile& into,
-                                                         const TableFile& from, std::uint64_t nonce,
-                                                         const SumOptions& options) {
+inline std::unique_ptr<AppendFile> write_table_sum<std::uint16_t>(const Directory& directory, const TableFile& into,
+                                                                  const TableFile& from, std::uint64_t nonce,
+                                                                  const SumOptions& options) {
   check_stop(options, into, from);
   SmallCounts sums = SmallCounts::load(into);
   const SmallCounts more = SmallCounts::load(from);
@@ -137,7 +138,7 @@ inline std::unique_ptr<Outflow> write_sum<std::uint16_t>(const Workspace& worksp
       refuse_sum(into, from, key, sums[key], more[key]);
     sums[key] += more[key];
   }
-  auto out = std::make_unique<Outflow>(workspace, into.path(), "merge into");
+  auto out = std::make_unique<AppendFile>(directory, into.path(), "merge into");
   sums.store(*out, nonce);
   if (options.progress) {
     const std::uint64_t total = into.header().entries + from.header().entries;

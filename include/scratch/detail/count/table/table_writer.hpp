@@ -4,6 +4,8 @@
 // Writing the file of a count table of 32- or 64-bit keys.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -11,14 +13,16 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/spill_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/workspace.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -47,17 +51,19 @@ struct CutEntries {
 /// Entries go in sorted, from one thread at a time.
 class TableWriter {
  public:
-  TableWriter(const Workspace& workspace, const std::filesystem::path& shown, unsigned bits, std::string doing)
-      : bits_(bits), cutter_(bits), out_(std::make_unique<Outflow>(workspace, shown, std::move(doing))), shown_(shown) {
-    const std::vector<std::byte> room(count_header_size);
-    out_->write(room);
+  TableWriter(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
+      : bits_(bits),
+        cutter_(bits),
+        out_(std::make_unique<AppendFile>(directory, shown, std::move(doing))),
+        shown_(shown) {
+    out_->write(std::array<std::byte, count_header_size>{});
   }
 
   void append(const CutEntries& entries, const Blocks& blocks) {
     add_pending(entries.head);
     if (!blocks.records.empty()) {
       cut_.clear();
-      cutter_.cut(pending_, BlockCutter::block_at(entries.first), cut_);
+      cutter_.cut(pending_.all(), BlockCutter::block_at(entries.first), cut_);
       pending_.clear();
       put(cut_);
       put(blocks);
@@ -69,7 +75,7 @@ class TableWriter {
   /// Everything is in the file afterwards, header and all.
   void finish(std::uint64_t absorbed) {
     cut_.clear();
-    cutter_.cut(pending_, BlockCutter::nothing(), cut_);
+    cutter_.cut(pending_.all(), BlockCutter::nothing(), cut_);
     pending_.clear();
     put(cut_);
     header_.key_bits = bits_;
@@ -81,38 +87,38 @@ class TableWriter {
       out_->write(bytes);
     };
     if (index_file_) {
-      index_file_->drain();
-      std::vector<std::byte> buffer(Outflow::block);
-      for (std::uint64_t at = 0; at < index_file_->size(); at += buffer.size()) {
-        const MutableBytes part = MutableBytes(buffer).first(
-            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), index_file_->size() - at)));
+      index_file_->flush();
+      ByteBuffer buffer;
+      for (std::uint64_t at = 0; at < index_file_->size(); at += AppendFile::buffer_size) {
+        const MutableBytes part = buffer.resize_for(
+            static_cast<std::size_t>(std::min<std::uint64_t>(AppendFile::buffer_size, index_file_->size() - at)));
         index_file_->read(at, part);
         put_index(part);
       }
     }
     put_index(index_.bytes());
     header_.content = sum.digest();
-    out_->drain();
+    out_->flush();
     out_->overwrite(0, store_count_header(header_));
     index_file_.reset();
   }
 
   const CountHeader& header() const noexcept { return header_; }
   std::uint64_t size() const noexcept { return out_->size(); }
-  Outflow& file() noexcept { return *out_; }
+  AppendFile& file() noexcept { return *out_; }
   /// @pre `finish` was called
   void commit(const std::string& name, Replacing replacing) { out_->commit(name, replacing); }
-  std::unique_ptr<Outflow> release() { return std::move(out_); }
+  std::unique_ptr<AppendFile> release() { return std::move(out_); }
 
  private:
   static constexpr std::size_t most_index = 512_KiB;
 
   void add_pending(std::span<const CountEntry> entries) {
-    pending_.insert(pending_.end(), entries.begin(), entries.end());
+    pending_.append(entries);
     if (pending_.size() <= 8 * most_block_entries) return;
     cut_.clear();
-    const std::size_t done = cutter_.cut(pending_, BlockCutter::unknown(), cut_);
-    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(done));
+    const std::size_t done = cutter_.cut(pending_.all(), BlockCutter::unknown(), cut_);
+    pending_.erase_front(done);
     put(cut_);
   }
 
@@ -125,19 +131,19 @@ class TableWriter {
     header_.entries += blocks.entries;
     header_.total = saturating_add(header_.total, blocks.total);
     if (index_.size() < most_index) return;
-    if (!index_file_) index_file_ = std::make_unique<Outflow>(out_->workspace(), shown_, "write the index of");
+    if (!index_file_) index_file_ = std::make_unique<AppendFile>(out_->directory(), shown_, "write the index of");
     index_file_->write(index_.bytes());
     index_.clear();
   }
 
   unsigned bits_;
   BlockCutter cutter_;
-  std::unique_ptr<Outflow> out_;
+  std::unique_ptr<AppendFile> out_;
   std::filesystem::path shown_;
-  std::unique_ptr<Outflow> index_file_;
-  CountBuffer index_;
+  std::unique_ptr<AppendFile> index_file_;
+  ByteBuffer index_;
   CountHeader header_;
-  std::vector<CountEntry> pending_;
+  PlainVector<CountEntry> pending_;
   Blocks cut_;
 };
 

@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// A temporary file that is written at its end, in the background.
+// A temporary file that bytes are appended to, and that a thread writes in the background.
 #pragma once
 
 #include <sys/mman.h>
 
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <scratch/bytes.hpp>
@@ -27,47 +24,47 @@
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/kernel/thread.hpp>
+#include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/reservation.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
 #include <scratch/error.hpp>
-#include <scratch/workspace.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Where the bytes are wanted next.
-enum class Rereading : std::uint8_t {
-  anywhere,  ///< soon, in small pieces: they go into the page cache
-  ahead,     ///< once, through `Readback`: past the page cache where the workspace's engine goes past it
+/// Whether what is written goes through the page cache.
+enum class PageCache : std::uint8_t {
+  used,      ///< for bytes that are read soon, or in small pieces
+  bypassed,  ///< for bytes that a `SpillReader` reads once; where the workspace's engine uses it, this does, too
 };
 
-/// Bytes go into blocks of 1 MiB, and a thread of its own writes full ones while the next one is filled. A block that
+/// Bytes go into buffers of 1 MiB, and a thread of its own writes full ones while the next one is filled. A buffer that
 /// could not be written stays in memory and is tried again: no byte is lost to a full disk.
 /// Appending is for one thread at a time; reading is for any number, when nothing is appended meanwhile.
-class Outflow {
+class AppendFile {
  public:
-  static constexpr std::size_t block = 1_MiB;
-  static constexpr std::size_t blocks = 4;
+  static constexpr std::size_t buffer_size = 1_MiB;
+  static constexpr std::size_t buffer_count = 4;
   /// What can be reserved at once.
-  static constexpr std::size_t most_reserved = block * (blocks - 1);
+  static constexpr std::size_t most_reserved = buffer_size * (buffer_count - 1);
 
   /// @param shown what errors call the file
   /// @param doing what errors say was attempted: "spill counts of"
-  Outflow(const Workspace& workspace, std::filesystem::path shown, std::string doing,
-          Rereading rereading = Rereading::anywhere)
-      : workspace_(workspace),
+  AppendFile(const Directory& directory, std::filesystem::path shown, std::string doing,
+             PageCache page_cache = PageCache::used)
+      : directory_(directory),
         shown_(std::move(shown)),
         doing_(std::move(doing)),
-        rereading_(rereading),
-        file_(workspace.fd(), workspace.path(), workspace.durable(), doing_),
-        charge_(workspace.charge()) {}
-  Outflow(const Outflow&) = delete;
-  Outflow& operator=(const Outflow&) = delete;
+        page_cache_(page_cache),
+        file_(directory.fd(), directory.path(), directory.durable(), doing_),
+        reservation_(directory.reservation()) {}
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
 
-  ~Outflow() {
+  ~AppendFile() {
     if (!made_here_.is_true()) {
-      if (writer_.joinable()) writer_.detach();  // the thread is the parent's, and so is what it waits for
-      static_cast<void>(changed_.release());
+      writer_.forget();
       return;
     }
     stop_writer();
@@ -75,7 +72,7 @@ class Outflow {
 
   /// Bytes appended so far.
   std::uint64_t size() const noexcept { return size_; }
-  const Workspace& workspace() const noexcept { return workspace_; }
+  const Directory& directory() const noexcept { return directory_; }
   const std::filesystem::path& shown() const noexcept { return shown_; }
   int fd() const noexcept { return file_.fd(); }
   /// What offsets, sizes and memory of a read must be multiples of: 1 where the page cache is used.
@@ -85,39 +82,39 @@ class Outflow {
   /// @pre `n <= most_reserved`
   /// @throws Error quota_exceeded, or why bytes appended before could not be written; nothing is lost, try again
   void reserve(std::size_t n) {
-    if (size_ + n > charge_.bytes()) {
-      workspace_.check();
-      charge_.add(size_ + n - charge_.bytes(), doing_, shown_);
+    if (size_ + n > reservation_.bytes()) {
+      directory_.check();
+      reservation_.extend(size_ + n - reservation_.bytes(), doing_, shown_);
     }
     std::unique_lock lock(mutex_);
     const auto room = [&] {
-      std::size_t free = filling_ ? block - buffers_[*filling_].used : 0;
+      std::size_t free = filling_ ? buffer_size - buffers_[*filling_].used : 0;
       for (const Buffer& buffer : buffers_)
-        if (buffer.state == State::free) free += block;
+        if (buffer.state == State::free) free += buffer_size;
       return free;
     };
-    settle(lock, [&] { return room() >= n; });
-    for (std::size_t i = 0; i < blocks; ++i) (*memory_)[i];
+    wait_until(lock, [&] { return room() >= n; });
+    for (std::size_t i = 0; i < buffer_count; ++i) (*memory_)[i];
   }
 
   /// @pre reserved
   void append(Bytes bytes) noexcept {
     while (!bytes.empty()) {
-      if (!filling_) take_buffer();
+      if (!filling_) begin_buffer();
       Buffer& buffer = buffers_[*filling_];
-      const std::size_t n = std::min(bytes.size(), block - buffer.used);
+      const std::size_t n = std::min(bytes.size(), buffer_size - buffer.used);
       std::memcpy((*memory_)[*filling_].data() + buffer.used, bytes.data(), n);
       buffer.used += n;
       size_ += n;
       bytes = bytes.subspan(n);
-      if (buffer.used == block) hand_over();
+      if (buffer.used == buffer_size) queue_buffer();
     }
   }
 
   /// `reserve` and `append`, in pieces.
   void write(Bytes bytes) {
     while (!bytes.empty()) {
-      const std::size_t n = std::min(bytes.size(), block);
+      const std::size_t n = std::min(bytes.size(), buffer_size);
       reserve(n);
       append(bytes.first(n));
       bytes = bytes.subspan(n);
@@ -126,9 +123,9 @@ class Outflow {
 
   /// Everything appended so far is in the file afterwards.
   /// @throws Error as `reserve`
-  void drain() {
+  void flush() {
     std::unique_lock lock(mutex_);
-    settle(lock, [&] { return pending() == 0; });
+    wait_until(lock, [&] { return pending() == 0; });
     if (filling_) {
       const Buffer& buffer = buffers_[*filling_];
       const std::size_t padded = (buffer.used + alignment_ - 1) / alignment_ * alignment_;
@@ -136,18 +133,18 @@ class Outflow {
     }
   }
 
-  /// Nothing more will be appended: buffers and thread go.
-  /// @pre drained
-  void seal() noexcept {
+  /// Nothing more will be appended: the buffers' memory and the thread go.
+  /// @pre flushed
+  void finish_appending() noexcept {
     stop_writer();
     filling_.reset();
     memory_.reset();
   }
 
-  /// Nobody wants these bytes any more: the writer's thread closes the file, which can take as long as reading it where
-  /// the disk is told of what it need not keep. The disk has its room back when this dies at the latest.
-  void drop() noexcept {
-    charge_.give_back(charge_.bytes());
+  /// The bytes are not needed any more. The writer's thread closes the file, which can take as long as reading it where
+  /// the disk is told which of its blocks are free; they are free when this dies at the latest.
+  void discard() noexcept {
+    reservation_.release(reservation_.bytes());
     dropped_ = true;
     if (writer_.joinable())
       tell_writer_to_stop();
@@ -155,7 +152,7 @@ class Outflow {
       file_.discard();
   }
 
-  /// Replaces bytes that were drained. @pre `alignment() == 1`
+  /// Replaces bytes that were flushed. @pre `alignment() == 1`
   void overwrite(std::uint64_t offset, Bytes bytes) {
     if (filling_ && buffers_[*filling_].offset < offset + bytes.size()) {
       Buffer& buffer = buffers_[*filling_];
@@ -165,34 +162,34 @@ class Outflow {
     write_now(bytes, offset);
   }
 
-  /// Reads bytes that were drained. @pre `alignment() == 1`
+  /// Reads bytes that were flushed. @pre `alignment() == 1`
   void read(std::uint64_t offset, MutableBytes to) const {
     const sys::Moved moved = sys::pread_all(file_.fd(), to, offset);
-    if (moved.error != 0) throw Error(moved.error, "read back what was spilled of", shown_);
+    if (moved.error != 0) throw_error(moved.error, "read back what was spilled of", shown_);
     if (moved.size < to.size())
-      throw Error(errc::corrupt, "read back what was spilled of", shown_, "the temporary file became shorter");
+      throw_error(errc::corrupt, "read back what was spilled of", shown_, "the temporary file became shorter");
   }
 
-  /// The same open file, for a reader of what was drained.
+  /// The same open file, for a reader of what was flushed.
   Fd duplicate() const {
     Fd copy(sys::duplicate(file_.fd()));
-    if (!copy) throw Error(errno, doing_, shown_, open_files_hint(errno));
+    if (!copy) throw_error(errno, doing_, shown_, open_files_hint(errno));
     return copy;
   }
 
-  /// Gives the drained file its name.
+  /// Gives the flushed file its name.
   /// @throws Error TempFile::commit's
   void commit(const std::string& name, Replacing replacing) {
     struct stat old {};
-    const bool replaced = sys::fstatat(workspace_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
+    const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
     file_.commit(name, replacing);
-    charge_.settle();
-    if (replaced) workspace_.ground().quota().removed(static_cast<std::uint64_t>(old.st_size));
-    workspace_.committed(name);
+    reservation_.commit();
+    if (replaced) directory_.state().quota().removed(static_cast<std::uint64_t>(old.st_size));
+    directory_.committed(name);
   }
 
  private:
-  static constexpr std::size_t page = 4096;  // what a block's memory is aligned to
+  static constexpr std::size_t page = 4096;  // what a buffer's memory is aligned to
 
   enum class State : std::uint8_t { free, filling, queued, failed };
   struct Buffer {
@@ -208,9 +205,9 @@ class Outflow {
     return n;
   }
 
-  void take_buffer() noexcept {
+  void begin_buffer() noexcept {
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < blocks; ++i) {
+    for (std::size_t i = 0; i < buffer_count; ++i) {
       if (buffers_[i].state != State::free) continue;
       buffers_[i] = {State::filling, size_, 0, 0};
       filling_ = i;
@@ -218,27 +215,27 @@ class Outflow {
     }
   }
 
-  void hand_over() noexcept {
+  void queue_buffer() noexcept {
     const std::lock_guard lock(mutex_);
     buffers_[*filling_].state = State::queued;
     filling_.reset();
-    changed_->notify_all();
+    changed_.notify_all();
   }
 
-  // Waits until `done`. Blocks that failed before are tried again, and once more after on_full had its chance.
+  // Waits until `done`. Buffers that failed before are written again, and once more after on_full had its chance.
   template <class Done>
-  void settle(std::unique_lock<std::mutex>& lock, Done done) {
+  void wait_until(std::unique_lock<std::mutex>& lock, Done done) {
     start_writer(lock);
     retry_failed();
     for (bool asked = false; !done();) {
       if (!writer_.joinable() && write_next()) continue;
-      changed_->wait(lock, [&] { return done() || failure() != nullptr; });
+      changed_.wait(lock, [&] { return done() || failure() != nullptr; });
       const Buffer* const buffer = failure();
       if (buffer == nullptr || done()) continue;
       const int error = buffer->error;
       lock.unlock();
-      if (asked) workspace_.ground().refuse(block, error, doing_, shown_);
-      workspace_.ground().make_room(block, error, doing_, shown_);
+      if (asked) directory_.state().throw_no_room(buffer_size, error, doing_, shown_);
+      directory_.state().make_room(buffer_size, error, doing_, shown_);
       asked = true;
       lock.lock();
       retry_failed();
@@ -249,7 +246,7 @@ class Outflow {
     if (failure() == nullptr) return;
     for (Buffer& buffer : buffers_)
       if (buffer.state == State::failed) buffer.state = State::queued;
-    changed_->notify_all();
+    changed_.notify_all();
   }
 
   Buffer* failure() {
@@ -261,14 +258,14 @@ class Outflow {
   void write_now(Bytes bytes, std::uint64_t offset) {
     sys::Moved moved = sys::pwrite_all(file_.fd(), bytes, offset);
     if (moved.error == 0) return;
-    workspace_.ground().make_room(bytes.size(), moved.error, doing_, shown_);
+    directory_.state().make_room(bytes.size(), moved.error, doing_, shown_);
     moved = sys::pwrite_all(file_.fd(), bytes, offset);
-    if (moved.error != 0) workspace_.ground().refuse(bytes.size(), moved.error, doing_, shown_);
+    if (moved.error != 0) directory_.state().throw_no_room(bytes.size(), moved.error, doing_, shown_);
   }
 
-  // Without a thread: writes one queued block here. False when there is none.
+  // Without a thread: writes one queued buffer here. False when there is none.
   bool write_next() {
-    for (std::size_t i = 0; i < blocks; ++i) {
+    for (std::size_t i = 0; i < buffer_count; ++i) {
       Buffer& buffer = buffers_[i];
       if (buffer.state != State::queued) continue;
       buffer.error = sys::pwrite_all(file_.fd(), Bytes((*memory_)[i]).first(buffer.used), buffer.offset).error;
@@ -278,18 +275,18 @@ class Outflow {
     return false;
   }
 
-  // The first full block wants a writer; a table that never spills has none.
+  // The thread is made for the first full buffer: a file that stays small has none.
   void start_writer(std::unique_lock<std::mutex>& lock) {
     if (writer_.joinable() || no_writer_ || pending() == 0) return;
     lock.unlock();
     try {
-      auto engine = workspace_.lease();
-      if (rereading_ == Rereading::ahead && engine->direct()) go_direct(engine->alignment());
-      writer_ = std::thread([this, engine = std::move(engine)]() mutable {
-        // One block at a time keeps a disk as busy as the filling of blocks can. And they are memory of our own, which
-        // a ring must not be given.
+      auto engine = directory_.lease();
+      if (page_cache_ == PageCache::bypassed && engine->direct()) go_direct(engine->alignment());
+      writer_ = Thread([this, engine = std::move(engine)]() mutable {
+        // One buffer at a time keeps a disk as busy as the filling of buffers can. And their memory is not the
+        // engine's, so that a ring must not be given it.
         PosixIo own;
-        write_blocks(engine->depth() > 1 ? static_cast<Io&>(own) : *engine);
+        write_buffers(engine->depth() > 1 ? static_cast<Io&>(own) : *engine);
       });
     } catch (const std::exception&) {  // no thread, no ring: the caller's thread writes
       no_writer_ = true;
@@ -303,15 +300,17 @@ class Outflow {
     alignment_ = alignment;
   }
 
-  void write_blocks(Io& io) {
-    std::array<bool, blocks> started{};
+  void write_buffers(Io& io) {
+    std::array<bool, buffer_count> started{};
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_->wait(lock, [&] { return stopping_ || io.in_flight() > 0 || next_queued(started) < blocks; });
+      changed_.wait(lock, [&] { return stopping_ || io.in_flight() > 0 || next_queued(started) < buffer_count; });
       if (stopping_) break;
-      for (std::size_t i = next_queued(started); i < blocks && io.in_flight() < io.depth(); i = next_queued(started)) {
+      for (std::size_t i = next_queued(started); i < buffer_count && io.in_flight() < io.depth();
+           i = next_queued(started)) {
         started[i] = true;
-        const Transfer transfer{Transfer::Kind::write, file_.fd(), buffers_[i].offset, (*memory_)[i].data(), block, i};
+        const Transfer transfer{Transfer::Kind::write, file_.fd(),  buffers_[i].offset,
+                                (*memory_)[i].data(),  buffer_size, i};
         lock.unlock();
         io.start(transfer);
         lock.lock();
@@ -321,20 +320,20 @@ class Outflow {
       lock.lock();
       Buffer& buffer = buffers_[done.tag];
       started[done.tag] = false;
-      buffer.error = done.error != 0 ? done.error : done.size < block ? ENOSPC : 0;
+      buffer.error = done.error != 0 ? done.error : done.size < buffer_size ? ENOSPC : 0;
       buffer.state = buffer.error == 0 ? State::free : State::failed;
-      changed_->notify_all();
+      changed_.notify_all();
     }
     lock.unlock();
     while (io.in_flight() > 0) io.finish();
     if (dropped_) file_.discard();
   }
 
-  std::size_t next_queued(const std::array<bool, blocks>& started) const {
-    std::size_t best = blocks;
-    for (std::size_t i = 0; i < blocks; ++i)
+  std::size_t next_queued(const std::array<bool, buffer_count>& started) const {
+    std::size_t best = buffer_count;
+    for (std::size_t i = 0; i < buffer_count; ++i)
       if (buffers_[i].state == State::queued && !started[i] &&
-          (best == blocks || buffers_[i].offset < buffers_[best].offset))
+          (best == buffer_count || buffers_[i].offset < buffers_[best].offset))
         best = i;
     return best;
   }
@@ -342,7 +341,7 @@ class Outflow {
   void tell_writer_to_stop() noexcept {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    changed_->notify_all();
+    changed_.notify_all();
   }
   void stop_writer() noexcept {
     if (!writer_.joinable()) return;
@@ -350,24 +349,24 @@ class Outflow {
     writer_.join();
   }
 
-  Workspace workspace_;
+  Directory directory_;
   std::filesystem::path shown_;
   std::string doing_;
-  Rereading rereading_;
+  PageCache page_cache_;
   std::size_t alignment_ = 1;
   TempFile file_;
-  Charge charge_;
+  Reservation reservation_;
   MadeHere made_here_;
   std::uint64_t size_ = 0;
-  std::unique_ptr<BlockBuffers> memory_ = std::make_unique<BlockBuffers>(blocks, block);
-  std::array<Buffer, blocks> buffers_;
+  std::unique_ptr<BlockBuffers> memory_ = std::make_unique<BlockBuffers>(buffer_count, buffer_size);
+  std::array<Buffer, buffer_count> buffers_;
   std::optional<std::size_t> filling_;
   std::mutex mutex_;
-  std::unique_ptr<std::condition_variable> changed_ = std::make_unique<std::condition_variable>();
+  Condition changed_;
   bool stopping_ = false;
   bool dropped_ = false;  // set before `stopping_`
   bool no_writer_ = false;
-  std::thread writer_;
+  Thread writer_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

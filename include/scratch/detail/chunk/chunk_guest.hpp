@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// floor 3: one place
+//
+// The record of chunks, as a guest of a workspace: it follows files that are renamed, and forgets those that go.
+#pragma once
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include <scratch/chunk_info.hpp>
+#include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/text/names.hpp>
+#include <scratch/detail/workspace/directory.hpp>
+#include <scratch/detail/workspace/guest.hpp>
+#include <scratch/detail/workspace/shared_state.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// The record of a chunk whose file gets another name: right before, in between, and when the process dies on the way.
+class MovingChunk final : public Hold {
+ public:
+  /// @throws Error and then the file must stay where it is
+  MovingChunk(SharedState& state, ChunkLog& log, ChunkInfo chunk, std::string to)
+      : state_(state), log_(log), chunk_(std::move(chunk)), to_(std::move(to)) {
+    log_.leaves(chunk_.id, to_);
+  }
+  ~MovingChunk() override {
+    if (!moved_) note(chunk_.file);
+  }
+
+  void moved() noexcept override {
+    moved_ = true;
+    note(to_);
+  }
+
+ private:
+  // What fails here is no harm: it is on record already that the file may be there.
+  void note(const std::string& file) noexcept {
+    try {
+      if (file.empty())
+        log_.remove(chunk_.id);
+      else
+        log_.rename(chunk_.id, file);
+      state_.recorded();
+    } catch (const std::exception&) {
+    }
+  }
+
+  SharedState& state_;
+  ChunkLog& log_;
+  ChunkInfo chunk_;
+  std::string to_;
+  bool moved_ = false;
+};
+
+class ChunkGuest final : public Guest {
+ public:
+  static constexpr std::string_view kind = "chunks";
+
+  explicit ChunkGuest(SharedState& state) : Guest(kind), state_(state), log_(state.fd(), state.path()) {}
+
+  ChunkLog& log() noexcept { return log_; }
+
+  std::unique_ptr<Hold> departs(const Directory& from, const std::string& name, std::string to) override {
+    std::optional<ChunkInfo> chunk = log_.find_file(from.relative(name));
+    if (!chunk) return nullptr;
+    return std::unique_ptr<Hold>(new MovingChunk(state_, log_, *std::move(chunk), std::move(to)));
+  }
+
+  void removed(const NameFilter& is_gone) override {
+    bool any = false;
+    for (const ChunkInfo& chunk : log_.chunks()) {
+      struct stat facts {};
+      if (!is_gone(chunk.file) || sys::fstatat(state_.fd(), chunk.file.c_str(), facts) == 0) continue;
+      log_.remove(chunk.id);
+      any = true;
+    }
+    if (any) state_.recorded();
+  }
+
+  void add_names(std::set<std::string>& names) override {
+    struct stat facts {};
+    if (sys::fstatat(state_.fd(), chunks_log_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
+      throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
+                  "this record of chunks belongs to user " + std::to_string(facts.st_uid));
+    log_.for_each_chunk([&](const ChunkInfo& chunk) { names.insert(chunk.file); });
+  }
+
+ private:
+  SharedState& state_;
+  ChunkLog log_;
+};
+
+inline std::unique_ptr<Guest> make_chunk_guest(SharedState& state) {
+  return std::unique_ptr<Guest>(new ChunkGuest(state));
+}
+
+/// The record of the chunks of a workspace and its areas.
+inline ChunkLog& chunk_log(const SharedState& state) { return state.guest<ChunkGuest>().log(); }
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

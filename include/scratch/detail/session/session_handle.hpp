@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// What whoever owns a session and whoever joined it can do alike.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/chunk_info.hpp>
+#include <scratch/detail/session/session_state.hpp>
+#include <scratch/detail/workspace/directory.hpp>
+#include <scratch/error.hpp>
+#include <scratch/usage.hpp>
+#include <scratch/workspace.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Holds a session in this process. Movable; a moved-from one says that it is.
+class SessionHandle {
+ public:
+  /// The session for whatever writes. A workspace that outlives the session gets `session_gone`.
+  operator Workspace() const& { return workspace(); }
+  operator Workspace() && = delete;  // it would be gone at the end of the expression
+
+  const std::filesystem::path& path() const& { return state().path(); }
+  std::filesystem::path path() && { return state().path(); }
+  /// The directory's name without `session_`.
+  const std::string& id() const { return state().id(); }
+  /// As it stands in the name: [A-Za-z0-9_-] kept, '.' kept inside, the rest '_'; 48 bytes at most.
+  const std::string& label() const { return state().label(); }
+
+  // As those of `Workspace`.
+  Workspace area(std::string_view name) const { return workspace().area(name); }
+  std::vector<ChunkInfo> chunks() const { return workspace().chunks(); }
+  Usage usage() const { return workspace().usage(); }
+  UsageReport usage_report() const { return workspace().usage_report(); }
+  std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }
+  std::string engine() const { return workspace().engine(); }
+
+  /// What metadata.json says, the latest chunks included: JSON text. O(chunks). @throws Error
+  std::string metadata() const { return checked().metadata(); }
+  /// metadata.json has every chunk committed before, whoever committed it. O(chunks). @throws Error
+  void publish() { checked().publish(); }
+
+ protected:
+  SessionHandle() = default;
+  explicit SessionHandle(std::shared_ptr<SessionState> state) : state_(std::move(state)) {}
+  SessionHandle(SessionHandle&&) noexcept = default;
+  SessionHandle& operator=(SessionHandle&&) noexcept = default;
+  ~SessionHandle() = default;
+
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  /// @throws Error `session_gone` when it was moved from
+  SessionState& state() const {
+    if (!state_) throw_error(errc::session_gone, "use the session", {}, "it was moved to another object");
+    return *state_;
+  }
+
+  /// @throws Error `session_gone`, `forked_object`
+  SessionState& checked() const {
+    state().check();
+    return *state_;
+  }
+
+  Workspace workspace() const {
+    static_cast<void>(state());
+    return Access::workspace(Directory(state_));
+  }
+
+ private:
+  std::shared_ptr<SessionState> state_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// floor 0: words
+//
+// JSON as text (RFC 8259): whether a text is a value, the value without blanks, and any bytes as a string. Reading
+// values out of JSON is the business of detail/session/json.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr std::size_t deepest_json = 64;
+
+/// The bytes of the UTF-8 character that `text` begins with; 0 where there is none: overlong, a surrogate, cut short.
+inline std::size_t utf8_length(std::string_view text) noexcept {
+  const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const auto follows = [&](std::size_t i) { return (at(i) & 0xc0U) == 0x80; };
+  const unsigned a = at(0), b = at(1);
+  if (a < 0x80) return text.empty() ? 0 : 1;
+  if (a >= 0xc2 && a <= 0xdf && follows(1)) return 2;
+  if ((a & 0xf0U) == 0xe0 && follows(1) && follows(2))
+    return (a == 0xe0 && b < 0xa0) || (a == 0xed && b > 0x9f) ? 0 : 3;
+  if (a >= 0xf0 && a <= 0xf4 && follows(1) && follows(2) && follows(3))
+    return (a == 0xf0 && b < 0x90) || (a == 0xf4 && b > 0x8f) ? 0 : 4;
+  return 0;
+}
+
+/// Passes over a text that should be JSON.
+class JsonScanner {
+ public:
+  JsonScanner(std::string_view text, std::size_t deepest) : rest_(text), deepest_(deepest) {}
+
+  /// One value and nothing else but blanks.
+  bool is_value() { return value(1) && blanks() && rest_.empty(); }
+
+ private:
+  bool value(std::size_t depth) {
+    blanks();
+    if (take('{')) return items('}', depth, [&] { return string() && blanks() && take(':') && value(depth + 1); });
+    if (take('[')) return items(']', depth, [&] { return value(depth + 1); });
+    return string() || word("true") || word("false") || word("null") || number();
+  }
+
+  template <class Item>
+  bool items(char end, std::size_t depth, Item item) {
+    if (depth > deepest_) return false;
+    if (blanks() && take(end)) return true;
+    do {
+      if (!blanks() || !item()) return false;
+    } while (blanks() && take(','));
+    return take(end);
+  }
+
+  bool string() {
+    if (!take('"')) return false;
+    while (!rest_.empty()) {
+      if (take('"')) return true;
+      const bool control = static_cast<unsigned char>(rest_[0]) < 0x20;
+      const std::size_t n = rest_[0] == '\\' ? escape_length() : control ? 0 : utf8_length(rest_);
+      if (n == 0) return false;
+      rest_.remove_prefix(n);
+    }
+    return false;
+  }
+
+  // Half of a surrogate pair counts with its other half, and not without.
+  std::size_t escape_length() const {
+    if (rest_.size() < 2) return 0;
+    if (rest_[1] != 'u') return std::string_view("\"\\/bfnrt").find(rest_[1]) != rest_.npos ? 2 : 0;
+    const std::uint32_t first = code_unit(rest_);
+    if (first > 0xffff || (first >= 0xdc00 && first <= 0xdfff)) return 0;
+    if (first < 0xd800 || first > 0xdbff) return 6;
+    const std::uint32_t second = code_unit(rest_.substr(6));
+    return second >= 0xdc00 && second <= 0xdfff ? 12 : 0;
+  }
+
+  // Of `\uXXXX`; 0x10000 where it is none.
+  static std::uint32_t code_unit(std::string_view text) {
+    if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return 0x10000;
+    std::uint32_t unit = 0;
+    for (const char c : text.substr(2, 4)) {
+      const std::size_t digit = std::string_view("0123456789abcdefABCDEF").find(c);
+      if (digit == text.npos) return 0x10000;
+      unit = unit << 4 | static_cast<std::uint32_t>(digit < 16 ? digit : digit - 6);
+    }
+    return unit;
+  }
+
+  bool number() {
+    take('-');
+    if (!take('0') && !all_of("0123456789")) return false;
+    if (take('.') && !all_of("0123456789")) return false;
+    if (!take('e') && !take('E')) return true;
+    if (!take('+')) take('-');
+    return all_of("0123456789");
+  }
+
+  bool all_of(std::string_view these) {
+    const std::size_t before = rest_.size(), n = rest_.find_first_not_of(these);
+    rest_.remove_prefix(n == rest_.npos ? before : n);
+    return rest_.size() < before;
+  }
+
+  bool word(std::string_view expected) {
+    if (!rest_.starts_with(expected)) return false;
+    rest_.remove_prefix(expected.size());
+    return true;
+  }
+
+  bool take(char c) { return word({&c, 1}); }
+  bool blanks() { return all_of(" \t\r\n"), true; }
+
+  std::string_view rest_;
+  std::size_t deepest_;
+};
+
+/// Whether the text is one JSON value, in UTF-8, with brackets at most `deepest` deep.
+inline bool is_json(std::string_view text, std::size_t deepest = deepest_json) {
+  return JsonScanner(text, deepest).is_value();
+}
+
+inline bool is_json_object(std::string_view text, std::size_t deepest = deepest_json) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  return begin != text.npos && text[begin] == '{' && is_json(text, deepest);
+}
+
+/// The same value without blanks, on one line. @pre `is_json(text)`
+inline std::string minified_json(std::string_view text) {
+  std::string plain;
+  plain.reserve(text.size());
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (!in_string && (c == ' ' || c == '\t' || c == '\r' || c == '\n')) continue;
+    plain += c;
+    if (c == '"') in_string = !in_string;
+    if (c == '\\') plain += text[++i];
+  }
+  return plain;
+}
+
+/// A JSON string of any bytes: what is not UTF-8 becomes U+FFFD.
+inline std::string json_string(std::string_view text) {
+  constexpr char hex[] = "0123456789abcdef";
+  std::string quoted = "\"";
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    const char c = text[0];
+    if (n == 0) {
+      quoted += "\xef\xbf\xbd";
+    } else if (c == '"' || c == '\\') {
+      quoted.append({'\\', c});
+    } else if (c == '\n' || c == '\t' || c == '\r') {
+      quoted.append({'\\', c == '\n' ? 'n' : c == '\t' ? 't' : 'r'});
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted.append("\\u00").append({hex[c >> 4], hex[c & 15]});
+    } else {
+      quoted += text.substr(0, n);
+    }
+    text.remove_prefix(n == 0 ? 1 : n);
+  }
+  return quoted += '"';
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

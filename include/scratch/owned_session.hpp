@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// floor 5: wings
+//
+// A session that this process made, whatever its place and policies.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <scratch/detail/kernel/root.hpp>
+#include <scratch/detail/session/life.hpp>
+#include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/session/session_handle.hpp>
+#include <scratch/detail/session/session_state.hpp>
+#include <scratch/detail/workspace/persist.hpp>
+#include <scratch/engine/best_io.hpp>
+#include <scratch/error.hpp>
+#include <scratch/event.hpp>
+#include <scratch/place.hpp>
+#include <scratch/session_options.hpp>
+#include <scratch/space.hpp>
+
+namespace scratch::inline SCRATCH_ABI {
+
+namespace detail {
+
+/// What the policies of a session come to.
+struct SessionChoices {
+  IoMaker io = BestIo::make;
+  bool durable = false;
+  bool keep = false;  ///< from the first instant
+  bool keep_on_failure = false;
+};
+
+}  // namespace detail
+
+/// What every `SessionDir<P, Policies...>` is: a function that takes any session takes an `OwnedSession&`.
+///
+/// When it goes out of scope the directory goes, with all that is in it; what a killed process leaves behind, the next
+/// `sweep()` takes. Thread-safe, save for moving, `close()` and the destructor. In a forked child its destructor does
+/// nothing, and using it is `forked_object`.
+class OwnedSession : public detail::SessionHandle {
+ public:
+  OwnedSession(OwnedSession&&) noexcept = default;
+  OwnedSession& operator=(OwnedSession&& other) noexcept {
+    if (this != &other) {
+      end_silently();
+      SessionHandle::operator=(std::move(other));
+      choices_ = std::move(other.choices_);
+      exceptions_ = other.exceptions_;
+      failed_ = other.failed_;
+    }
+    return *this;
+  }
+
+  /// Ends it; what fails is left to the next sweep.
+  ~OwnedSession() { end_silently(); }
+
+  /// The application's own object in metadata.json, as JSON text: "{}" where it gave none.
+  std::string user() const { return checked().user(); }
+  /// Written at once.
+  ///
+  /// @param json the text of a JSON object
+  /// @throws Error EINVAL for any other text; when it could not be written. The old one stays.
+  template <class T>
+  requires std::convertible_to<const T&, std::string_view>
+  void user(const T& json) { set_user(json); }
+
+  /// metadata.json says "completed", and has every chunk. @throws Error
+  void complete() {
+    checked().change([](detail::SessionFacts& facts) {
+      facts.status = "completed";
+      facts.reason.clear();
+    });
+  }
+
+  /// metadata.json says "failed", why, and has every chunk. With `KeepOnFailure` the session is kept. @throws Error
+  void fail(std::string_view reason) {
+    checked();
+    failed_ = true;
+    if (choices_.keep_on_failure) mark_kept();
+    record_failure(reason);
+  }
+
+  /// The directory stays at the end, and sweeps leave it alone. @returns its path @throws Error
+  std::filesystem::path keep() {
+    checked();
+    mark_kept();
+    publish();
+    return path();
+  }
+
+  /// Moves a file out, to stay; what had the name is replaced. Atomic at the target: by renaming on one file system,
+  /// else by a copy beside it that is renamed. A chunk is then no longer on record here.
+  ///
+  /// @throws Error `invalid_name`, `busy` for a table that somebody writes or merges, what the kernel says; the target
+  ///         is unchanged and the file still here. Where the file has arrived and only the last step failed, the error
+  ///         says so: across file systems removing it here, then it is in both places; with `Durable` syncing its new
+  ///         name
+  /// After a crash: here or there, or across file systems both, each whole; a chunk's record knows whether it is here.
+  void persist(std::string_view name, const std::filesystem::path& to) {
+    detail::Persisting(detail::directory_of(workspace()), name, to).run();
+  }
+
+  /// Ends it now. Afterwards using it is `session_gone`; `path()`, `id()` and `label()` stay.
+  /// @throws Error when something could not be removed: the next sweep will try
+  void close() { end(false); }
+
+ protected:
+  /// @param label  clean
+  /// @param middle what the naming policy gives
+  OwnedSession(const detail::Location& location, const std::string& label, std::string_view middle,
+               SessionOptions options, detail::SessionChoices choices)
+      : SessionHandle(create(location, label, middle, std::move(options), choices)), choices_(std::move(choices)) {
+    try {
+      detail::SessionState& session = state();
+      session.begin();
+      if (choices_.keep) session.life().keep();  // last: what a crash leaves before is nothing to be kept
+      if (choices_.durable && sys::fsync(session.life().root()) != 0) detail::throw_error(errno, "sync", location.root);
+      session.emit(EventKind::session_created, session.path());
+    } catch (...) {
+      state().life().abandon();
+      throw;
+    }
+  }
+
+ private:
+  static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
+                                                      std::string_view middle, SessionOptions options,
+                                                      detail::SessionChoices& choices) {
+    detail::RootWanted wanted = location.wanted();
+    wanted.durable = choices.durable;
+    detail::Root root{detail::make_root(wanted), location.root};
+    if (options.need > 0) require_space(location.root, options.need);
+    const std::string keep = detail::environment("SCRATCH_KEEP");
+    if (!keep.empty() && keep != "0") choices.keep = true;
+    detail::SessionFacts facts;
+    facts.label = label;
+    facts.place = location.root;
+    facts.start_time = detail::utc_now();
+    facts.pid = sys::getpid();
+    facts.host = detail::host_name();
+    facts.boot_id = detail::boot_id();
+    facts.uid = sys::geteuid();
+    facts.durable = choices.durable;
+    detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);
+    facts.id = life.id();
+    try {
+      return std::make_shared<detail::SessionState>(
+          std::move(life), std::move(facts),
+          detail::workspace_options(std::move(options), choices.io, choices.durable));
+    } catch (...) {
+      life.abandon();
+      throw;
+    }
+  }
+
+  void end(bool unwinding) {
+    detail::SessionState& session = state();
+    session.end([&] {
+      if (unwinding && !failed_ && choices_.keep_on_failure) {
+        mark_kept();
+        record_failure("an exception left the session's scope");
+      } else if (choices_.keep) {
+        session.publish();
+      }
+    });
+  }
+
+  void end_silently() noexcept {
+    if (!*this) return;
+    try {
+      end(std::uncaught_exceptions() > exceptions_);
+    } catch (...) {  // the next sweep
+    }
+  }
+
+  void set_user(std::string_view json) {
+    std::string text = detail::checked_user(json, checked().path() / detail::metadata_name);
+    state().change([&](detail::SessionFacts& facts) { facts.user = std::move(text); });
+  }
+
+  void record_failure(std::string_view reason) {
+    state().change([&](detail::SessionFacts& facts) {
+      facts.status = "failed";
+      facts.reason = reason;
+    });
+  }
+
+  void mark_kept() {
+    state().keep();
+    choices_.keep = true;
+    state().emit(EventKind::session_kept, state().path(), 0, "sweeps leave it alone");
+  }
+
+  detail::SessionChoices choices_;
+  int exceptions_ = std::uncaught_exceptions();
+  bool failed_ = false;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI
