@@ -3,11 +3,26 @@
 # How tests are made: scratch_add_cases(<folder> SOURCES ... [INCLUDE_FIRST directory])
 #                     scratch_add_test(<name> [LABELS ...] [TIMEOUT s] [SERIAL] [ENVIRONMENT ...] COMMAND ...)
 option(SCRATCH_TEST_UNITS "Compile the sources of a test program as one unit" ON)
+set(SCRATCH_LEFT_OUT "" CACHE STRING "Regular expression: labels of the tests that are neither built nor run")
 set(SCRATCH_TEST_TIMEOUT 120 CACHE STRING "Seconds after which a test that says nothing else has failed")
 
-# A test that is a command. Exit code 77 means skipped.
+# scratch_is_left_out(<variable> <labels>): whether the lane does without one of them.
+function(scratch_is_left_out variable labels)
+  list(FILTER labels INCLUDE REGEX "^(${SCRATCH_LEFT_OUT})$")
+  list(LENGTH labels count)
+  set(${variable} ${count} PARENT_SCOPE)
+endfunction()
+
+# A test that is a command. Exit code 77 means skipped. Its labels are those of its folder, unless it says LABELS.
 function(scratch_add_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT;WORKING_DIRECTORY" "LABELS;ENVIRONMENT;COMMAND")
+  if(NOT arg_LABELS)
+    set(arg_LABELS ${scratch_folder_labels})
+  endif()
+  scratch_is_left_out(left_out "${arg_LABELS}")
+  if(left_out)
+    return()
+  endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT ${SCRATCH_TEST_TIMEOUT})
   endif()
@@ -119,6 +134,10 @@ function(scratch_add_cases folder)
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "_test$" "" name ${stem})
     scratch_read_marks(${source})
+    scratch_is_left_out(left_out "${mark_labels}")
+    if(left_out)
+      continue()
+    endif()
 
     string(REPLACE "/" "_" target test_${folder})
     if(mark_optimised AND CMAKE_BUILD_TYPE STREQUAL "None")

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 //
 // The memory of the engines' buffers: shared while in use, and not more than that when idle.
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=300
+// ctest: timeout=300 optimised
 //
 // Disks that are really full, limits that are really met.
 #include <scratch/atomic_file.hpp>

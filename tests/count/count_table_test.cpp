@@ -23,6 +23,10 @@ enum class Keys { uniform, skewed, crowded };
 // Adds in every way, asks now and then, commits, and compares with the model.
 template <CountKey Key>
 void compare_with_model(CountOptions options, std::size_t n, std::uint64_t range, Keys kind, bool ask = true) {
+  if (sanitized) {
+    n /= 4;
+    options.memory = std::max<std::uint64_t>(options.memory / 4, 256_KiB);
+  }
   CAPTURE(sizeof(Key), options.memory, options.threads, n, range, static_cast<int>(kind));
   const TempDir dir;
   const Workspace where(dir.path());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=600
+// ctest: timeout=600 optimised
 //
 // io_uring refused by the kernel, in every way that is met: the same bytes through posix, and one notice.
 #include <scratch/chunk_reader.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The short and the long form of a test.
+// The short and the long form of a test, and the one under a sanitizer.
 #pragma once
 
 #include <cstdlib>
@@ -18,5 +18,18 @@ template <class N>
 N rounds(N short_form, N long_form) {
   return soaking() ? long_form : short_form;
 }
+
+/// Whether a sanitizer watches: it finds what it finds in few repetitions, and each costs it ten times as much.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
 
 }  // namespace scratch::test

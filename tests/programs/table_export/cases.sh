@@ -145,14 +145,15 @@ case_a_reader_reads_while_the_status_is_in_progress() {
   job=$!
   exec 3>pipe
   csv_rows 1 100 >&3
-  for _ in $(seq 600); do
-    [ ! -s copy ] || break
+  for _ in $(seq 600); do [ -s out ] && break; sleep 0.05; done
+  session=$(cat out)
+  for _ in $(seq 200); do
+    python3 "$python_reader" "$session" >seen || fail "Python cannot read along"
+    [ ! -s seen ] || break
     sleep 0.05
   done
-  session=$(cat out)
-  grep -q '"status":"in_progress"' "$session/metadata.json" || fail "not in progress"
-  python3 "$python_reader" "$session" >seen || fail "Python cannot read along"
   [ -s seen ] || fail "Python sees no chunks while the export runs"
+  grep -q '"status":"in_progress"' "$session/metadata.json" || fail "not in progress"
   csv_rows 101 200 >&3
   exec 3>&-
   wait "$job" || fail "exit code $?"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=900 optimised syscalls=planned_syscalls alone
+// ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls alone
 #include <cstdlib>
 #include <new>
 

@@ -2,10 +2,12 @@
 //
 // Processes that create, join, close and sweep at once, and count what should not happen.
 //
-//   race create <creations> [memory|disk]   5 creators against 3 sweepers: live sessions lost
-//   race close  <closings>                  6 owners that close against 2 sweepers: errors, leftovers
-//   race join   <joins>                     owners, joiners and sweepers: a joiner has the session, or is told it is gone
-//   race leave  <closings>                  owners and joiners without a sweeper: the last one out removes, nothing stays
+//   race create <creations> <long form> [memory|disk]   5 creators against 3 sweepers: live sessions lost
+//   race close  <closings> <long form>                  6 owners that close against 2 sweepers: errors, leftovers
+//   race join   <joins> <long form>                     owners, joiners and sweepers: a joiner has the session, or is told
+//                                                       it is gone
+//   race leave  <closings> <long form>                  owners and joiners without a sweeper: the last one out removes,
+//                                                       nothing stays
 //
 // Each is run as it is, and then as a control that leaves out what the race is about, which must do harm. The first
 // runs do without the root's lock too: that is a courtesy, and safety must not need it.
@@ -270,24 +272,24 @@ long race_join(const char* name, long rounds, bool control, int sweepers) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) return 2;
+  if (argc < 4) return 2;
   const std::string what = argv[1];
-  const long rounds = std::atol(argv[2]) * scratch::test::rounds(1, 10);
-  const bool disk = argc > 3 && std::strcmp(argv[3], "disk") == 0;
+  const long short_form = std::atol(argv[2]), rounds = scratch::test::rounds(short_form, std::atol(argv[3]));
+  const bool disk = argc > 4 && std::strcmp(argv[4], "disk") == 0;
   long harm = 0, control = 0;
   if (what == "create") {
     const auto on = disk ? TempDir::On::disk : TempDir::On::memory;
     harm = race_create("create and sweep", rounds, on, false);
-    control = race_create("control: no identity check", rounds, on, true);
+    control = race_create("control: no identity check", short_form, on, true);
   } else if (what == "close") {
     harm = race_close("close and sweep", rounds, false);
-    control = race_close("control: sweepers take no lock", rounds, true);
+    control = race_close("control: sweepers take no lock", short_form, true);
   } else if (what == "join") {
     harm = race_join("join and sweep", rounds, false, 2);
-    control = race_join("control: joiners take no lock", rounds / 5, true, 2);
+    control = race_join("control: joiners take no lock", short_form / 5, true, 2);
   } else if (what == "leave") {
     harm = race_join("leave", rounds, false, 0);
-    control = race_join("control: joiners take no lock", rounds / 5, true, 0);
+    control = race_join("control: joiners take no lock", short_form / 5, true, 0);
   } else {
     return 2;
   }
