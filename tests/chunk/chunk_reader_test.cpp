@@ -221,3 +221,17 @@ TEST_CASE("a removed chunk's record goes with it") {
   REQUIRE(where.chunks() == std::vector<ChunkInfo>{second});
   REQUIRE(write_chunk(where, {}).id == 2);
 }
+
+TEST_CASE("a chunk's reader that gets another chunk lets go of the first workspace last") {
+  const TempDir one, two;
+  const auto make = [](const TempDir& dir) {
+    const Workspace where(dir.path());
+    ChunkWriter chunk(where);
+    chunk.append(std::string(5'000'000, 'x'));
+    return ChunkReader(where, chunk.commit());
+  };
+  ChunkReader reader = make(one);
+  CHECK(reader.begin() != reader.end());
+  reader = make(two);
+  reader.verify();
+}

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/atomic_file.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/session_dir.hpp>
 
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
 #include <ranges>
+#include <span>
+#include <string>
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
@@ -122,4 +126,28 @@ TEST_CASE("a forked child cannot read on") {
   REQUIRE(in_child([&] { reader.reset(); }) == Ending::finished);
   REQUIRE(reader->read(MutableBytes(seen).subspan(1000)) == bytes.size() - 1000);
   REQUIRE(seen == bytes);
+}
+
+TEST_CASE("a reader outlives its workspace, the handle that it was made from, and its session") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const std::string text(3'000'000, 'x');
+  scratch::write_file(Workspace(dir.path()), "file", scratch::bytes_of(text));
+  const auto rest_of = [](FileReader& reader) {
+    std::string all(4'000'000, ' ');
+    all.resize(reader.read(std::as_writable_bytes(std::span(all))));
+    return all;
+  };
+  FileReader of_a_temporary(Workspace(dir.path()), "file");
+  CHECK(rest_of(of_a_temporary) == text);
+  const auto open = [&] { return FileReader(Workspace(dir.path()), "file"); };
+  FileReader returned = open();
+  returned = open();
+  CHECK(rest_of(returned) == text);
+
+  std::optional<scratch::SessionDir<scratch::Under>> session(std::in_place, scratch::Under{dir / "sessions"}, "x");
+  scratch::write_file(*session, "file", scratch::bytes_of(text));
+  FileReader of_a_session(*session, "file");
+  CHECK(of_a_session.begin() != of_a_session.end());
+  session.reset();
+  CHECK(of_a_session.size() == text.size());
 }
