@@ -18,6 +18,7 @@
 #include <optional>
 #include <set>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/counts.hpp"
 #include "support/crash.hpp"

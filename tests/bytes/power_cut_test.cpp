@@ -15,6 +15,7 @@
 #include <functional>
 #include <set>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

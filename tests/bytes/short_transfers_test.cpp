@@ -9,6 +9,7 @@
 
 #include <functional>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/engines.hpp"
 #include "support/planned_syscalls.hpp"

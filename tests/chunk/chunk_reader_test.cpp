@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ranges>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

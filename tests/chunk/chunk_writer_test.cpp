@@ -11,6 +11,7 @@
 #include <cstring>
 #include <thread>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

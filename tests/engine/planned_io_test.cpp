@@ -3,6 +3,7 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/engine/planned_io.hpp>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"

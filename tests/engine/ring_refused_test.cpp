@@ -13,6 +13,7 @@
 
 #include <cstddef>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

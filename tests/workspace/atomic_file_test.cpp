@@ -10,6 +10,7 @@
 #include <atomic>
 #include <thread>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <ranges>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"

@@ -104,9 +104,9 @@ TEST_CASE("Control: a writer that replaces in place and overlooks errors is caug
                               [](Stage& stage) {
                                 const scratch::detail::Fd file(scratch::sys::openat(
                                     AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
-                                const std::string text = filler(1000, 1);
+                                const std::string text = noise_text(1000, 1);
                                 if (file) scratch::sys::pwrite_all(file.get(), scratch::bytes_of(text), 0);
                               },
-                          .check = [](Stage& stage) { expect_file(stage, "old", filler(1000, 1)); }};
+                          .check = [](Stage& stage) { expect_file(stage, "old", noise_text(1000, 1)); }};
   CHECK_FALSE(failures(careless).empty());
 }
