@@ -20,6 +20,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/counts.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
@@ -31,12 +32,6 @@ using namespace scratch;
 using namespace scratch::test;
 
 namespace {
-
-ChunkInfo write_chunk(const Workspace& where, Bytes bytes) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  return chunk.commit();
-}
 
 void verify_all(const Workspace& where) {
   for (const ChunkInfo& info : where.chunks()) ChunkReader(where, info).verify();

@@ -17,6 +17,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/private_mount.hpp"
@@ -145,9 +146,7 @@ TEST_CASE("Durable: after commit() returned, a power cut finds the chunk and its
   for (int i = 0; i < rounds(8, 200); ++i) {
     {
       const Workspace where(dir / "at", {.durable = true, .io = engine.make});
-      ChunkWriter chunk(where);
-      chunk.append(content(i));
-      committed.push_back(chunk.commit({.rows = static_cast<std::uint64_t>(i)}));
+      committed.push_back(write_chunk(where, content(i), {.rows = static_cast<std::uint64_t>(i)}));
       ChunkWriter unfinished(where);
       unfinished.append(noise(700000));
       loop.cut_power();

@@ -11,6 +11,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/engines.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/temp_dir.hpp"
@@ -21,9 +22,7 @@ using namespace scratch::test;
 namespace {
 
 void write_and_read(const Workspace& where, const std::vector<std::byte>& bytes) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, bytes);
   ChunkReader reader(where, info);
   reader.verify();
   std::vector<std::byte> some(bytes.size());
@@ -184,11 +183,7 @@ TEST_CASE("with Durable the names of a new area and of the record of chunks are 
   };
   CHECK(syncs([&] { where.area("a"); }) == 1);
   CHECK(syncs([&] { where.area("a"); }) == 0);
-  const auto commit = [&] {
-    ChunkWriter chunk(where.area("a"));
-    chunk.append(noise(100));
-    chunk.commit();
-  };
+  const auto commit = [&] { write_chunk(where.area("a"), noise(100)); };
   CHECK(syncs(commit) == 4);  // the file, its directory, the record, the record's directory
   CHECK(syncs(commit) == 3);
   CHECK(syncs([] {}) == 0);

@@ -11,6 +11,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
@@ -21,12 +22,6 @@ using namespace scratch::test;
 static_assert(std::ranges::input_range<ChunkReader>);
 
 namespace {
-
-ChunkInfo write_chunk(const Workspace& where, Bytes bytes) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  return chunk.commit();
-}
 
 std::vector<std::byte> all_of(ChunkReader& reader) {
   std::vector<std::byte> seen;
@@ -220,5 +215,5 @@ TEST_CASE("a removed chunk's record goes with it") {
   const ChunkInfo second = write_chunk(where, noise(1000));
   where.remove_matching("chunk_0.bin");
   REQUIRE(where.chunks() == std::vector<ChunkInfo>{second});
-  REQUIRE(write_chunk(where, {}).id == 2);
+  REQUIRE(write_chunk(where, Bytes()).id == 2);
 }

@@ -13,6 +13,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
@@ -21,12 +22,6 @@ using namespace scratch;
 using namespace scratch::test;
 
 namespace {
-
-ChunkInfo write_chunk(const Workspace& where, Bytes bytes, ChunkMeta meta = {}) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  return chunk.commit(std::move(meta));
-}
 
 /// What `xxhsum -H3` says of a file, as it stands on record; empty without the program.
 std::string xxhsum(const std::filesystem::path& file) {
@@ -158,11 +153,11 @@ TEST_CASE("after a commit or a discard everything is an error that says so") {
 TEST_CASE("numbers count the committed chunks of a directory and its areas; others are not used up") {
   const TempDir dir;
   const Workspace where(dir.path());
-  REQUIRE(write_chunk(where, {}).file == "chunk_0.bin");
+  REQUIRE(write_chunk(where, Bytes()).file == "chunk_0.bin");
   ChunkWriter(where).append(std::string("dropped"));
   const Workspace area = where.area("sorting");
-  REQUIRE(write_chunk(area, {}).file == "sorting/chunk_1.bin");
-  REQUIRE(write_chunk(where, {}).id == 2);
+  REQUIRE(write_chunk(area, Bytes()).file == "sorting/chunk_1.bin");
+  REQUIRE(write_chunk(where, Bytes()).id == 2);
   REQUIRE(where.chunks().size() == 3);
   REQUIRE(area.chunks().size() == 1);
   REQUIRE(area.chunks()[0].id == 1);
@@ -174,7 +169,7 @@ TEST_CASE("a file that somebody put there by hand is passed over, not replaced")
   put(dir / "chunk_0.bin", "by hand");
   std::filesystem::create_symlink("/nowhere", dir / "chunk_1.bin");
   std::filesystem::create_directory(dir / "chunk_2.bin");
-  REQUIRE(write_chunk(where, {}).file == "chunk_3.bin");
+  REQUIRE(write_chunk(where, Bytes()).file == "chunk_3.bin");
   REQUIRE(text_of(dir / "chunk_0.bin") == "by hand");
 }
 

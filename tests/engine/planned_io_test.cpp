@@ -5,6 +5,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
 
@@ -17,9 +18,7 @@ TEST_CASE("a plan records every transfer") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  chunk.commit();
+  write_chunk(where, noise(9000000));
   std::uint64_t end = 0;
   for (const Transfer& transfer : plan->transfers()) {
     REQUIRE(transfer.offset == end);
@@ -45,9 +44,7 @@ TEST_CASE("a planned full disk at any transfer: on_full is asked once, and the c
                                            ++asked;
                                            return true;
                                          }});
-      ChunkWriter chunk(where);
-      chunk.append(bytes);
-      const ChunkInfo info = chunk.commit();
+      const ChunkInfo info = write_chunk(where, bytes);
       REQUIRE(asked == static_cast<int>(plan->fired()));
       REQUIRE(bytes_in(dir / info.file) == bytes);
       ChunkReader(where, info).verify();
@@ -67,9 +64,7 @@ TEST_CASE("several transfers in flight that meet a full disk ask for room once")
                                        return needed > 0;
                                      }});
   const std::vector<std::byte> bytes = noise(40000000);
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, bytes);
   REQUIRE(asked == 1);
   REQUIRE(bytes_in(dir / info.file) == bytes);
 }
@@ -102,9 +97,7 @@ TEST_CASE("a file that seems to end early is an error, not fewer bytes") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.first = 1, .error = 0, .after = 4096, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
   const std::string said = complaint([&] {
@@ -121,9 +114,7 @@ TEST_CASE("a read error names the file and the offset") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.error = EIO, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
   const std::string said = complaint([&] {

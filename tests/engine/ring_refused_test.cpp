@@ -15,6 +15,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
@@ -47,9 +48,7 @@ void work(const std::filesystem::path& directory, const char* said) {
                          }});
   const std::vector<std::byte> bytes = noise(9000001);
   for (int i = 0; i < 3; ++i) {
-    ChunkWriter chunk(where);
-    chunk.append(bytes);
-    const ChunkInfo info = chunk.commit();
+    const ChunkInfo info = write_chunk(where, bytes);
     ChunkReader(where, info).verify();
     if (bytes_in(where.path() / info.file) != bytes) throw std::runtime_error("other bytes");
   }

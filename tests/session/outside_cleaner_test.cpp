@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -24,14 +25,11 @@ using scratch::Workspace;
 using scratch::test::names_in;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 namespace {
 
-void write_in(const Workspace& to) {
-  scratch::ChunkWriter chunk(to);
-  chunk.append(std::string(1000, 'x'));
-  chunk.commit();
-}
+const std::string thousand(1000, 'x');
 
 // Removes a directory with all that is in it, and that comes into it meanwhile.
 void take_away(const fs::path& path) {
@@ -72,14 +70,14 @@ TEST_CASE("a session taken away under load ends in session_gone, and is not made
     scratch::JoinedSession joined(session.path());
     const Workspace area = session.area("sorting");
     REQUIRE(ends_cleanly(session.path(), [&] {
-      write_in(session);
-      write_in(area);
-      write_in(joined);
+      write_chunk(session, thousand);
+      write_chunk(area, thousand);
+      write_chunk(joined, thousand);
       session.area("more");
       scratch::user(session, {{"round", round}});
     }));
-    CHECK(refuses_with(errc::session_gone, [&] { write_in(session); }));
-    CHECK(refuses_with(errc::session_gone, [&] { write_in(joined); }));
+    CHECK(refuses_with(errc::session_gone, [&] { write_chunk(session, thousand); }));
+    CHECK(refuses_with(errc::session_gone, [&] { write_chunk(joined, thousand); }));
     CHECK(refuses_with(errc::session_gone, [&] { session.publish(); }));
     session.close();
     joined.close();

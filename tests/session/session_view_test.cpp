@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -29,6 +30,7 @@ using scratch::test::names_in;
 using scratch::test::put;
 using scratch::test::TempDir;
 using scratch::test::text_of;
+using scratch::test::write_chunk;
 
 namespace {
 
@@ -53,11 +55,8 @@ TEST_CASE("chunks and counts of a living session are read from outside") {
   CHECK(view.id() == session.id());
   CHECK(view.chunks().empty());
   CHECK(scratch::metadata_json(view)["status"] == "in_progress");
-  for (int i = 0; i < 100; ++i) {
-    ChunkWriter chunk(session.area("sorting"));
-    chunk.append(std::string(100, static_cast<char>('a' + i % 26)));
-    chunk.commit({.rows = 1});
-  }
+  for (int i = 0; i < 100; ++i)
+    write_chunk(session.area("sorting"), std::string(100, static_cast<char>('a' + i % 26)), {.rows = 1});
   scratch::CountTable<std::uint32_t> counts(session, "counts");
   counts.add(7U, 3);
   counts.commit();
@@ -77,9 +76,7 @@ TEST_CASE("a session that a killed process left can be looked into, and looking 
   const TempDir dir;
   in_child([&] {
     SessionDir session(Under{dir.path()}, "dead");
-    ChunkWriter chunk(session);
-    chunk.append(std::string(1000, 'x'));
-    chunk.commit();
+    write_chunk(session, std::string(1000, 'x'));
     put(session.path() / ".scratch-tmp-0123456789abcdef", "stale");
     raise(SIGKILL);
   });
@@ -103,9 +100,7 @@ TEST_CASE("a session that a killed process left can be looked into, and looking 
 TEST_CASE("nothing is written, made, moved or removed through a view") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "seen");
-  ChunkWriter chunk(session);
-  chunk.append(std::string("1"));
-  chunk.commit();
+  write_chunk(session, "1");
   const auto names = names_in(session.path());
   Workspace look = SessionView(session.path());
   const std::error_code refused(EROFS, std::generic_category());

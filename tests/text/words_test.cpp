@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -105,9 +106,7 @@ TEST_CASE("whoever is told of an event may use the workspace that tells, and any
                                                                      static_cast<void>(where->usage());
                                                                      static_cast<void>(where->engine());
                                                                    }});
-  ChunkWriter chunk(*where);
-  chunk.append(std::string(1000, 'x'));
-  chunk.commit();
+  write_chunk(*where, std::string(1000, 'x'));
   CHECK(chunks == 1);
   CHECK(where->area("notes").list() == std::vector<std::string>{"note"});
 }

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/private_mount.hpp"
 #include "support/temp_dir.hpp"
 
@@ -21,6 +22,7 @@ using scratch::test::names_in;
 using scratch::test::put;
 using scratch::test::TempDir;
 using scratch::test::text_of;
+using scratch::test::write_chunk;
 using namespace scratch::literals;
 using Names = std::vector<std::string>;
 
@@ -36,12 +38,6 @@ struct Ground {
   }
   Workspace workspace() const { return session ? Workspace(*session) : Workspace(dir.path()); }
 };
-
-ChunkInfo chunk(const Workspace& where, std::string_view text) {
-  ChunkWriter writer(where);
-  writer.append(text);
-  return writer.commit();
-}
 
 template <class Work>
 scratch::Error error_of(Work work) {
@@ -94,7 +90,7 @@ TEST_CASE("a list has files in numeric order, without areas, links and records")
   const Workspace here = ground.workspace();
   for (const char* name : {"chunk_10.bin", "chunk_9.bin", "chunk_1.bin", "other"})
     write_file(here, name, std::string());
-  chunk(here, "x");
+  write_chunk(here, "x");
   here.area("area");
   fs::create_symlink("other", here.path() / "link");
   CHECK(here.list() == Names{"chunk_0.bin", "chunk_1.bin", "chunk_9.bin", "chunk_10.bin", "other"});
@@ -137,10 +133,10 @@ TEST_CASE("chunks are numbered across areas, and an area has those below it") {
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   const Workspace sorting = here.area("sorting");
-  CHECK(chunk(here, "a").file == "chunk_0.bin");
-  CHECK(chunk(sorting, "bb").file == "sorting/chunk_1.bin");
-  CHECK(chunk(sorting.area("left"), "ccc").file == "sorting/left/chunk_2.bin");
-  CHECK(chunk(here.area("sorting2"), "dddd").file == "sorting2/chunk_3.bin");
+  CHECK(write_chunk(here, "a").file == "chunk_0.bin");
+  CHECK(write_chunk(sorting, "bb").file == "sorting/chunk_1.bin");
+  CHECK(write_chunk(sorting.area("left"), "ccc").file == "sorting/left/chunk_2.bin");
+  CHECK(write_chunk(here.area("sorting2"), "dddd").file == "sorting2/chunk_3.bin");
   CHECK(here.chunks().size() == 4);
   REQUIRE(sorting.chunks().size() == 2);
   CHECK(sorting.chunks()[0].id == 1);
@@ -165,9 +161,9 @@ TEST_CASE("a usage report has a row for each area and prints as a table") {
 TEST_CASE("remove_matching takes the files that match and the records of chunks among them") {
   const Ground ground(GENERATE(false, true));
   Workspace here = ground.workspace();
-  chunk(here, std::string(100, 'x'));
-  chunk(here, std::string(200, 'x'));
-  chunk(here.area("area"), std::string(400, 'x'));
+  write_chunk(here, std::string(100, 'x'));
+  write_chunk(here, std::string(200, 'x'));
+  write_chunk(here.area("area"), std::string(400, 'x'));
   write_file(here, "run_1", std::string(1000, 'x'));
   write_file(here, "run_2", std::string(2000, 'x'));
   CHECK(here.remove_matching("run_*") == 3000);
@@ -185,8 +181,8 @@ TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
   const Ground ground(true);
   Workspace here = ground.workspace();
   const auto before = names_in(here.path());
-  chunk(here, std::string(100, 'x'));
-  chunk(here.area("area"), std::string(200, 'x'));
+  write_chunk(here, std::string(100, 'x'));
+  write_chunk(here.area("area"), std::string(200, 'x'));
   put(here.path() / "by hand", std::string(10, 'x'));
   fs::create_directories(here.path() / "area/by/hand");
   fs::create_symlink("/etc", here.path() / "link");
@@ -196,20 +192,20 @@ TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
   CHECK(here.chunks().empty());
   CHECK(here.usage() == scratch::Usage{});
   CHECK(fs::exists("/etc"));
-  CHECK(chunk(here.area("area"), "x").file == "area/chunk_2.bin");
+  CHECK(write_chunk(here.area("area"), "x").file == "area/chunk_2.bin");
 }
 
 TEST_CASE("clear of an area leaves its directory and everything beside it") {
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   Workspace sorting = here.area("sorting");
-  chunk(here, "x");
-  chunk(sorting, "yy");
+  write_chunk(here, "x");
+  write_chunk(sorting, "yy");
   write_file(sorting.area("left"), "file", std::string(5, 'x'));
   CHECK(sorting.clear() == 7);
   CHECK(here.chunks().size() == 1);
   CHECK(here.list() == Names{"chunk_0.bin"});
-  CHECK(chunk(sorting, "z").file == "sorting/chunk_2.bin");
+  CHECK(write_chunk(sorting, "z").file == "sorting/chunk_2.bin");
 }
 
 TEST_CASE("in a plain directory only what the library wrote is removed, by a later program too") {
@@ -222,7 +218,7 @@ TEST_CASE("in a plain directory only what the library wrote is removed, by a lat
   {
     const Workspace here(dir.path());
     write_file(here, "ours", std::string(10, 'x'));
-    CHECK(chunk(here, "ours too").file == "chunk_1.bin");
+    CHECK(write_chunk(here, "ours too").file == "chunk_1.bin");
     write_file(here.area("shared"), "ours", std::string(100, 'x'));
     write_file(here.area("only ours").area("below"), "ours", std::string(1000, 'x'));
   }
@@ -260,7 +256,7 @@ TEST_CASE("a file moves between areas, and a chunk keeps its record") {
   here.move("partition.3", received, "partition.3.from_W2");
   CHECK(here.list().empty());
   CHECK(text_of(received.path() / "partition.3.from_W2") == "abc");
-  const ChunkInfo info = chunk(here, "rows");
+  const ChunkInfo info = write_chunk(here, "rows");
   here.move(info.file, received, "renamed.bin");
   REQUIRE(here.chunks().size() == 1);
   CHECK(here.chunks()[0].file == "received/renamed.bin");
@@ -273,7 +269,7 @@ TEST_CASE("a chunk whose mover died is found where its file is, by its record an
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   const Workspace area = here.area("area");
-  const ChunkInfo info = chunk(here, "rows");
+  const ChunkInfo info = write_chunk(here, "rows");
   const bool leaves = GENERATE(false, true);
   const auto file = [&](const Workspace& where) { return where.chunks().empty() ? "" : where.chunks()[0].file; };
   const auto later = [&] { return Workspace(here.path(), {.read_only = true}); };
@@ -395,14 +391,14 @@ TEST_CASE("a full file system: a clean error, everything committed is whole, and
   });
   CHECK(error.code() == std::errc::no_space_on_device);
   CHECK(error.hint().find("inodes free") != std::string::npos);
-  CHECK_THROWS_AS(chunk(here, text), scratch::Error);
+  CHECK_THROWS_AS(write_chunk(here, text), scratch::Error);
   CHECK(written > 5);
   REQUIRE(here.list().size() == static_cast<std::size_t>(written));
   for (const std::string& name : here.list()) CHECK(text_of(here.path() / name) == text);
   CHECK(here.chunks().empty());
   CHECK(here.remove_matching("file_[0-3]") == 4 * text.size());
   CHECK_NOTHROW(write_file(here, "again", text));
-  CHECK_NOTHROW(chunk(here, text));
+  CHECK_NOTHROW(write_chunk(here, text));
 }
 
 TEST_CASE("an area is made after on_full made room for it") {
@@ -427,7 +423,7 @@ TEST_CASE("on_event is told what was committed, and what it throws is dropped") 
                          kinds.push_back(event.kind);
                          throw std::runtime_error("no");
                        }});
-  chunk(here, "x");
+  write_chunk(here, "x");
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::chunk_committed) == 1);
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::engine_chosen) == 1);
 }

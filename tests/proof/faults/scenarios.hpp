@@ -23,6 +23,7 @@
 #include <scratch/session_json.hpp>
 
 #include "support/bytes.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/temp_dir.hpp"
@@ -166,9 +167,7 @@ inline std::vector<Scenario> scenarios() {
                      [owner](Stage&) {
                        JoinedSession joined((*owner)->path());
                        write_file(joined, "worker", noise_text(1000, 4));
-                       ChunkWriter chunk(joined);
-                       chunk.append(noise_text(5000, 5));
-                       chunk.commit();
+                       write_chunk(joined, noise_text(5000, 5));
                        joined.close();
                      },
                  .check =
@@ -258,17 +257,10 @@ inline std::vector<Scenario> scenarios() {
                  .check = [](Stage& stage) { expect_file(stage, "", noise_text(1000, 7)); }});
 
   all.push_back({.name = "add a chunk to a plain directory",
-                 .prepare =
-                     [](Stage& stage) {
-                       ChunkWriter first{Workspace(stage.root())};
-                       first.append(noise_text(100, 8));
-                       first.commit();
-                     },
+                 .prepare = [](Stage& stage) { write_chunk(Workspace(stage.root()), noise_text(100, 8)); },
                  .work =
                      [](Stage& stage) {
-                       ChunkWriter chunk{Workspace(stage.root(), {.quota = 64_MiB})};
-                       chunk.append(noise_text(4'300'000, 9));
-                       chunk.commit({.rows = 12});
+                       write_chunk(Workspace(stage.root(), {.quota = 64_MiB}), noise_text(4'300'000, 9), {.rows = 12});
                      },
                  .check =
                      [](Stage& stage) {
@@ -277,19 +269,12 @@ inline std::vector<Scenario> scenarios() {
                        expect(chunks.size() == 1 || chunks.size() == 2, "a chunk is lost");
                        for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
                        expect(chunks[0].size == 100, "the first chunk is another one");
-                       ChunkWriter next(where);
-                       next.append(noise_text(10, 10));
-                       const ChunkInfo info = next.commit();
+                       const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
                      }});
 
   all.push_back({.name = "read a chunk",
-                 .prepare =
-                     [](Stage& stage) {
-                       ChunkWriter chunk{Workspace(stage.root())};
-                       chunk.append(noise_text(5'000'000, 11));
-                       chunk.commit();
-                     },
+                 .prepare = [](Stage& stage) { write_chunk(Workspace(stage.root()), noise_text(5'000'000, 11)); },
                  .work =
                      [](Stage& stage) {
                        ChunkReader reader(Workspace(stage.root()), 0);
@@ -323,9 +308,7 @@ inline std::vector<Scenario> scenarios() {
                  .prepare =
                      [in_sight](Stage& stage) {
                        *in_sight = true;
-                       ChunkWriter chunk{Workspace(stage.root())};
-                       chunk.append(noise_text(1000, 13));
-                       chunk.commit();
+                       write_chunk(Workspace(stage.root()), noise_text(1000, 13));
                      },
                  .work =
                      [in_sight](Stage& stage) {
@@ -349,9 +332,7 @@ inline std::vector<Scenario> scenarios() {
                  .work =
                      [](Stage& stage) {
                        SessionDir<Under, KeepAlways> session(Under{stage.root() / "place"}, "customer");
-                       ChunkWriter chunk(session);
-                       chunk.append(noise_text(1000, 14));
-                       chunk.commit();
+                       write_chunk(session, noise_text(1000, 14));
                        session.persist("chunk_0.bin", stage.root() / "out/file");
                      },
                  .check =

@@ -34,6 +34,7 @@
 #include <scratch/session_json.hpp>
 
 #include "support/bytes.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/soaking.hpp"
 #include "support/temp_dir.hpp"
@@ -47,6 +48,7 @@ using scratch::test::names_in;
 using scratch::test::noise_text;
 using scratch::test::soaking;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 constexpr std::uint64_t keys = 300;
 constexpr int refused = 3;                             // the worker's exit code after an `Error`
@@ -137,9 +139,7 @@ std::vector<Scenario> session_scenarios() {
                  .work =
                      [](const auto&) {
                        JoinedSession joined(std::getenv("SESSION_DIR"));
-                       ChunkWriter chunk(joined);
-                       chunk.append(noise_text(5000, 5));
-                       chunk.commit();
+                       write_chunk(joined, noise_text(5000, 5));
                        joined.close();
                      },
                  .check =
@@ -191,17 +191,10 @@ std::vector<Scenario> file_scenarios() {
        .check = [](const auto& dir, bool done) { expect_old_or_new(dir, noise_text(99, 6), done); }});
 
   all.push_back({.name = "chunk",
-                 .prepare =
-                     [](const auto& dir) {
-                       ChunkWriter first{Workspace(dir)};
-                       first.append(noise_text(100, 8));
-                       first.commit();
-                     },
+                 .prepare = [](const auto& dir) { write_chunk(Workspace(dir), noise_text(100, 8)); },
                  .work =
                      [](const auto& dir) {
-                       ChunkWriter chunk{Workspace(dir, {.quota = 64_MiB})};
-                       chunk.append(noise_text(4'300'000, 9));
-                       chunk.commit({.rows = 12});
+                       write_chunk(Workspace(dir, {.quota = 64_MiB}), noise_text(4'300'000, 9), {.rows = 12});
                      },
                  .check =
                      [](const auto& dir, bool done) {
@@ -209,9 +202,7 @@ std::vector<Scenario> file_scenarios() {
                        const std::vector<ChunkInfo> chunks = where.chunks();
                        expect(chunks.size() == 2 || (!done && chunks.size() == 1), "a chunk is lost");
                        for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
-                       ChunkWriter next(where);
-                       next.append(noise_text(10, 10));
-                       const ChunkInfo info = next.commit();
+                       const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
                      }});
 
