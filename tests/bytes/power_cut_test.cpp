@@ -21,6 +21,7 @@
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -194,11 +195,11 @@ TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, not
   REQUIRE(after_a_failing_disk([](const Workspace& where, Bytes bytes) {
             AtomicFile file(where, "name");
             file.append(bytes);
-            const std::string said = complaint([&] { file.commit(); });
-            REQUIRE(complaint([&] { file.commit(); }) == said);
-            REQUIRE(said.find("cannot sync") != said.npos);
-            REQUIRE(said.find("it was not committed") != said.npos);
-            return said;
+            const auto said = refusal([&] { file.commit(); });
+            REQUIRE(words_of(refusal([&] { file.commit(); })) == words_of(said));
+            REQUIRE(says(said, "cannot sync"));
+            REQUIRE(says(said, "it was not committed"));
+            return words_of(said);
           }) == "");
 }
 

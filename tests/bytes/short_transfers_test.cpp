@@ -14,6 +14,7 @@
 #include "support/chunks.hpp"
 #include "support/engines.hpp"
 #include "support/planned_syscalls.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -85,11 +86,11 @@ TEST_CASE("a failed fsync is never made again, and nothing is left of the file")
   REQUIRE(after_a_failed_sync(error, [](const Workspace& where) {
             AtomicFile file(where, "name");
             file.append(std::string("new"));
-            const std::string said = complaint([&] { file.commit(); });
-            REQUIRE(said.find("cannot sync") != said.npos);
-            REQUIRE(said.find("/name\": " + std::generic_category().message(plan.error)) != said.npos);
-            REQUIRE(complaint([&] { file.commit(); }) == said);
-            return said;
+            const auto said = refusal([&] { file.commit(); });
+            REQUIRE(says(said, "cannot sync"));
+            REQUIRE(says(said, "/name\": " + std::generic_category().message(plan.error)));
+            REQUIRE(words_of(refusal([&] { file.commit(); })) == words_of(said));
+            return words_of(said);
           }) == "");
 }
 
@@ -126,10 +127,10 @@ TEST_CASE("a chunk whose commit fails at any fsync is not there, and the next on
     chunk.append(noise(300000));
     plan.fail_once(n, EIO);
     plan.only = "fsync";
-    const std::string said = complaint([&] { committed.push_back(chunk.commit()); });
+    const auto said = refusal([&] { committed.push_back(chunk.commit()); });
     const bool fired = plan.fired > 0;
     plan.clear();
-    REQUIRE(said.empty() != fired);
+    REQUIRE(said.has_value() == fired);
     REQUIRE(where.chunks() == committed);
     REQUIRE(where.usage().files == committed.size());
     if (!fired) break;
@@ -158,7 +159,7 @@ TEST_CASE("where O_TMPFILE is missing, a named file does the same and leaves not
   without_tmpfile([&] {
     AtomicFile again(where, "name");
     REQUIRE(names_in(dir.path()).size() == 3);  // name, the record of names, and the temporary one
-    REQUIRE_FALSE(complaint([&] { again.commit_new(); }).empty());
+    REQUIRE(refusal([&] { again.commit_new(); }));
   });
   without_tmpfile([&] {
     ChunkWriter chunk(where);

@@ -7,6 +7,7 @@
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -78,14 +79,14 @@ TEST_CASE("a planned error that stays: it is thrown, again by what comes after, 
   plan->fail({.first = 1, .count = IoFault::for_ever, .error = error});
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
   ChunkWriter chunk(where);
-  const std::string first = complaint([&] {
+  const auto first = refusal([&] {
     chunk.append(noise(40000000));
     chunk.commit();
   });
   REQUIRE(plan->fired() > 0);
-  REQUIRE(first.find("cannot write the chunk") != first.npos);
-  REQUIRE(complaint([&] { chunk.append(std::string("more")); }) == first);
-  REQUIRE(complaint([&] { chunk.commit(); }) == first);
+  REQUIRE(says(first, "cannot write the chunk"));
+  REQUIRE(words_of(refusal([&] { chunk.append(std::string("more")); })) == words_of(first));
+  REQUIRE(words_of(refusal([&] { chunk.commit(); })) == words_of(first));
   REQUIRE(where.chunks().empty());
   chunk.discard();
   REQUIRE(names_in(dir.path()).empty());
@@ -100,10 +101,10 @@ TEST_CASE("a file that seems to end early is an error, not fewer bytes") {
   const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.first = 1, .error = 0, .after = 4096, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("it ends at") != said.npos);
+  REQUIRE(says(said, "it ends at"));
   plan->clear();
   reader.verify();
 }
@@ -117,9 +118,9 @@ TEST_CASE("a read error names the file and the offset") {
   const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.error = EIO, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("chunk_0.bin") != said.npos);
-  REQUIRE(said.find("at offset 0") != said.npos);
+  REQUIRE(says(said, "chunk_0.bin"));
+  REQUIRE(says(said, "at offset 0"));
 }

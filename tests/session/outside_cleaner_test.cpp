@@ -18,11 +18,11 @@
 
 namespace fs = std::filesystem;
 using scratch::errc;
-using scratch::Error;
 using scratch::SessionDir;
 using scratch::Under;
 using scratch::Workspace;
 using scratch::test::names_in;
+using scratch::test::refusal;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
 using scratch::test::write_chunk;
@@ -44,14 +44,12 @@ bool ends_cleanly(const fs::path& path, Write write) {
   std::atomic<bool> stop{false};
   bool refused = false;
   std::jthread writer([&] {
-    try {
-      while (!stop) {
-        write();
-        ++written;
-      }
-    } catch (const Error&) {
-      refused = true;
-    }
+    refused = refusal([&] {
+                while (!stop) {
+                  write();
+                  ++written;
+                }
+              }).has_value();
   });
   while (written < 10) std::this_thread::yield();
   take_away(path);

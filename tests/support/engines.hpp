@@ -61,15 +61,4 @@ inline std::vector<std::byte> bytes_in(const std::filesystem::path& file) {
   return {data, data + text.size()};
 }
 
-/// What an `Error` says about `work`, or "" when it throws none.
-template <class Work>
-std::string complaint(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 }  // namespace scratch::test

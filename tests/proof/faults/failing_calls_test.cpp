@@ -4,6 +4,7 @@
 
 #include "scenarios.hpp"
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 
 using namespace scratch::test;
 using scratch::Workspace;
@@ -44,11 +45,8 @@ std::string trial(const Scenario& scenario, long call, int error, bool for_ever)
       plan.fail_once(call, error);
     // A lock that is never free is waited for, for seconds; the short form frees it.
     if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 20;
-    try {
-      scenario.work(stage);
-    } catch (const scratch::Error& failure) {
-      if (failure.doing().empty()) wrong = "an error that does not say what was done";
-    }
+    const auto failure = refusal([&] { scenario.work(stage); });
+    if (failure && failure->doing().empty()) wrong = "an error that does not say what was done";
     const bool fired = plan.fired > 0;
     what = plan.fired_at;
     plan.clear();
