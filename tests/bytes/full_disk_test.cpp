@@ -4,7 +4,6 @@
 // Disks that are really full, limits that are really met.
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/merge.hpp>
 

@@ -12,7 +12,6 @@
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
-#include "support/engines.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"

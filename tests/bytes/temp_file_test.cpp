@@ -6,7 +6,6 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
-#include "support/engines.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 

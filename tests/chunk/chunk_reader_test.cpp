@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ctest: optimised
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 
 #include <sys/stat.h>
 

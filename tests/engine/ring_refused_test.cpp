@@ -3,7 +3,6 @@
 //
 // io_uring refused by the kernel, in every way that is met: the same bytes through posix, and one notice.
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/joined_session.hpp>
 
-#include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>
 #include <scratch/session_view.hpp>

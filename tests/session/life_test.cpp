@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ctest: syscalls=planned_syscalls
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
 

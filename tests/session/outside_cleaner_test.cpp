@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
 // Somebody outside takes a living session while it is being written to: rm -rf, logind's RemoveIPC, a server's restart.
-#include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>

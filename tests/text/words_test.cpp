@@ -3,7 +3,6 @@
 // The words that all else is told in: error, event, chunk_info, count_key, and the options of workspaces and sessions.
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_info.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
