@@ -11,9 +11,11 @@
 #include <span>
 #include <string>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -84,13 +86,13 @@ TEST_CASE("what is not a plain file of ours is refused, with what it is") {
   std::filesystem::create_hard_link(dir / "target", dir / "second");
   REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
   std::filesystem::create_directory(dir / "directory");
-  REQUIRE(complaint([&] { FileReader(where, "missing"); }).find("No such file") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "link"); }).find("symbolic link") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "second"); }).find("hard link") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "fifo"); }).find("a FIFO") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "directory"); }).find("a directory") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "a/b"); }).find("invalid name") != std::string::npos);
-  REQUIRE(complaint([&] { read_file(where, "fifo"); }).find("a FIFO") != std::string::npos);
+  REQUIRE(says(refusal([&] { FileReader(where, "missing"); }), "No such file"));
+  REQUIRE(says(refusal([&] { FileReader(where, "link"); }), "symbolic link"));
+  REQUIRE(says(refusal([&] { FileReader(where, "second"); }), "hard link"));
+  REQUIRE(says(refusal([&] { FileReader(where, "fifo"); }), "a FIFO"));
+  REQUIRE(says(refusal([&] { FileReader(where, "directory"); }), "a directory"));
+  REQUIRE(says(refusal([&] { FileReader(where, "a/b"); }), "invalid name"));
+  REQUIRE(says(refusal([&] { read_file(where, "fifo"); }), "a FIFO"));
 }
 
 TEST_CASE("a file that shrinks while it is read is an error") {
@@ -103,10 +105,10 @@ TEST_CASE("a file that shrinks while it is read is an error") {
   std::vector<std::byte> some(1000);
   REQUIRE(reader.read(some) == 1000);
   std::filesystem::resize_file(dir / "name", 50000000);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("it ends at 50000000, 90000001 bytes were expected") != said.npos);
+  REQUIRE(says(said, "it ends at 50000000, 90000001 bytes were expected"));
 }
 
 TEST_CASE("a forked child cannot read on") {
