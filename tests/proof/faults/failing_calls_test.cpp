@@ -43,7 +43,7 @@ std::string trial(const Scenario& scenario, long call, int error, bool for_ever)
     else
       plan.fail_once(call, error);
     // A lock that is never free is waited for, for seconds; the short form frees it.
-    if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 20;
+    if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 5;
     try {
       scenario.work(stage);
     } catch (const scratch::Error& failure) {
