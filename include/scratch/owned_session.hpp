@@ -51,10 +51,10 @@ class OwnedSession : public detail::SessionHandle {
   OwnedSession& operator=(OwnedSession&& other) noexcept {
     if (this != &other) {
       end_silently();
-      SessionHandle::operator=(std::move(other));
       choices_ = std::move(other.choices_);
       exceptions_ = other.exceptions_;
       failed_ = other.failed_;
+      SessionHandle::operator=(std::move(other));
     }
     return *this;
   }

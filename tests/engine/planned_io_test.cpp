@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/engine/planned_io.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/atomic_file.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/session_dir.hpp>

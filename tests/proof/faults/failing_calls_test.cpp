@@ -44,7 +44,7 @@ std::string trial(const Scenario& scenario, long call, int error, bool for_ever)
     else
       plan.fail_once(call, error);
     // A lock that is never free is waited for, for seconds; the short form frees it.
-    if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 20;
+    if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 5;
     const auto failure = refusal([&] { scenario.work(stage); });
     if (failure && failure->doing().empty()) wrong = "an error that does not say what was done";
     const bool fired = plan.fired > 0;
