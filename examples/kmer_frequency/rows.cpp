@@ -167,8 +167,13 @@ bool RowSource::next(Batch& batch) {
   batch.clear();
   const std::lock_guard lock(mutex_);
   std::string_view row;
-  while (!stopped_ && batch.bases.size() < enough_bases && batch.ends.size() < enough_rows && read_row(row))
-    batch.push(row);
+  try {
+    while (!stopped_ && batch.bases.size() < enough_bases && batch.ends.size() < enough_rows && read_row(row))
+      batch.push(row);
+  } catch (...) {
+    stopped_ = true;  // one worker says what is wrong: what the others would find behind it means nothing
+    throw;
+  }
   so_far_.rows += batch.ends.size();
   so_far_.bases += batch.bases.size();
   so_far_.bytes = bytes_of_finished_ + (file_ ? file_->offset() : 0);

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
-#include "support/engines.hpp"
 
 using namespace scratch;
 using namespace scratch::test;

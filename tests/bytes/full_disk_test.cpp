@@ -4,7 +4,6 @@
 // Disks that are really full, limits that are really met.
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/merge.hpp>
 
@@ -18,7 +17,9 @@
 #include <optional>
 #include <set>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/counts.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
@@ -31,23 +32,17 @@ using namespace scratch::test;
 
 namespace {
 
-ChunkInfo write_chunk(const Workspace& where, Bytes bytes) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  return chunk.commit();
-}
-
 void verify_all(const Workspace& where) {
   for (const ChunkInfo& info : where.chunks()) ChunkReader(where, info).verify();
 }
 
-/// Chunks until one fails; what that one said.
-std::string fill_up(const Workspace& where, std::size_t size) {
+/// Chunks until one fails; how that one ended, nothing when none did.
+std::optional<Error> fill_up(const Workspace& where, std::size_t size) {
   for (int i = 0; i < 10000; ++i) {
-    const std::string said = complaint([&] { write_chunk(where, noise(size, static_cast<std::uint64_t>(i))); });
-    if (!said.empty()) return said;
+    const auto said = refusal([&] { write_chunk(where, noise(size, static_cast<std::uint64_t>(i))); });
+    if (said) return said;
   }
-  return "never full";
+  return std::nullopt;
 }
 
 }  // namespace
@@ -60,9 +55,9 @@ TEST_CASE("a full tmpfs: the error says needed and free, all that was committed 
   CAPTURE(engine, size);
   const TinyTmpfs tiny(dir / "tiny", "size=1m,nr_inodes=32");
   Workspace where(tiny.path(), {.io = engine.make});
-  const std::string said = fill_up(where, size);
-  REQUIRE(said.find("No space left on device") != said.npos);
-  REQUIRE(said.find("nothing committed is lost") != said.npos);
+  const auto said = fill_up(where, size);
+  REQUIRE(says(said, "No space left on device"));
+  REQUIRE(says(said, "nothing committed is lost"));
   const std::size_t committed = where.chunks().size();
   REQUIRE(committed > 0);
   verify_all(where);
@@ -90,7 +85,7 @@ TEST_CASE("on_full frees finished work, is asked once, and the same chunk goes o
   const ChunkInfo info = write_chunk(*where, bytes);
   REQUIRE(asked == 1);
   REQUIRE(bytes_in(tiny.path() / info.file) == bytes);
-  REQUIRE(complaint([&] { write_chunk(*where, bytes); }).find("No space left") != std::string::npos);
+  REQUIRE(says(refusal([&] { write_chunk(*where, bytes); }), "No space left"));
   REQUIRE(asked == 2);
   verify_all(*where);
 }
@@ -192,14 +187,14 @@ TEST_CASE("where it is full: the old file is intact, nothing is left of the new 
   const Limit limit = GENERATE(Limit::bytes, Limit::inodes, Limit::file_size, Limit::quota);
   CAPTURE(engine, limit);
   REQUIRE(where_it_is_full(limit, engine.make, [&](const Workspace& where, Bytes bytes) {
-            const std::string said = complaint([&] { write_file(where, "name", bytes); });
-            if (said.empty()) return said;
-            REQUIRE(said.find(where.path()) != said.npos);
+            const auto said = refusal([&] { write_file(where, "name", bytes); });
+            if (!said) return std::string();
+            REQUIRE(says(said, where.path().native()));
             const char* why = limit == Limit::file_size ? "ulimit -f"
                               : limit == Limit::quota   ? "quota exceeded"
                                                         : "No space left on device";
-            REQUIRE(said.find(why) != said.npos);
-            return said;
+            REQUIRE(says(said, why));
+            return words_of(said);
           }) == "");
 }
 
@@ -328,11 +323,11 @@ TEST_CASE("the file-size limit is an error that names it") {
   ::getrlimit(RLIMIT_FSIZE, &old);
   const struct rlimit limit { 1'000'000, old.rlim_max };
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  const std::string said = complaint([&] { write_chunk(where, noise(9000000)); });
-  const std::string small = complaint([&] { write_chunk(where, noise(900000)); });
+  const auto said = refusal([&] { write_chunk(where, noise(9000000)); });
+  const auto small = refusal([&] { write_chunk(where, noise(900000)); });
   ::setrlimit(RLIMIT_FSIZE, &old);
-  REQUIRE(said.find("ulimit -f") != said.npos);
-  REQUIRE(small.empty());
+  REQUIRE(says(said, "ulimit -f"));
+  REQUIRE_FALSE(small);
   REQUIRE(where.chunks().size() == 2);
   verify_all(where);
   write_chunk(where, noise(9000000));
@@ -345,7 +340,7 @@ TEST_CASE("a file system that becomes read-only: an error, what was committed ve
   write_chunk(Workspace(tiny.path()), noise(100000));
   REQUIRE(::mount("none", tiny.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
   const Workspace where(tiny.path());
-  REQUIRE(complaint([&] { write_chunk(where, noise(1000)); }).find("Read-only file system") != std::string::npos);
+  REQUIRE(says(refusal([&] { write_chunk(where, noise(1000)); }), "Read-only file system"));
   REQUIRE(where.chunks().size() == 1);
   verify_all(where);
   REQUIRE(::mount("none", tiny.path().c_str(), nullptr, MS_REMOUNT, nullptr) == 0);
@@ -358,7 +353,7 @@ TEST_CASE("no inodes: the error says how many are free") {
   const TempDir dir;
   const TinyTmpfs tiny(dir / "tiny", "size=8m,nr_inodes=10");
   const Workspace where(tiny.path());
-  const std::string said = fill_up(where, 10);
-  REQUIRE(said.find("0 inodes free") != said.npos);
+  const auto said = fill_up(where, 10);
+  REQUIRE(says(said, "0 inodes free"));
   verify_all(where);
 }

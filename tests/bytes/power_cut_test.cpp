@@ -15,10 +15,13 @@
 #include <functional>
 #include <set>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -144,9 +147,7 @@ TEST_CASE("Durable: after commit() returned, a power cut finds the chunk and its
   for (int i = 0; i < rounds(8, 200); ++i) {
     {
       const Workspace where(dir / "at", {.durable = true, .io = engine.make});
-      ChunkWriter chunk(where);
-      chunk.append(content(i));
-      committed.push_back(chunk.commit({.rows = static_cast<std::uint64_t>(i)}));
+      committed.push_back(write_chunk(where, content(i), {.rows = static_cast<std::uint64_t>(i)}));
       ChunkWriter unfinished(where);
       unfinished.append(noise(700000));
       loop.cut_power();
@@ -194,11 +195,11 @@ TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, not
   REQUIRE(after_a_failing_disk([](const Workspace& where, Bytes bytes) {
             AtomicFile file(where, "name");
             file.append(bytes);
-            const std::string said = complaint([&] { file.commit(); });
-            REQUIRE(complaint([&] { file.commit(); }) == said);
-            REQUIRE(said.find("cannot sync") != said.npos);
-            REQUIRE(said.find("it was not committed") != said.npos);
-            return said;
+            const auto said = refusal([&] { file.commit(); });
+            REQUIRE(words_of(refusal([&] { file.commit(); })) == words_of(said));
+            REQUIRE(says(said, "cannot sync"));
+            REQUIRE(says(said, "it was not committed"));
+            return words_of(said);
           }) == "");
 }
 

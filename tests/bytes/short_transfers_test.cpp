@@ -9,9 +9,11 @@
 
 #include <functional>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
-#include "support/engines.hpp"
+#include "support/chunks.hpp"
 #include "support/planned_syscalls.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -20,9 +22,7 @@ using namespace scratch::test;
 namespace {
 
 void write_and_read(const Workspace& where, const std::vector<std::byte>& bytes) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, bytes);
   ChunkReader reader(where, info);
   reader.verify();
   std::vector<std::byte> some(bytes.size());
@@ -85,11 +85,11 @@ TEST_CASE("a failed fsync is never made again, and nothing is left of the file")
   REQUIRE(after_a_failed_sync(error, [](const Workspace& where) {
             AtomicFile file(where, "name");
             file.append(std::string("new"));
-            const std::string said = complaint([&] { file.commit(); });
-            REQUIRE(said.find("cannot sync") != said.npos);
-            REQUIRE(said.find("/name\": " + std::generic_category().message(plan.error)) != said.npos);
-            REQUIRE(complaint([&] { file.commit(); }) == said);
-            return said;
+            const auto said = refusal([&] { file.commit(); });
+            REQUIRE(says(said, "cannot sync"));
+            REQUIRE(says(said, "/name\": " + std::generic_category().message(plan.error)));
+            REQUIRE(words_of(refusal([&] { file.commit(); })) == words_of(said));
+            return words_of(said);
           }) == "");
 }
 
@@ -126,10 +126,10 @@ TEST_CASE("a chunk whose commit fails at any fsync is not there, and the next on
     chunk.append(noise(300000));
     plan.fail_once(n, EIO);
     plan.only = "fsync";
-    const std::string said = complaint([&] { committed.push_back(chunk.commit()); });
+    const auto said = refusal([&] { committed.push_back(chunk.commit()); });
     const bool fired = plan.fired > 0;
     plan.clear();
-    REQUIRE(said.empty() != fired);
+    REQUIRE(said.has_value() == fired);
     REQUIRE(where.chunks() == committed);
     REQUIRE(where.usage().files == committed.size());
     if (!fired) break;
@@ -158,7 +158,7 @@ TEST_CASE("where O_TMPFILE is missing, a named file does the same and leaves not
   without_tmpfile([&] {
     AtomicFile again(where, "name");
     REQUIRE(names_in(dir.path()).size() == 3);  // name, the record of names, and the temporary one
-    REQUIRE_FALSE(complaint([&] { again.commit_new(); }).empty());
+    REQUIRE(refusal([&] { again.commit_new(); }));
   });
   without_tmpfile([&] {
     ChunkWriter chunk(where);
@@ -183,11 +183,7 @@ TEST_CASE("with Durable the names of a new area and of the record of chunks are 
   };
   CHECK(syncs([&] { where.area("a"); }) == 1);
   CHECK(syncs([&] { where.area("a"); }) == 0);
-  const auto commit = [&] {
-    ChunkWriter chunk(where.area("a"));
-    chunk.append(noise(100));
-    chunk.commit();
-  };
+  const auto commit = [&] { write_chunk(where.area("a"), noise(100)); };
   CHECK(syncs(commit) == 4);  // the file, its directory, the record, the record's directory
   CHECK(syncs(commit) == 3);
   CHECK(syncs([] {}) == 0);

@@ -14,6 +14,7 @@
 #include <scratch/engine/uring_io.hpp>
 #include <scratch/workspace.hpp>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 
@@ -23,6 +24,7 @@ using namespace scratch::literals;
 using scratch::detail::AppendFile;
 using scratch::detail::PageCache;
 using scratch::detail::SpillReader;
+using scratch::test::noise;
 using scratch::test::TempDir;
 
 struct Piece {
@@ -30,18 +32,12 @@ struct Piece {
   std::size_t size;
 };
 
-std::vector<std::byte> some_bytes(std::size_t n, std::uint64_t seed) {
-  std::vector<std::byte> bytes(n);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>((seed = seed * 6364136223846793005U + 1) >> 56);
-  return bytes;
-}
-
 /// An outflow of pieces of odd sizes, of which a copy is kept.
 struct Written {
   Written(const scratch::Workspace& where, PageCache page_cache)
       : out(scratch::detail::directory_of(where), where.path() / "spill", "spill", page_cache) {
     for (std::size_t i = 0; i < 60; ++i) {
-      const auto piece = some_bytes(1 + i * 1237 + (i % 7 == 0 ? 700'000 : 0), i);
+      const auto piece = noise(1 + i * 1237 + (i % 7 == 0 ? 700'000 : 0), i);
       pieces.push_back({out.size(), piece.size()});
       out.write(piece);
       bytes.insert(bytes.end(), piece.begin(), piece.end());
@@ -89,7 +85,7 @@ TEST_CASE("pieces come back as they were written, expected or not") {
 TEST_CASE("what is appended after a drain comes back as well") {
   const TempDir dir(TempDir::On::disk);
   Written written(scratch::Workspace(dir.path()), PageCache::bypassed);
-  const auto more = some_bytes(3'000'001, 99);
+  const auto more = noise(3'000'001, 99);
   const std::uint64_t at = written.out.size();
   written.out.write(more);
   written.out.flush();

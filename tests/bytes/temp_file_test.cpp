@@ -6,7 +6,7 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
-#include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -39,7 +39,7 @@ TEST_CASE("a commit replaces only when it may") {
   put(dir / "name", "old");
   TempFile file = made_in(dir);
   write_to(file, "new");
-  REQUIRE(complaint([&] { file.commit("name", Replacing::nothing); }).find("File exists") != std::string::npos);
+  REQUIRE(says(refusal([&] { file.commit("name", Replacing::nothing); }), "File exists"));
   REQUIRE(text_of(dir / "name") == "old");
   file.commit("name", Replacing::whatever_is_there);
   REQUIRE(text_of(dir / "name") == "new");
@@ -51,8 +51,7 @@ TEST_CASE("a directory is never replaced, and nothing is left beside it") {
   std::filesystem::create_directory(dir / "name");
   {
     TempFile file = made_in(dir);
-    REQUIRE(complaint([&] { file.commit("name", Replacing::whatever_is_there); }).find("a directory has this name") !=
-            std::string::npos);
+    REQUIRE(says(refusal([&] { file.commit("name", Replacing::whatever_is_there); }), "a directory has this name"));
   }
   REQUIRE(names_in(dir.path()) == std::set<std::string>{"name"});
 }
@@ -115,9 +114,9 @@ TEST_CASE("a file that cannot be made says where, and what would help") {
   ::getrlimit(RLIMIT_NOFILE, &old);
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
   for (int fd; (fd = ::dup(0)) >= 0;) hog.emplace_back(fd);
-  const std::string said = complaint([&] { made_in(dir); });
+  const auto said = refusal([&] { made_in(dir); });
   hog.clear();
   ::setrlimit(RLIMIT_NOFILE, &old);
-  REQUIRE(said.find("cannot create") != said.npos);
-  REQUIRE(said.find("ulimit -n") != said.npos);
+  REQUIRE(says(said, "cannot create"));
+  REQUIRE(says(said, "ulimit -n"));
 }

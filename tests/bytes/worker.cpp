@@ -20,16 +20,11 @@
 #include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 
+#include "../support/bytes.hpp"
+
 namespace {
 
-std::vector<std::byte> content(std::uint64_t seed) {
-  std::vector<std::byte> bytes(9000001 + seed);
-  for (std::byte& byte : bytes) {
-    seed = seed * 6364136223846793005 + 1442695040888963407;
-    byte = static_cast<std::byte>(seed >> 56);
-  }
-  return bytes;
-}
+std::vector<std::byte> content(std::uint64_t seed) { return scratch::test::noise(9000001 + seed, seed); }
 
 std::unique_ptr<scratch::Io> ring(const scratch::Medium& medium) {
   scratch::Medium told = medium;

@@ -10,7 +10,7 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
-#include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -315,7 +315,7 @@ TEST_CASE("what stands in place of the log or the counter is refused") {
   if (kind == "directory") std::filesystem::create_directory(dir / name);
   if (kind == "hard link") std::filesystem::create_hard_link(dir / "target", dir / name);
   ChunkLog log(dir.fd(), dir.path());
-  REQUIRE(!complaint([&] { log.append(record_of(log.next_id()), false); }).empty());
+  REQUIRE(refusal([&] { log.append(record_of(log.next_id()), false); }));
   REQUIRE(text_of(dir / "target").empty());
 }
 

@@ -11,21 +11,18 @@
 #include <cstring>
 #include <thread>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
 using namespace scratch::test;
 
 namespace {
-
-ChunkInfo write_chunk(const Workspace& where, Bytes bytes, ChunkMeta meta = {}) {
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  return chunk.commit(std::move(meta));
-}
 
 /// What `xxhsum -H3` says of a file, as it stands on record; empty without the program.
 std::string xxhsum(const std::filesystem::path& file) {
@@ -45,7 +42,7 @@ std::string xxhsum(const std::filesystem::path& file) {
 TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it is on record") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 240, 241, 4095, 4096, 131072, 262143, 262144, 4194303,
-                                    4194304, 4194305, 8388608, 12582912, 37000001);
+                                    4194304, 4194305, 8388608, 12582912, sanitized ? 13000001 : 37000001);
   CAPTURE(setting, size);
   const TempDir dir(setting.on);
   const Workspace where(dir.path(), {.io = setting.engine.make});
@@ -77,7 +74,7 @@ TEST_CASE("prepare and advance, in steps of any size, mixed with append") {
   CAPTURE(setting, step);
   const TempDir dir(setting.on);
   const Workspace where(dir.path(), {.io = setting.engine.make});
-  const std::vector<std::byte> bytes = noise(17000003);
+  const std::vector<std::byte> bytes = noise(sanitized ? 9000003 : 17000003);
   for (const bool mixed : {false, true}) {
     ChunkWriter chunk(where);
     int turn = 0;
@@ -126,14 +123,13 @@ TEST_CASE("more than was prepared, more than a block: refused, and the chunk is 
   const Workspace where(dir.path());
   ChunkWriter chunk(where);
   chunk.append(std::string("text"));
-  REQUIRE(complaint([&] { chunk.prepare(4_MiB + 1); }).find("at most 4 MiB") != std::string::npos);
-  REQUIRE(complaint([&] { chunk.advance(1); }).find("prepare() of 0") != std::string::npos);
+  REQUIRE(says(refusal([&] { chunk.prepare(4_MiB + 1); }), "at most 4 MiB"));
+  REQUIRE(says(refusal([&] { chunk.advance(1); }), "prepare() of 0"));
   chunk.prepare(10);
-  REQUIRE(complaint([&] { chunk.advance(11); }).find("advance() by 11 bytes after prepare() of 10") !=
-          std::string::npos);
+  REQUIRE(says(refusal([&] { chunk.advance(11); }), "advance() by 11 bytes after prepare() of 10"));
   chunk.prepare(10);
   chunk.append(std::string(" more"));
-  REQUIRE_FALSE(complaint([&] { chunk.advance(1); }).empty());
+  REQUIRE(refusal([&] { chunk.advance(1); }));
   const ChunkInfo info = chunk.commit();
   REQUIRE(text_of(dir / info.file) == "text more");
 }
@@ -147,21 +143,20 @@ TEST_CASE("after a commit or a discard everything is an error that says so") {
     chunk.commit();
   else
     chunk.discard();
-  for (const std::string& said :
-       {complaint([&] { chunk.append(std::string("more")); }), complaint([&] { chunk.commit(); }),
-        complaint([&] { chunk.prepare(1); }), complaint([&] { chunk.advance(0); })})
-    REQUIRE(said.find("committed or discarded before") != said.npos);
+  for (const auto& said : {refusal([&] { chunk.append(std::string("more")); }), refusal([&] { chunk.commit(); }),
+                           refusal([&] { chunk.prepare(1); }), refusal([&] { chunk.advance(0); })})
+    REQUIRE(says(said, "committed or discarded before"));
   chunk.discard();
 }
 
 TEST_CASE("numbers count the committed chunks of a directory and its areas; others are not used up") {
   const TempDir dir;
   const Workspace where(dir.path());
-  REQUIRE(write_chunk(where, {}).file == "chunk_0.bin");
+  REQUIRE(write_chunk(where, Bytes()).file == "chunk_0.bin");
   ChunkWriter(where).append(std::string("dropped"));
   const Workspace area = where.area("sorting");
-  REQUIRE(write_chunk(area, {}).file == "sorting/chunk_1.bin");
-  REQUIRE(write_chunk(where, {}).id == 2);
+  REQUIRE(write_chunk(area, Bytes()).file == "sorting/chunk_1.bin");
+  REQUIRE(write_chunk(where, Bytes()).id == 2);
   REQUIRE(where.chunks().size() == 3);
   REQUIRE(area.chunks().size() == 1);
   REQUIRE(area.chunks()[0].id == 1);
@@ -173,7 +168,7 @@ TEST_CASE("a file that somebody put there by hand is passed over, not replaced")
   put(dir / "chunk_0.bin", "by hand");
   std::filesystem::create_symlink("/nowhere", dir / "chunk_1.bin");
   std::filesystem::create_directory(dir / "chunk_2.bin");
-  REQUIRE(write_chunk(where, {}).file == "chunk_3.bin");
+  REQUIRE(write_chunk(where, Bytes()).file == "chunk_3.bin");
   REQUIRE(text_of(dir / "chunk_0.bin") == "by hand");
 }
 
@@ -181,7 +176,7 @@ TEST_CASE("chunks of many threads and processes at once are all there and all wh
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
   const TempDir dir(setting.on);
-  constexpr int processes = 3, threads = 2, each = 6;
+  constexpr int processes = 3, threads = 2, each = sanitized ? 3 : 6;
   std::vector<pid_t> children;
   for (int p = 0; p < processes; ++p) {
     const pid_t child = ::fork();
@@ -258,7 +253,7 @@ TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole
 TEST_CASE("room that is expected is taken at once: a quota is met before the first byte") {
   const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
   const Workspace where(dir.path(), {.quota = 5'000'000});
-  REQUIRE(complaint([&] { ChunkWriter(where, {.expected = 6'000'000}); }).find("quota exceeded") != std::string::npos);
+  REQUIRE(says(refusal([&] { ChunkWriter(where, {.expected = 6'000'000}); }), "quota exceeded"));
   for (const std::size_t size : {std::size_t{1000}, std::size_t{4'000'000}, std::size_t{4'500'000}}) {
     ChunkWriter chunk(where, {.expected = 4'000'000});
     chunk.append(noise(size));

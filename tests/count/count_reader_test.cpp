@@ -217,15 +217,12 @@ namespace {
 // Whether the table at `name` is read as `model`, or refused: what it must never be is read as something else.
 template <CountKey Key>
 bool is_refused(const Workspace& where, const char* name) {
-  bool refused = false;
-  try {
+  const auto error = refusal([&] {
     const CountReader<Key> reader(where, name);
     reader.verify();
-  } catch (const Error& error) {
-    refused = error.code().category() == scratch_category();
-    if (!refused) throw;
-  }
-  return refused;
+  });
+  if (error && error->code().category() != scratch_category()) throw *error;
+  return error.has_value();
 }
 
 }  // namespace

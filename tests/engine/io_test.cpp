@@ -8,6 +8,7 @@
 #include <map>
 #include <vector>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"

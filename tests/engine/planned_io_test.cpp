@@ -4,8 +4,11 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/engine/planned_io.hpp>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -17,9 +20,7 @@ TEST_CASE("a plan records every transfer") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  chunk.commit();
+  write_chunk(where, noise(9000000));
   std::uint64_t end = 0;
   for (const Transfer& transfer : plan->transfers()) {
     REQUIRE(transfer.offset == end);
@@ -45,9 +46,7 @@ TEST_CASE("a planned full disk at any transfer: on_full is asked once, and the c
                                            ++asked;
                                            return true;
                                          }});
-      ChunkWriter chunk(where);
-      chunk.append(bytes);
-      const ChunkInfo info = chunk.commit();
+      const ChunkInfo info = write_chunk(where, bytes);
       REQUIRE(asked == static_cast<int>(plan->fired()));
       REQUIRE(bytes_in(dir / info.file) == bytes);
       ChunkReader(where, info).verify();
@@ -67,9 +66,7 @@ TEST_CASE("several transfers in flight that meet a full disk ask for room once")
                                        return needed > 0;
                                      }});
   const std::vector<std::byte> bytes = noise(40000000);
-  ChunkWriter chunk(where);
-  chunk.append(bytes);
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, bytes);
   REQUIRE(asked == 1);
   REQUIRE(bytes_in(dir / info.file) == bytes);
 }
@@ -83,14 +80,14 @@ TEST_CASE("a planned error that stays: it is thrown, again by what comes after, 
   plan->fail({.first = 1, .count = IoFault::for_ever, .error = error});
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
   ChunkWriter chunk(where);
-  const std::string first = complaint([&] {
+  const auto first = refusal([&] {
     chunk.append(noise(40000000));
     chunk.commit();
   });
   REQUIRE(plan->fired() > 0);
-  REQUIRE(first.find("cannot write the chunk") != first.npos);
-  REQUIRE(complaint([&] { chunk.append(std::string("more")); }) == first);
-  REQUIRE(complaint([&] { chunk.commit(); }) == first);
+  REQUIRE(says(first, "cannot write the chunk"));
+  REQUIRE(words_of(refusal([&] { chunk.append(std::string("more")); })) == words_of(first));
+  REQUIRE(words_of(refusal([&] { chunk.commit(); })) == words_of(first));
   REQUIRE(where.chunks().empty());
   chunk.discard();
   REQUIRE(names_in(dir.path()).empty());
@@ -102,15 +99,13 @@ TEST_CASE("a file that seems to end early is an error, not fewer bytes") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.first = 1, .error = 0, .after = 4096, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("it ends at") != said.npos);
+  REQUIRE(says(said, "it ends at"));
   plan->clear();
   reader.verify();
 }
@@ -121,14 +116,12 @@ TEST_CASE("a read error names the file and the offset") {
   const TempDir dir(setting.on);
   const auto plan = std::make_shared<IoPlan>();
   const Workspace where(dir.path(), {.io = planned(setting.engine.make, plan)});
-  ChunkWriter chunk(where);
-  chunk.append(noise(9000000));
-  const ChunkInfo info = chunk.commit();
+  const ChunkInfo info = write_chunk(where, noise(9000000));
   plan->fail({.error = EIO, .kind = Transfer::Kind::read});
   ChunkReader reader(where, info);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("chunk_0.bin") != said.npos);
-  REQUIRE(said.find("at offset 0") != said.npos);
+  REQUIRE(says(said, "chunk_0.bin"));
+  REQUIRE(says(said, "at offset 0"));
 }

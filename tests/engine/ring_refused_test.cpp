@@ -3,7 +3,6 @@
 //
 // io_uring refused by the kernel, in every way that is met: the same bytes through posix, and one notice.
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,7 +12,9 @@
 
 #include <cstddef>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
@@ -46,9 +47,7 @@ void work(const std::filesystem::path& directory, const char* said) {
                          }});
   const std::vector<std::byte> bytes = noise(9000001);
   for (int i = 0; i < 3; ++i) {
-    ChunkWriter chunk(where);
-    chunk.append(bytes);
-    const ChunkInfo info = chunk.commit();
+    const ChunkInfo info = write_chunk(where, bytes);
     ChunkReader(where, info).verify();
     if (bytes_in(where.path() / info.file) != bytes) throw std::runtime_error("other bytes");
   }

@@ -13,10 +13,12 @@
 #include "support/crash.hpp"
 #include "support/deep_tree.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace detail = scratch::detail;
 using scratch::test::put;
+using scratch::test::refusal;
 using scratch::test::TempDir;
 
 TEST_CASE("a listing has every entry once, with its type") {
@@ -77,14 +79,11 @@ TEST_CASE("what cannot be listed is an error with its path") {
   const TempDir dir;
   put(dir / "file");
   const int file = ::open((dir / "file").c_str(), O_RDONLY);
-  try {
-    detail::for_each_entry(file, dir / "file", [](const detail::Entry&) {});
-    FAIL("listed a file");
-  } catch (const scratch::Error& error) {
-    CHECK(error.code() == std::errc::not_a_directory);
-    CHECK(error.path() == dir / "file");
-    CHECK(error.doing() == "list");
-  }
+  const auto error = refusal([&] { detail::for_each_entry(file, dir / "file", [](const detail::Entry&) {}); });
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::not_a_directory);
+  CHECK(error->path() == dir / "file");
+  CHECK(error->doing() == "list");
   ::close(file);
 }
 

@@ -13,6 +13,7 @@
 #include "support/crash.hpp"
 #include "support/deep_tree.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -21,6 +22,7 @@ using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::put;
+using scratch::test::refusal;
 using scratch::test::TempDir;
 
 namespace {
@@ -145,13 +147,10 @@ TEST_CASE("a mount is not crossed, not even one of the same file system, and the
   CHECK(fs::exists(dir / "outside/canary"));
   CHECK_FALSE(fs::exists(dir / "tree/b"));
   CHECK_FALSE(fs::exists(dir / "tree/a/file"));
-  try {
-    removed.check(dir.path());
-    FAIL("no error");
-  } catch (const scratch::Error& error) {
-    CHECK(error.code() == std::errc::device_or_resource_busy);
-    CHECK(error.path() == dir / "tree/a/mount");
-  }
+  const auto error = refusal([&] { removed.check(dir.path()); });
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::device_or_resource_busy);
+  CHECK(error->path() == dir / "tree/a/mount");
   ::umount2((dir / "tree/a/mount").c_str(), MNT_DETACH);
   CHECK(detail::remove_tree(dir.fd(), "tree").error == 0);
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -25,6 +26,7 @@ using scratch::Error;
 using scratch::test::names_in;
 using scratch::test::plan;
 using scratch::test::put;
+using scratch::test::refusal;
 using scratch::test::TempDir;
 
 namespace {
@@ -55,12 +57,7 @@ Faults with_each_fault(const Task& task) {
         task.prepare();
         const std::size_t descriptors = scratch::test::open_descriptors();
         for_ever ? plan.fail_from(n, error) : plan.fail_once(n, error);
-        std::optional<Error> thrown;
-        try {
-          task.work();
-        } catch (const Error& caught) {
-          thrown = caught;
-        }
+        const auto thrown = refusal([&] { task.work(); });
         const bool fired = plan.fired > 0;
         plan.clear();
         const bool leaked = scratch::test::open_descriptors() != descriptors;
@@ -254,10 +251,7 @@ TEST_CASE("a quota that meets any fault is made or not, and never grants more th
 TEST_CASE("a quota that overlooks errors is found out: the control for the one before") {
   const Faults faults = faults_of_a_quota([](int directory, const fs::path& path, const auto& work) {
     std::uint64_t used = 0;
-    try {
-      used = detail::usage_below(directory, path).bytes;
-    } catch (const Error&) {
-    }
+    static_cast<void>(refusal([&] { used = detail::usage_below(directory, path).bytes; }));
     work(
         [&](std::uint64_t bytes) {
           const bool fits = used + bytes <= 1000;

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/temp_dir.hpp"
 
@@ -18,6 +19,7 @@ using scratch::test::bystanders;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 namespace {
 
@@ -71,11 +73,7 @@ TEST_CASE("writing, counting and merging leave no lock with a child") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "live", {.quota = scratch::literals::operator""_MiB(64)});
   const WithBystanders all_along;
-  for (unsigned i = 0; i < 2; ++i) {
-    scratch::ChunkWriter chunk(session);
-    chunk.append(std::string("x"));
-    chunk.commit();
-  }
+  for (unsigned i = 0; i < 2; ++i) write_chunk(session, "x");
   session.publish();
   count(session, "a");
   count(session, "b");

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -31,6 +32,7 @@ using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 namespace {
 
@@ -83,12 +85,6 @@ class Bystander {
   pid_t child_;
 };
 
-void write_chunk(const Workspace& to) {
-  scratch::ChunkWriter chunk(to);
-  chunk.append(std::string("x"));
-  chunk.commit();
-}
-
 }  // namespace
 
 TEST_CASE("a child's destructors delete nothing of its parent's, where a naive object's do") {
@@ -103,7 +99,7 @@ TEST_CASE("using the parent's session in a child is an error, and the parent not
   SessionDir session(Under{dir.path()}, "x");
   std::optional<JoinedSession> joined(session.path());
   Workspace handle = session;
-  write_chunk(session);
+  write_chunk(session, "x");
   const Ending ending = in_child([&] {
     const auto forked = [](auto work) { return refuses_with(errc::forked_object, work); };
     require(forked([&] { session.publish(); }), "publish");
@@ -125,7 +121,7 @@ TEST_CASE("using the parent's session in a child is an error, and the parent not
   CHECK(ending == Ending::finished);
   CHECK(names_in(session.path()).contains("chunk_0.bin"));
   CHECK(scratch::sweep(Under{dir.path()}).live == 1);
-  write_chunk(session);
+  write_chunk(session, "x");
   CHECK(session.chunks().size() == 2);
   session.close();
   joined.reset();
@@ -137,13 +133,13 @@ TEST_CASE("a child can have a session of its own, and join its parent's by the p
   SessionDir session(Under{dir.path()}, "parent");
   const Ending ending = in_child([&] {
     SessionDir own(Under{dir.path()}, "child");
-    write_chunk(own);
+    write_chunk(own, "x");
     JoinedSession joined(session.path());
-    write_chunk(joined);
+    write_chunk(joined, "x");
     require(in_child([&] {
               require(refuses_with(errc::forked_object, [&] { own.publish(); }), "grandchild used it");
               SessionDir third(Under{dir.path()}, "grandchild");
-              write_chunk(third);
+              write_chunk(third, "x");
             }) == Ending::finished,
             "grandchild");
     require(fs::exists(own.path()), "gone");

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/joined_session.hpp>
 
-#include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>
 #include <scratch/session_view.hpp>
@@ -15,6 +14,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -35,14 +35,9 @@ using scratch::test::refuses_with;
 using scratch::test::says;
 using scratch::test::TempDir;
 using scratch::test::text_of;
+using scratch::test::write_chunk;
 
 namespace {
-
-void write_chunk(const Workspace& to) {
-  scratch::ChunkWriter chunk(to);
-  chunk.append(std::string("hello"));
-  chunk.commit();
-}
 
 // A child that does `work` and then lives until it is let go.
 class Child {
@@ -106,12 +101,12 @@ TEST_CASE("a worker process joins by the path alone, writes, and its chunks are 
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "work", {.quota = 1_MiB});
   const std::string path = session.path();
-  write_chunk(session);
+  write_chunk(session, "hello");
   const Ending ending = in_child([&] {
     JoinedSession joined(path.c_str());
     if (joined.id() != session.id() || joined.label() != "work" || joined.path() != path)
       throw std::runtime_error("id");
-    write_chunk(joined);
+    write_chunk(joined, "hello");
     if (joined.chunks().size() != 2) throw std::runtime_error("chunks");
     if (scratch::metadata_json(joined)["chunks"].size() != 2) throw std::runtime_error("metadata");
     joined.publish();
@@ -128,7 +123,7 @@ TEST_CASE("a joiner that folds leaves the owner's words alone") {
   SessionDir session(Under{dir.path()}, "work");
   JoinedSession joined(session.path());
   scratch::user(session, {{"version", 2}});
-  write_chunk(joined);
+  write_chunk(joined, "hello");
   joined.publish();
   const auto json = nlohmann::json::parse(text_of(session.path() / "metadata.json"));
   CHECK(json["user"]["version"] == 2);
@@ -191,7 +186,7 @@ TEST_CASE("the last one out removes, whoever that is") {
     std::optional<JoinedSession> two;
     two.emplace(path);
     session.close();
-    write_chunk(one);
+    write_chunk(one, "hello");
     CHECK(scratch::sweep(Under{dir.path()}).live == 1);
     one.close();
     CHECK(fs::exists(path));
@@ -207,7 +202,7 @@ TEST_CASE("the last one out removes, whoever that is") {
     Child worker([&](auto ready) {
       JoinedSession joined(path);
       ready("joined");
-      write_chunk(joined);
+      write_chunk(joined, "hello");
       joined.close();
     });
     CHECK(worker.word() == "joined");
@@ -248,13 +243,13 @@ TEST_CASE("root does not join a user's session, where its files would be in ever
   REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
   REQUIRE(::seteuid(65534) == 0);
   SessionDir session(Under{dir.path()}, "x");
-  write_chunk(session);
+  write_chunk(session, "hello");
   REQUIRE(::seteuid(0) == 0);
   const auto error = refusal([&] { JoinedSession joined(session.path()); });
   const std::vector<scratch::ChunkInfo> seen = scratch::SessionView(session.path()).chunks();
   REQUIRE(::seteuid(65534) == 0);
   const JoinedSession joined(session.path());
-  write_chunk(joined);
+  write_chunk(joined, "hello");
   CHECK(session.chunks().size() == 2);
   session.close();
   REQUIRE(::seteuid(0) == 0);
@@ -315,9 +310,9 @@ TEST_CASE("many processes record chunks at once, some are killed, and no id is g
   for (int i = 0; i < 6; ++i)
     workers.push_back(std::make_unique<Child>([&](auto ready) {
       const JoinedSession joined(path);
-      for (int n = 0; n < 100; ++n) write_chunk(joined);
+      for (int n = 0; n < 100; ++n) write_chunk(joined, "hello");
       ready("written");
-      for (;;) write_chunk(joined);
+      for (;;) write_chunk(joined, "hello");
     }));
   for (auto& worker : workers) CHECK(worker->word() == "written");
   for (auto& worker : workers) worker->kill();
@@ -331,7 +326,7 @@ TEST_CASE("many processes record chunks at once, some are killed, and no id is g
   }
   CHECK(ids.size() == chunks.size());
   CHECK(nlohmann::json::parse(text_of(session.path() / "metadata.json"))["chunks"].size() == chunks.size());
-  write_chunk(session);
+  write_chunk(session, "hello");
   CHECK(session.chunks().size() == chunks.size() + 1);
 }
 
@@ -348,9 +343,9 @@ TEST_CASE("metadata.json is valid at every instant, while processes fold into it
     CHECK(worker.word() == "joined");
     Child writer([&](auto ready) {
       const JoinedSession joined(path);
-      write_chunk(joined);
+      write_chunk(joined, "hello");
       ready("one");
-      for (;;) write_chunk(joined);
+      for (;;) write_chunk(joined, "hello");
     });
     CHECK(writer.word() == "one");
     for (int look = 0; look < 200; ++look) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // ctest: syscalls=planned_syscalls
 #include <scratch/chunk_reader.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
 
@@ -9,6 +8,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -21,6 +21,7 @@ using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::plan;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 TEST_CASE("a directory that somebody else locks first is not left behind") {
   const TempDir dir;
@@ -78,9 +79,7 @@ TEST_CASE("a file that was persisted by a copy and could not be removed is in bo
   const TempDir dir;
   const TempDir target(TempDir::On::disk);
   SessionDir<Under> session(Under{dir.path()}, "x");
-  scratch::ChunkWriter chunk(session);
-  chunk.append(std::string(100'000, 'x'));
-  chunk.commit();
+  write_chunk(session, std::string(100'000, 'x'));
   scratch::test::put(target / "out", "old");
   plan.fail_once(0, EIO);
   plan.only = "unlinkat";

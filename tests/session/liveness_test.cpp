@@ -19,6 +19,7 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -29,6 +30,7 @@ using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::put;
+using scratch::test::refusal;
 using scratch::test::skip;
 using scratch::test::TempDir;
 
@@ -63,13 +65,11 @@ void sweep_by(Rule lives, const Under& place) {
 }
 
 bool is_harmed(SessionDir<Under>& session) {
-  try {
-    session.publish();
-    scratch::write_file(session, "file", std::string_view("text"));
-    return false;
-  } catch (const scratch::Error&) {
-    return true;
-  }
+  return refusal([&] {
+           session.publish();
+           scratch::write_file(session, "file", std::string_view("text"));
+         })
+      .has_value();
 }
 
 void leave_dead(const Under& place) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
 // Somebody outside takes a living session while it is being written to: rm -rf, logind's RemoveIPC, a server's restart.
-#include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>
@@ -12,26 +11,24 @@
 #include <thread>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
 using scratch::errc;
-using scratch::Error;
 using scratch::SessionDir;
 using scratch::Under;
 using scratch::Workspace;
 using scratch::test::names_in;
+using scratch::test::refusal;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 namespace {
 
-void write_in(const Workspace& to) {
-  scratch::ChunkWriter chunk(to);
-  chunk.append(std::string(1000, 'x'));
-  chunk.commit();
-}
+const std::string thousand(1000, 'x');
 
 // Removes a directory with all that is in it, and that comes into it meanwhile.
 void take_away(const fs::path& path) {
@@ -46,14 +43,12 @@ bool ends_cleanly(const fs::path& path, Write write) {
   std::atomic<bool> stop{false};
   bool refused = false;
   std::jthread writer([&] {
-    try {
-      while (!stop) {
-        write();
-        ++written;
-      }
-    } catch (const Error&) {
-      refused = true;
-    }
+    refused = refusal([&] {
+                while (!stop) {
+                  write();
+                  ++written;
+                }
+              }).has_value();
   });
   while (written < 10) std::this_thread::yield();
   take_away(path);
@@ -72,14 +67,14 @@ TEST_CASE("a session taken away under load ends in session_gone, and is not made
     scratch::JoinedSession joined(session.path());
     const Workspace area = session.area("sorting");
     REQUIRE(ends_cleanly(session.path(), [&] {
-      write_in(session);
-      write_in(area);
-      write_in(joined);
+      write_chunk(session, thousand);
+      write_chunk(area, thousand);
+      write_chunk(joined, thousand);
       session.area("more");
       scratch::user(session, {{"round", round}});
     }));
-    CHECK(refuses_with(errc::session_gone, [&] { write_in(session); }));
-    CHECK(refuses_with(errc::session_gone, [&] { write_in(joined); }));
+    CHECK(refuses_with(errc::session_gone, [&] { write_chunk(session, thousand); }));
+    CHECK(refuses_with(errc::session_gone, [&] { write_chunk(joined, thousand); }));
     CHECK(refuses_with(errc::session_gone, [&] { session.publish(); }));
     session.close();
     joined.close();

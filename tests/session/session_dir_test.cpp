@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/environment.hpp"
 #include "support/refusal.hpp"
@@ -36,6 +37,7 @@ using scratch::test::TempDir;
 using scratch::test::text_of;
 using scratch::test::Umask;
 using scratch::test::Variable;
+using scratch::test::write_chunk;
 
 namespace {
 
@@ -125,11 +127,7 @@ TEST_CASE("status and the application's object are written at once") {
 TEST_CASE("a chunk is in metadata.json as soon as it is committed, in areas too") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "x");
-  for (int i = 0; i < 3; ++i) {
-    scratch::ChunkWriter chunk(i < 2 ? Workspace(session) : session.area("sorting"));
-    chunk.append(std::string("hello"));
-    chunk.commit({.rows = 7});
-  }
+  for (int i = 0; i < 3; ++i) write_chunk(i < 2 ? Workspace(session) : session.area("sorting"), "hello", {.rows = 7});
   const nlohmann::json chunks = metadata_in(session.path())["chunks"];
   REQUIRE(chunks.size() == 3);
   CHECK(chunks[0] == nlohmann::json{{"id", 0},
@@ -191,9 +189,7 @@ TEST_CASE("whatever the umask, the session and its files can be used, by nobody 
   for (const mode_t mask : {0u, 0777u}) {
     const Umask strange(mask);
     SessionDir session(Under{dir.path()}, "x");
-    scratch::ChunkWriter chunk(session);
-    chunk.append(std::string("x"));
-    chunk.commit();
+    write_chunk(session, "x");
     CHECK(mode_of(session.path()) == 0700);
     for (const std::string& name : names_in(session.path())) {
       INFO(name);
@@ -212,9 +208,7 @@ TEST_CASE("under any umask a user who is not root has areas, quotas and tables, 
     SessionDir session(Under{dir.path()}, "x", {.quota = 16_MiB});
     const scratch::JoinedSession joined(session.path());
     for (const Workspace& where : {Workspace(session), Workspace(joined)}) {
-      scratch::ChunkWriter chunk(where.area("sorting"));
-      chunk.append(std::string("x"));
-      chunk.commit();
+      write_chunk(where.area("sorting"), "x");
       scratch::CountTable<std::uint16_t> table(where, "t", {.existing = scratch::Existing::replace});
       table.add(1);
       table.commit();
@@ -347,9 +341,7 @@ TEST_CASE("a file is persisted by renaming, or by a copy that is whole when it h
   const TempDir dir;
   const TempDir target(GENERATE(TempDir::On::memory, TempDir::On::disk));
   SessionDir session(Under{dir.path()}, "x");
-  scratch::ChunkWriter chunk(session);
-  chunk.append(std::string(3'000'000, 'x'));
-  chunk.commit();
+  write_chunk(session, std::string(3'000'000, 'x'));
   put(target / "out", "old");
   session.persist("chunk_0.bin", target / "out");
   CHECK(text_of(target / "out") == std::string(3'000'000, 'x'));
@@ -441,9 +433,7 @@ TEST_CASE("many threads of one session") {
     threads.emplace_back([&, i] {
       try {
         for (int n = 0; n < 50; ++n) {
-          scratch::ChunkWriter chunk(session);
-          chunk.append(std::string("x"));
-          chunk.commit();
+          write_chunk(session, "x");
           if (n % 10 == 0) scratch::user(session, {{"thread", i}});
           if (n % 10 == 5) session.publish();
         }
@@ -463,9 +453,7 @@ TEST_CASE("no descriptor is left open by a session") {
   const std::size_t before = scratch::test::open_descriptors();
   {
     SessionDir session(Under{dir.path()}, "x", {.quota = 16_MiB});
-    scratch::ChunkWriter chunk(session);
-    chunk.append(std::string("x"));
-    chunk.commit();
+    write_chunk(session, "x");
     scratch::JoinedSession joined(session.path());
   }
   CHECK(scratch::test::open_descriptors() == before);

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/temp_dir.hpp"
 
 using scratch::ChunkWriter;
@@ -20,6 +21,7 @@ using scratch::SessionDir;
 using scratch::Under;
 using scratch::Workspace;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 using namespace scratch::literals;
 
 namespace {
@@ -50,11 +52,7 @@ int code_of(pid_t child) {
 
 void fill(const Workspace& where) {
   const std::string bytes(block, 'x');
-  for (;;) {
-    ChunkWriter chunk(where);
-    chunk.append(bytes);
-    chunk.commit();
-  }
+  for (;;) write_chunk(where, bytes);
 }
 
 }  // namespace
@@ -75,9 +73,7 @@ TEST_CASE("a killed worker's uncommitted bytes are free again") {
   SessionDir session(Under{dir.path()}, "quota", {.quota = limit});
   const pid_t child = start([&] {
     JoinedSession joined(session.path());
-    ChunkWriter committed(joined);
-    committed.append(std::string(block, 'x'));
-    committed.commit();
+    write_chunk(joined, std::string(block, 'x'));
     ChunkWriter lost(joined, {.expected = limit - block});
     lost.append(std::string(block, 'x'));
     ::raise(SIGKILL);
@@ -100,9 +96,7 @@ TEST_CASE("on_full of one process may free what another one wrote") {
                                Workspace old = Workspace(session).area("old");
                                return old.clear() >= needed;
                              }});
-  ChunkWriter chunk(joined);
-  chunk.append(std::string(block, 'x'));
-  CHECK(chunk.commit().size == block);
+  CHECK(write_chunk(joined, std::string(block, 'x')).size == block);
   CHECK(asked == 1);
   CHECK(session.usage().bytes == block);
   CHECK(session.chunks().size() == 1);

@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -19,7 +20,6 @@
 namespace fs = std::filesystem;
 using scratch::ChunkReader;
 using scratch::ChunkWriter;
-using scratch::Error;
 using scratch::SessionDir;
 using scratch::SessionView;
 using scratch::Under;
@@ -27,20 +27,12 @@ using scratch::Workspace;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::put;
+using scratch::test::refuses_with;
 using scratch::test::TempDir;
 using scratch::test::text_of;
+using scratch::test::write_chunk;
 
 namespace {
-
-template <class Work>
-std::error_code code_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return {};
-}
 
 const fs::path only_entry(const fs::path& directory) { return directory / *names_in(directory).begin(); }
 
@@ -53,11 +45,8 @@ TEST_CASE("chunks and counts of a living session are read from outside") {
   CHECK(view.id() == session.id());
   CHECK(view.chunks().empty());
   CHECK(scratch::metadata_json(view)["status"] == "in_progress");
-  for (int i = 0; i < 100; ++i) {
-    ChunkWriter chunk(session.area("sorting"));
-    chunk.append(std::string(100, static_cast<char>('a' + i % 26)));
-    chunk.commit({.rows = 1});
-  }
+  for (int i = 0; i < 100; ++i)
+    write_chunk(session.area("sorting"), std::string(100, static_cast<char>('a' + i % 26)), {.rows = 1});
   scratch::CountTable<std::uint32_t> counts(session, "counts");
   counts.add(7U, 3);
   counts.commit();
@@ -77,9 +66,7 @@ TEST_CASE("a session that a killed process left can be looked into, and looking 
   const TempDir dir;
   in_child([&] {
     SessionDir session(Under{dir.path()}, "dead");
-    ChunkWriter chunk(session);
-    chunk.append(std::string(1000, 'x'));
-    chunk.commit();
+    write_chunk(session, std::string(1000, 'x'));
     put(session.path() / ".scratch-tmp-0123456789abcdef", "stale");
     raise(SIGKILL);
   });
@@ -103,38 +90,37 @@ TEST_CASE("a session that a killed process left can be looked into, and looking 
 TEST_CASE("nothing is written, made, moved or removed through a view") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "seen");
-  ChunkWriter chunk(session);
-  chunk.append(std::string("1"));
-  chunk.commit();
+  write_chunk(session, "1");
   const auto names = names_in(session.path());
   Workspace look = SessionView(session.path());
   const std::error_code refused(EROFS, std::generic_category());
-  CHECK(code_of([&] { ChunkWriter(look).commit(); }) == refused);
-  CHECK(code_of([&] { scratch::AtomicFile(look, "a").commit(); }) == refused);
-  CHECK(code_of([&] { scratch::write_file(look, "a", {}); }) == refused);
-  CHECK(code_of([&] { scratch::CountTable<std::uint64_t>(look, "t").commit(); }) == refused);
-  CHECK(code_of([&] { look.clear(); }) == refused);
-  CHECK(code_of([&] { look.remove_matching("*"); }) == refused);
-  CHECK(code_of([&] { look.move("chunk_0.bin", session, "b"); }) == refused);
-  CHECK(code_of([&] { Workspace(session).move("chunk_0.bin", look, "b"); }) == refused);
-  CHECK(code_of([&] { look.area("none"); }) == std::errc::no_such_file_or_directory);
+  CHECK(refuses_with(refused, [&] { ChunkWriter(look).commit(); }));
+  CHECK(refuses_with(refused, [&] { scratch::AtomicFile(look, "a").commit(); }));
+  CHECK(refuses_with(refused, [&] { scratch::write_file(look, "a", {}); }));
+  CHECK(refuses_with(refused, [&] { scratch::CountTable<std::uint64_t>(look, "t").commit(); }));
+  CHECK(refuses_with(refused, [&] { look.clear(); }));
+  CHECK(refuses_with(refused, [&] { look.remove_matching("*"); }));
+  CHECK(refuses_with(refused, [&] { look.move("chunk_0.bin", session, "b"); }));
+  CHECK(refuses_with(refused, [&] { Workspace(session).move("chunk_0.bin", look, "b"); }));
+  CHECK(refuses_with(std::errc::no_such_file_or_directory, [&] { look.area("none"); }));
   CHECK(names_in(session.path()) == names);
 }
 
 TEST_CASE("what is no session, and what is one no more, is said") {
   const TempDir dir;
-  CHECK(code_of([&] { SessionView{dir.path()}; }) == scratch::errc::invalid_name);
-  CHECK(code_of([&] { SessionView{dir / "session_x_0123456789abcdef"}; }) == scratch::errc::session_gone);
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { SessionView{dir.path()}; }));
+  CHECK(refuses_with(scratch::errc::session_gone, [&] { SessionView{dir / "session_x_0123456789abcdef"}; }));
   put(dir / "session_f_0123456789abcdef");
-  CHECK(code_of([&] { SessionView{dir / "session_f_0123456789abcdef"}; }) == std::errc::not_a_directory);
+  CHECK(refuses_with(std::errc::not_a_directory, [&] { SessionView{dir / "session_f_0123456789abcdef"}; }));
   fs::create_directory_symlink(dir.path(), dir / "session_l_0123456789abcdef");
-  CHECK(code_of([&] { SessionView{dir / "session_l_0123456789abcdef"}; }) == std::errc::too_many_symbolic_link_levels);
+  CHECK(
+      refuses_with(std::errc::too_many_symbolic_link_levels, [&] { SessionView{dir / "session_l_0123456789abcdef"}; }));
 
   SessionDir session(Under{dir.path()}, "ends");
   const SessionView view(session.path());
   session.close();
-  CHECK(code_of([&] { view.metadata(); }) == scratch::errc::session_gone);
-  CHECK(code_of([&] { view.chunks(); }) == scratch::errc::session_gone);
+  CHECK(refuses_with(scratch::errc::session_gone, [&] { view.metadata(); }));
+  CHECK(refuses_with(scratch::errc::session_gone, [&] { view.chunks(); }));
   fs::create_directory(view.path());  // another has its name now
-  CHECK(code_of([&] { view.chunks(); }) == scratch::errc::session_gone);
+  CHECK(refuses_with(scratch::errc::session_gone, [&] { view.chunks(); }));
 }

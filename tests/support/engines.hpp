@@ -3,7 +3,8 @@
 // Every engine on every medium: where the tests of bytes run.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -54,33 +55,10 @@ inline std::vector<Setting> settings() {
   return all;
 }
 
-/// Bytes that repeat nowhere near: those of one seed are always the same, a shorter run begins a longer one.
-inline std::vector<std::byte> noise(std::size_t size, std::uint64_t seed = 1) {
-  std::vector<std::uint64_t> words(size / 8 + 1);
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15;
-  for (std::uint64_t& word : words) {
-    state = state * 6364136223846793005 + 1442695040888963407;
-    word = state ^ (state >> 32);
-  }
-  const auto* bytes = reinterpret_cast<const std::byte*>(words.data());
-  return {bytes, bytes + size};
-}
-
 inline std::vector<std::byte> bytes_in(const std::filesystem::path& file) {
   const std::string text = text_of(file);
   const auto* data = reinterpret_cast<const std::byte*>(text.data());
   return {data, data + text.size()};
-}
-
-/// What an `Error` says about `work`, or "" when it throws none.
-template <class Work>
-std::string complaint(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace scratch::test

@@ -26,6 +26,9 @@ inline bool says(const std::optional<Error>& error, std::string_view words) {
   return error && std::string_view(error->what()).find(words) != std::string_view::npos;
 }
 
+/// What it says; "" of none.
+inline std::string words_of(const std::optional<Error>& error) { return error ? error->what() : ""; }
+
 /// Whether `work` ends with this code.
 template <class Work, class Code>
 bool refuses_with(Code code, Work work) {

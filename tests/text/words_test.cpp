@@ -3,7 +3,6 @@
 // The words that all else is told in: error, event, chunk_info, count_key, and the options of workspaces and sessions.
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_info.hpp>
-#include <scratch/chunk_writer.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
@@ -22,6 +21,7 @@
 #include <utility>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -105,9 +105,7 @@ TEST_CASE("whoever is told of an event may use the workspace that tells, and any
                                                                      static_cast<void>(where->usage());
                                                                      static_cast<void>(where->engine());
                                                                    }});
-  ChunkWriter chunk(*where);
-  chunk.append(std::string(1000, 'x'));
-  chunk.commit();
+  write_chunk(*where, std::string(1000, 'x'));
   CHECK(chunks == 1);
   CHECK(where->area("notes").list() == std::vector<std::string>{"note"});
 }

@@ -10,9 +10,11 @@
 #include <atomic>
 #include <thread>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -70,7 +72,7 @@ TEST_CASE("commit replaces, commit_new refuses and can be tried again") {
   write_file(where, "name", std::string("old"));
   AtomicFile file(where, "name");
   file.append(std::string("new"));
-  REQUIRE(complaint([&] { file.commit_new(); }).find("File exists") != std::string::npos);
+  REQUIRE(says(refusal([&] { file.commit_new(); }), "File exists"));
   REQUIRE(text_of(dir / "name") == "old");
   file.commit();
   REQUIRE(text_of(dir / "name") == "new");
@@ -107,9 +109,9 @@ TEST_CASE("after a commit or a discard everything is an error that says so") {
     file.commit();
   else
     file.discard();
-  for (const std::string& said : {complaint([&] { file.append(std::string("more")); }),
-                                  complaint([&] { file.commit(); }), complaint([&] { file.commit_new(); })})
-    REQUIRE(said.find("committed or discarded before") != said.npos);
+  for (const auto& said : {refusal([&] { file.append(std::string("more")); }), refusal([&] { file.commit(); }),
+                           refusal([&] { file.commit_new(); })})
+    REQUIRE(says(said, "committed or discarded before"));
 }
 
 TEST_CASE("names that cannot be files here are refused before anything is made") {
@@ -118,8 +120,8 @@ TEST_CASE("names that cannot be files here are refused before anything is made")
   for (const std::string& name :
        {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("chunks.log"),
         std::string(".scratch-temp-1"), std::string(256, 'x'), std::string("a\0b", 3)}) {
-    const std::string said = complaint([&] { AtomicFile(where, name); });
-    REQUIRE(said.find("invalid name") != said.npos);
+    const auto said = refusal([&] { AtomicFile(where, name); });
+    REQUIRE(says(said, "invalid name"));
   }
   REQUIRE(names_in(dir.path()).empty());
   AtomicFile(where, std::string(255, 'x')).commit();
@@ -147,8 +149,8 @@ TEST_CASE("what a stream met is thrown by the commit") {
   AtomicFile file(where, "name");
   for (int i = 0; i < 100; ++i) file.stream() << std::string(10000, 'x');
   REQUIRE(!file.stream());
-  const std::string said = complaint([&] { file.commit(); });
-  REQUIRE(said.find("quota exceeded") != said.npos);
+  const auto said = refusal([&] { file.commit(); });
+  REQUIRE(says(said, "quota exceeded"));
   REQUIRE(!std::filesystem::exists(dir / "name"));
 }
 
@@ -161,11 +163,12 @@ TEST_CASE("a quota counts what is written, and a discarded file gives it back") 
   AtomicFile file(where, "name");
   file.append(noise(9000000));
   file.commit();
-  REQUIRE(complaint([&] {
-            AtomicFile more(where, "more");
-            more.append(noise(9000000));
-            more.commit();
-          }).find("quota exceeded") != std::string::npos);
+  REQUIRE(says(refusal([&] {
+                 AtomicFile more(where, "more");
+                 more.append(noise(9000000));
+                 more.commit();
+               }),
+               "quota exceeded"));
   write_file(where, "name", std::string("short"));
   write_file(where, "more", noise(9000000));
 }

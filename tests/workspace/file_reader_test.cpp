@@ -2,15 +2,21 @@
 // ctest: optimised
 #include <scratch/atomic_file.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/session_dir.hpp>
 
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
 #include <ranges>
+#include <span>
+#include <string>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -81,13 +87,13 @@ TEST_CASE("what is not a plain file of ours is refused, with what it is") {
   std::filesystem::create_hard_link(dir / "target", dir / "second");
   REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
   std::filesystem::create_directory(dir / "directory");
-  REQUIRE(complaint([&] { FileReader(where, "missing"); }).find("No such file") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "link"); }).find("symbolic link") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "second"); }).find("hard link") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "fifo"); }).find("a FIFO") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "directory"); }).find("a directory") != std::string::npos);
-  REQUIRE(complaint([&] { FileReader(where, "a/b"); }).find("invalid name") != std::string::npos);
-  REQUIRE(complaint([&] { read_file(where, "fifo"); }).find("a FIFO") != std::string::npos);
+  REQUIRE(says(refusal([&] { FileReader(where, "missing"); }), "No such file"));
+  REQUIRE(says(refusal([&] { FileReader(where, "link"); }), "symbolic link"));
+  REQUIRE(says(refusal([&] { FileReader(where, "second"); }), "hard link"));
+  REQUIRE(says(refusal([&] { FileReader(where, "fifo"); }), "a FIFO"));
+  REQUIRE(says(refusal([&] { FileReader(where, "directory"); }), "a directory"));
+  REQUIRE(says(refusal([&] { FileReader(where, "a/b"); }), "invalid name"));
+  REQUIRE(says(refusal([&] { read_file(where, "fifo"); }), "a FIFO"));
 }
 
 TEST_CASE("a file that shrinks while it is read is an error") {
@@ -100,10 +106,10 @@ TEST_CASE("a file that shrinks while it is read is an error") {
   std::vector<std::byte> some(1000);
   REQUIRE(reader.read(some) == 1000);
   std::filesystem::resize_file(dir / "name", 50000000);
-  const std::string said = complaint([&] {
+  const auto said = refusal([&] {
     for (const Bytes block : reader) REQUIRE(!block.empty());
   });
-  REQUIRE(said.find("it ends at 50000000, 90000001 bytes were expected") != said.npos);
+  REQUIRE(says(said, "it ends at 50000000, 90000001 bytes were expected"));
 }
 
 TEST_CASE("a forked child cannot read on") {
@@ -123,4 +129,28 @@ TEST_CASE("a forked child cannot read on") {
   REQUIRE(in_child([&] { reader.reset(); }) == Ending::finished);
   REQUIRE(reader->read(MutableBytes(seen).subspan(1000)) == bytes.size() - 1000);
   REQUIRE(seen == bytes);
+}
+
+TEST_CASE("a reader outlives its workspace, the handle that it was made from, and its session") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const std::string text(3'000'000, 'x');
+  scratch::write_file(Workspace(dir.path()), "file", scratch::bytes_of(text));
+  const auto rest_of = [](FileReader& reader) {
+    std::string all(4'000'000, ' ');
+    all.resize(reader.read(std::as_writable_bytes(std::span(all))));
+    return all;
+  };
+  FileReader of_a_temporary(Workspace(dir.path()), "file");
+  CHECK(rest_of(of_a_temporary) == text);
+  const auto open = [&] { return FileReader(Workspace(dir.path()), "file"); };
+  FileReader returned = open();
+  returned = open();
+  CHECK(rest_of(returned) == text);
+
+  std::optional<scratch::SessionDir<scratch::Under>> session(std::in_place, scratch::Under{dir / "sessions"}, "x");
+  scratch::write_file(*session, "file", scratch::bytes_of(text));
+  FileReader of_a_session(*session, "file");
+  CHECK(of_a_session.begin() != of_a_session.end());
+  session.reset();
+  CHECK(of_a_session.size() == text.size());
 }

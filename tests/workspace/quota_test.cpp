@@ -15,6 +15,7 @@
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -24,6 +25,8 @@ using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::put;
+using scratch::test::refusal;
+using scratch::test::refuses_with;
 using scratch::test::TempDir;
 using namespace scratch::literals;
 
@@ -199,12 +202,9 @@ TEST_CASE("what is not a quota's file is refused") {
   SECTION("a directory") { fs::create_directory(dir / ".scratch-quota"); }
   SECTION("a FIFO") { REQUIRE(::mkfifo((dir / ".scratch-quota").c_str(), 0600) == 0); }
   const auto before = scratch::test::open_descriptors();
-  try {
-    shared(dir, 1000);
-    FAIL("accepted");
-  } catch (const scratch::Error& error) {
-    CHECK(error.path() == dir / ".scratch-quota");
-  }
+  const auto error = refusal([&] { shared(dir, 1000); });
+  REQUIRE(error);
+  CHECK(error->path() == dir / ".scratch-quota");
   CHECK(scratch::test::open_descriptors() == before);
 }
 
@@ -387,12 +387,7 @@ TEST_CASE("a quota on a file system without room is an error, and leaves nothing
     }
   }
   const auto before = names_in(tiny.path());
-  try {
-    Quota::shared(fd.get(), tiny.path(), 1000);
-    FAIL("no error");
-  } catch (const scratch::Error& error) {
-    CHECK(error.code() == std::errc::no_space_on_device);
-  }
+  CHECK(refuses_with(std::errc::no_space_on_device, [&] { Quota::shared(fd.get(), tiny.path(), 1000); }));
   CHECK(names_in(tiny.path()) == before);
   fs::remove(tiny.path() / "0");
   fs::remove(tiny.path() / "1");

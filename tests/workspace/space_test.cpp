@@ -5,12 +5,14 @@
 
 #include "support/catch.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
 namespace detail = scratch::detail;
 using scratch::Space;
 using scratch::test::put;
+using scratch::test::refusal;
 using scratch::test::TempDir;
 using namespace scratch::literals;
 
@@ -44,14 +46,11 @@ TEST_CASE("a small tmpfs limits bytes and inodes, and both can run out") {
   CHECK_NOTHROW(scratch::require_space(tiny.path(), 1_MiB));
   put(tiny.path() / "half", std::string(512_KiB, 'x'));
   CHECK(scratch::space(tiny.path() / "half").bytes == 512_KiB);
-  try {
-    scratch::require_space(tiny.path(), 1_MiB);
-    FAIL("there is no such room");
-  } catch (const scratch::Error& error) {
-    CHECK(error.code() == scratch::errc::insufficient_space);
-    CHECK(error.path() == tiny.path());
-    CHECK(error.hint().find("1.0 MiB needed, 512.0 KiB free, limited by the file system") == 0);
-  }
+  const auto error = refusal([&] { scratch::require_space(tiny.path(), 1_MiB); });
+  REQUIRE(error);
+  CHECK(error->code() == scratch::errc::insufficient_space);
+  CHECK(error->path() == tiny.path());
+  CHECK(error->hint().find("1.0 MiB needed, 512.0 KiB free, limited by the file system") == 0);
   for (int i = 0; i < 40; ++i) ::close(::open((tiny.path() / std::to_string(i)).c_str(), O_CREAT | O_WRONLY, 0600));
   CHECK(scratch::space(tiny.path()).inodes == 0);
   CHECK_THROWS_AS(scratch::require_space(tiny.path(), 0), scratch::Error);
@@ -69,13 +68,10 @@ TEST_CASE("a tmpfs without limits of its own is limited by memory") {
 
 TEST_CASE("asking where nothing is, is an error that names it") {
   const TempDir dir;
-  try {
-    scratch::space(dir / "nowhere");
-    FAIL("found room nowhere");
-  } catch (const scratch::Error& error) {
-    CHECK(error.code() == std::errc::no_such_file_or_directory);
-    CHECK(error.path() == dir / "nowhere");
-  }
+  const auto error = refusal([&] { scratch::space(dir / "nowhere"); });
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::no_such_file_or_directory);
+  CHECK(error->path() == dir / "nowhere");
 }
 
 namespace {

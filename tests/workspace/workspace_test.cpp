@@ -9,7 +9,9 @@
 #include <sstream>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -19,8 +21,11 @@ using scratch::Workspace;
 using scratch::write_file;
 using scratch::test::names_in;
 using scratch::test::put;
+using scratch::test::refusal;
+using scratch::test::refuses_with;
 using scratch::test::TempDir;
 using scratch::test::text_of;
+using scratch::test::write_chunk;
 using namespace scratch::literals;
 using Names = std::vector<std::string>;
 
@@ -37,31 +42,16 @@ struct Ground {
   Workspace workspace() const { return session ? Workspace(*session) : Workspace(dir.path()); }
 };
 
-ChunkInfo chunk(const Workspace& where, std::string_view text) {
-  ChunkWriter writer(where);
-  writer.append(text);
-  return writer.commit();
-}
-
-template <class Work>
-scratch::Error error_of(Work work) {
-  try {
-    work();
-  } catch (const scratch::Error& error) {
-    return error;
-  }
-  FAIL("nothing was thrown");
-  std::abort();
-}
-
 }  // namespace
 
 TEST_CASE("a workspace needs a directory that is there") {
   const TempDir dir;
   put(dir / "file");
-  CHECK(error_of([&] { Workspace(dir / "nowhere"); }).code() == std::errc::no_such_file_or_directory);
-  CHECK(error_of([&] { Workspace(dir / "file"); }).code() == std::errc::not_a_directory);
-  CHECK(error_of([&] { Workspace(dir / "nowhere"); }).path() == dir / "nowhere");
+  CHECK(refuses_with(std::errc::no_such_file_or_directory, [&] { Workspace(dir / "nowhere"); }));
+  CHECK(refuses_with(std::errc::not_a_directory, [&] { Workspace(dir / "file"); }));
+  const auto error = refusal([&] { Workspace(dir / "nowhere"); });
+  REQUIRE(error);
+  CHECK(error->path() == dir / "nowhere");
 }
 
 TEST_CASE("a workspace holds its directory: neither chdir nor rename leads it astray") {
@@ -85,7 +75,7 @@ TEST_CASE("copies of a handle are one workspace") {
   const Workspace one(dir.path(), {.quota = 1000});
   const Workspace two = one;
   write_file(one, "file", std::string(600, 'x'));
-  CHECK(error_of([&] { write_file(two, "other", std::string(600, 'x')); }).code() == scratch::errc::quota_exceeded);
+  CHECK(refuses_with(scratch::errc::quota_exceeded, [&] { write_file(two, "other", std::string(600, 'x')); }));
   CHECK(two.list() == Names{"file"});
 }
 
@@ -94,7 +84,7 @@ TEST_CASE("a list has files in numeric order, without areas, links and records")
   const Workspace here = ground.workspace();
   for (const char* name : {"chunk_10.bin", "chunk_9.bin", "chunk_1.bin", "other"})
     write_file(here, name, std::string());
-  chunk(here, "x");
+  write_chunk(here, "x");
   here.area("area");
   fs::create_symlink("other", here.path() / "link");
   CHECK(here.list() == Names{"chunk_0.bin", "chunk_1.bin", "chunk_9.bin", "chunk_10.bin", "other"});
@@ -125,8 +115,8 @@ TEST_CASE("names that no area can have are refused, and what has the name is not
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   for (const std::string name : {"", ".", "..", "a/b", "metadata.json", ".lock", ".scratch-x"})
-    CHECK(error_of([&] { here.area(name); }).code() == scratch::errc::invalid_name);
-  CHECK(error_of([&] { here.area(std::string(256, 'x')); }).code() == scratch::errc::invalid_name);
+    CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.area(name); }));
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.area(std::string(256, 'x')); }));
   fs::create_directory_symlink("/etc", here.path() / "link");
   put(here.path() / "file");
   CHECK_THROWS_AS(here.area("link"), scratch::Error);
@@ -137,10 +127,10 @@ TEST_CASE("chunks are numbered across areas, and an area has those below it") {
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   const Workspace sorting = here.area("sorting");
-  CHECK(chunk(here, "a").file == "chunk_0.bin");
-  CHECK(chunk(sorting, "bb").file == "sorting/chunk_1.bin");
-  CHECK(chunk(sorting.area("left"), "ccc").file == "sorting/left/chunk_2.bin");
-  CHECK(chunk(here.area("sorting2"), "dddd").file == "sorting2/chunk_3.bin");
+  CHECK(write_chunk(here, "a").file == "chunk_0.bin");
+  CHECK(write_chunk(sorting, "bb").file == "sorting/chunk_1.bin");
+  CHECK(write_chunk(sorting.area("left"), "ccc").file == "sorting/left/chunk_2.bin");
+  CHECK(write_chunk(here.area("sorting2"), "dddd").file == "sorting2/chunk_3.bin");
   CHECK(here.chunks().size() == 4);
   REQUIRE(sorting.chunks().size() == 2);
   CHECK(sorting.chunks()[0].id == 1);
@@ -165,9 +155,9 @@ TEST_CASE("a usage report has a row for each area and prints as a table") {
 TEST_CASE("remove_matching takes the files that match and the records of chunks among them") {
   const Ground ground(GENERATE(false, true));
   Workspace here = ground.workspace();
-  chunk(here, std::string(100, 'x'));
-  chunk(here, std::string(200, 'x'));
-  chunk(here.area("area"), std::string(400, 'x'));
+  write_chunk(here, std::string(100, 'x'));
+  write_chunk(here, std::string(200, 'x'));
+  write_chunk(here.area("area"), std::string(400, 'x'));
   write_file(here, "run_1", std::string(1000, 'x'));
   write_file(here, "run_2", std::string(2000, 'x'));
   CHECK(here.remove_matching("run_*") == 3000);
@@ -185,8 +175,8 @@ TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
   const Ground ground(true);
   Workspace here = ground.workspace();
   const auto before = names_in(here.path());
-  chunk(here, std::string(100, 'x'));
-  chunk(here.area("area"), std::string(200, 'x'));
+  write_chunk(here, std::string(100, 'x'));
+  write_chunk(here.area("area"), std::string(200, 'x'));
   put(here.path() / "by hand", std::string(10, 'x'));
   fs::create_directories(here.path() / "area/by/hand");
   fs::create_symlink("/etc", here.path() / "link");
@@ -196,20 +186,20 @@ TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
   CHECK(here.chunks().empty());
   CHECK(here.usage() == scratch::Usage{});
   CHECK(fs::exists("/etc"));
-  CHECK(chunk(here.area("area"), "x").file == "area/chunk_2.bin");
+  CHECK(write_chunk(here.area("area"), "x").file == "area/chunk_2.bin");
 }
 
 TEST_CASE("clear of an area leaves its directory and everything beside it") {
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   Workspace sorting = here.area("sorting");
-  chunk(here, "x");
-  chunk(sorting, "yy");
+  write_chunk(here, "x");
+  write_chunk(sorting, "yy");
   write_file(sorting.area("left"), "file", std::string(5, 'x'));
   CHECK(sorting.clear() == 7);
   CHECK(here.chunks().size() == 1);
   CHECK(here.list() == Names{"chunk_0.bin"});
-  CHECK(chunk(sorting, "z").file == "sorting/chunk_2.bin");
+  CHECK(write_chunk(sorting, "z").file == "sorting/chunk_2.bin");
 }
 
 TEST_CASE("in a plain directory only what the library wrote is removed, by a later program too") {
@@ -222,7 +212,7 @@ TEST_CASE("in a plain directory only what the library wrote is removed, by a lat
   {
     const Workspace here(dir.path());
     write_file(here, "ours", std::string(10, 'x'));
-    CHECK(chunk(here, "ours too").file == "chunk_1.bin");
+    CHECK(write_chunk(here, "ours too").file == "chunk_1.bin");
     write_file(here.area("shared"), "ours", std::string(100, 'x'));
     write_file(here.area("only ours").area("below"), "ours", std::string(1000, 'x'));
   }
@@ -245,8 +235,9 @@ TEST_CASE("clear goes on past what cannot be removed, and says what that was") {
   write_file(here.area("z"), "file", std::string(10, 'x'));
   here.area("m").area("mount");
   REQUIRE(::mount("tmpfs", (here.path() / "m/mount").c_str(), "tmpfs", 0, "size=64k") == 0);
-  const scratch::Error error = error_of([&] { here.clear(); });
-  CHECK(error.path() == here.path() / "m/mount");
+  const auto error = refusal([&] { here.clear(); });
+  REQUIRE(error);
+  CHECK(error->path() == here.path() / "m/mount");
   CHECK(here.usage().files == 0);
   ::umount2((here.path() / "m/mount").c_str(), MNT_DETACH);
   CHECK(here.clear() == 0);
@@ -260,7 +251,7 @@ TEST_CASE("a file moves between areas, and a chunk keeps its record") {
   here.move("partition.3", received, "partition.3.from_W2");
   CHECK(here.list().empty());
   CHECK(text_of(received.path() / "partition.3.from_W2") == "abc");
-  const ChunkInfo info = chunk(here, "rows");
+  const ChunkInfo info = write_chunk(here, "rows");
   here.move(info.file, received, "renamed.bin");
   REQUIRE(here.chunks().size() == 1);
   CHECK(here.chunks()[0].file == "received/renamed.bin");
@@ -273,7 +264,7 @@ TEST_CASE("a chunk whose mover died is found where its file is, by its record an
   const Ground ground(GENERATE(false, true));
   const Workspace here = ground.workspace();
   const Workspace area = here.area("area");
-  const ChunkInfo info = chunk(here, "rows");
+  const ChunkInfo info = write_chunk(here, "rows");
   const bool leaves = GENERATE(false, true);
   const auto file = [&](const Workspace& where) { return where.chunks().empty() ? "" : where.chunks()[0].file; };
   const auto later = [&] { return Workspace(here.path(), {.read_only = true}); };
@@ -297,11 +288,11 @@ TEST_CASE("a move replaces nothing, moves only files, and changes nothing when i
   Workspace area = here.area("area");
   write_file(here, "a", std::string("a"));
   write_file(area, "b", std::string("b"));
-  CHECK(error_of([&] { here.move("a", area, "b"); }).code() == std::errc::file_exists);
-  CHECK(error_of([&] { here.move("missing", area, "c"); }).code() == std::errc::no_such_file_or_directory);
-  CHECK(error_of([&] { here.move("area", area, "c"); }).code() == std::errc::invalid_argument);
-  CHECK(error_of([&] { here.move("a", area, "../c"); }).code() == scratch::errc::invalid_name);
-  CHECK(error_of([&] { here.move("metadata.json", area, "c"); }).code() == scratch::errc::invalid_name);
+  CHECK(refuses_with(std::errc::file_exists, [&] { here.move("a", area, "b"); }));
+  CHECK(refuses_with(std::errc::no_such_file_or_directory, [&] { here.move("missing", area, "c"); }));
+  CHECK(refuses_with(std::errc::invalid_argument, [&] { here.move("area", area, "c"); }));
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.move("a", area, "../c"); }));
+  CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.move("metadata.json", area, "c"); }));
   CHECK(text_of(here.path() / "a") == "a");
   CHECK(text_of(area.path() / "b") == "b");
 }
@@ -312,7 +303,7 @@ TEST_CASE("a move to another workspace is charged there and given back here") {
   Workspace to(two.path(), {.quota = 500});
   write_file(from, "small", std::string(400, 'x'));
   write_file(from, "large", std::string(600, 'x'));
-  CHECK(error_of([&] { from.move("large", to, "large"); }).code() == scratch::errc::quota_exceeded);
+  CHECK(refuses_with(scratch::errc::quota_exceeded, [&] { from.move("large", to, "large"); }));
   CHECK(from.list() == Names{"large", "small"});
   from.move("small", to, "small");
   CHECK_THROWS_AS(write_file(to, "more", std::string(101, 'x')), scratch::Error);
@@ -328,10 +319,11 @@ TEST_CASE("a move to another file system is refused with what would help") {
   const scratch::test::TinyTmpfs other(dir / "other", "size=1m");
   Workspace here(dir.path());
   write_file(here, "file", std::string("x"));
-  const scratch::Error error = error_of([&] { here.move("file", Workspace(other.path()), "file"); });
-  CHECK(error.code() == std::errc::cross_device_link);
-  CHECK(error.other_path() == other.path() / "file");
-  CHECK(error.hint().find("persist()") != std::string::npos);
+  const auto error = refusal([&] { here.move("file", Workspace(other.path()), "file"); });
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::cross_device_link);
+  CHECK(error->other_path() == other.path() / "file");
+  CHECK(error->hint().find("persist()") != std::string::npos);
   CHECK(here.list() == Names{"file"});
 }
 
@@ -343,9 +335,10 @@ TEST_CASE("the quota counts what is written and being written, and gives back wh
   write_file(here, "a", bytes);  // replaced
   {
     ChunkWriter dropped(here, {.expected = 60'000});
-    const scratch::Error error = error_of([&] { write_file(here, "b", bytes); });
-    CHECK(error.code() == scratch::errc::quota_exceeded);
-    CHECK(error.hint().find("quota") != std::string::npos);
+    const auto error = refusal([&] { write_file(here, "b", bytes); });
+    REQUIRE(error);
+    CHECK(error->code() == scratch::errc::quota_exceeded);
+    CHECK(error->hint().find("quota") != std::string::npos);
   }
   write_file(here, "b", bytes);
   CHECK_THROWS_AS(write_file(here, "c", bytes), scratch::Error);
@@ -390,19 +383,20 @@ TEST_CASE("a full file system: a clean error, everything committed is whole, and
   Workspace here(tiny.path());
   const std::string text(inodes ? 100 : 100'000, 'x');
   int written = 0;
-  const scratch::Error error = error_of([&] {
+  const auto error = refusal([&] {
     for (;; ++written) write_file(here, "file_" + std::to_string(written), text);
   });
-  CHECK(error.code() == std::errc::no_space_on_device);
-  CHECK(error.hint().find("inodes free") != std::string::npos);
-  CHECK_THROWS_AS(chunk(here, text), scratch::Error);
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::no_space_on_device);
+  CHECK(error->hint().find("inodes free") != std::string::npos);
+  CHECK_THROWS_AS(write_chunk(here, text), scratch::Error);
   CHECK(written > 5);
   REQUIRE(here.list().size() == static_cast<std::size_t>(written));
   for (const std::string& name : here.list()) CHECK(text_of(here.path() / name) == text);
   CHECK(here.chunks().empty());
   CHECK(here.remove_matching("file_[0-3]") == 4 * text.size());
   CHECK_NOTHROW(write_file(here, "again", text));
-  CHECK_NOTHROW(chunk(here, text));
+  CHECK_NOTHROW(write_chunk(here, text));
 }
 
 TEST_CASE("an area is made after on_full made room for it") {
@@ -417,7 +411,7 @@ TEST_CASE("an area is made after on_full made room for it") {
   for (int i = 0; i < 16; ++i) ::close(::open((tiny.path() / std::to_string(i)).c_str(), O_CREAT | O_WRONLY, 0600));
   CHECK(here.area("area").path() == tiny.path() / "area");
   CHECK(asked == 1);
-  CHECK(error_of([&] { here.area("another"); }).code() == std::errc::no_space_on_device);
+  CHECK(refuses_with(std::errc::no_space_on_device, [&] { here.area("another"); }));
 }
 
 TEST_CASE("on_event is told what was committed, and what it throws is dropped") {
@@ -427,7 +421,7 @@ TEST_CASE("on_event is told what was committed, and what it throws is dropped") 
                          kinds.push_back(event.kind);
                          throw std::runtime_error("no");
                        }});
-  chunk(here, "x");
+  write_chunk(here, "x");
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::chunk_committed) == 1);
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::engine_chosen) == 1);
 }

@@ -4,6 +4,7 @@
 
 #include "scenarios.hpp"
 #include "support/catch.hpp"
+#include "support/refusal.hpp"
 
 using namespace scratch::test;
 using scratch::Workspace;
@@ -44,11 +45,8 @@ std::string trial(const Scenario& scenario, long call, int error, bool for_ever)
       plan.fail_once(call, error);
     // A lock that is never free is waited for, for seconds; the short form frees it.
     if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 5;
-    try {
-      scenario.work(stage);
-    } catch (const scratch::Error& failure) {
-      if (failure.doing().empty()) wrong = "an error that does not say what was done";
-    }
+    const auto failure = refusal([&] { scenario.work(stage); });
+    if (failure && failure->doing().empty()) wrong = "an error that does not say what was done";
     const bool fired = plan.fired > 0;
     what = plan.fired_at;
     plan.clear();
@@ -104,9 +102,9 @@ TEST_CASE("Control: a writer that replaces in place and overlooks errors is caug
                               [](Stage& stage) {
                                 const scratch::detail::Fd file(scratch::sys::openat(
                                     AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
-                                const std::string text = filler(1000, 1);
+                                const std::string text = noise_text(1000, 1);
                                 if (file) scratch::sys::pwrite_all(file.get(), scratch::bytes_of(text), 0);
                               },
-                          .check = [](Stage& stage) { expect_file(stage, "old", filler(1000, 1)); }};
+                          .check = [](Stage& stage) { expect_file(stage, "old", noise_text(1000, 1)); }};
   CHECK_FALSE(failures(careless).empty());
 }

@@ -22,6 +22,8 @@
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
+#include "support/bytes.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/temp_dir.hpp"
@@ -39,17 +41,6 @@ inline std::string text_of(Workspace where, std::string_view name) {
 
 /// Whether a walk through the tree can be exact: what seems to be absent, or another file system, is passed over.
 inline bool all_in_sight() { return plan.fired == 0 || (plan.error != ENOENT && plan.error != EXDEV); }
-
-/// Repeatable bytes that do not repeat.
-inline std::string filler(std::size_t size, unsigned seed) {
-  std::string text(size, '\0');
-  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
-  for (char& c : text) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    c = static_cast<char>(state >> 56);
-  }
-  return text;
-}
 
 /// A root with nothing else in it.
 class Stage {
@@ -87,8 +78,8 @@ struct Scenario {
 inline void leave_dead_session(const Stage& stage) {
   in_child([&] {
     SessionDir<Under> session(stage.place(), "dead");
-    write_file(session, "file", filler(100, 1));
-    write_file(session.area("area"), "below", filler(100, 2));
+    write_file(session, "file", noise_text(100, 1));
+    write_file(session.area("area"), "below", noise_text(100, 2));
     ::kill(::getpid(), SIGKILL);
   });
 }
@@ -141,7 +132,7 @@ inline std::vector<Scenario> scenarios() {
 
   all.push_back({.name = "write and read in a session", .work = [](Stage& stage) {
                    SessionDir<Under> session(stage.place(), "customer", {.quota = 1_GiB});
-                   const std::string text = filler(300'000, 3);
+                   const std::string text = noise_text(300'000, 3);
                    write_file(session.area("sorting"), "file", text);
                    expect(text_of(session.area("sorting"), "file") == text, "it reads back otherwise");
                    session.area("sorting").move("file", session.area("output"), "file_2");
@@ -175,10 +166,8 @@ inline std::vector<Scenario> scenarios() {
                  .work =
                      [owner](Stage&) {
                        JoinedSession joined((*owner)->path());
-                       write_file(joined, "worker", filler(1000, 4));
-                       ChunkWriter chunk(joined);
-                       chunk.append(filler(5000, 5));
-                       chunk.commit();
+                       write_file(joined, "worker", noise_text(1000, 4));
+                       write_chunk(joined, noise_text(5000, 5));
                        joined.close();
                      },
                  .check =
@@ -243,42 +232,35 @@ inline std::vector<Scenario> scenarios() {
                  .work =
                      [](Stage& stage) {
                        AtomicFile file(Workspace(stage.root()), "file");
-                       file.append(filler(300'000, 6));
+                       file.append(noise_text(300'000, 6));
                        file.commit();
                      },
-                 .check = [](Stage& stage) { expect_file(stage, "old", filler(300'000, 6)); }});
+                 .check = [](Stage& stage) { expect_file(stage, "old", noise_text(300'000, 6)); }});
 
   all.push_back({.name = "replace a file durably",
                  .prepare = [](Stage& stage) { write_file(Workspace(stage.root()), "file", std::string_view("old")); },
                  .work =
                      [](Stage& stage) {
                        AtomicFile file(Workspace(stage.root(), {.durable = true}), "file");
-                       file.stream() << filler(3000, 6);
+                       file.stream() << noise_text(3000, 6);
                        file.commit();
                      },
-                 .check = [](Stage& stage) { expect_file(stage, "old", filler(3000, 6)); }});
+                 .check = [](Stage& stage) { expect_file(stage, "old", noise_text(3000, 6)); }});
 
   all.push_back({.name = "commit a new file",
                  .work =
                      [](Stage& stage) {
                        AtomicFile file(Workspace(stage.root()), "file");
-                       file.append(filler(1000, 7));
+                       file.append(noise_text(1000, 7));
                        file.commit_new();
                      },
-                 .check = [](Stage& stage) { expect_file(stage, "", filler(1000, 7)); }});
+                 .check = [](Stage& stage) { expect_file(stage, "", noise_text(1000, 7)); }});
 
   all.push_back({.name = "add a chunk to a plain directory",
-                 .prepare =
-                     [](Stage& stage) {
-                       ChunkWriter first{Workspace(stage.root())};
-                       first.append(filler(100, 8));
-                       first.commit();
-                     },
+                 .prepare = [](Stage& stage) { write_chunk(Workspace(stage.root()), noise_text(100, 8)); },
                  .work =
                      [](Stage& stage) {
-                       ChunkWriter chunk{Workspace(stage.root(), {.quota = 64_MiB})};
-                       chunk.append(filler(4'300'000, 9));
-                       chunk.commit({.rows = 12});
+                       write_chunk(Workspace(stage.root(), {.quota = 64_MiB}), noise_text(4'300'000, 9), {.rows = 12});
                      },
                  .check =
                      [](Stage& stage) {
@@ -287,26 +269,19 @@ inline std::vector<Scenario> scenarios() {
                        expect(chunks.size() == 1 || chunks.size() == 2, "a chunk is lost");
                        for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
                        expect(chunks[0].size == 100, "the first chunk is another one");
-                       ChunkWriter next(where);
-                       next.append(filler(10, 10));
-                       const ChunkInfo info = next.commit();
+                       const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
                      }});
 
   all.push_back({.name = "read a chunk",
-                 .prepare =
-                     [](Stage& stage) {
-                       ChunkWriter chunk{Workspace(stage.root())};
-                       chunk.append(filler(5'000'000, 11));
-                       chunk.commit();
-                     },
+                 .prepare = [](Stage& stage) { write_chunk(Workspace(stage.root()), noise_text(5'000'000, 11)); },
                  .work =
                      [](Stage& stage) {
                        ChunkReader reader(Workspace(stage.root()), 0);
                        std::string all_bytes;
                        for (const Bytes block : reader)
                          all_bytes.append(reinterpret_cast<const char*>(block.data()), block.size());
-                       expect(all_bytes == filler(5'000'000, 11), "other bytes than were written");
+                       expect(all_bytes == noise_text(5'000'000, 11), "other bytes than were written");
                      },
                  .check = [](Stage& stage) { ChunkReader(Workspace(stage.root()), 0).verify(); }});
 
@@ -315,14 +290,14 @@ inline std::vector<Scenario> scenarios() {
                  .work =
                      [](Stage& stage) {
                        SessionDir<Under> session(Under{stage.root() / "place"}, "customer");
-                       write_file(session, "file", filler(1000, 12));
+                       write_file(session, "file", noise_text(1000, 12));
                        session.persist("file", stage.root() / "out/file");
                      },
                  .check =
                      [](Stage& stage) {
                        for (const std::string& name : names_in(stage.root() / "out")) {
                          expect(name == "file", "left over: " + name);
-                         expect(test::text_of(stage.root() / "out/file") == filler(1000, 12), "a part of the file");
+                         expect(test::text_of(stage.root() / "out/file") == noise_text(1000, 12), "a part of the file");
                        }
                        if (!std::filesystem::exists(stage.root() / "place")) return;
                        expect(sweep(Under{stage.root() / "place"}).failed.empty(), "sweep failed");
@@ -333,9 +308,7 @@ inline std::vector<Scenario> scenarios() {
                  .prepare =
                      [in_sight](Stage& stage) {
                        *in_sight = true;
-                       ChunkWriter chunk{Workspace(stage.root())};
-                       chunk.append(filler(1000, 13));
-                       chunk.commit();
+                       write_chunk(Workspace(stage.root()), noise_text(1000, 13));
                      },
                  .work =
                      [in_sight](Stage& stage) {
@@ -359,9 +332,7 @@ inline std::vector<Scenario> scenarios() {
                  .work =
                      [](Stage& stage) {
                        SessionDir<Under, KeepAlways> session(Under{stage.root() / "place"}, "customer");
-                       ChunkWriter chunk(session);
-                       chunk.append(filler(1000, 14));
-                       chunk.commit();
+                       write_chunk(session, noise_text(1000, 14));
                        session.persist("chunk_0.bin", stage.root() / "out/file");
                      },
                  .check =

@@ -24,7 +24,7 @@ TEST_CASE("Transfers cut short are continued: the same bytes whatever the cap") 
 }
 
 TEST_CASE("For every cap from 1 to n a file of n bytes is written and read whole") {
-  const std::string text = filler(600, 1);
+  const std::string text = noise_text(600, 1);
   for (std::size_t cap = 1; cap <= text.size(); ++cap) {
     Stage stage;
     Workspace where(stage.root());
@@ -41,7 +41,7 @@ TEST_CASE("For every cap from 1 to n a file of n bytes is written and read whole
 
 TEST_CASE("Control: a write that does not go on after a short one is caught") {
   Stage stage;
-  const std::string text = filler(600, 1);
+  const std::string text = noise_text(600, 1);
   plan.clear();
   plan.longest = 100;
   const scratch::detail::Fd file(

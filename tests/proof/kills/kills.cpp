@@ -33,6 +33,8 @@
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
+#include "support/bytes.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/soaking.hpp"
 #include "support/temp_dir.hpp"
@@ -43,8 +45,10 @@ using namespace scratch;
 using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
+using scratch::test::noise_text;
 using scratch::test::soaking;
 using scratch::test::TempDir;
+using scratch::test::write_chunk;
 
 constexpr std::uint64_t keys = 300;
 constexpr int refused = 3;                             // the worker's exit code after an `Error`
@@ -52,13 +56,6 @@ constexpr const char* mark = "/.scratch-test-begins";  // looked for, to tell th
 
 void expect(bool holds, const std::string& what) {
   if (!holds) throw std::logic_error(what);
-}
-
-std::string filler(std::size_t size, unsigned seed) {
-  std::string text(size, '\0');
-  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
-  for (char& c : text) c = static_cast<char>((state = state * 6364136223846793005U + 1442695040888963407U) >> 56);
-  return text;
 }
 
 void count_keys(const Workspace& where, const std::string& name, std::uint64_t times) {
@@ -91,8 +88,8 @@ void expect_sweepable(const std::filesystem::path& root, std::uint64_t live = 0)
 void leave_dead_session(const std::filesystem::path& root) {
   in_child([&] {
     SessionDir<Under> session(Under{root}, "dead");
-    write_file(session, "file", filler(100, 1));
-    write_file(session.area("area"), "below", filler(100, 2));
+    write_file(session, "file", noise_text(100, 1));
+    write_file(session.area("area"), "below", noise_text(100, 2));
     ::kill(::getpid(), SIGKILL);
   });
 }
@@ -123,7 +120,7 @@ std::vector<Scenario> session_scenarios() {
                  .work =
                      [](const auto& dir) {
                        SessionDir<Under> session(Under{dir}, "customer", {.need = 1_MiB, .quota = 1_GiB});
-                       write_file(session.area("sorting"), "file", filler(1000, 1));
+                       write_file(session.area("sorting"), "file", noise_text(1000, 1));
                        session.close();
                      },
                  .check =
@@ -136,15 +133,13 @@ std::vector<Scenario> session_scenarios() {
                  .prepare =
                      [](const auto& dir) {
                        owner = std::make_unique<SessionDir<Under>>(Under{dir}, "owner");
-                       write_file(*owner, "file", filler(10, 3));
+                       write_file(*owner, "file", noise_text(10, 3));
                        ::setenv("SESSION_DIR", owner->path().c_str(), 1);
                      },
                  .work =
                      [](const auto&) {
                        JoinedSession joined(std::getenv("SESSION_DIR"));
-                       ChunkWriter chunk(joined);
-                       chunk.append(filler(5000, 5));
-                       chunk.commit();
+                       write_chunk(joined, noise_text(5000, 5));
                        joined.close();
                      },
                  .check =
@@ -167,7 +162,7 @@ std::vector<Scenario> session_scenarios() {
                      [](const auto& dir) {
                        leave_dead_session(dir);
                        owner = std::make_unique<SessionDir<Under>>(Under{dir}, "live");
-                       write_file(*owner, "file", filler(10, 3));
+                       write_file(*owner, "file", noise_text(10, 3));
                      },
                  .work = [](const auto& dir) { sweep(Under{dir}); },
                  .check =
@@ -186,26 +181,20 @@ std::vector<Scenario> file_scenarios() {
   std::vector<Scenario> all;
   all.push_back({.name = "replace_a_file",
                  .prepare = old_file,
-                 .work = [](const auto& dir) { write_file(Workspace(dir), "file", filler(300'000, 6)); },
-                 .check = [](const auto& dir, bool done) { expect_old_or_new(dir, filler(300'000, 6), done); }});
+                 .work = [](const auto& dir) { write_file(Workspace(dir), "file", noise_text(300'000, 6)); },
+                 .check = [](const auto& dir, bool done) { expect_old_or_new(dir, noise_text(300'000, 6), done); }});
 
-  all.push_back({.name = "replace_a_file_durably",
-                 .prepare = old_file,
-                 .work = [](const auto& dir) { write_file(Workspace(dir, {.durable = true}), "file", filler(99, 6)); },
-                 .check = [](const auto& dir, bool done) { expect_old_or_new(dir, filler(99, 6), done); }});
+  all.push_back(
+      {.name = "replace_a_file_durably",
+       .prepare = old_file,
+       .work = [](const auto& dir) { write_file(Workspace(dir, {.durable = true}), "file", noise_text(99, 6)); },
+       .check = [](const auto& dir, bool done) { expect_old_or_new(dir, noise_text(99, 6), done); }});
 
   all.push_back({.name = "chunk",
-                 .prepare =
-                     [](const auto& dir) {
-                       ChunkWriter first{Workspace(dir)};
-                       first.append(filler(100, 8));
-                       first.commit();
-                     },
+                 .prepare = [](const auto& dir) { write_chunk(Workspace(dir), noise_text(100, 8)); },
                  .work =
                      [](const auto& dir) {
-                       ChunkWriter chunk{Workspace(dir, {.quota = 64_MiB})};
-                       chunk.append(filler(4'300'000, 9));
-                       chunk.commit({.rows = 12});
+                       write_chunk(Workspace(dir, {.quota = 64_MiB}), noise_text(4'300'000, 9), {.rows = 12});
                      },
                  .check =
                      [](const auto& dir, bool done) {
@@ -213,9 +202,7 @@ std::vector<Scenario> file_scenarios() {
                        const std::vector<ChunkInfo> chunks = where.chunks();
                        expect(chunks.size() == 2 || (!done && chunks.size() == 1), "a chunk is lost");
                        for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
-                       ChunkWriter next(where);
-                       next.append(filler(10, 10));
-                       const ChunkInfo info = next.commit();
+                       const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
                      }});
 
@@ -224,11 +211,11 @@ std::vector<Scenario> file_scenarios() {
                  .work =
                      [](const auto& dir) {
                        const int file = ::open((dir / "file").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
-                       const std::string text = filler(99, 6);
+                       const std::string text = noise_text(99, 6);
                        if (::write(file, text.data(), text.size()) != 99) throw Error(errno, "write", dir / "file");
                        ::close(file);
                      },
-                 .check = [](const auto& dir, bool done) { expect_old_or_new(dir, filler(99, 6), done); },
+                 .check = [](const auto& dir, bool done) { expect_old_or_new(dir, noise_text(99, 6), done); },
                  .control = "write"});
   return all;
 }

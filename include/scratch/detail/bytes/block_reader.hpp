@@ -51,8 +51,8 @@ class BlockReader {
   /// @param sums   of the blocks; empty: nothing is checked
   BlockReader(const Directory& where, Fd file, std::filesystem::path path, ChunkLayout layout,
               std::vector<std::uint64_t> sums)
-      : engine_(where.lease()),
-        file_(std::move(file)),
+      : file_(std::move(file)),
+        engine_(where.lease()),
         path_(std::move(path)),
         layout_(layout),
         sums_(std::move(sums)),
@@ -147,8 +147,8 @@ class BlockReader {
     return sum.whole();
   }
 
-  EnginePool::Lease engine_;
   Fd file_;
+  EnginePool::Lease engine_;  // after the file: transfers in flight end before it is closed
   std::filesystem::path path_;
   ChunkLayout layout_;
   std::vector<std::uint64_t> sums_;

@@ -40,15 +40,19 @@ class EnginePool {
     for (std::unique_ptr<Io>& engine : idle_) static_cast<void>(engine.release());
   }
 
-  /// An engine for one thread's use; goes back to the pool at the end. The pool must live longer.
+  /// An engine for one thread's use; goes back to the pool at the end.
   class Lease {
    public:
-    Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), engine_(std::move(other.engine_)) {}
+    Lease(Lease&& other) noexcept
+        : owner_(std::move(other.owner_)),
+          pool_(std::exchange(other.pool_, nullptr)),
+          engine_(std::move(other.engine_)) {}
     Lease& operator=(Lease&& other) noexcept {
       if (this != &other) {
         give_back();
         pool_ = std::exchange(other.pool_, nullptr);
         engine_ = std::move(other.engine_);
+        owner_ = std::move(other.owner_);
       }
       return *this;
     }
@@ -65,7 +69,10 @@ class EnginePool {
 
    private:
     friend class EnginePool;
-    Lease(EnginePool* pool, std::unique_ptr<Io> engine) : pool_(pool), engine_(std::move(engine)) { ++pool_->leased_; }
+    Lease(EnginePool* pool, std::unique_ptr<Io> engine, std::shared_ptr<const void> owner)
+        : owner_(std::move(owner)), pool_(pool), engine_(std::move(engine)) {
+      ++pool_->leased_;
+    }
     void give_back() noexcept {
       if (pool_ == nullptr || !engine_) return;
       if (!made_here_.is_true()) {
@@ -76,13 +83,15 @@ class EnginePool {
       }
     }
 
+    std::shared_ptr<const void> owner_;
     EnginePool* pool_;
     std::unique_ptr<Io> engine_;
     MadeHere made_here_;
   };
 
+  /// @param owner of the pool: the lease holds a share of it. Without one the pool must live longer.
   /// @throws Error `forked_object`; what the maker throws; ENOMEM
-  Lease lease() {
+  Lease lease(std::shared_ptr<const void> owner = nullptr) {
     if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
     std::unique_lock lock(mutex_);
     if (idle_count_ > 0) {
@@ -92,12 +101,12 @@ class EnginePool {
       std::unique_ptr<Io> engine = std::move(idle_[most]);
       --idle_count_;
       idle_[most] = std::move(idle_[idle_count_]);
-      return {this, std::move(engine)};
+      return {this, std::move(engine), std::move(owner)};
     }
     if (medium_.name.empty()) medium_ = Medium::of(directory_);
     std::unique_ptr<Io> engine = make_(medium_);
     note(engine->describe(), lock);
-    return {this, std::move(engine)};
+    return {this, std::move(engine), std::move(owner)};
   }
 
   /// The engine now in use, and why: "posix: tmpfs".

@@ -55,7 +55,8 @@ class Directory {
     return Reservation(state_);
   }
 
-  EnginePool::Lease lease() const { return state_->engines().lease(); }
+  /// Holds a share of the state: what reads or writes may outlive every handle on the workspace.
+  EnginePool::Lease lease() const { return state_->engines().lease(state_); }
 
   void emit(EventKind kind, const std::filesystem::path& file, std::uint64_t bytes = 0,
             std::string_view message = {}) const noexcept {
