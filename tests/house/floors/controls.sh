@@ -13,6 +13,7 @@ broken() {
   rm -rf "$work"
   mkdir -p "$work"
   cp -r "$include/scratch" "$work/scratch"
+  mkdir -p "$(dirname "$work/scratch/$3")"
   [ -e "$work/scratch/$3" ] || printf '// SPDX-License-Identifier: MIT\n%s\n' "$(
     awk -v word="$(basename "$3" .hpp)" '/^[0-9]/ {f = $0} $0 ~ word {sub(" ", ": ", f); print "// floor " f; exit}' \
       "$include/scratch/order.txt")" >"$work/scratch/$3"
@@ -40,6 +41,9 @@ broken floors "workspace.hpp reaches detail/count/table/claim_name.hpp: tables r
   '#include <scratch/detail/count/table/claim_name.hpp>'
 broken floors "ours are included as <scratch/...>" bytes.hpp '#include "error.hpp"'
 broken floors "scratch.hpp does not reach annex.hpp" annex.hpp '#pragma once'
+broken floors "annex has no README.md" annex/annex.hpp '#pragma once'
+broken floors "includes a header of engine, which detail/session/README.md does not name" detail/session/life.hpp \
+  '#include <scratch/engine/io.hpp>'
 broken floors "stands on no floor" cellar.hpp '#pragma once'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { ::close(3); }'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { fsync(3); }'
