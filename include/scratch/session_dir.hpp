@@ -34,6 +34,16 @@ class SessionDir : public OwnedSession {
   SessionDir(P place, std::string_view label, SessionOptions options = {})
       : SessionDir(std::move(place), detail::clean_label(label), std::move(options), Cleaned()) {}
 
+  SessionDir(SessionDir&&) noexcept = default;
+  SessionDir& operator=(SessionDir&& other) noexcept {
+    if (this != &other) {
+      OwnedSession::operator=(std::move(other));
+      place_ = std::move(other.place_);
+    }
+    return *this;
+  }
+  ~SessionDir() = default;
+
   /// Where it stands: `place().root()`, `place().reason()`.
   const P& place() const noexcept { return place_; }
 

@@ -99,6 +99,17 @@ TEST_CASE("a file that was persisted by a copy and could not be removed is in bo
   plan.clear();
 }
 
+TEST_CASE("where recording and leaving both fail, a close says what failed first, and the session has ended") {
+  const TempDir dir;
+  SessionDir<Under, scratch::KeepAlways> session(Under{dir.path()}, "x");
+  plan.fail_from(0, EIO);
+  const auto error = scratch::test::refusal([&] { session.close(); });
+  plan.clear();
+  REQUIRE(error);
+  CHECK(error->doing() != "unlock");
+  CHECK(scratch::test::refuses_with(scratch::errc::session_gone, [&] { session.publish(); }));
+}
+
 namespace {
 
 struct NamedBySlash {

@@ -77,6 +77,18 @@ TEST_CASE("a session is a private directory for as long as it lives, and then no
   CHECK(names_in(dir.path()).empty());
 }
 
+TEST_CASE("a session that is moved to itself is as it was, and so is its place") {
+  const TempDir dir(TempDir::On::memory);
+  const Variable root_of_all("SCRATCH_DIR", dir.path().c_str());
+  SessionDir session(Shm{"an-application-with-a-long-name"}, "x");
+  const fs::path root = session.place().root(), path = session.path();
+  SessionDir<Shm>& same = session;
+  session = std::move(same);
+  CHECK(session.place().root() == root);
+  CHECK(session.path() == path);
+  write_chunk(session, "x");
+}
+
 TEST_CASE("policies and options stand in any order") {
   const TempDir dir;
   const Variable none("SCRATCH_DIR", dir.path().c_str());

@@ -99,8 +99,12 @@ class SessionState final : public SharedState {
     } catch (...) {
       failure = std::current_exception();
     }
-    const Left left = life_.leave();
-    emit(EventKind::session_closed, path(), left.bytes_freed, left.kept ? "kept" : "");
+    try {
+      const Left left = life_.leave();
+      emit(EventKind::session_closed, path(), left.bytes_freed, left.kept ? "kept" : "");
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
     if (failure) std::rethrow_exception(failure);
   }
 
