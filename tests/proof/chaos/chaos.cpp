@@ -67,7 +67,7 @@ void naive_merge(const Workspace& where, const std::string& into, const std::str
   CountTable<std::uint64_t> sum(where, into, {.memory = 256_KiB, .existing = Existing::add});
   for (const auto& [key, count] : CountReader<std::uint64_t>(where, from)) sum.add(key, count);
   sum.commit();
-  sys::unlinkat(scratch::detail::directory_of(where).fd(), from.c_str());
+  sys::unlinkat(detail::directory_of(where).fd(), from.c_str());
 }
 
 class Worker {
@@ -168,7 +168,7 @@ void settle(const std::filesystem::path& dir, Ledger& ledger, bool naive) {
   const Workspace where(dir);
   std::set<std::string> names;
   for (const std::string& name : where.list("[st]*")) names.insert(name);
-  for (const detail::Claim& claim : detail::claims_in(scratch::detail::directory_of(where)))
+  for (const detail::Claim& claim : detail::claims_in(detail::directory_of(where)))
     names.insert({claim.into, claim.from});
   // It is there before, since a claim's source may be gone: its merge has happened.
   CountTable<std::uint64_t>(where, "all").commit();

@@ -121,15 +121,5 @@ TEST_CASE("Control: a merge that adds and then unlinks is caught by the same dea
 }
 
 TEST_CASE("Control: a file written in place is caught by the same deaths") {
-  const Scenario in_place{.name = "in place",
-                          .prepare = [](Stage& stage) { put(stage.root() / "file", "old"); },
-                          .work =
-                              [](Stage& stage) {
-                                const scratch::detail::Fd file(scratch::sys::openat(
-                                    AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
-                                const std::string text = noise_text(1000, 1);
-                                scratch::sys::pwrite_all(file.get(), scratch::bytes_of(text), 0);
-                              },
-                          .check = [](Stage& stage) { expect_file(stage, "old", noise_text(1000, 1)); }};
-  CHECK_FALSE(deaths(in_place).empty());
+  CHECK_FALSE(deaths(careless_writer()).empty());
 }

@@ -43,8 +43,6 @@ std::string trial(const Scenario& scenario, long call, int error, bool for_ever)
       plan.fail_from(call, error);
     else
       plan.fail_once(call, error);
-    // A lock that is never free is waited for, for seconds; the short form frees it.
-    if (for_ever && error == EAGAIN && !soaking()) plan.last = call + 5;
     const auto failure = refusal([&] { scenario.work(stage); });
     if (failure && failure->doing().empty()) wrong = "an error that does not say what was done";
     const bool fired = plan.fired > 0;
@@ -96,15 +94,5 @@ TEST_CASE("A system call that fails, once or from then on, gives an Error or suc
 }
 
 TEST_CASE("Control: a writer that replaces in place and overlooks errors is caught") {
-  const Scenario careless{.name = "careless",
-                          .prepare = [](Stage& stage) { put(stage.root() / "file", "old"); },
-                          .work =
-                              [](Stage& stage) {
-                                const scratch::detail::Fd file(scratch::sys::openat(
-                                    AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
-                                const std::string text = noise_text(1000, 1);
-                                if (file) scratch::sys::pwrite_all(file.get(), scratch::bytes_of(text), 0);
-                              },
-                          .check = [](Stage& stage) { expect_file(stage, "old", noise_text(1000, 1)); }};
-  CHECK_FALSE(failures(careless).empty());
+  CHECK_FALSE(failures(careless_writer()).empty());
 }

@@ -398,4 +398,17 @@ inline std::vector<Scenario> scenarios() {
   return all;
 }
 
+/// A control: replaces a file in place and overlooks errors.
+inline Scenario careless_writer() {
+  return {.name = "careless",
+          .prepare = [](Stage& stage) { put(stage.root() / "file", "old"); },
+          .work =
+              [](Stage& stage) {
+                const detail::Fd file(sys::openat(AT_FDCWD, (stage.root() / "file").c_str(), O_WRONLY | O_TRUNC));
+                const std::string text = noise_text(1000, 1);
+                if (file) sys::pwrite_all(file.get(), bytes_of(text), 0);
+              },
+          .check = [](Stage& stage) { expect_file(stage, "old", noise_text(1000, 1)); }};
+}
+
 }  // namespace scratch::test

@@ -103,6 +103,9 @@ struct Kernel {
   }
   static int munmap(void* at, std::size_t size) { return ::munmap(at, size); }
   static int madvise(void* at, std::size_t size, int advice) { return ::madvise(at, size, advice); }
+  // time
+  static int clock_gettime(clockid_t clock, struct timespec* now) { return ::clock_gettime(clock, now); }
+  static int nanosleep(const struct timespec* time) { return ::nanosleep(time, nullptr); }
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::sys
@@ -201,14 +204,14 @@ inline pid_t getpid() { return Calls::getpid(); }
 /// By a clock that only goes forward.
 inline std::uint64_t steady_milliseconds() noexcept {
   struct timespec now {};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  Calls::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
 /// At least so long, unless a signal comes.
 inline void sleep_microseconds(std::uint32_t n) noexcept {
   const struct timespec time { static_cast<std::time_t>(n / 1'000'000), static_cast<long>(n % 1'000'000) * 1000 };
-  ::nanosleep(&time, nullptr);
+  Calls::nanosleep(&time);
 }
 
 /// Bytes moved before the end, or before `error`: 0, or why it stopped short.
