@@ -166,6 +166,10 @@ case $fact in
     expect 1 "3 passed, 1 failed"
     says "more than -1 minutes"
     ;;
+  ci_fails_where_there_is_nothing_to_look_at)
+    ci_here format tidy
+    expect 1 "0 passed, 2 failed"
+    ;;
   ci_knows_its_lanes)
     ci_here realease
     expect 2 "no lane is called realease"
