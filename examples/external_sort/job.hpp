@@ -56,10 +56,10 @@ class Job {
     say(std::to_string(plan_.inputs.records) + " records in " + std::to_string(plan_.inputs.files.size()) + " files; " +
         std::to_string(plan_.partitions) + " partitions, " + std::to_string(plan_.workers) + " workers, " +
         std::to_string(plan_.capacity()) + " records at a time in the memory of each");
-    say("need " + need.reckoning(plan_));
+    say("need " + need.breakdown(plan_));
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
-                    need.reckoning(plan_));
+                    need.breakdown(plan_));
     scratch::sweep(place);
 
     std::optional<scratch::Workspace> finished;  // declared first: the session's callbacks use it
@@ -131,11 +131,11 @@ class Job {
   /// Samples show what even partitions do not: keys so alike that one partition gets most of the records.
   void look_at_sample(const scratch::Workspace& session) {
     const Need need(plan_, choose_splitters(session, plan_));
-    say("after sampling: need " + need.reckoning(plan_));
+    say("after sampling: need " + need.breakdown(plan_));
     scratch::require_space(session.path(), need.total() - need.samples);
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) +
-                    ", and keys are so alike that needed are " + need.reckoning(plan_));
+                    ", and keys are so alike that needed are " + need.breakdown(plan_));
   }
 
   /// What a phase has read for the last time goes.

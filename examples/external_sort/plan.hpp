@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// How a sort is cut into pieces that fit in memory, and what it takes: reckoned before anything is written.
+// How a sort is cut into pieces that fit in memory, and what it takes: computed before anything is written.
 #pragma once
 
 #include <sys/resource.h>

@@ -37,7 +37,7 @@ struct Need {
 
   std::uint64_t total() const { return partitions + in_hand + samples; }
 
-  std::string reckoning(const Plan& plan) const {
+  std::string breakdown(const Plan& plan) const {
     using scratch::readable_size;
     return readable_size(total()) + " = partitions " + readable_size(partitions) + " + being sorted " +
            readable_size(in_hand) + " (" + std::to_string(plan.workers) + " workers, a partition each) + samples " +

@@ -175,7 +175,7 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
       ->type_name("shm|tmp|PATH")
       ->capture_default_str()
       ->group(how);
-  app.add_option("--need", options.need, "Room that must be there at the start [reckoned from the input]")
+  app.add_option("--need", options.need, "Room that must be there at the start [computed from the input]")
       ->transform(size)
       ->type_name("SIZE")
       ->group(how);

@@ -54,7 +54,7 @@ struct Options {
   bool processes = false;
 
   std::string place = "tmp";
-  std::optional<std::uint64_t> need;  ///< bytes that must be free; else reckoned from the input
+  std::optional<std::uint64_t> need;  ///< bytes that must be free; else computed from the input
   std::uint64_t quota = 0;
 
   std::string output;  ///< "-": standard output; empty: none

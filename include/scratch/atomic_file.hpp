@@ -135,8 +135,8 @@ class AtomicFile {
     const std::uint64_t replaced = replacing == detail::Replacing::nothing ? 0 : size_of_old();
     writer.commit(file_->name, replacing);
     where.committed(file_->name);
-    writer.commit_reservation();  // when the file is on record: bytes that a quota counts somewhere at
-                                  // all times
+    // Only now that the file is on record: the quota counts its bytes at every instant.
+    writer.commit_reservation();
     writer.close();
     if (replaced > 0) where.state().quota().removed(replaced);
   }

@@ -51,7 +51,7 @@ class TableView {
 
   std::uint64_t get(Key key) const {
     const std::uint64_t mixed = mix(key);
-    const std::optional<BlockIndex::Block> place = places().find(mixed);
+    const std::optional<BlockIndex::Block> place = index().find(mixed);
     if (!place) return 0;
     const auto& [record, offset] = *place;
     thread_local ByteBuffer buffer;
@@ -107,23 +107,23 @@ class TableView {
   };
 
  private:
-  const BlockIndex& places() const {
+  const BlockIndex& index() const {
     if (!loaded_.load(std::memory_order_acquire)) {
       const std::lock_guard lock(loading_);
       if (!loaded_.load(std::memory_order_relaxed)) {
-        BlockIndex places(key_bits<Key>, file_.block_count());
-        file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) { places.add(record, offset); });
-        places_ = std::move(places);
+        BlockIndex read(key_bits<Key>, file_.block_count());
+        file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) { read.add(record, offset); });
+        index_ = std::move(read);
         loaded_.store(true, std::memory_order_release);
       }
     }
-    return places_;
+    return index_;
   }
 
   TableFile file_;
   mutable std::mutex loading_;
   mutable std::atomic<bool> loaded_{false};
-  mutable BlockIndex places_;
+  mutable BlockIndex index_;
 };
 
 template <>

@@ -167,15 +167,14 @@ std::string where_it_is_full(Limit limit, IoMaker io,
 
 /// Opens "name", or a file that is renamed to it; looks at errors, or does not.
 std::string write_badly(const Workspace& where, Bytes bytes, bool in_place, bool careless) {
-  const detail::Fd file(sys::openat(scratch::detail::directory_of(where).fd(), in_place ? "name" : "temp",
-                                    O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  const detail::Fd file(
+      sys::openat(detail::directory_of(where).fd(), in_place ? "name" : "temp", O_WRONLY | O_CREAT | O_TRUNC, 0600));
   const int error = file ? sys::pwrite_all(file.get(), bytes, 0).error : errno;
   if (error != 0 && !careless) {
-    if (!in_place) sys::unlinkat(scratch::detail::directory_of(where).fd(), "temp");
+    if (!in_place) sys::unlinkat(detail::directory_of(where).fd(), "temp");
     return std::generic_category().message(error);
   }
-  if (!in_place)
-    sys::rename(scratch::detail::directory_of(where).fd(), "temp", scratch::detail::directory_of(where).fd(), "name");
+  if (!in_place) sys::rename(detail::directory_of(where).fd(), "temp", detail::directory_of(where).fd(), "name");
   return "";
 }
 
@@ -281,13 +280,13 @@ TEST_CASE("merges in place, and merges that let go too early, are found out: the
                   sum_of(read_table<std::uint64_t>(where, "a"), read_table<std::uint64_t>(where, "b")));
       const std::vector<std::byte> sum = bytes_in(elsewhere / "sum");
       if (early) {
-        sys::unlinkat(scratch::detail::directory_of(where).fd(), "b");
+        sys::unlinkat(detail::directory_of(where).fd(), "b");
         write_file(where, "a", sum);
       } else {
-        const detail::Fd file(sys::openat(scratch::detail::directory_of(where).fd(), "a", O_WRONLY | O_TRUNC));
+        const detail::Fd file(sys::openat(detail::directory_of(where).fd(), "a", O_WRONLY | O_TRUNC));
         const sys::Moved moved = sys::pwrite_all(file.get(), sum, 0);
         if (moved.error != 0) throw Error(moved.error, "merge into", where.path() / "a", "0 B free");
-        sys::unlinkat(scratch::detail::directory_of(where).fd(), "b");
+        sys::unlinkat(detail::directory_of(where).fd(), "b");
       }
     });
   };

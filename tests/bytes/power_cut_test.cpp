@@ -206,12 +206,10 @@ TEST_CASE("a disk that fails at fsync: the commit fails, the old file stays, not
 TEST_CASE("a writer that overlooks a failed fsync loses what it says is safe: the control for the one before") {
   own_mounts();
   REQUIRE(after_a_failing_disk([](const Workspace& where, Bytes bytes) -> std::string {
-            const detail::Fd file(
-                sys::openat(scratch::detail::directory_of(where).fd(), "temp", O_WRONLY | O_CREAT, 0600));
+            const detail::Fd file(sys::openat(detail::directory_of(where).fd(), "temp", O_WRONLY | O_CREAT, 0600));
             REQUIRE(sys::pwrite_all(file.get(), bytes, 0).error == 0);
             REQUIRE(sys::fsync(file.get()) != 0);
-            sys::rename(scratch::detail::directory_of(where).fd(), "temp", scratch::detail::directory_of(where).fd(),
-                        "name");
+            sys::rename(detail::directory_of(where).fd(), "temp", detail::directory_of(where).fd(), "name");
             return "";
           }) == "it said that all went well, and the bytes are lost");
 }

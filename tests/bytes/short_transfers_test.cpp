@@ -97,16 +97,15 @@ TEST_CASE("writers that overlook a failed fsync, make it again, replace too earl
   const auto writer = [](bool in_place, int syncs, bool overlook, bool clean) {
     return [=](const Workspace& where) -> std::string {
       const char* temp = in_place ? "name" : ".scratch-temp-0123456789abcdef";
-      const detail::Fd file(
-          sys::openat(scratch::detail::directory_of(where).fd(), temp, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+      const detail::Fd file(sys::openat(detail::directory_of(where).fd(), temp, O_WRONLY | O_CREAT | O_TRUNC, 0600));
       REQUIRE(sys::pwrite_all(file.get(), bytes_of(std::string_view("new")), 0).error == 0);
       int result = -1;
       for (int i = 0; i < syncs && result != 0; ++i) result = sys::fsync(file.get());
       if (result != 0 && !overlook) {
-        if (clean) sys::unlinkat(scratch::detail::directory_of(where).fd(), temp);
+        if (clean) sys::unlinkat(detail::directory_of(where).fd(), temp);
         return "cannot sync";
       }
-      sys::rename(scratch::detail::directory_of(where).fd(), temp, scratch::detail::directory_of(where).fd(), "name");
+      sys::rename(detail::directory_of(where).fd(), temp, detail::directory_of(where).fd(), "name");
       return "";
     };
   };

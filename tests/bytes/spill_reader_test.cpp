@@ -32,7 +32,7 @@ struct Piece {
   std::size_t size;
 };
 
-/// An outflow of pieces of odd sizes, of which a copy is kept.
+/// A spill of pieces of odd sizes, of which a copy is kept.
 struct Written {
   Written(const scratch::Workspace& where, PageCache page_cache)
       : out(scratch::detail::directory_of(where), where.path() / "spill", "spill", page_cache) {
@@ -82,7 +82,7 @@ TEST_CASE("pieces come back as they were written, expected or not") {
   }
 }
 
-TEST_CASE("what is appended after a drain comes back as well") {
+TEST_CASE("what is appended after a flush comes back as well") {
   const TempDir dir(TempDir::On::disk);
   Written written(scratch::Workspace(dir.path()), PageCache::bypassed);
   const auto more = noise(3'000'001, 99);

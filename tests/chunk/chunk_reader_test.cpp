@@ -177,9 +177,9 @@ TEST_CASE("a whole-chunk sum that does not fit the blocks is found by verify") {
   const TempDir dir;
   const Workspace where(dir.path());
   ChunkInfo info = write_chunk(where, noise(1000));
-  auto record = *scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).find(info.id);
+  auto record = *detail::chunk_log(detail::directory_of(where).state()).find(info.id);
   record.info.checksum = "xxh3:0000000000000000";
-  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
+  detail::chunk_log(detail::directory_of(where).state()).append(record, false);
   REQUIRE(says(refusal([&] { ChunkReader(where, info.id).verify(); }), "cannot verify"));
 }
 
@@ -190,15 +190,15 @@ TEST_CASE("blocks of a size that this version does not have are refused, smaller
   const Workspace where(dir.path(), {.io = setting.engine.make});
   const std::vector<std::byte> bytes = noise(1000003);
   const ChunkInfo info = write_chunk(where, bytes);
-  auto record = *scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).find(info.id);
+  auto record = *detail::chunk_log(detail::directory_of(where).state()).find(info.id);
   record.block = 8_MiB;
-  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
+  detail::chunk_log(detail::directory_of(where).state()).append(record, false);
   REQUIRE(says(refusal([&] { ChunkReader(where, info.id); }), "unsupported format version"));
   record.block = 1001;
   record.sums.clear();
   for (std::size_t at = 0; at < bytes.size(); at += 1001)
     record.sums.push_back(detail::xxh3(Bytes(bytes).subspan(at, std::min<std::size_t>(1001, bytes.size() - at))));
-  scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).append(record, false);
+  detail::chunk_log(detail::directory_of(where).state()).append(record, false);
   ChunkReader reader(where, info.id);
   REQUIRE(all_of(reader) == bytes);
   std::vector<std::byte> some(5000);
@@ -220,9 +220,7 @@ TEST_CASE("a chunk's reader that gets another chunk lets go of the first workspa
   const TempDir one, two;
   const auto make = [](const TempDir& dir) {
     const Workspace where(dir.path());
-    ChunkWriter chunk(where);
-    chunk.append(std::string(5'000'000, 'x'));
-    return ChunkReader(where, chunk.commit());
+    return ChunkReader(where, write_chunk(where, std::string(5'000'000, 'x')));
   };
   ChunkReader reader = make(one);
   CHECK(reader.begin() != reader.end());

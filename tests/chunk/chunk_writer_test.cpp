@@ -52,7 +52,7 @@ TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it
   REQUIRE(info == ChunkInfo{0, "chunk_0.bin", size, 12, detail::checksum_text(detail::xxh3(bytes)),
                             "{\"table\": \"customer\"}"});
   REQUIRE(where.chunks() == std::vector<ChunkInfo>{info});
-  const auto record = scratch::detail::chunk_log(scratch::detail::directory_of(where).state()).find(0);
+  const auto record = detail::chunk_log(detail::directory_of(where).state()).find(0);
   for (std::uint64_t i = 0; i < ChunkLayout{size}.count(); ++i)
     REQUIRE(record->sums[i] == detail::xxh3(Bytes(bytes).subspan(i * 4_MiB, ChunkLayout{size}.size_of(i))));
 }
@@ -262,7 +262,7 @@ TEST_CASE("room that is expected is taken at once: a quota is met before the fir
     struct stat facts {};
     REQUIRE(::stat((dir / info.file).c_str(), &facts) == 0);
     REQUIRE(static_cast<std::size_t>(facts.st_blocks) * 512 < size + 300'000);
-    scratch::detail::directory_of(where).state().quota().release(0);
+    detail::directory_of(where).state().quota().release(0);
     Workspace(where).clear();
   }
 }

@@ -48,11 +48,10 @@ void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.pa
 
 // As `merge_once`, but without a claim: writes the sum, then removes the source.
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
-  const auto locks = detail::lock_both(scratch::detail::directory_of(where), into, from, "merge");
-  if (!detail::look_up(scratch::detail::directory_of(where), from)) return;
-  const detail::TableFile ours(scratch::detail::directory_of(where), into, 64),
-      theirs(scratch::detail::directory_of(where), from, 64);
-  detail::write_table_sum<std::uint64_t>(scratch::detail::directory_of(where), ours, theirs, 1, {})
+  const auto locks = detail::lock_both(detail::directory_of(where), into, from, "merge");
+  if (!detail::look_up(detail::directory_of(where), from)) return;
+  const detail::TableFile ours(detail::directory_of(where), into, 64), theirs(detail::directory_of(where), from, 64);
+  detail::write_table_sum<std::uint64_t>(detail::directory_of(where), ours, theirs, 1, {})
       ->commit(into, detail::Replacing::whatever_is_there);
   sys::unlinkat(detail::directory_of(where).fd(), from.c_str());
 }
@@ -61,7 +60,7 @@ void must_be_whole(const TempDir& dir) {
   const Workspace where(dir.path());
   REQUIRE(read_table<std::uint64_t>(where, "a") == sum_of(sum_of(a_counts, b_counts), c_counts));
   REQUIRE(where.list() == std::vector<std::string>{"a"});
-  REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+  REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
   for (const std::string& name : names_in(dir.path())) REQUIRE(!name.starts_with(detail::temp_prefix));
 }
 

@@ -144,10 +144,9 @@ TEST_CASE("what was spilled is off the disk when the table is gone, and out of t
       for (std::uint64_t key = 0; key < 2'000'000; ++key) table.add(key);
       table.flush();
       CHECK(unnamed_bytes(dir.fd()) > 10'000'000);
-      CHECK(scratch::detail::directory_of(where).state().quota().used() > 10'000'000);
+      CHECK(detail::directory_of(where).state().quota().used() > 10'000'000);
       table.commit();
-      CHECK(scratch::detail::directory_of(where).state().quota().used() ==
-            std::filesystem::file_size(dir.path() / "table"));
+      CHECK(detail::directory_of(where).state().quota().used() == std::filesystem::file_size(dir.path() / "table"));
     }
     CHECK(unnamed_bytes(dir.fd()) == 0);
   }

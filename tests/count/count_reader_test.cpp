@@ -106,7 +106,7 @@ TEST_CASE("an index that is damaged after it was opened is refused by whoever re
   write_table(where, "table", model);
   const std::string good = text_of(dir / "table");
   const std::size_t index =
-      detail::TableFile(scratch::detail::directory_of(where), "table", 64).header().body + detail::count_header_size;
+      detail::TableFile(detail::directory_of(where), "table", 64).header().body + detail::count_header_size;
   REQUIRE(good.size() > index + 40 * detail::count_record_size);
   std::FILE* const file = std::fopen((dir / "table").c_str(), "r+b");
   const auto set = [&](std::size_t at, char byte) {

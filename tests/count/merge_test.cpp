@@ -193,13 +193,13 @@ TEST_CASE("a claim that a dead process left is undone where the merge did not ha
   SECTION("when it had happened, the claim goes") {
     std::filesystem::rename(dir / claim.name(), dir / "b");
     merge<std::uint64_t>(where, "a.x", "b");
-    const std::uint64_t nonce = detail::TableFile(scratch::detail::directory_of(where), "a.x", 64).header().absorbed;
+    const std::uint64_t nonce = detail::TableFile(detail::directory_of(where), "a.x", 64).header().absorbed;
     REQUIRE(nonce != 0);
     write_table<std::uint64_t>(where, "b", {{2, 2}});
     std::filesystem::rename(dir / "b", dir / detail::Claim{nonce, "a.x", "b"}.name());
     merge<std::uint64_t>(where, "a.x", "b");  // finds that it happened
     REQUIRE(read_table<std::uint64_t>(where, "a.x") == Model<std::uint64_t>{{1, 1}, {2, 2}});
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+    REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
   }
 }
 
@@ -214,7 +214,7 @@ void leave_interrupted(const Workspace& where, bool committed) {
   std::uint64_t nonce = 77;
   if (committed) {
     merge<std::uint64_t>(where, "a", "b");
-    nonce = detail::TableFile(scratch::detail::directory_of(where), "a", 64).header().absorbed;
+    nonce = detail::TableFile(detail::directory_of(where), "a", 64).header().absorbed;
     write_table(where, "b", Counts{{2, 2}});
   }
   std::filesystem::rename(where.path() / "b", where.path() / detail::Claim{nonce, "a", "b"}.name());
@@ -241,12 +241,12 @@ TEST_CASE("what is removed stays away, whatever its merge was interrupted by") {
   leave_interrupted(where, committed);
   SECTION("all of it") {
     REQUIRE(where.clear() > 0);
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+    REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
     REQUIRE(where.usage() == Usage{});
   }
   SECTION("the source") {
     where.remove_matching("b");
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+    REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
     write_table(where, "b", Counts{{3, 3}});
     merge<std::uint64_t>(where, "a", "b");
     REQUIRE(read_table<std::uint64_t>(where, "a") ==
@@ -254,7 +254,7 @@ TEST_CASE("what is removed stays away, whatever its merge was interrupted by") {
   }
   SECTION("the target: its source is in it, or has its name again") {
     where.remove_matching("a");
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+    REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
     REQUIRE(where.list() == (committed ? std::vector<std::string>{} : std::vector<std::string>{"b"}));
   }
 }
@@ -285,7 +285,7 @@ TEST_CASE("what is moved away has its counts, and no merge that was interrupted 
     REQUIRE(!error == committed);
     REQUIRE(where.list() == std::vector<std::string>{"a", "b"});
   }
-  REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).empty());
+  REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
 }
 
 TEST_CASE("what is persisted has the counts of the merges that happened") {
@@ -305,16 +305,16 @@ TEST_CASE("a table that is being merged just now is neither removed nor moved") 
   leave_interrupted(where, false);
   write_file(where, "file", std::string("x"));
   {
-    const auto merging = detail::lock_both(scratch::detail::directory_of(where), "a", "b",
+    const auto merging = detail::lock_both(detail::directory_of(where), "a", "b",
                                            "merge");  // as its process holds them while it lives
     for (const char* name : {"a", "b"}) {
       REQUIRE(refuses_with(errc::busy, [&] { where.remove_matching(name); }));
       REQUIRE(refuses_with(errc::busy, [&] { where.move(name, where, "c"); }));
     }
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).size() == 1);
+    REQUIRE(detail::claims_in(detail::directory_of(where)).size() == 1);
     REQUIRE(refuses_with(errc::busy, [&] { where.clear(); }));
     REQUIRE(where.list() == std::vector<std::string>{"a"});  // what could go is gone
-    REQUIRE(detail::claims_in(scratch::detail::directory_of(where)).size() == 1);
+    REQUIRE(detail::claims_in(detail::directory_of(where)).size() == 1);
   }
   merge<std::uint64_t>(where, "a", "b");
   REQUIRE(read_table<std::uint64_t>(where, "a") == Counts{{1, 1}, {2, 2}});

@@ -147,11 +147,11 @@ Faults faults_of_measuring(const std::function<std::uint64_t(int directory, cons
 
 // ---- a quota
 
-using Charge = std::function<bool(std::uint64_t)>;
+using Take = std::function<bool(std::uint64_t)>;
 
-/// `share` calls its argument with what charges a limit of 1000 bytes, and what refunds.
+/// `share` calls its argument with what reserves of a limit of 1000 bytes, and what releases.
 Faults faults_of_a_quota(
-    const std::function<void(int directory, const fs::path& path, const std::function<void(Charge, Charge)>&)>& share) {
+    const std::function<void(int directory, const fs::path& path, const std::function<void(Take, Take)>&)>& share) {
   const TempDir dir;
   std::string wrong;
   const auto prepare = [&] {
@@ -159,11 +159,11 @@ Faults faults_of_a_quota(
     detail::remove_below(dir.fd());
     put(dir / "file", std::string(400, 'x'));
   };
-  const auto work = [&](const Charge& charge, const Charge& refund) {
-    if (!charge(500)) wrong = "500 bytes are free, and were refused";
-    if (charge(101)) wrong = "100 bytes are free, and 101 were granted";
-    refund(200);
-    if (!charge(300)) wrong = "300 bytes are free, and were refused";
+  const auto work = [&](const Take& reserve, const Take& release) {
+    if (!reserve(500)) wrong = "500 bytes are free, and were refused";
+    if (reserve(101)) wrong = "100 bytes are free, and 101 were granted";
+    release(200);
+    if (!reserve(300)) wrong = "300 bytes are free, and were refused";
   };
   const auto check = [&](bool, int) -> std::string {
     if (!wrong.empty()) return wrong;

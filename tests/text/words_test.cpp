@@ -220,7 +220,7 @@ TEST_CASE("who says nothing has no limit, waits for no disk, and may write") {
   const TempDir dir;
   const Workspace where(dir.path());
   write_file(where, "file", std::string(1000, 'x'));
-  CHECK(scratch::detail::directory_of(where).state().quota().limit() == 0);
+  CHECK(detail::directory_of(where).state().quota().limit() == 0);
   CHECK(where.engine() == BestIo::make(Medium::of(dir.fd()))->describe());
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("without a limit everything is granted and no file is made") {
   CHECK(names_in(dir.path()).empty());
 }
 
-TEST_CASE("what is charged is taken until it is refunded") {
+TEST_CASE("what is reserved is taken until it is released") {
   const TempDir dir;
   Quota quota = GENERATE(0, 1) == 0 ? shared(dir, 1000) : Quota::of_process(1000, [] { return 0; });
   CHECK(quota.limit() == 1000);
@@ -69,7 +69,7 @@ TEST_CASE("what is charged is taken until it is refunded") {
   CHECK_FALSE(quota.reserve(~std::uint64_t{0}));
 }
 
-TEST_CASE("more refunds than charges do not make room") {
+TEST_CASE("releasing more than was reserved does not make room") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
   Quota other = shared(dir);
@@ -132,7 +132,7 @@ TEST_CASE("whoever comes first sets the limit, and all see what the others take"
   CHECK(first.reserve(400));
 }
 
-TEST_CASE("what a share has not settled comes back when it ends") {
+TEST_CASE("what a share has not committed comes back when it ends") {
   const TempDir dir;
   Quota first = shared(dir, 1000);
   {
@@ -170,7 +170,7 @@ TEST_CASE("a living writer's share does not come back") {
   CHECK(quota.reserve(500));
 }
 
-TEST_CASE("a forked child neither charges nor gives back for its parent") {
+TEST_CASE("a forked child neither reserves nor releases for its parent") {
   const TempDir dir;
   Quota quota = shared(dir, 1000);
   CHECK(quota.reserve(600));

@@ -32,11 +32,11 @@ using Names = std::vector<std::string>;
 namespace {
 
 // A session's workspace and a plain one keep most of the same promises.
-struct Ground {
+struct Setting {
   TempDir dir;
   std::optional<scratch::SessionDir<scratch::Under>> session;
 
-  explicit Ground(bool with_session) {
+  explicit Setting(bool with_session) {
     if (with_session) session.emplace(scratch::Under{dir.path()}, "test");
   }
   Workspace workspace() const { return session ? Workspace(*session) : Workspace(dir.path()); }
@@ -80,8 +80,8 @@ TEST_CASE("copies of a handle are one workspace") {
 }
 
 TEST_CASE("a list has files in numeric order, without areas, links and records") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   for (const char* name : {"chunk_10.bin", "chunk_9.bin", "chunk_1.bin", "other"})
     write_file(here, name, std::string());
   write_chunk(here, "x");
@@ -95,8 +95,8 @@ TEST_CASE("a list has files in numeric order, without areas, links and records")
 }
 
 TEST_CASE("an area is a workspace of its own in the same session") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   const Workspace sorting = here.area("sorting");
   CHECK(sorting.path() == here.path() / "sorting");
   CHECK((fs::status(sorting.path()).permissions() & fs::perms::all) == fs::perms::owner_all);
@@ -112,8 +112,8 @@ TEST_CASE("an area is a workspace of its own in the same session") {
 }
 
 TEST_CASE("names that no area can have are refused, and what has the name is not followed") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   for (const std::string name : {"", ".", "..", "a/b", "metadata.json", ".lock", ".scratch-x"})
     CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.area(name); }));
   CHECK(refuses_with(scratch::errc::invalid_name, [&] { here.area(std::string(256, 'x')); }));
@@ -124,8 +124,8 @@ TEST_CASE("names that no area can have are refused, and what has the name is not
 }
 
 TEST_CASE("chunks are numbered across areas, and an area has those below it") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   const Workspace sorting = here.area("sorting");
   CHECK(write_chunk(here, "a").file == "chunk_0.bin");
   CHECK(write_chunk(sorting, "bb").file == "sorting/chunk_1.bin");
@@ -138,8 +138,8 @@ TEST_CASE("chunks are numbered across areas, and an area has those below it") {
 }
 
 TEST_CASE("a usage report has a row for each area and prints as a table") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   write_file(here.area("sorting"), "run", std::string(2048, 'x'));
   write_file(here, "top", std::string(10, 'x'));
   const scratch::UsageReport report = here.usage_report();
@@ -153,8 +153,8 @@ TEST_CASE("a usage report has a row for each area and prints as a table") {
 }
 
 TEST_CASE("remove_matching takes the files that match and the records of chunks among them") {
-  const Ground ground(GENERATE(false, true));
-  Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  Workspace here = setting.workspace();
   write_chunk(here, std::string(100, 'x'));
   write_chunk(here, std::string(200, 'x'));
   write_chunk(here.area("area"), std::string(400, 'x'));
@@ -172,8 +172,8 @@ TEST_CASE("remove_matching takes the files that match and the records of chunks 
 }
 
 TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
-  const Ground ground(true);
-  Workspace here = ground.workspace();
+  const Setting setting(true);
+  Workspace here = setting.workspace();
   const auto before = names_in(here.path());
   write_chunk(here, std::string(100, 'x'));
   write_chunk(here.area("area"), std::string(200, 'x'));
@@ -190,8 +190,8 @@ TEST_CASE("clear leaves nothing but the session itself, and work goes on") {
 }
 
 TEST_CASE("clear of an area leaves its directory and everything beside it") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   Workspace sorting = here.area("sorting");
   write_chunk(here, "x");
   write_chunk(sorting, "yy");
@@ -229,8 +229,8 @@ TEST_CASE("in a plain directory only what the library wrote is removed, by a lat
 
 TEST_CASE("clear goes on past what cannot be removed, and says what that was") {
   scratch::test::own_mounts();
-  const Ground ground(true);
-  Workspace here = ground.workspace();
+  const Setting setting(true);
+  Workspace here = setting.workspace();
   write_file(here.area("a"), "file", std::string(10, 'x'));
   write_file(here.area("z"), "file", std::string(10, 'x'));
   here.area("m").area("mount");
@@ -244,8 +244,8 @@ TEST_CASE("clear goes on past what cannot be removed, and says what that was") {
 }
 
 TEST_CASE("a file moves between areas, and a chunk keeps its record") {
-  const Ground ground(GENERATE(false, true));
-  Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  Workspace here = setting.workspace();
   Workspace received = here.area("received");
   write_file(here, "partition.3", std::string("abc"));
   here.move("partition.3", received, "partition.3.from_W2");
@@ -261,8 +261,8 @@ TEST_CASE("a file moves between areas, and a chunk keeps its record") {
 }
 
 TEST_CASE("a chunk whose mover died is found where its file is, by its record and by a later program") {
-  const Ground ground(GENERATE(false, true));
-  const Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  const Workspace here = setting.workspace();
   const Workspace area = here.area("area");
   const ChunkInfo info = write_chunk(here, "rows");
   const bool leaves = GENERATE(false, true);
@@ -283,8 +283,8 @@ TEST_CASE("a chunk whose mover died is found where its file is, by its record an
 }
 
 TEST_CASE("a move replaces nothing, moves only files, and changes nothing when it fails") {
-  const Ground ground(GENERATE(false, true));
-  Workspace here = ground.workspace();
+  const Setting setting(GENERATE(false, true));
+  Workspace here = setting.workspace();
   Workspace area = here.area("area");
   write_file(here, "a", std::string("a"));
   write_file(area, "b", std::string("b"));
@@ -297,7 +297,7 @@ TEST_CASE("a move replaces nothing, moves only files, and changes nothing when i
   CHECK(text_of(area.path() / "b") == "b");
 }
 
-TEST_CASE("a move to another workspace is charged there and given back here") {
+TEST_CASE("a move to another workspace takes of the quota there and gives back here") {
   const TempDir one, two;
   Workspace from(one.path(), {.quota = 1000});
   Workspace to(two.path(), {.quota = 500});

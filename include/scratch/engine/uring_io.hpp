@@ -231,7 +231,7 @@ class UringIo final : public Io {
 
   Medium medium_;
   io_uring ring_{};
-  std::string why_no_ring_;  // why there is no ring any more
+  std::string why_no_ring_;  // empty: there is one
   detail::MadeHere made_here_;
   std::array<Slot, transfers> slots_{};
   std::size_t in_ring_ = 0;  // slots that are not free

@@ -169,11 +169,11 @@ case_each_phase_cleans_up_after_itself() {
 case_the_preflight_says_what_is_needed_and_how_that_was_reckoned() {
   generate -n 50000 --text -o records.txt
   "$program" sort -o sorted records.txt 2>err
-  grep -Eq '^need .* = partitions 4\.8 MiB \+ being sorted .* \+ samples ' err || fail "no reckoning"
-  grep -Eq '^after sampling: need ' err || fail "no second reckoning"
+  grep -Eq '^need .* = partitions 4\.8 MiB \+ being sorted .* \+ samples ' err || fail "no breakdown"
+  grep -Eq '^after sampling: need ' err || fail "no second breakdown"
 }
 
-# The quota is what the reckoning says: it holds through all phases.
+# The quota is what the breakdown says: it holds through all phases.
 case_the_need_is_enough() {
   generate -n 150000 --text -o records.txt
   need=$("$program" sort --memory 24MiB -o sorted records.txt 2>&1 >/dev/null |

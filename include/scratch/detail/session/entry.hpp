@@ -125,6 +125,7 @@ class Condemned {
   }
   Condemned(const Condemned&) = delete;
   Condemned& operator=(const Condemned&) = delete;
+
   const std::optional<Spared>& spared() const noexcept { return spared_; }
 
   /// The session's directory; empty where its creator died before it could be opened: then nothing is in it.
@@ -149,7 +150,9 @@ class Condemned {
 
   /// Steps 5 and 6.
   ///
-  /// @pre   not spared, not let go; asked before or not, `is_kept()` is not looked at
+  /// Whether it is kept is the caller's business.
+  ///
+  /// @pre   not spared, not let go
   /// @param stop asked from time to time; true: the rest is left as trash, ECANCELED
   /// @returns the bytes freed; nothing where somebody took it away meanwhile
   /// @throws Error when something of it could not be removed: then it is trash, for the next sweep

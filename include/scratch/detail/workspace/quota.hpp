@@ -16,8 +16,8 @@
 //
 // Measuring anew, when there is no room: total = slots of the living + sizes of the files, in that order, put in place
 // only if total did not change meanwhile. Everything errs to the safe side, for the next measurement to mend:
-// 1. reserve: slot, then total. A writer killed in between, or later, holds a slot that nobody locks: it is not
-// counted.
+// 1. reserve: slot, then total. A writer killed in between, or later, leaves a slot that nobody locks, and which is not
+//    counted.
 // 2. release: total, then slot.
 // 3. commit: only the slot, when the file has its name. In between the bytes are counted twice.
 // 4. removed: total is left alone, since a measurement may have seen that the file is gone.

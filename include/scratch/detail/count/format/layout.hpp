@@ -55,7 +55,7 @@
 //           says that another follows.
 //
 // With c = 0 every count is 1. The writer takes the smallest c > 0 with the least n * c + (bits of the longs),
-// reckoning a long count of L significant bits with ceil(L / 7) bytes.
+// where a long count of L significant bits takes ceil(L / 7) bytes.
 //
 // EXAMPLE: the 32-bit keys 1 (counted 3 times) and 2 (once). Their mixed keys are 0x514e28b7 and 0x30f4c306, so the
 // entries are (0x30f4c306, 1), (0x514e28b7, 3). One block: first = 0, w = 32, n = 2; b = 1, l = 31. The high parts are

@@ -3,7 +3,7 @@
 //
 // Two sorted runs of entries made one, the counts of equal keys added up.
 //
-// Which run gives the next entry is as good as random, so it is reckoned without branches; and since each step waits
+// Which run gives the next entry is as good as random, so it is computed without branches; and since each step waits
 // for the one before, the runs are split by key into lanes, which take their steps together.
 #pragma once
 
