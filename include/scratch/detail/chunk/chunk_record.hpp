@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// One line of chunks.log.
+// One line of chunks.jsonl, the record of chunks that any language follows.
 //
-// The log is text, and only grows. Each record is one append of
+// The file only grows. A record is one line of JSON, appended by one write: keys in this order, no blanks, and last the
+// XXH3-64 of the bytes before `,"sum":`. A line that does not check is passed over: a full disk or a kill cut it short.
+// Three kinds (each is one line in the file):
 //
-//   "\n" <text> " " <16 hex: XXH3-64 of text> "\n"
+//   {"id":3,"file":"sorting/chunk_3.bin","size":5,"rows":1,"checksum":"xxh3:9555e8555c62dcfd","block":4194304,
+//     "blocks":1,"sums":"9555e8555c62dcfd","user":{},"sum":"ab70887950a42cc7"}
+//   {"id":3,"leaves":"merging/chunk_3.bin","sum":"129bc11af92398bf"}
+//   {"id":3,"gone":true,"sum":"29156888dddf297b"}
 //
-// so that a record that a full disk or a kill cut short never eats its neighbour. Empty lines, and lines that do not
-// check, are passed over. <text> is one of
+// `file` is relative to the directory of chunks.jsonl; in it, '%' and every byte that is not printable ASCII stand as
+// %XX. `sums` has the XXH3-64 of each block, nothing in between. `user` is the application's JSON object.
 //
-//   chunk <id> size=<n> rows=<n> xxh3=<16 hex> block=<n> file=<name> user=<json> blocks=<16 hex>,<16 hex>,...
-//   gone <id>
-//   leaves <id> to=<name>
-//
-// `leaves` comes before the file is renamed, to a name below the directory, or to one elsewhere where `to` is empty.
-// Until the next record about the id, the chunk is `file` if that is there and has its size, else `to`, or gone.
-//
-// `file` is relative to the directory of the log; `blocks` has the XXH3-64 of each block. In `file` and `user`, '%' and
-// bytes up to 0x20 and from 0x7f stand as %XX. A later record about an id replaces an earlier one. Example:
-//
-//   chunk 3 size=5 rows=1 xxh3=9555e8555c62dcfd block=4194304 file=sorting/chunk_3.bin user= blocks=9555e8555c62dcfd
+// `leaves` comes before the file is renamed, to a name below the directory, or to one elsewhere where it is empty.
+// Until the next record about the id, the chunk is `file` if that is there and has its size, else under the name given,
+// or gone. A later record about an id replaces an earlier one.
 #pragma once
 
 #include <charconv>
@@ -33,9 +30,12 @@
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/text/checksum.hpp>
+#include <scratch/detail/text/json_text.hpp>
 #include <scratch/detail/text/names.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr std::size_t longest_chunk_record = 16_MiB;
 
 struct ChunkRecord {
   ChunkInfo info = {};
@@ -45,35 +45,47 @@ struct ChunkRecord {
   bool leaves = false;  ///< it may be under the name `info.file`, or no longer here; the rest means nothing
 };
 
-inline std::string escape_field(std::string_view text) {
-  constexpr char hex[] = "0123456789abcdef";
-  std::string escaped;
-  for (const char c : text) {
+/// A name as it stands in a record, between quotation marks.
+inline std::string encode_name(std::string_view name) {
+  constexpr char hex[] = "0123456789ABCDEF";
+  std::string text;
+  for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte <= 0x20 || byte >= 0x7f || c == '%') {
-      escaped += '%';
-      escaped += hex[byte >> 4];
-      escaped += hex[byte & 15];
+    if (byte < 0x20 || byte > 0x7e || c == '%') {
+      text.append({'%', hex[byte >> 4], hex[byte & 15]});
     } else {
-      escaped += c;
+      if (c == '"' || c == '\\') text += '\\';
+      text += c;
     }
   }
-  return escaped;
+  return text;
 }
 
-inline std::optional<std::string> unescape_field(std::string_view text) {
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
-  std::string plain;
+/// The inverse; nothing for what `encode_name` does not write.
+inline std::optional<std::string> decode_name(std::string_view text) {
+  const auto digit = [&](std::size_t i) {
+    const char c = i < text.size() ? text[i] : '\0';
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+  };
+  std::string name;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      plain += text[i];
-      continue;
+    if (text[i] == '%') {
+      if (digit(i + 1) < 0 || digit(i + 2) < 0) return std::nullopt;
+      name += static_cast<char>(digit(i + 1) << 4 | digit(i + 2));
+      i += 2;
+    } else if (text[i] == '\\') {
+      if (++i == text.size() || (text[i] != '"' && text[i] != '\\')) return std::nullopt;
+      name += text[i];
+    } else if (text[i] < 0x20 || text[i] > 0x7e || text[i] == '"') {
+      return std::nullopt;
+    } else {
+      name += text[i];
     }
-    if (text.size() - i < 3 || digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0) return std::nullopt;
-    plain += static_cast<char>(digit(text[i + 1]) << 4 | digit(text[i + 2]));
-    i += 2;
   }
-  return plain;
+  return name;
 }
 
 /// Whether a recorded name stays below its directory: names that an application may give, joined by '/'.
@@ -89,41 +101,61 @@ inline bool is_inner_path(std::string_view path) {
   }
 }
 
-/// A record as it is appended.
-inline std::string framed(const std::string& text) {
-  return std::string("\n").append(text).append(" ").append(hex16(xxh3(bytes_of(text)))).append("\n");
+inline void append_number(std::string& text, std::string_view label, std::uint64_t value) {
+  char digits[20];
+  text.append(label).append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
 
-inline std::string chunk_record(const ChunkRecord& record) {
-  const ChunkInfo& info = record.info;
+/// What metadata.json says of a chunk, and a record before its sums: up to `"blocks"`, without a bracket at the end.
+inline std::string chunk_fields(const ChunkInfo& info, std::uint64_t block) {
   std::string text;
-  text.append("chunk ").append(std::to_string(info.id));
-  text.append(" size=").append(std::to_string(info.size));
-  text.append(" rows=").append(std::to_string(info.rows));
-  text.append(" xxh3=").append(info.checksum, 5);
-  text.append(" block=").append(std::to_string(record.block));
-  text.append(" file=").append(escape_field(info.file));
-  text.append(" user=").append(escape_field(info.user));
-  text.append(" blocks=");
-  text.reserve(text.size() + record.sums.size() * 17);
-  for (std::size_t i = 0; i < record.sums.size(); ++i) {
-    if (i > 0) text += ',';
-    text += hex16(record.sums[i]);
-  }
-  return framed(text);
+  append_number(text, "{\"id\":", info.id);
+  text.append(",\"file\":\"").append(encode_name(info.file));
+  append_number(text, "\",\"size\":", info.size);
+  append_number(text, ",\"rows\":", info.rows);
+  text.append(",\"checksum\":\"").append(info.checksum);
+  append_number(text, "\",\"block\":", block);
+  append_number(text, ",\"blocks\":", ChunkLayout{info.size, block}.count());
+  return text;
 }
 
-inline std::string gone_record(std::uint64_t id) { return framed("gone " + std::to_string(id)); }
+/// A line of the file. @param text all of the record but its sum
+inline std::string sealed(std::string text) {
+  const std::string sum = hex16(xxh3(bytes_of(text)));
+  return text.append(",\"sum\":\"").append(sum).append("\"}\n");
+}
+
+/// @pre `record.info.user` is empty or a minified JSON object
+inline std::string chunk_record(const ChunkRecord& record) {
+  std::string text = chunk_fields(record.info, record.block);
+  text.reserve(text.size() + record.sums.size() * 16 + record.info.user.size() + 64);
+  text += ",\"sums\":\"";
+  for (const std::uint64_t sum : record.sums) text += hex16(sum);
+  text.append("\",\"user\":").append(record.info.user.empty() ? "{}" : record.info.user);
+  return sealed(std::move(text));
+}
+
+inline std::string gone_record(std::uint64_t id) {
+  std::string text;
+  append_number(text, "{\"id\":", id);
+  return sealed(text.append(",\"gone\":true"));
+}
 
 inline std::string leaves_record(std::uint64_t id, std::string_view to) {
-  return framed("leaves " + std::to_string(id) + " to=" + escape_field(to));
+  std::string text;
+  append_number(text, "{\"id\":", id);
+  return sealed(text.append(",\"leaves\":\"").append(encode_name(to)).append("\""));
 }
 
-/// The text of a line that checks.
+/// What a line that checks says before its sum.
+/// @param line without its newline
 inline std::optional<std::string_view> checked_text(std::string_view line) {
-  if (line.size() < 18 || line[line.size() - 17] != ' ') return std::nullopt;
-  const std::string_view text = line.substr(0, line.size() - 17);
-  if (parse_hex16(line.substr(line.size() - 16)) != xxh3(bytes_of(text))) return std::nullopt;
+  constexpr std::string_view label = ",\"sum\":\"", end = "\"}";
+  constexpr std::size_t tail = label.size() + 16 + end.size();
+  if (line.size() < tail || !line.ends_with(end) || !line.substr(line.size() - tail).starts_with(label))
+    return std::nullopt;
+  const std::string_view text = line.substr(0, line.size() - tail);
+  if (parse_hex16(line.substr(text.size() + label.size(), 16)) != xxh3(bytes_of(text))) return std::nullopt;
   return text;
 }
 
@@ -133,73 +165,90 @@ class RecordFields {
  public:
   explicit RecordFields(std::string_view text) : rest_(text) {}
 
-  std::string_view field(std::string_view label) {
-    good_ = good_ && rest_.starts_with(label);
-    if (!good_) return {};
-    rest_.remove_prefix(label.size());
-    const std::size_t end = rest_.find(' ');
-    const std::string_view value = rest_.substr(0, end);
-    rest_.remove_prefix(end == rest_.npos ? rest_.size() : end + 1);
-    return value;
+  bool good() const { return good_; }
+  /// Everything was there, and nothing else.
+  bool ended() const { return good_ && rest_.empty(); }
+  bool starts_with(std::string_view label) const { return good_ && rest_.starts_with(label); }
+
+  void take(std::string_view label) {
+    good_ = starts_with(label);
+    rest_.remove_prefix(good_ ? label.size() : rest_.size());
   }
 
   std::uint64_t number(std::string_view label) {
-    const std::string_view value = field(label);
-    const char* last = value.data() + value.size();
+    take(label);
     std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(value.data(), last, number);
-    good_ = good_ && error == std::errc() && end == last;
+    const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), number);
+    good_ = good_ && error == std::errc();
+    if (good_) rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
     return good_ ? number : 0;
   }
 
-  /// Everything was there, and nothing else.
-  bool good() const { return good_ && rest_.empty(); }
+  /// What stands in quotation marks.
+  std::string_view quoted(std::string_view label) {
+    take(label);
+    take("\"");
+    std::size_t end = 0;
+    while (end < rest_.size() && rest_[end] != '"') end += rest_[end] == '\\' ? 2 : 1;
+    good_ = good_ && end < rest_.size();
+    if (!good_) return {};
+    const std::string_view value = rest_.substr(0, end);
+    rest_.remove_prefix(end + 1);
+    return value;
+  }
+
+  /// All that is left.
+  std::string_view rest(std::string_view label) {
+    take(label);
+    return std::exchange(rest_, {});
+  }
 
  private:
   std::string_view rest_;
   bool good_ = true;
 };
 
-/// The inverse of `chunk_record`, `gone_record` and `leaves_record`, for the text of a line; nothing where it makes no
-/// sense.
+/// The inverse of `chunk_record`, `gone_record` and `leaves_record`, for what `checked_text` gave; nothing where it
+/// makes no sense, however it came to its sum.
 inline std::optional<ChunkRecord> parse_record(std::string_view text) {
   RecordFields fields(text);
   ChunkRecord record;
-  if (text.starts_with("gone ")) {
-    record.info.id = fields.number("gone ");
+  record.info.id = fields.number("{\"id\":");
+  if (fields.starts_with(",\"gone\"")) {
+    fields.take(",\"gone\":true");
     record.gone = true;
-    if (!fields.good()) return std::nullopt;
+    if (!fields.ended()) return std::nullopt;
     return record;
   }
-  if (text.starts_with("leaves ")) {
-    record.info.id = fields.number("leaves ");
-    auto to = unescape_field(fields.field("to="));
+  if (fields.starts_with(",\"leaves\"")) {
+    auto to = decode_name(fields.quoted(",\"leaves\":"));
     record.leaves = true;
-    if (!fields.good() || !to || (!to->empty() && !is_inner_path(*to))) return std::nullopt;
+    if (!fields.ended() || !to || (!to->empty() && !is_inner_path(*to))) return std::nullopt;
     record.info.file = std::move(*to);
     return record;
   }
-  record.info.id = fields.number("chunk ");
-  record.info.size = fields.number("size=");
-  record.info.rows = fields.number("rows=");
-  const std::string_view sum = fields.field("xxh3=");
-  record.block = fields.number("block=");
-  auto file = unescape_field(fields.field("file="));
-  auto user = unescape_field(fields.field("user="));
-  const std::string_view blocks = fields.field("blocks=");
-  if (!fields.good() || record.block == 0 || !parse_hex16(sum) || !file || !user || !is_inner_path(*file))
+  auto file = decode_name(fields.quoted(",\"file\":"));
+  record.info.size = fields.number(",\"size\":");
+  record.info.rows = fields.number(",\"rows\":");
+  record.info.checksum = fields.quoted(",\"checksum\":");
+  record.block = fields.number(",\"block\":");
+  const std::uint64_t blocks = fields.number(",\"blocks\":");
+  const std::string_view sums = fields.quoted(",\"sums\":");
+  const std::string_view user = fields.rest(",\"user\":");
+  if (!fields.good() || record.block == 0 || !parse_checksum(record.info.checksum) || !file || !is_inner_path(*file) ||
+      !is_json_object(user))
     return std::nullopt;
-  record.info.checksum = "xxh3:" + std::string(sum);
   record.info.file = std::move(*file);
-  record.info.user = std::move(*user);
+  if (user != "{}") record.info.user = user;
 
-  const std::uint64_t count = ChunkLayout{record.info.size, record.block}.count();
-  if (count > blocks.size() || blocks.size() != (count == 0 ? 0 : count * 17 - 1)) return std::nullopt;
-  record.sums.reserve(count);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const auto block_sum = parse_hex16(blocks.substr(i * 17, 16));
-    if (!block_sum || (i > 0 && blocks[i * 17 - 1] != ',')) return std::nullopt;
-    record.sums.push_back(*block_sum);
+  if (blocks != ChunkLayout{record.info.size, record.block}.count() || sums.size() / 16 != blocks ||
+      sums.size() % 16 != 0)
+    return std::nullopt;
+  record.sums.reserve(blocks);
+  for (std::uint64_t i = 0; i < blocks; ++i) {
+    const auto sum = parse_hex16(sums.substr(i * 16, 16));
+    if (!sum) return std::nullopt;
+    record.sums.push_back(*sum);
   }
   return record;
 }
