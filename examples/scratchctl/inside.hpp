@@ -92,7 +92,7 @@ inline Located locate(const fs::path& file) {
   scratch::WorkspaceOptions look;
   look.read_only = true;
   for (fs::path above = path.parent_path(); above.has_filename(); above = above.parent_path())
-    if (fs::exists(above / "chunks.log", error) || fs::exists(above / "metadata.json", error))
+    if (fs::exists(above / "chunks.jsonl", error) || fs::exists(above / "metadata.json", error))
       return {scratch::Workspace(above, look), scratch::Workspace(path.parent_path(), look), path.filename(),
               path.lexically_relative(above).native()};
   const scratch::Workspace here(path.parent_path(), look);

@@ -182,7 +182,8 @@ class OwnedSession : public detail::SessionHandle {
   }
 
   void set_user(std::string_view json) {
-    std::string text = detail::checked_user(json, checked().path() / detail::metadata_name);
+    std::string text =
+        detail::checked_object(json, "write the application's object to", checked().path() / detail::metadata_name);
     state().change([&](detail::SessionFacts& facts) { facts.user = std::move(text); });
   }
 

@@ -69,7 +69,9 @@ class SessionView {
       throw;
     }
     bool first = true;
-    for (const ChunkInfo& chunk : here.chunks()) detail::add_chunk(text, chunk, std::exchange(first, false));
+    detail::chunk_log(detail::directory_of(here).state()).for_each([&](const detail::ChunkEntry& chunk) {
+      detail::add_chunk(text, chunk, std::exchange(first, false));
+    });
     text += detail::end_of_metadata;
     return text;
   }

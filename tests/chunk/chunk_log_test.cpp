@@ -27,71 +27,89 @@ ChunkRecord record_of(std::uint64_t id, std::uint64_t size = 5) {
   return record;
 }
 
-std::string text_in_log(const std::string& framed) { return framed.substr(1, framed.size() - 19); }
+std::string_view without_newline(std::string_view line) { return line.substr(0, line.size() - 1); }
+
+/// A record's text with another sum.
+std::optional<ChunkRecord> parsed(const std::string& text) { return detail::parse_record(text); }
 
 }  // namespace
 
-TEST_CASE("the example in the format's description is a record") {
+TEST_CASE("the examples in the format's description are records") {
   const std::string text =
-      "chunk 3 size=5 rows=1 xxh3=9555e8555c62dcfd block=4194304 file=sorting/chunk_3.bin user= "
-      "blocks=9555e8555c62dcfd";
+      "{\"id\":3,\"file\":\"sorting/chunk_3.bin\",\"size\":5,\"rows\":1,\"checksum\":\"xxh3:9555e8555c62dcfd\","
+      "\"block\":4194304,\"blocks\":1,\"sums\":\"9555e8555c62dcfd\",\"user\":{}";
   ChunkRecord record;
   record.info = {3, "sorting/chunk_3.bin", 5, 1, "xxh3:9555e8555c62dcfd", ""};
   record.sums = {0x9555e8555c62dcfd};
-  REQUIRE(text_in_log(detail::chunk_record(record)) == text);
-  const auto parsed = detail::parse_record(text);
-  REQUIRE(parsed);
-  REQUIRE(parsed->info == record.info);
-  REQUIRE(parsed->sums == record.sums);
+  CHECK(detail::chunk_record(record) == text + ",\"sum\":\"ab70887950a42cc7\"}\n");
+  CHECK(detail::leaves_record(3, "merging/chunk_3.bin") ==
+        "{\"id\":3,\"leaves\":\"merging/chunk_3.bin\",\"sum\":\"129bc11af92398bf\"}\n");
+  CHECK(detail::leaves_record(3, "").starts_with("{\"id\":3,\"leaves\":\"\",\"sum\":\""));
+  CHECK(detail::gone_record(3) == "{\"id\":3,\"gone\":true,\"sum\":\"29156888dddf297b\"}\n");
+  REQUIRE(parsed(text));
+  CHECK(parsed(text)->info == record.info);
+  CHECK(parsed(text)->sums == record.sums);
   const std::string hello = "hello";
-  REQUIRE(detail::checksum_text(detail::xxh3(bytes_of(hello))) == record.info.checksum);
+  CHECK(detail::checksum_text(detail::xxh3(bytes_of(hello))) == record.info.checksum);
 }
 
-TEST_CASE("a record of any bytes comes back as it was") {
+TEST_CASE("a record comes back as it was, and is one line of JSON, whatever bytes are in the name") {
   for (std::uint64_t size : {std::uint64_t{0}, std::uint64_t{1}, 4_MiB, 4_MiB + 1, 100_MiB}) {
     ChunkRecord record = record_of(77, size);
-    for (int c = 0; c < 256; ++c) record.info.user += static_cast<char>(c);
-    record.info.file = "an area/with %25 and \n.bin";
-    const std::string framed = detail::chunk_record(record);
-    REQUIRE(framed.find('\n', 1) == framed.size() - 1);
-    const auto text = detail::checked_text(std::string_view(framed).substr(1, framed.size() - 2));
+    for (int c = 1; c < 256; ++c)
+      if (c != '/') record.info.file += static_cast<char>(c);
+    record.info.file.resize(200);
+    record.info.user = R"({"table":"a\"b","sum":"0123456789abcdef"})";
+    const std::string line = detail::chunk_record(record);
+    CHECK(line.find('\n') == line.size() - 1);
+    CHECK(detail::is_json_object(without_newline(line)));
+    const auto text = detail::checked_text(without_newline(line));
     REQUIRE(text);
-    const auto parsed = detail::parse_record(*text);
-    REQUIRE(parsed);
-    REQUIRE(parsed->info == record.info);
-    REQUIRE(parsed->sums == record.sums);
+    REQUIRE(parsed(std::string(*text)));
+    CHECK(parsed(std::string(*text))->info == record.info);
+    CHECK(parsed(std::string(*text))->sums == record.sums);
   }
 }
 
-TEST_CASE("a line with any byte changed is passed over") {
-  const std::string framed = detail::chunk_record(record_of(5));
-  const std::string line = framed.substr(1, framed.size() - 2);
-  for (std::size_t i = 0; i < line.size(); ++i)
+TEST_CASE("a line with any byte changed, or cut anywhere, is passed over") {
+  const std::string line(without_newline(detail::chunk_record(record_of(5))));
+  for (std::size_t i = 0; i < line.size(); ++i) {
     for (const int flip : {1, 0x20, 0xff}) {
       std::string damaged = line;
       damaged[i] = static_cast<char>(damaged[i] ^ flip);
-      REQUIRE(!detail::checked_text(damaged));
+      CHECK(!detail::checked_text(damaged));
     }
-  for (std::size_t i = 0; i < line.size(); ++i) REQUIRE(!detail::checked_text(line.substr(0, i)));
+    CHECK(!detail::checked_text(line.substr(0, i)));
+  }
 }
 
 TEST_CASE("records that check but make no sense are passed over") {
-  for (const char* text :
-       {"", "gone", "gone ", "gone x", "gone 1 2", "chunk", "chunk 1", "other 1",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=0 file=a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=",
-        "chunk 1 size=18446744073709551615 rows=0 xxh3=9555e8555c62dcfd block=1 file=a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcf block=4194304 file=a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=-5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=../a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=/etc/a user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a//b user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=.lock user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a%2 user= blocks=9555e8555c62dcfd",
-        "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a%00 user= blocks=9555e8555c62dcfd"}) {
-    CAPTURE(text);
-    REQUIRE(!detail::parse_record(text));
-  }
+  const std::string good(*detail::checked_text(without_newline(detail::chunk_record(record_of(5)))));
+  REQUIRE(parsed(good));
+  const auto with = [&](std::string_view part, std::string_view other) {
+    std::string text = good;
+    const std::size_t at = text.find(part);
+    REQUIRE(at != text.npos);
+    return parsed(text.replace(at, part.size(), other));
+  };
+  CHECK(with("\"rows\":50", "\"rows\":51"));
+  for (const char* file : {"../a", "/etc/a", "a//b", ".lock", "area/.scratch-x", "chunks.jsonl", "", "a%2", "a%00",
+                           "a%zz", "a\n", "\xff", "a\\n", "."})
+    CHECK_FALSE(with("area/chunk_5.bin", file));
+  for (const char* size : {"-5", "05x", "", "4194305", "18446744073709551615", "18446744073709551616"})
+    CHECK_FALSE(with("\"size\":5", std::string("\"size\":") + size));
+  CHECK_FALSE(with("\"block\":4194304", "\"block\":0"));
+  CHECK_FALSE(with("\"blocks\":1", "\"blocks\":2"));
+  CHECK_FALSE(with("xxh3:9555e8555c62dcfd", "xxh3:9555e8555c62dcf"));
+  CHECK_FALSE(with("\"sums\":\"0000000000000000\"", "\"sums\":\"\""));
+  CHECK_FALSE(with("\"sums\":\"0000000000000000\"", "\"sums\":\"000000000000000x\""));
+  for (const char* user : {"", "[]", "7", "{}}", "{", "{\"a\":\"\xff\"}", "{},\"more\":1"})
+    CHECK_FALSE(with("\"user\":{}", std::string("\"user\":") + user));
+  CHECK_FALSE(with(",\"rows\"", ", \"rows\""));
+  for (const char* text : {"", "{", "{\"id\":", "{\"id\":1", "{\"id\":x,\"gone\":true", "{\"id\":1,\"gone\":false",
+                           "{\"id\":1,\"gone\":true,\"x\":1", "{\"id\":1,\"leaves\":\"../x\"",
+                           "{\"id\":1,\"leaves\":\"x", "{\"id\":1,\"other\":1", " {\"id\":1,\"gone\":true"})
+    CHECK_FALSE(parsed(text));
 }
 
 TEST_CASE("what one log appends, another reads, and only what is new") {
@@ -106,6 +124,7 @@ TEST_CASE("what one log appends, another reads, and only what is new") {
     if (i % 100 == 0) REQUIRE(reader.chunks().size() == i + 1);
   }
   writer.remove(17);
+  writer.leaves(18, "elsewhere.bin");
   writer.rename(18, "elsewhere.bin");
   const std::vector<ChunkInfo> chunks = reader.chunks();
   REQUIRE(chunks.size() == 999);
@@ -117,43 +136,80 @@ TEST_CASE("what one log appends, another reads, and only what is new") {
   REQUIRE(reader.extent().chunks == 999);
 }
 
-TEST_CASE("a torn record never eats its neighbour") {
+TEST_CASE("a torn record takes no other with it, and every line that is none is counted") {
   const std::string one = detail::chunk_record(record_of(1));
   const std::string two = detail::chunk_record(record_of(2));
-  for (std::size_t cut = 0; cut < one.size(); ++cut) {
+  for (std::size_t cut = 1; cut < one.size(); ++cut) {
     const TempDir dir;
-    put(dir / "chunks.log", one.substr(0, cut) + two);
+    put(dir / "chunks.jsonl", two + one.substr(0, cut));
     ChunkLog log(dir.fd(), dir.path());
-    const bool whole = cut == one.size() - 1;  // the next record begins with the newline that is missing
     CAPTURE(cut);
-    REQUIRE(log.chunks().size() == (whole ? 2 : 1));
-    REQUIRE(log.chunks().back().id == 2);
+    CHECK(log.chunks().size() == 1);
+    log.append(record_of(3), false);
+    CHECK(log.chunks().size() == 2);
+    CHECK(log.chunks().back().id == 3);
+    CHECK(log.skipped() == 1);
   }
 }
 
-TEST_CASE("a record that is still being written is read when it is whole") {
+TEST_CASE("lines of others, of long ago and of nobody are passed over") {
   const TempDir dir;
+  put(dir / "chunks.jsonl", "\n\nchunk 1 size=5\n" + std::string(17 << 20, 'x') + "\n{\"id\":9}\n" +
+                                detail::chunk_record(record_of(2)) + std::string(3, '\0') + "\n");
   ChunkLog log(dir.fd(), dir.path());
-  const std::string record = detail::chunk_record(record_of(1));
-  std::ofstream out(dir / "chunks.log", std::ios::app | std::ios::binary);
-  for (std::size_t there = 0; there < record.size(); ++there) {
-    REQUIRE(log.chunks().size() == (there + 1 == record.size() ? 1 : 0));  // it checks without its last newline
-    out << record[there] << std::flush;
-  }
   REQUIRE(log.chunks().size() == 1);
+  CHECK(log.chunks()[0].id == 2);
+  CHECK(log.skipped() == 4);
+  CHECK(log.next_id() == 3);
 }
 
-TEST_CASE("a record whose last newline the full disk took is on record at once, and once") {
+TEST_CASE("a record about a known chunk with another file is none, unless the file was on its way there") {
   const TempDir dir;
-  const std::string one = detail::chunk_record(record_of(1));
-  put(dir / "chunks.log", one.substr(0, one.size() - 1));
   ChunkLog log(dir.fd(), dir.path());
-  REQUIRE(log.chunks().size() == 1);
-  REQUIRE(log.find(1)->info.size == 5);
-  log.append(record_of(2), false);
-  REQUIRE(log.chunks().size() == 2);
-  REQUIRE(log.find(1)->info.size == 5);
-  REQUIRE(log.find(2)->info.id == 2);
+  ChunkRecord record = record_of(1);
+  log.append(record, false);
+  record.info.file = "other.bin";
+  log.append(record, false);
+  CHECK(log.chunks()[0].file == "area/chunk_1.bin");
+  CHECK(log.skipped() == 1);
+  log.leaves(1, "other.bin");
+  log.append(record, false);
+  CHECK(log.chunks()[0].file == "other.bin");
+  CHECK(log.skipped() == 1);
+}
+
+TEST_CASE("chunks behind a position come in the order of their records") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  const auto after = [&](std::uint64_t& position) {
+    std::vector<std::uint64_t> ids;
+    position = log.for_each_after(position, [&](const detail::ChunkEntry& entry) { ids.push_back(entry.info.id); });
+    return ids;
+  };
+  std::uint64_t position = 0;
+  CHECK(after(position).empty());
+  for (const std::uint64_t id : {5, 2, 9}) log.append(record_of(id), false);
+  CHECK(after(position) == std::vector<std::uint64_t>{5, 2, 9});
+  CHECK(after(position).empty());
+  log.append(record_of(1), false);
+  log.append(record_of(3), false);
+  log.remove(1);
+  CHECK(after(position) == std::vector<std::uint64_t>{3});
+  position = 0;
+  CHECK(after(position) == std::vector<std::uint64_t>{5, 2, 9, 3});
+}
+
+TEST_CASE("a million chunks that come and go cost the last one what they cost the first") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  const std::uint64_t rounds_of = static_cast<std::uint64_t>(rounds(20'000, 1'000'000));
+  for (std::uint64_t i = 0; i < rounds_of; ++i) {
+    log.append(record_of(log.next_id()), false);
+    if (i >= 6) log.remove(i - 6);
+    if (i % 1000 == 0) CHECK(log.chunks().size() == std::min<std::uint64_t>(i + 1, 6));
+  }
+  CHECK(log.chunks().size() == 6);
+  CHECK(std::filesystem::file_size(dir / "chunks.jsonl") < 300 * rounds_of);
 }
 
 TEST_CASE("when all ids are given out, that is said, and none is given twice") {
@@ -306,7 +362,7 @@ TEST_CASE("writers killed at any moment lose only what they had not finished") {
 
 TEST_CASE("what stands in place of the log or the counter is refused") {
   const TempDir dir;
-  const std::string name = GENERATE(as<std::string>(), "chunks.log", ".scratch-ids");
+  const std::string name = GENERATE(as<std::string>(), "chunks.jsonl", ".scratch-ids");
   const std::string kind = GENERATE(as<std::string>(), "symlink", "fifo", "directory", "hard link");
   CAPTURE(name, kind);
   put(dir / "target", "");
@@ -333,8 +389,8 @@ TEST_CASE("the cost of a record does not grow") {
   const TempDir dir;
   ChunkLog log(dir.fd(), dir.path());
   for (std::uint64_t i = 0; i < 20000; ++i) log.append(record_of(log.next_id()), false);
-  const std::uintmax_t before = std::filesystem::file_size(dir / "chunks.log");
+  const std::uintmax_t before = std::filesystem::file_size(dir / "chunks.jsonl");
   log.append(record_of(log.next_id()), false);
-  REQUIRE(std::filesystem::file_size(dir / "chunks.log") - before < 200);
+  REQUIRE(std::filesystem::file_size(dir / "chunks.jsonl") - before < 250);
   REQUIRE(std::filesystem::file_size(dir / ".scratch-ids") == 21);
 }

@@ -220,9 +220,9 @@ TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole
   CAPTURE(setting);
   const TempDir dir(setting.on);
   const std::vector<std::byte> bytes = noise(6000000);
-  put(dir / "chunks.log");
+  put(dir / "chunks.jsonl");
   for (int round = 0; round < rounds(6, 300); ++round) {
-    const auto before = std::filesystem::file_size(dir / "chunks.log");
+    const auto before = std::filesystem::file_size(dir / "chunks.jsonl");
     const pid_t child = ::fork();
     if (child == 0) {
       try {
@@ -232,14 +232,14 @@ TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole
       }
       ::_exit(1);
     }
-    while (std::filesystem::file_size(dir / "chunks.log") == before && ::waitpid(child, nullptr, WNOHANG) == 0)
+    while (std::filesystem::file_size(dir / "chunks.jsonl") == before && ::waitpid(child, nullptr, WNOHANG) == 0)
       ::usleep(200);
     ::usleep(static_cast<useconds_t>(round * 3001 % 10000));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
   }
   const Workspace where(dir.path(), {.io = setting.engine.make});
-  std::set<std::string> recorded{"chunks.log", ".scratch-ids"};
+  std::set<std::string> recorded{"chunks.jsonl", ".scratch-ids"};
   for (const ChunkInfo& info : where.chunks()) {
     ChunkReader(where, info).verify();
     recorded.insert(info.file);

@@ -433,7 +433,7 @@ TEST_CASE("a directory that somebody takes away is session_gone, told once, and 
   const bool replaced = fs::exists(session.path());
   session.close();
   if (replaced) CHECK(fs::exists(session.path() / "theirs"));
-  CHECK_FALSE(fs::exists(dir / "elsewhere/chunks.log"));
+  CHECK_FALSE(fs::exists(dir / "elsewhere/chunks.jsonl"));
 }
 
 TEST_CASE("many threads of one session") {

@@ -118,7 +118,7 @@ TEST_CASE("names that cannot be files here are refused before anything is made")
   const TempDir dir;
   const Workspace where(dir.path());
   for (const std::string& name :
-       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("chunks.log"),
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("chunks.jsonl"),
         std::string(".scratch-temp-1"), std::string(256, 'x'), std::string("a\0b", 3)}) {
     const auto said = refusal([&] { AtomicFile(where, name); });
     REQUIRE(says(said, "invalid name"));

@@ -55,8 +55,8 @@ TEST_CASE("Nobody else's record says what root may remove") {
   CHECK_THROWS_AS(where.clear(), scratch::Error);
   CHECK(text_of(dir / "victim") == "precious");
   std::filesystem::remove(dir / ".scratch-files");
-  put(dir / "chunks.log");
-  REQUIRE(::chown((dir / "chunks.log").c_str(), 65534, 65534) == 0);
+  put(dir / "chunks.jsonl");
+  REQUIRE(::chown((dir / "chunks.jsonl").c_str(), 65534, 65534) == 0);
   CHECK_THROWS_AS(where.remove_matching("*"), scratch::Error);
   CHECK(text_of(dir / "victim") == "precious");
 }

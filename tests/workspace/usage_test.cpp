@@ -24,7 +24,7 @@ TEST_CASE("usage counts files at any depth, and neither links nor the library's 
   put(dir / "sorting/left/empty");
   put(dir / "metadata.json", "{}");
   put(dir / ".lock");
-  put(dir / "chunks.log", "x");
+  put(dir / "chunks.jsonl", "x");
   put(dir / ".scratch-quota", "x");
   put(dir / ".scratch-trash-0000000000000000/x", "x");
   fs::create_symlink("/etc/passwd", dir / "link");

@@ -3,7 +3,7 @@
 // For libFuzzer (fuzz.sh): SCRATCH_FUZZ says what the bytes are.
 //
 //   table    a count table's file; the first byte chooses the width, and whether checksums are mended to get deeper
-//   session  metadata.json and chunks.log of a living session that is joined and listed; lines' checksums likewise
+//   session  metadata.json and chunks.jsonl of a living session that is joined and listed; lines' checksums likewise
 //   words    labels, names, globs, series, claims, records
 //   counts   calls to a CountTable, compared with a std::map
 //   planted  the same, with a CountTable that forgets: the control, it must be found out
@@ -141,7 +141,7 @@ std::string mended_log(std::string_view log) {
   std::string mended;
   while (!log.empty()) {
     const std::size_t end = std::min(log.find('\n'), log.size());
-    mended += detail::framed(std::string(log.substr(0, end)));
+    mended += detail::sealed(std::string(log.substr(0, end)));
     log.remove_prefix(std::min(end + 1, log.size()));
   }
   return mended;
@@ -154,7 +154,7 @@ void fuzz_session(Input input) {
   const std::size_t size = input.number(2);
   put(owner.path() / "metadata.json", input.text(size));
   const std::string log = input.rest();
-  put(owner.path() / "chunks.log", mend ? mended_log(log) : log);
+  put(owner.path() / "chunks.jsonl", mend ? mended_log(log) : log);
   for (const SessionInfo& info : list_sessions(place)) must(info.alive && info.path == owner.path(), "it is listed");
   try {
     JoinedSession joined(owner.path());
@@ -216,7 +216,7 @@ void fuzz_words(Input input) {
     const std::string line = record->gone     ? detail::gone_record(record->info.id)
                              : record->leaves ? detail::leaves_record(record->info.id, record->info.file)
                                               : detail::chunk_record(*record);
-    const auto text = detail::checked_text(std::string_view(line).substr(1, line.size() - 2));
+    const auto text = detail::checked_text(std::string_view(line).substr(0, line.size() - 1));
     const auto again = text ? detail::parse_record(*text) : std::nullopt;
     must(again && again->info.file == record->info.file && again->sums == record->sums, "records are parsed back");
   }

@@ -87,10 +87,10 @@ class ChunkGuest final : public Guest {
 
   void add_names(std::set<std::string>& names) override {
     struct stat facts {};
-    if (sys::fstatat(state_.fd(), chunks_log_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
-      throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
+    if (sys::fstatat(state_.fd(), chunks_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
+      throw_error(errc::corrupt, "use", state_.path() / chunks_name,
                   "this record of chunks belongs to user " + std::to_string(facts.st_uid));
-    log_.for_each_chunk([&](const ChunkInfo& chunk) { names.insert(chunk.file); });
+    log_.for_each([&](const ChunkEntry& chunk) { names.insert(chunk.info.file); });
   }
 
  private:

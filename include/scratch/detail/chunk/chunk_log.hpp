@@ -1,90 +1,72 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// The record of all chunks of a directory and its areas (chunks.log, see chunk_record.hpp), and the counter that their
-// ids come from (.scratch-ids).
-//
-// The counter is the next free id as 20 decimal digits and a newline, read and written under a lock that the kernel
-// drops when its holder dies. It may be older than the log (a power cut, a damaged file): whoever takes an id for the
-// first time reads the log once and goes on above every id there. After that an id costs O(1).
+// The chunks of a directory and its areas: the record of them (chunks.jsonl, see chunk_record.hpp) and their ids.
 #pragma once
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/bytes/line_log.hpp>
+#include <scratch/detail/chunk/chunk_ids.hpp>
 #include <scratch/detail/chunk/chunk_index.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
-#include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-inline constexpr const char* chunk_ids_name = ".scratch-ids";
-inline constexpr std::uint64_t longest_chunk_record = 256_MiB;
-
-/// Thread-safe; any number of processes may have one for the same directory.
+/// Thread-safe; any number of processes may have one for the same directory. Every member throws Error: of the files,
+/// and `forked_object` in a child of the process that made it.
 class ChunkLog {
  public:
   /// Touches nothing yet.
   /// @param directory open, and stays so as long as this
-  /// @param path what errors call it
-  /// @param patience with others who take an id
-  ChunkLog(int directory, std::filesystem::path path, Patience patience = {10'000})
-      : directory_(directory), path_(std::move(path)), patience_(patience) {}
+  /// @param path      what errors call it
+  /// @param patience  with others who take an id
+  ChunkLog(int directory, const std::filesystem::path& path, Patience patience = {10'000})
+      : directory_(directory),
+        path_(path),
+        lines_(directory, chunks_name.data(), path / chunks_name, longest_chunk_record),
+        ids_(directory, path, patience) {}
 
-  /// An id that no chunk of this directory has or had, and nobody else gets.
-  /// @throws Error `busy` when another process has been taking one for 10 s: it was stopped while it did
-  /// After a crash: an id that was taken but not recorded may never be used.
+  /// An id that no chunk of this directory has or had, and nobody else gets. O(1), save for the first one.
   std::uint64_t next_id() {
-    const std::lock_guard hold(mutex_);
-    check_process("take a chunk's id from");
-    if (!ids_) {
-      ids_ = open_own(chunk_ids_name, O_RDWR | O_CREAT);
-      refresh_locked();
-    }
-    const CounterLock lock(ids_.get(), path_ / chunk_ids_name, patience_);
-    std::uint64_t id = floor_;
-    if (const std::optional<std::uint64_t> stored = read_counter())
-      id = std::max(id, *stored);
-    else if (counted_)
-      refresh_locked();  // somebody damaged the counter: the log knows
-    id = std::max(id, floor_);
-    if (id == UINT64_MAX)
-      throw_error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
-    write_counter(id + 1);
-    floor_ = id + 1;
-    counted_ = true;
-    return id;
+    const Held held = hold("take a chunk's id from");
+    return ids_.next([this] {
+      refresh();
+      return above_all_;
+    });
   }
 
   /// The chunk is on record afterwards, for every process; with `durable` also after a power cut.
   /// @throws Error and then it is not
   void append(const ChunkRecord& record, bool durable) {
     const std::string line = chunk_record(record);
-    const std::lock_guard hold(mutex_);
-    check_process("record a chunk in");
+    const Held held = hold("record a chunk in");
     if (line.size() > longest_chunk_record)
-      throw_error(EFBIG, "record a chunk in", log_path(),
-                  "the record has " + readable_size(line.size()) + ", at most 256 MiB are kept");
-    append_locked(line);
-    if (durable && (sys::fsync(log_.get()) != 0 || !sync_name())) {
-      const int error = errno;
-      append_locked(gone_record(record.info.id));
-      throw_error(error, "sync", log_path());
+      throw_error(EFBIG, "record a chunk in", lines_.path(),
+                  "the record has " + readable_size(line.size()) +
+                      ", at most 16 MiB are kept: write several chunks, or with a larger .block");
+    lines_.append(line, "record a chunk in");
+    if (!durable) return;
+    try {
+      lines_.sync();
+    } catch (...) {
+      lines_.append(gone_record(record.info.id), "take back a chunk in");
+      throw;
     }
   }
 
@@ -92,12 +74,11 @@ class ChunkLog {
   /// then on everybody looks where the file is, whatever happens to this process.
   /// @throws Error and then the file must stay where it is
   void leaves(std::uint64_t id, std::string_view to) {
-    const std::lock_guard hold(mutex_);
-    check_process("move a chunk of");
-    append_locked(leaves_record(id, to));
+    const Held held = hold("move a chunk of");
+    lines_.append(leaves_record(id, to), "move a chunk of");
   }
 
-  /// The chunk's file has another name now. @throws Error
+  /// The chunk's file has another name now; comes after `leaves`.
   void rename(std::uint64_t id, std::string_view file) {
     std::optional<ChunkRecord> record = find(id);
     if (!record) return;
@@ -105,32 +86,35 @@ class ChunkLog {
     append(*record, false);
   }
 
-  /// The chunk is off the record afterwards. @throws Error
+  /// The chunk is off the record afterwards. O(1).
   void remove(std::uint64_t id) {
-    const std::lock_guard hold(mutex_);
-    check_process("remove a chunk from");
-    append_locked(gone_record(id));
+    const Held held = hold("remove a chunk from");
+    lines_.append(gone_record(id), "remove a chunk from");
   }
 
-  /// Every chunk on record, by id: those of other processes too. Reads what was appended since the last look.
-  /// @throws Error
-  std::vector<ChunkInfo> chunks() {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
-    refresh_locked();
-    std::vector<ChunkInfo> all;
-    all.reserve(entries_.size());
-    entries_.for_each([&](const ChunkEntry& entry) { all.push_back(entry.info); });
-    return all;
-  }
-
-  /// Calls `visit(const ChunkInfo&)` for each of `chunks()` without copying them. It must not use this log.
+  /// Calls `visit(const ChunkEntry&)` for every chunk on record, by id: those of other processes too. It must not use
+  /// this log.
   template <class Visit>
-  void for_each_chunk(Visit visit) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
-    refresh_locked();
-    entries_.for_each([&](const ChunkEntry& entry) { visit(entry.info); });
+  void for_each(Visit visit) {
+    const Held held = hold("read");
+    refresh();
+    chunks_.for_each(visit);
+  }
+
+  /// The same for those that were recorded behind `position`, in the order of their records.
+  /// @returns the position behind all of them
+  template <class Visit>
+  std::uint64_t for_each_after(std::uint64_t position, Visit visit) {
+    const Held held = hold("read");
+    refresh();
+    chunks_.for_each_from(position, visit);
+    return lines_.position();
+  }
+
+  std::vector<ChunkInfo> chunks() {
+    std::vector<ChunkInfo> all;
+    for_each([&](const ChunkEntry& chunk) { all.push_back(chunk.info); });
+    return all;
   }
 
   /// How many `chunks()` there are, and how many bytes of the log say so: another number, another list.
@@ -139,226 +123,110 @@ class ChunkLog {
     std::uint64_t bytes = 0;
   };
   Extent extent() {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
-    refresh_locked();
-    return {entries_.size(), offset_};
+    const Held held = hold("read");
+    refresh();
+    return {chunks_.size(), lines_.position()};
   }
 
-  /// The chunk whose file this is. O(chunks). @throws Error
-  std::optional<ChunkInfo> find_file(std::string_view file) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
-    refresh_locked();
-    std::optional<ChunkInfo> found;
-    entries_.for_each([&](const ChunkEntry& entry) {
-      if (!found && entry.info.file == file) found = entry.info;
-    });
-    return found;
+  /// Lines that are no records: cut short, damaged, or somebody else's.
+  std::uint64_t skipped() {
+    const Held held = hold("read");
+    refresh();
+    return skipped_ + lines_.skipped();
   }
 
-  /// The whole record of a chunk, block sums too; nothing when there is none. @throws Error
-  std::optional<ChunkRecord> find(std::uint64_t id) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
-    refresh_locked();
-    const ChunkEntry* const entry = entries_.find(id);
+  /// The chunk whose file this is. O(1).
+  std::optional<ChunkInfo> find_file(const std::string& file) {
+    const Held held = hold("read");
+    refresh();
+    const ChunkEntry* const entry = chunks_.find_file(file);
     if (entry == nullptr) return std::nullopt;
-    std::string text(entry->length, '\0');
-    const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->offset);
-    if (moved.error != 0) throw_error(moved.error, "read", log_path());
-    const auto checked = checked_text(text);
+    return entry->info;
+  }
+
+  /// The whole record of a chunk, block sums too; nothing when there is none.
+  std::optional<ChunkRecord> find(std::uint64_t id) {
+    const Held held = hold("read");
+    refresh();
+    const ChunkEntry* const entry = chunks_.find(id);
+    if (entry == nullptr) return std::nullopt;
+    const std::string line = lines_.read(entry->offset, entry->length);
+    const auto checked = checked_text(line);
     auto record = checked ? parse_record(*checked) : std::nullopt;
     if (!record || record->gone || record->leaves)
-      throw_error(errc::corrupt, "read the record of a chunk in", log_path());
+      throw_error(errc::corrupt, "read the record of a chunk in", lines_.path());
     record->info.file = entry->info.file;
     return record;
   }
 
  private:
-  // A file that was being renamed when its last record was written.
-  struct Leaving {
-    std::uint64_t id;
-    std::string to;
-  };
+  using Held = std::unique_lock<std::mutex>;
 
-  // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
-  // name is made anew nevertheless, so that no chunk replaces another.
-  class CounterLock {
-   public:
-    CounterLock(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
-      if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
-        throw_error(errc::busy, "take a chunk's id from", path,
-                    "another process was stopped while it took one; it must go on, or end");
-    }
-    CounterLock(const CounterLock&) = delete;
-    CounterLock& operator=(const CounterLock&) = delete;
-    ~CounterLock() { byte_unlock(fd_, 0); }
-
-   private:
-    int fd_;
-  };
-
-  static constexpr std::size_t counter_size = 21;
-
-  std::filesystem::path log_path() const { return path_ / chunks_log_name; }
-
-  void check_process(const char* doing) const {
-    if (!made_here_.is_true()) throw_error(errc::forked_object, doing, log_path());
+  // In a forked child another thread of the parent may hold the lock for ever.
+  Held hold(const char* doing) {
+    if (!made_here_.is_true()) throw_error(errc::forked_object, doing, lines_.path());
+    return Held(mutex_);
   }
 
-  Fd open_own(const char* name, int flags) const {
-    Fd file(sys::openat(directory_, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600));
-    if (!file) {
-      const int error = errno;
-      if (error == ENOENT && (flags & O_CREAT) == 0) return file;
-      throw_error(error, "open", path_ / name, open_files_hint(error));
-    }
-    const struct stat facts = facts_of(file.get(), path_ / name);
-    const uid_t me = sys::geteuid();
-    if (!S_ISREG(facts.st_mode) || facts.st_nlink > 1 || (facts.st_uid != me && me != 0))
-      throw_error(errc::corrupt, "open", path_ / name,
-                  std::string("found ") + kind_of(facts) + " that is not this library's");
-    if ((facts.st_mode & 0600) != 0600 && facts.st_uid == me) sys::fchmod(file.get(), 0600);  // a strange umask
-    return file;
+  void refresh() {
+    lines_.read_new([this](std::string_view line, std::uint64_t offset) { read_line(line, offset); });
+    for (auto one = leaving_.begin(); one != leaving_.end();)
+      one = is_settled(one->first, one->second) ? leaving_.erase(one) : std::next(one);
   }
 
-  std::optional<std::uint64_t> read_counter() {
-    char text[counter_size];
-    const sys::Moved moved = sys::pread_all(ids_.get(), std::as_writable_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw_error(moved.error, "read", path_ / chunk_ids_name);
-    std::uint64_t value = 0;
-    if (moved.size != counter_size || text[counter_size - 1] != '\n') return std::nullopt;
-    const auto [end, error] = std::from_chars(text, text + counter_size - 1, value);
-    if (error != std::errc() || end != text + counter_size - 1) return std::nullopt;
-    return value;
-  }
-
-  void write_counter(std::uint64_t next) {
-    char text[counter_size + 1];
-    std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
-    const sys::Moved moved = sys::pwrite_all(ids_.get(), std::as_bytes(std::span(text).first(counter_size)), 0);
-    if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_ / chunk_ids_name);
-  }
-
-  // The log's own name, once: whoever made the log may have died before.
-  bool sync_name() {
-    if (!name_synced_) name_synced_ = sys::fsync(directory_) == 0;
-    return name_synced_;
-  }
-
-  // A reader may have opened the log for reading only.
-  void append_locked(const std::string& line) {
-    if (!writable_) {
-      log_ = open_own(chunks_log_name.data(), O_RDWR | O_APPEND | O_CREAT);
-      writable_ = true;
-    }
-    const ssize_t written = sys::append_once(log_.get(), bytes_of(line));
-    const int error = written < 0 ? errno : ENOSPC;
-    // Without its last newline the line still counts: the next record begins with one.
-    if (written < static_cast<ssize_t>(line.size()) - 1) throw_error(error, "record a chunk in", log_path());
-  }
-
-  void refresh_locked() {
-    read_lines();
-    follow_leaving();
-  }
-
-  // Those whose files were being renamed when their last record was written.
-  void follow_leaving() {
-    for (std::size_t i = 0; i < leaving_.size();) {
-      if (is_settled(leaving_[i]))
-        forget_leaving(i);
-      else
-        ++i;
-    }
-  }
-
-  bool is_settled(const Leaving& one) {
-    ChunkEntry* const entry = entries_.find(one.id);
+  bool is_settled(std::uint64_t id, const std::string& to) {
+    ChunkEntry* const entry = chunks_.find(id);
     if (entry == nullptr) return true;
-    ChunkInfo& info = entry->info;
+    const ChunkInfo& info = entry->info;
     struct stat facts {};
     const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
     if (!there && errno != ENOENT && errno != ENOTDIR) throw_error(errno, "look for a chunk", path_ / info.file);
     if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
-    if (one.to.empty())
-      entries_.erase(one.id);
+    if (to.empty())
+      chunks_.erase(id);
     else
-      info.file = one.to;
+      chunks_.rename(*entry, to);
     return true;
-  }
-
-  void forget_leaving(std::size_t i) {
-    if (i + 1 < leaving_.size()) leaving_[i] = std::move(leaving_.back());
-    leaving_.pop_back();
-  }
-
-  // Takes in the lines that were completed since the last time.
-  void read_lines() {
-    if (!log_) log_ = open_own(chunks_log_name.data(), O_RDONLY);
-    if (!log_) return;
-    std::size_t size = 256_KiB;
-    PlainVector<char> window;
-    window.resize(size);
-    std::size_t kept = 0;  // bytes of an unfinished line at the window's start
-    while (true) {
-      const MutableBytes room = std::as_writable_bytes(std::span(window.data() + kept, size - kept));
-      const sys::Moved moved = sys::pread_all(log_.get(), room, offset_ + kept);
-      if (moved.error != 0) throw_error(moved.error, "read", log_path());
-      const std::string_view text(window.data(), kept + moved.size);
-      std::size_t at = 0;
-      for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
-        read_line(text.substr(at, end - at), offset_ + at);
-      offset_ += at;
-      kept = text.size() - at;
-      if (moved.size < room.size()) return read_unended(text.substr(at));
-      if (kept == size && size > longest_chunk_record)
-        throw_error(errc::corrupt, "read", log_path(), "a line has more than 256 MiB");
-      window.erase_front(at);
-      if (kept == size) size *= 2;
-      window.resize(size);
-    }
-  }
-
-  // The log's end, whose newline a full disk may have cut off: what checks is whole.
-  void read_unended(std::string_view line) {
-    if (!checked_text(line)) return;
-    read_line(line, offset_);
-    offset_ += line.size();
   }
 
   void read_line(std::string_view line, std::uint64_t offset) {
     if (line.empty()) return;
     const auto text = checked_text(line);
     auto record = text ? parse_record(*text) : std::nullopt;
-    if (!record) return;
+    if (!record || !fits(*record)) {
+      ++skipped_;
+      return;
+    }
     const std::uint64_t id = record->info.id;
-    floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
-    for (std::size_t i = 0; i < leaving_.size(); ++i)
-      if (leaving_[i].id == id) forget_leaving(i);
+    above_all_ = std::max(above_all_, id == UINT64_MAX ? id : id + 1);
+    leaving_.erase(id);
     if (record->leaves)
-      leaving_.push_back({id, std::move(record->info.file)});
+      leaving_.emplace(id, std::move(record->info.file));
     else if (record->gone)
-      entries_.erase(id);
+      chunks_.erase(id);
     else
-      entries_.put({std::move(record->info), offset, line.size()});
+      chunks_.put({std::move(record->info), record->block, offset, line.size()});
+  }
+
+  // A chunk that has another file than before was on its way there.
+  bool fits(const ChunkRecord& record) {
+    if (record.gone || record.leaves) return true;
+    const ChunkEntry* const before = chunks_.find(record.info.id);
+    if (before == nullptr || before->info.file == record.info.file) return true;
+    const auto leaving = leaving_.find(record.info.id);
+    return leaving != leaving_.end() && leaving->second == record.info.file;
   }
 
   int directory_;
   std::filesystem::path path_;
-  Patience patience_;
   MadeHere made_here_;
   std::mutex mutex_;
-  Fd log_;
-  Fd ids_;
-  bool writable_ = false;
-  bool name_synced_ = false;
-  bool counted_ = false;      // an id was taken before
-  std::uint64_t floor_ = 0;   // above every id seen
-  std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
-  ChunkIndex entries_;
-  std::vector<Leaving> leaving_;  // each id at most once, and few at a time
+  LineLog lines_;
+  ChunkIds ids_;
+  ChunkIndex chunks_;
+  std::unordered_map<std::uint64_t, std::string> leaving_;  // where the files go that were being renamed
+  std::uint64_t above_all_ = 0;                             // every id on record
+  std::uint64_t skipped_ = 0;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -81,6 +81,7 @@ struct Kernel {
   static ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, std::size_t size) {
     return ::copy_file_range(from, from_offset, to, to_offset, size, 0);
   }
+  static off_t lseek(int fd, off_t offset, int whence) { return ::lseek(fd, offset, whence); }
   static int ftruncate(int fd, off_t size) { return ::ftruncate(fd, size); }
   static int fallocate(int fd, int mode, off_t offset, off_t size) { return ::fallocate(fd, mode, offset, size); }
   static int fsync(int fd) { return ::fsync(fd); }
@@ -270,6 +271,8 @@ inline ssize_t append_once(int fd, Bytes from) {
   }
   return retry([&] { return Calls::write(fd, from.data(), from.size()); });
 }
+/// Where the last `append_once` ended; -1 on failure.
+inline off_t position(int fd) { return Calls::lseek(fd, 0, SEEK_CUR); }
 /// Both files' positions move on; EXDEV or EINVAL where the file systems cannot.
 inline ssize_t copy_file_range(int from, int to, std::size_t size) {
   return retry([&] { return Calls::copy_file_range(from, nullptr, to, nullptr, size); });

@@ -48,9 +48,9 @@ inline std::size_t nesting(std::string_view text) {
 inline nlohmann::json parse_metadata(std::string_view text, const std::filesystem::path& file) {
   if (text.size() > longest_metadata)
     throw_error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
-  if (const std::size_t depth = nesting(text); depth > deepest_json)
+  if (const std::size_t depth = nesting(text); depth > deepest_metadata)
     throw_error(errc::corrupt, "read", file,
-                "it nests " + std::to_string(depth) + " deep, at most " + std::to_string(deepest_json));
+                "it nests " + std::to_string(depth) + " deep, at most " + std::to_string(deepest_metadata));
   nlohmann::json json;
   try {
     json = nlohmann::json::parse(text);

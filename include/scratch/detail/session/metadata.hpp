@@ -6,11 +6,11 @@
 // It is valid JSON at every instant: written beside, then renamed. Compact, the head on the first line and then a line
 // a chunk, so that the head can be read, and chunks be added, without parsing the rest:
 //
-//   {"format":1,"session_id":"...","label":"...","place":"/dev/shm/app-0","start_time":"2024-07-08T12:00:00Z",
+//   {"format":2,"session_id":"...","label":"...","place":"/dev/shm/app-0","start_time":"2024-07-08T12:00:00Z",
 //    "pid":1,"host":"...","boot_id":"...","uid":0,"status":"in_progress","reason":"","durable":false,"user":{},
 //   "chunks":[
-//   {"id":0,"file":"chunk_0.bin","size":5,"rows":1,"checksum":"xxh3:9555e8555c62dcfd","blocks":1},
-//   {"id":1,"file":"sorting/chunk_1.bin","size":0,"rows":0,"checksum":"xxh3:2d06800538d394c2","blocks":0}
+//   {"id":0,"file":"chunk_0.bin","size":5,"rows":1,"checksum":"xxh3:9555e8555c62dcfd","block":4194304,"blocks":1,
+//    "user":{}},
 //   ]}
 //
 // (the head is one line). `status` is in_progress, completed or failed; `user` is the application's. pid, host and boot
@@ -19,7 +19,6 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
@@ -28,8 +27,9 @@
 #include <string_view>
 
 #include <scratch/bytes.hpp>
-#include <scratch/chunk_info.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
+#include <scratch/detail/chunk/chunk_index.hpp>
+#include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/json_text.hpp>
@@ -40,7 +40,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 // Writer and reader share these.
 inline constexpr std::uint64_t longest_metadata = 256_MiB;
-inline constexpr int metadata_format = 1;
+inline constexpr std::size_t deepest_metadata = deepest_json + 3;  // a chunk's object
+inline constexpr int metadata_format = 2;
 
 /// What metadata.json says of a session before its chunks.
 struct SessionFacts {
@@ -80,13 +81,6 @@ inline const std::string& boot_id() {
   return id;
 }
 
-/// The application's object, as it goes into metadata.json. @throws Error EINVAL unless it is one
-inline std::string checked_user(std::string_view json, const std::filesystem::path& path) {
-  if (is_json_object(json, deepest_json - 1)) return minified_json(json);
-  throw_error(EINVAL, "write the application's object to", path,
-              "the text given is no JSON object in UTF-8 with brackets at most 63 deep");
-}
-
 /// The first line, up to where chunks begin.
 /// @pre `facts.user` is as `checked_user` gives it
 inline std::string head_text(const SessionFacts& facts) {
@@ -103,28 +97,9 @@ inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";
 inline constexpr std::string_view end_of_metadata = "\n]}\n";
 
 /// Adds a chunk's line to a text that `head_text` began; `first`: no chunk was added before.
-inline void add_chunk(std::string& text, const ChunkInfo& chunk, bool first) {
-  const auto number = [&text](std::uint64_t value) {
-    std::array<char, 24> digits{};
-    text.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
-  };
-  text += first ? "\n{\"id\":" : ",\n{\"id\":";
-  number(chunk.id);
-  text += ",\"file\":";
-  text += json_string(chunk.file);
-  text += ",\"size\":";
-  number(chunk.size);
-  text += ",\"rows\":";
-  number(chunk.rows);
-  text += ",\"checksum\":";
-  text += json_string(chunk.checksum);
-  text += ",\"blocks\":";
-  number(ChunkLayout{chunk.size}.count());
-  if (!chunk.user.empty()) {
-    text += ",\"user\":";
-    text += is_json(chunk.user, deepest_json - 3) ? minified_json(chunk.user) : json_string(chunk.user);
-  }
-  text += '}';
+inline void add_chunk(std::string& text, const ChunkEntry& chunk, bool first) {
+  text.append(first ? "\n" : ",\n").append(chunk_fields(chunk.info, chunk.block));
+  text.append(",\"user\":").append(chunk.info.user.empty() ? "{}" : chunk.info.user).append("}");
 }
 
 /// Replaces metadata.json, or makes it. @throws Error and then the old one is there as it was

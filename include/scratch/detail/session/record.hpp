@@ -118,7 +118,7 @@ class SessionRecord {
     std::string text = facts_ ? head_text(*facts_) : read_head_(directory_, path_);
     std::uint64_t count = 0;
     text.reserve(composed_size_ + composed_size_ / 8);
-    log.for_each_chunk([&](const ChunkInfo& chunk) { add_chunk(text, chunk, count++ == 0); });
+    log.for_each([&](const ChunkEntry& chunk) { add_chunk(text, chunk, count++ == 0); });
     text += end_of_metadata;
     composed_ = count;
     composed_size_ = text.size();

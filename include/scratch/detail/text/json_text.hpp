@@ -5,11 +5,14 @@
 // values out of JSON is the business of detail/session/json.hpp.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
+#include <scratch/error.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -142,6 +145,14 @@ inline std::string minified_json(std::string_view text) {
     if (c == '\\') plain += text[++i];
   }
   return plain;
+}
+
+/// An application's object as it is put on record: without blanks. @throws Error EINVAL unless the text is one
+inline std::string checked_object(std::string_view text, std::string_view doing, const std::filesystem::path& path) {
+  if (is_json_object(text)) return minified_json(text);
+  throw_error(
+      EINVAL, doing, path,
+      "the text given is no JSON object in UTF-8 with brackets at most " + std::to_string(deepest_json) + " deep");
 }
 
 /// A JSON string of any bytes: what is not UTF-8 becomes U+FFFD.

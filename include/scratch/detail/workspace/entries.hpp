@@ -52,8 +52,8 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
 inline std::vector<ChunkInfo> chunks_below(const Directory& directory) {
   directory.check();
   std::vector<ChunkInfo> below;
-  chunk_log(directory.state()).for_each_chunk([&](const ChunkInfo& chunk) {
-    if (chunk.file.starts_with(directory.prefix())) below.push_back(chunk);
+  chunk_log(directory.state()).for_each([&](const ChunkEntry& chunk) {
+    if (chunk.info.file.starts_with(directory.prefix())) below.push_back(chunk.info);
   });
   return below;
 }

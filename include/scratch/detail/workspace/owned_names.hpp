@@ -3,9 +3,9 @@
 //
 // Which files of a plain directory are ours.
 //
-// `.scratch-files` holds one record a file, appended after the file was committed, in the form of chunk_record.hpp:
-//   "\n" "file " <name relative to the workspace, escaped> " " <16 hex> "\n"
-// A record that does not check is passed over. A crash between commit and record leaves a file that clear() does not
+// `.scratch-files` holds a line a file, appended after the file was committed, in the form of chunk_record.hpp:
+//   {"file":"report.txt","sum":"<16 hex>"}
+// A line that does not check is passed over. A crash between commit and record leaves a file that clear() does not
 // remove: the safe side. Sessions need no such record, since everything in them is ours.
 #pragma once
 
@@ -33,7 +33,7 @@ class OwnedNames {
   void add(const std::string& name) {
     const std::lock_guard hold(mutex_);
     if (names_.contains(name)) return;
-    const std::string record = framed(std::string(label) + escape_field(name));
+    const std::string record = "\n" + sealed(std::string(label) + encode_name(name) + "\"");
     const Fd log = open_or_create(directory_, file_name, O_WRONLY | O_APPEND, path_ / file_name);
     check_owner(log);
     const ssize_t written = sys::append_once(log.get(), bytes_of(record));
@@ -58,7 +58,7 @@ class OwnedNames {
       const auto checked = checked_text(std::string_view(text).substr(at, end - at));
       at = end + 1;
       if (!checked || !checked->starts_with(label)) continue;
-      auto name = unescape_field(checked->substr(label.size()));
+      auto name = decode_name(checked->substr(label.size(), checked->size() - label.size() - 1));
       if (name && is_inner_path(*name)) names_.insert(std::move(*name));
     }
     return names_;
@@ -66,7 +66,7 @@ class OwnedNames {
 
  private:
   static constexpr const char* file_name = ".scratch-files";
-  static constexpr std::string_view label = "file ";
+  static constexpr std::string_view label = "{\"file\":\"";
   static constexpr std::int64_t longest_record = std::int64_t{256} << 20;
 
   // In a directory where others may write, root too trusts only its own record of what it may remove. Gives the size.

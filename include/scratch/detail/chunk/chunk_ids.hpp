@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// The counter that chunks' ids come from: `.scratch-ids`, the next free id as 20 decimal digits and a newline, read and
+// written under a lock that the kernel drops when its holder dies.
+//
+// The counter may be older than the record of chunks (a power cut, a damaged file): ids go on above every id there.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+inline constexpr const char* chunk_ids_name = ".scratch-ids";
+
+/// Used by one thread at a time; any number of processes.
+class ChunkIds {
+ public:
+  ChunkIds(int directory, const std::filesystem::path& path, Patience patience)
+      : directory_(directory), path_(path / chunk_ids_name), patience_(patience) {}
+
+  /// An id that nobody else gets.
+  /// @param lowest gives an id above all on record; asked the first time, and when the counter is damaged
+  /// @throws Error `busy` when another process has been taking one for all of our patience: it was stopped
+  /// After a crash: an id that was taken may never be used.
+  template <class Lowest>
+  std::uint64_t next(Lowest lowest) {
+    if (!file_) {
+      Fd file = open_or_create(directory_, chunk_ids_name, O_RDWR, path_);
+      floor_ = std::max<std::uint64_t>(floor_, lowest());
+      file_ = std::move(file);
+    }
+    const Locked locked(file_.get(), path_, patience_);
+    const std::optional<std::uint64_t> stored = read();
+    if (!stored) floor_ = std::max<std::uint64_t>(floor_, lowest());
+    const std::uint64_t id = std::max(floor_, stored.value_or(0));
+    if (id == UINT64_MAX)
+      throw_error(errc::corrupt, "take a chunk's id from", path_, "it says that all were given out");
+    write(id + 1);
+    floor_ = id + 1;
+    return id;
+  }
+
+ private:
+  static constexpr std::size_t size = 21;
+
+  // Where there are no locks every name is made anew nevertheless, so that no chunk replaces another.
+  class Locked {
+   public:
+    Locked(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
+      if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
+        throw_error(errc::busy, "take a chunk's id from", path,
+                    "another process was stopped while it took one; it must go on, or end");
+    }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+    ~Locked() { byte_unlock(fd_, 0); }
+
+   private:
+    int fd_;
+  };
+
+  std::optional<std::uint64_t> read() const {
+    char text[size];
+    const sys::Moved moved = sys::pread_all(file_.get(), std::as_writable_bytes(std::span(text)), 0);
+    if (moved.error != 0) throw_error(moved.error, "read", path_);
+    std::uint64_t value = 0;
+    if (moved.size != size || text[size - 1] != '\n') return std::nullopt;
+    const auto [end, error] = std::from_chars(text, text + size - 1, value);
+    if (error != std::errc() || end != text + size - 1) return std::nullopt;
+    return value;
+  }
+
+  void write(std::uint64_t next) const {
+    char text[size + 1];
+    std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
+    const sys::Moved moved = sys::pwrite_all(file_.get(), std::as_bytes(std::span(text).first(size)), 0);
+    if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_);
+  }
+
+  int directory_;
+  std::filesystem::path path_;
+  Patience patience_;
+  Fd file_;
+  std::uint64_t floor_ = 0;  // above every id seen
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail
