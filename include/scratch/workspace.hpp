@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <scratch/chunk_info.hpp>
+#include <scratch/detail/chunk/chunk_feed.hpp>
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/entries.hpp>
@@ -57,6 +59,22 @@ class Workspace {
 
   /// The chunks committed at or below this directory, by any process, in the order of their ids. O(chunks).
   std::vector<ChunkInfo> chunks() const { return detail::chunks_below(directory_); }
+
+  /// Those of them that were recorded behind `position`, in the order of their records; 0 is the beginning, and then
+  /// `position` is behind all that is there: `for (;;) for (const ChunkInfo& chunk : here.chunks_after(at)) ...` sees
+  /// each chunk once, and one that was renamed again under its new name. O(log chunks + records behind it).
+  ///
+  /// @param position means something in this directory only, in every process
+  std::vector<ChunkInfo> chunks_after(std::uint64_t& position) const {
+    return detail::chunks_after(directory_, position);
+  }
+
+  /// Waits until `chunks_after(position)` has something to give: true. False when the time is over.
+  ///
+  /// @throws Error `session_gone`, as soon as there is nothing more to come: the owner is dead, or the directory removed
+  bool wait_for_chunks(std::uint64_t position, std::chrono::milliseconds time) const {
+    return detail::wait_for_chunks(directory_, position, time);
+  }
 
   /// Files below this directory, the library's own records aside. O(files).
   Usage usage() const {

@@ -12,7 +12,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -98,6 +100,12 @@ struct Kernel {
   static int flock(int fd, int operation) { return ::flock(fd, operation); }
   static int fcntl(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
   static int fcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
+  // events
+  static int inotify_init1(int flags) { return ::inotify_init1(flags); }
+  static int inotify_add_watch(int fd, const char* path, std::uint32_t what) {
+    return ::inotify_add_watch(fd, path, what);
+  }
+  static int poll(struct pollfd* files, nfds_t count, int milliseconds) { return ::poll(files, count, milliseconds); }
   // memory
   static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
     return ::mmap(nullptr, size, protection, flags, fd, offset);
@@ -245,6 +253,10 @@ inline Moved read_all(int fd, MutableBytes to) {
   return detail::move_all(to.size(),
                           [&](std::size_t done) { return Calls::read(fd, to.data() + done, to.size() - done); });
 }
+/// One read; -1 on failure.
+inline ssize_t read_some(int fd, MutableBytes to) {
+  return retry([&] { return Calls::read(fd, to.data(), to.size()); });
+}
 /// Whether the process's file-size limit (ulimit -f) forbids a file of this size. Asked before a write, since a write
 /// past the limit ends the process by SIGXFSZ.
 inline bool over_file_size_limit(std::uint64_t size) {
@@ -313,6 +325,19 @@ inline int file_flags(int fd) {
 }
 inline int set_file_flags(int fd, int flags) {
   return retry([&] { return Calls::fcntl(fd, F_SETFL, flags); });
+}
+
+/// Does not block when it is read.
+inline int inotify_init() { return Calls::inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+inline int inotify_add_watch(int fd, const char* path, std::uint32_t what) {
+  return retry([&] { return Calls::inotify_add_watch(fd, path, what); });
+}
+/// 0 when the time is over, negative when a signal came.
+inline int wait_readable(int fd, int milliseconds) {
+  struct pollfd file {
+    fd, POLLIN, 0
+  };
+  return Calls::poll(&file, 1, milliseconds);
 }
 
 /// nullptr on failure.

@@ -61,6 +61,9 @@ class SharedState {
   /// @throws Error `session_gone`, `forked_object`
   virtual void check() {}
 
+  /// False: whoever made the session is dead, so that nothing comes any more.
+  virtual bool owner_is_alive() { return true; }
+
   /// A chunk was put on record, or taken off it.
   virtual void recorded() noexcept {}
 
