@@ -11,7 +11,7 @@
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
 //     list_sessions  sweep          series  check_records
-//     place  policy                 space_watch hash_ring             detail/count/   the format, the memory, the table
+//     place  policy                 space_watch hash_ring         detail/count/   the format, the memory, the table
 //     detail/session/               detail/chunk/
 //               \                         |                          /
 //                        workspace   usage  space  event  error  bytes
