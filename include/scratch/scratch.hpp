@@ -11,7 +11,7 @@
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
 //     list_sessions  sweep          series  check_records
-//     place  policy                 space_watch                   detail/count/   the format, the memory, the table
+//     place  policy                 space_watch hash_ring         detail/count/   the format, the memory, the table
 //     detail/session/               detail/chunk/
 //               \                         |                          /
 //                        workspace   usage  space  event  error  bytes
@@ -37,6 +37,7 @@
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/hash_ring.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/list_sessions.hpp>
 #include <scratch/merge.hpp>

@@ -295,3 +295,15 @@ TEST_CASE("An error says what failed, doing what, to which path") {
     CHECK(std::string(error.what()).starts_with("scratch: cannot "));
   }
 }
+
+TEST_CASE("a ring of places") {
+  const scratch::HashRing ring(std::vector<std::string>{"/mnt/a", "/mnt/b"});
+  const std::size_t place = ring.of("chunk_0.bin");
+  const std::vector<std::size_t> both = ring.of("chunk_0.bin", 2);
+  const std::vector<std::uint64_t> loads{1, 2};
+  REQUIRE(both[0] == place);
+  REQUIRE(ring.of("chunk_0.bin", loads) < 2);
+  REQUIRE(ring.of("chunk_0.bin", loads, 1.5) < 2);
+  const scratch::HashRing rest = ring.without(place);
+  REQUIRE(rest.of("chunk_0.bin") == both[1]);
+}
