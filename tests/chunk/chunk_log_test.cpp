@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <fstream>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "support/catch.hpp"
@@ -63,6 +65,17 @@ TEST_CASE("a record of any bytes comes back as it was") {
   }
 }
 
+TEST_CASE("what an application says of a chunk is on record as JSON without blanks") {
+  CHECK(detail::normal_user("").empty());
+  CHECK(detail::normal_user("{\"a\": [1,\n 2]}") == "{\"a\":[1,2]}");
+  CHECK(detail::normal_user("no json") == "\"no json\"");
+  CHECK(detail::normal_user(std::string(100, '[') + std::string(100, ']')).front() == '"');
+  for (const char* text : {"{\"a\":\" b \"}", "7", "\"x\"", "no json", "\xff"}) {
+    const std::string once = detail::normal_user(text);
+    CHECK(detail::normal_user(once) == once);
+  }
+}
+
 TEST_CASE("a line with any byte changed is passed over") {
   const std::string framed = detail::chunk_record(record_of(5));
   const std::string line = framed.substr(1, framed.size() - 2);
@@ -77,7 +90,18 @@ TEST_CASE("a line with any byte changed is passed over") {
 
 TEST_CASE("records that check but make no sense are passed over") {
   for (const char* text :
-       {"", "gone", "gone ", "gone x", "gone 1 2", "chunk", "chunk 1", "other 1",
+       {"",
+        "gone",
+        "gone ",
+        "gone x",
+        "gone 1 2",
+        "chunk",
+        "chunk 1",
+        "other 1",
+        "comes 1",
+        "comes 1 inode=2 born=3",
+        "comes 1 inode=2 born=3 file=../a",
+        "comes 1 inode=2 file=a",
         "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=0 file=a user= blocks=9555e8555c62dcfd",
         "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=",
         "chunk 1 size=18446744073709551615 rows=0 xxh3=9555e8555c62dcfd block=1 file=a user= blocks=9555e8555c62dcfd",
@@ -106,6 +130,7 @@ TEST_CASE("what one log appends, another reads, and only what is new") {
     if (i % 100 == 0) REQUIRE(reader.chunks().size() == i + 1);
   }
   writer.remove(17);
+  writer.leaves(18, "elsewhere.bin");
   writer.rename(18, "elsewhere.bin");
   const std::vector<ChunkInfo> chunks = reader.chunks();
   REQUIRE(chunks.size() == 999);
@@ -317,6 +342,123 @@ TEST_CASE("what stands in place of the log or the counter is refused") {
   ChunkLog log(dir.fd(), dir.path());
   REQUIRE(refusal([&] { log.append(record_of(log.next_id()), false); }));
   REQUIRE(text_of(dir / "target").empty());
+}
+
+TEST_CASE("a second chunk under a known id is damage that is told, and the first one stays on record") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  ChunkRecord first = record_of(0), second = record_of(0);
+  second.info.file = "other/chunk_0.bin";
+  log.append(first, false);
+  log.append(record_of(1), false);
+  CHECK(log.find(0));
+  log.append(second, false);
+  const auto said = refusal([&] { log.find(0); });
+  REQUIRE(said);
+  CHECK(said->code() == errc::corrupt);
+  CHECK(says(said, "area/chunk_0.bin"));
+  CHECK(says(said, "other/chunk_0.bin"));
+  CHECK(log.chunks().size() == 2);
+  CHECK(log.chunks()[0].file == "area/chunk_0.bin");
+  CHECK(log.find(1));
+  log.remove(0);
+  CHECK_FALSE(log.find(0));
+}
+
+TEST_CASE("an id is above all that is on record, though the log could not be read at first") {
+  const TempDir dir;
+  {
+    ChunkLog before(dir.fd(), dir.path());
+    before.append(record_of(before.next_id()), false);
+  }
+  std::filesystem::resize_file(dir / ".scratch-ids", 0);  // lost with the power: the log knows
+  std::filesystem::create_hard_link(dir / "chunks.log", dir / "second");
+  ChunkLog log(dir.fd(), dir.path());
+  CHECK(refuses_with(errc::corrupt, [&] { log.next_id(); }));
+  std::filesystem::remove(dir / "second");
+  CHECK(log.next_id() == 1);
+}
+
+TEST_CASE("a chunk is found by its file, whatever became of the others") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  const auto found = [&](std::uint64_t id) {
+    const auto chunk = log.find_file("area/chunk_" + std::to_string(id) + ".bin");
+    return chunk && chunk->id == id;
+  };
+  CHECK_FALSE(found(0));
+  constexpr std::uint64_t many = 500;
+  for (std::uint64_t id = 0; id < many; id += 2) log.append(record_of(id), false);
+  CHECK(found(0));
+  for (std::uint64_t id = 1; id < many; id += 2) log.append(record_of(id), false);
+  std::filesystem::create_directory(dir / "area");
+  for (std::uint64_t id = 0; id < many; id += 5) log.remove(id);
+  for (std::uint64_t id = 1; id < many; id += 5) {
+    log.leaves(id, "b/" + std::to_string(id));
+    if (id % 2 == 0) log.rename(id, "b/" + std::to_string(id));
+  }
+  for (std::uint64_t id = 0; id < many; ++id) {
+    CAPTURE(id);
+    CHECK(found(id) == (id % 5 > 1));
+    const auto moved = log.find_file("b/" + std::to_string(id));
+    CHECK((moved && moved->id == id) == (id % 5 == 1));
+  }
+}
+
+TEST_CASE("a file that was to become a chunk is known by its mark until something else is on record about its id") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path()), reader(dir.fd(), dir.path());
+  const auto coming = [&] {
+    std::vector<std::string> files;
+    reader.for_each_coming([&](const std::string& file, const detail::FileMark& mark) {
+      CHECK(mark == detail::FileMark{7, 8});
+      files.push_back(file);
+    });
+    return files;
+  };
+  log.comes(3, "area/chunk_3.bin", {7, 8});
+  log.comes(4, "chunk_4.bin", {7, 8});
+  log.comes(5, "chunk_5.bin", {7, 8});
+  CHECK(coming().size() == 3);
+  CHECK(reader.chunks().empty());
+  CHECK(log.next_id() == 6);
+  log.append(record_of(3), false);
+  log.remove(5);
+  CHECK(coming() == std::vector<std::string>{"chunk_4.bin"});
+}
+
+TEST_CASE("a child forked while a thread uses the log is told so, and does not wait") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  log.append(record_of(log.next_id()), false);
+  const auto told = [](auto use) {
+    return in_child([&] {
+             ::alarm(20);
+             if (!refuses_with(errc::forked_object, use)) throw std::runtime_error("it was let in");
+           }) == Ending::finished;
+  };
+  std::atomic<bool> inside{false}, done{false};
+  std::thread other([&] {
+    log.for_each_chunk([&](const ChunkInfo&) {
+      inside = true;
+      while (!done) std::this_thread::yield();
+    });
+  });
+  while (!inside) std::this_thread::yield();
+  CHECK(told([&] { log.chunks(); }));
+  CHECK(told([&] { log.next_id(); }));
+  CHECK(told([&] { log.append(record_of(9), false); }));
+  CHECK(told([&] { log.comes(9, "x", {}); }));
+  CHECK(told([&] { log.leaves(0, "x"); }));
+  CHECK(told([&] { log.remove(0); }));
+  CHECK(told([&] { log.rename(0, "x"); }));
+  CHECK(told([&] { log.find(0); }));
+  CHECK(told([&] { log.find_file("x"); }));
+  CHECK(told([&] { log.extent(); }));
+  CHECK(told([&] { log.for_each_chunk([](const ChunkInfo&) {}); }));
+  CHECK(told([&] { log.for_each_coming([](const std::string&, const detail::FileMark&) {}); }));
+  done = true;
+  other.join();
 }
 
 TEST_CASE("a forked child cannot use its parent's log") {

@@ -43,8 +43,8 @@ TEST_CASE("what is written is read back, chunks and the application's object too
   SessionFacts of = facts();
   of.user = R"({"chunks":[1,2],"text":"a\nb\"c,\n\"chunks\":["})";
   const std::vector<ChunkInfo> chunks{{0, "chunk_0.bin", 5'000'000, 7, "xxh3:9555e8555c62dcfd", ""},
-                                      {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k": [1]})"},
-                                      {4, "c", 1, 0, "xxh3:2d06800538d394c2", "no json"}};
+                                      {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k":[1]})"},
+                                      {4, "c", 1, 0, "xxh3:2d06800538d394c2", R"("no json")"}};
   write_metadata(dir.fd(), dir.path(), document(of, chunks), false);
   const nlohmann::json json = read_metadata(dir.fd(), dir.path());
   CHECK(json["format"] == 1);

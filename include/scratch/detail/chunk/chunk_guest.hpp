@@ -5,15 +5,20 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -23,6 +28,14 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// @throws Error
+inline FileMark mark_of(int fd, const std::filesystem::path& path) {
+  struct statx facts {};
+  if (sys::statx(fd, STATX_INO | STATX_BTIME, facts) != 0) throw_error(errno, "examine", path);
+  const auto born = static_cast<std::uint64_t>(facts.stx_btime.tv_sec) * 1'000'000'000 + facts.stx_btime.tv_nsec;
+  return {facts.stx_ino, (facts.stx_mask & STATX_BTIME) != 0 ? born : 0};
+}
+
 /// The record of a chunk whose file gets another name: right before, in between, and when the process dies on the way.
 class MovingChunk final : public Hold {
  public:
@@ -31,8 +44,10 @@ class MovingChunk final : public Hold {
       : state_(state), log_(log), chunk_(std::move(chunk)), to_(std::move(to)) {
     log_.leaves(chunk_.id, to_);
   }
+  // Where somebody else moved it meanwhile, it is on record where to.
   ~MovingChunk() override {
-    if (!moved_) note(chunk_.file);
+    struct stat facts {};
+    if (!moved_ && sys::fstatat(state_.fd(), chunk_.file.c_str(), facts) == 0) note(chunk_.file);
   }
 
   void moved() noexcept override {
@@ -74,11 +89,17 @@ class ChunkGuest final : public Guest {
     return std::unique_ptr<Hold>(new MovingChunk(state_, log_, *std::move(chunk), std::move(to)));
   }
 
-  void removed(const NameFilter& is_gone) override {
+  void removed(const NameSet& files, const NameSet& trees) override {
+    std::vector<ChunkInfo> gone;
+    for (const std::string& file : files)
+      if (std::optional<ChunkInfo> chunk = log_.find_file(file)) gone.push_back(*std::move(chunk));
+    if (!trees.empty())
+      log_.for_each_chunk([&](const ChunkInfo& chunk) {
+        if (is_at_or_below(trees, chunk.file)) gone.push_back(chunk);
+      });
     bool any = false;
-    for (const ChunkInfo& chunk : log_.chunks()) {
-      struct stat facts {};
-      if (!is_gone(chunk.file) || sys::fstatat(state_.fd(), chunk.file.c_str(), facts) == 0) continue;
+    for (const ChunkInfo& chunk : gone) {
+      if (is_there(chunk.file)) continue;
       log_.remove(chunk.id);
       any = true;
     }
@@ -91,9 +112,24 @@ class ChunkGuest final : public Guest {
       throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
                   "this record of chunks belongs to user " + std::to_string(facts.st_uid));
     log_.for_each_chunk([&](const ChunkInfo& chunk) { names.insert(chunk.file); });
+    log_.for_each_coming([&](const std::string& file, const FileMark& mark) {
+      const Fd open(sys::openat(state_.fd(), file.c_str(), O_PATH | O_NOFOLLOW));
+      if (open && mark_of(open.get(), state_.path() / file) == mark) names.insert(file);
+    });
   }
 
  private:
+  static bool is_at_or_below(const NameSet& trees, std::string_view file) {
+    for (std::size_t end = file.size(); end != file.npos; end = end == 0 ? file.npos : file.rfind('/', end - 1))
+      if (trees.contains(file.substr(0, end))) return true;
+    return false;
+  }
+
+  bool is_there(const std::string& file) const {
+    struct stat facts {};
+    return sys::fstatat(state_.fd(), file.c_str(), facts) == 0;
+  }
+
   SharedState& state_;
   ChunkLog log_;
 };

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -50,24 +51,20 @@ class ChunkLog {
   /// @throws Error `busy` when another process has been taking one for 10 s: it was stopped while it did
   /// After a crash: an id that was taken but not recorded may never be used.
   std::uint64_t next_id() {
-    const std::lock_guard hold(mutex_);
-    check_process("take a chunk's id from");
+    const auto alone = enter("take a chunk's id from");
     if (!ids_) {
-      ids_ = open_own(chunk_ids_name, O_RDWR | O_CREAT);
+      Fd ids = open_own(chunk_ids_name, O_RDWR | O_CREAT);
       refresh_locked();
+      ids_ = std::move(ids);
     }
     const CounterLock lock(ids_.get(), path_ / chunk_ids_name, patience_);
-    std::uint64_t id = floor_;
-    if (const std::optional<std::uint64_t> stored = read_counter())
-      id = std::max(id, *stored);
-    else if (counted_)
-      refresh_locked();  // somebody damaged the counter: the log knows
-    id = std::max(id, floor_);
+    const std::optional<std::uint64_t> stored = read_counter();
+    if (!stored) refresh_locked();  // new, or damaged: the log knows
+    const std::uint64_t id = std::max(floor_, stored.value_or(0));
     if (id == UINT64_MAX)
       throw_error(errc::corrupt, "take a chunk's id from", path_ / chunk_ids_name, "it says that all were given out");
     write_counter(id + 1);
     floor_ = id + 1;
-    counted_ = true;
     return id;
   }
 
@@ -75,8 +72,7 @@ class ChunkLog {
   /// @throws Error and then it is not
   void append(const ChunkRecord& record, bool durable) {
     const std::string line = chunk_record(record);
-    const std::lock_guard hold(mutex_);
-    check_process("record a chunk in");
+    const auto alone = enter("record a chunk in");
     if (line.size() > longest_chunk_record)
       throw_error(EFBIG, "record a chunk in", log_path(),
                   "the record has " + readable_size(line.size()) + ", at most 256 MiB are kept");
@@ -88,16 +84,31 @@ class ChunkLog {
     }
   }
 
+  /// Comes before a chunk's file gets its name, in a directory where other files are not ours: from then on everybody
+  /// knows it by its mark, whatever happens to this process.
+  /// @throws Error and then it should get no name
+  void comes(std::uint64_t id, std::string_view file, const FileMark& mark) {
+    const auto alone = enter("record a chunk in");
+    append_locked(comes_record(id, file, mark));
+  }
+
+  /// Calls `visit(file, mark)` for each file that was about to become a chunk, and did not. @throws Error
+  template <class Visit>
+  void for_each_coming(Visit visit) {
+    const auto alone = enter("read");
+    refresh_locked();
+    for (const Coming& one : coming_) visit(one.file, one.mark);
+  }
+
   /// Comes before a chunk's file is renamed, to a name below this directory or, where `to` is empty, to elsewhere. From
   /// then on everybody looks where the file is, whatever happens to this process.
   /// @throws Error and then the file must stay where it is
   void leaves(std::uint64_t id, std::string_view to) {
-    const std::lock_guard hold(mutex_);
-    check_process("move a chunk of");
+    const auto alone = enter("move a chunk of");
     append_locked(leaves_record(id, to));
   }
 
-  /// The chunk's file has another name now. @throws Error
+  /// The chunk's file has the other name now, that `leaves` spoke of, or still its own. @throws Error
   void rename(std::uint64_t id, std::string_view file) {
     std::optional<ChunkRecord> record = find(id);
     if (!record) return;
@@ -107,16 +118,14 @@ class ChunkLog {
 
   /// The chunk is off the record afterwards. @throws Error
   void remove(std::uint64_t id) {
-    const std::lock_guard hold(mutex_);
-    check_process("remove a chunk from");
+    const auto alone = enter("remove a chunk from");
     append_locked(gone_record(id));
   }
 
   /// Every chunk on record, by id: those of other processes too. Reads what was appended since the last look.
   /// @throws Error
   std::vector<ChunkInfo> chunks() {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
+    const auto alone = enter("read");
     refresh_locked();
     std::vector<ChunkInfo> all;
     all.reserve(entries_.size());
@@ -127,8 +136,7 @@ class ChunkLog {
   /// Calls `visit(const ChunkInfo&)` for each of `chunks()` without copying them. It must not use this log.
   template <class Visit>
   void for_each_chunk(Visit visit) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
+    const auto alone = enter("read");
     refresh_locked();
     entries_.for_each([&](const ChunkEntry& entry) { visit(entry.info); });
   }
@@ -139,31 +147,30 @@ class ChunkLog {
     std::uint64_t bytes = 0;
   };
   Extent extent() {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
+    const auto alone = enter("read");
     refresh_locked();
     return {entries_.size(), offset_};
   }
 
-  /// The chunk whose file this is. O(chunks). @throws Error
+  /// The chunk whose file this is. O(log chunks) but for the first time. @throws Error
   std::optional<ChunkInfo> find_file(std::string_view file) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
+    const auto alone = enter("read");
     refresh_locked();
-    std::optional<ChunkInfo> found;
-    entries_.for_each([&](const ChunkEntry& entry) {
-      if (!found && entry.info.file == file) found = entry.info;
-    });
-    return found;
+    const ChunkEntry* const entry = entries_.find_file(file);
+    if (entry == nullptr) return std::nullopt;
+    return entry->info;
   }
 
-  /// The whole record of a chunk, block sums too; nothing when there is none. @throws Error
+  /// The whole record of a chunk, block sums too; nothing when there is none.
+  /// @throws Error `corrupt` where two chunks have the id on record
   std::optional<ChunkRecord> find(std::uint64_t id) {
-    const std::lock_guard hold(mutex_);
-    check_process("read");
+    const auto alone = enter("read");
     refresh_locked();
     const ChunkEntry* const entry = entries_.find(id);
     if (entry == nullptr) return std::nullopt;
+    if (const auto rival = rivals_.find(id); rival != rivals_.end())
+      throw_error(errc::corrupt, "read the record of chunk " + std::to_string(id) + " in", log_path(),
+                  entry->info.file + " has this id on record, and so has " + rival->second);
     std::string text(entry->length, '\0');
     const sys::Moved moved = sys::pread_all(log_.get(), std::as_writable_bytes(std::span(text)), entry->offset);
     if (moved.error != 0) throw_error(moved.error, "read", log_path());
@@ -171,15 +178,23 @@ class ChunkLog {
     auto record = checked ? parse_record(*checked) : std::nullopt;
     if (!record || record->gone || record->leaves)
       throw_error(errc::corrupt, "read the record of a chunk in", log_path());
-    record->info.file = entry->info.file;
+    record->info = entry->info;
     return record;
   }
 
  private:
-  // A file that was being renamed when its last record was written.
+  // A file that was being renamed when the last record about its chunk was written.
   struct Leaving {
     std::uint64_t id;
     std::string to;
+    bool settled = false;  // it was seen where it is now
+  };
+
+  // A file that was about to get its name when the last record about its id was written.
+  struct Coming {
+    std::uint64_t id;
+    std::string file;
+    FileMark mark;
   };
 
   // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
@@ -203,8 +218,10 @@ class ChunkLog {
 
   std::filesystem::path log_path() const { return path_ / chunks_log_name; }
 
-  void check_process(const char* doing) const {
+  // In this order: a child forked while another thread was in here finds the mutex locked for ever.
+  std::unique_lock<std::mutex> enter(const char* doing) {
     if (!made_here_.is_true()) throw_error(errc::forked_object, doing, log_path());
+    return std::unique_lock(mutex_);
   }
 
   Fd open_own(const char* name, int flags) const {
@@ -264,20 +281,16 @@ class ChunkLog {
     follow_leaving();
   }
 
-  // Those whose files were being renamed when their last record was written.
+  // Where are the files that were being renamed?
   void follow_leaving() {
-    for (std::size_t i = 0; i < leaving_.size();) {
-      if (is_settled(leaving_[i]))
-        forget_leaving(i);
-      else
-        ++i;
-    }
+    for (Leaving& one : leaving_)
+      if (!one.settled) one.settled = settle(one);
   }
 
-  bool is_settled(const Leaving& one) {
-    ChunkEntry* const entry = entries_.find(one.id);
+  bool settle(const Leaving& one) {
+    const ChunkEntry* const entry = entries_.find(one.id);
     if (entry == nullptr) return true;
-    ChunkInfo& info = entry->info;
+    const ChunkInfo& info = entry->info;
     struct stat facts {};
     const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
     if (!there && errno != ENOENT && errno != ENOTDIR) throw_error(errno, "look for a chunk", path_ / info.file);
@@ -285,13 +298,22 @@ class ChunkLog {
     if (one.to.empty())
       entries_.erase(one.id);
     else
-      info.file = one.to;
+      entries_.rename(one.id, one.to);
     return true;
   }
 
-  void forget_leaving(std::size_t i) {
-    if (i + 1 < leaving_.size()) leaving_[i] = std::move(leaving_.back());
-    leaving_.pop_back();
+  template <class T>
+  static T* find_in(std::vector<T>& few, std::uint64_t id) {
+    const auto it = std::find_if(few.begin(), few.end(), [id](const T& one) { return one.id == id; });
+    return it == few.end() ? nullptr : &*it;
+  }
+
+  template <class T>
+  static void forget_in(std::vector<T>& few, std::uint64_t id) {
+    T* const one = find_in(few, id);
+    if (one == nullptr) return;
+    if (one != &few.back()) *one = std::move(few.back());
+    few.pop_back();
   }
 
   // Takes in the lines that were completed since the last time.
@@ -308,9 +330,10 @@ class ChunkLog {
       if (moved.error != 0) throw_error(moved.error, "read", log_path());
       const std::string_view text(window.data(), kept + moved.size);
       std::size_t at = 0;
-      for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1)
-        read_line(text.substr(at, end - at), offset_ + at);
-      offset_ += at;
+      for (std::size_t end; (end = text.find('\n', at)) != text.npos; at = end + 1) {
+        read_line(text.substr(at, end - at));
+        offset_ += end + 1 - at;
+      }
       kept = text.size() - at;
       if (moved.size < room.size()) return read_unended(text.substr(at));
       if (kept == size && size > longest_chunk_record)
@@ -324,25 +347,49 @@ class ChunkLog {
   // The log's end, whose newline a full disk may have cut off: what checks is whole.
   void read_unended(std::string_view line) {
     if (!checked_text(line)) return;
-    read_line(line, offset_);
+    read_line(line);
     offset_ += line.size();
   }
 
-  void read_line(std::string_view line, std::uint64_t offset) {
+  // Of the line that begins at `offset_`. It is read again where this throws.
+  void read_line(std::string_view line) {
     if (line.empty()) return;
     const auto text = checked_text(line);
     auto record = text ? parse_record(*text) : std::nullopt;
     if (!record) return;
-    const std::uint64_t id = record->info.id;
+    ChunkInfo& info = record->info;
+    const std::uint64_t id = info.id;
     floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
-    for (std::size_t i = 0; i < leaving_.size(); ++i)
-      if (leaving_[i].id == id) forget_leaving(i);
-    if (record->leaves)
-      leaving_.push_back({id, std::move(record->info.file)});
-    else if (record->gone)
+    if (record->comes) return take_coming({id, std::move(info.file), *record->comes});
+    if (record->leaves) return take_leaving(id, std::move(info.file));
+    if (!record->gone) {
+      take_chunk(std::move(info), line.size());
+    } else {
       entries_.erase(id);
-    else
-      entries_.put({std::move(record->info), offset, line.size()});
+      rivals_.erase(id);
+    }
+    forget_in(leaving_, id);
+    forget_in(coming_, id);
+  }
+
+  void take_coming(Coming one) {
+    coming_.reserve(coming_.size() + 1);
+    forget_in(coming_, one.id);
+    coming_.push_back(std::move(one));
+  }
+
+  void take_leaving(std::uint64_t id, std::string to) {
+    leaving_.reserve(leaving_.size() + 1);
+    forget_in(leaving_, id);
+    leaving_.push_back({id, std::move(to)});
+  }
+
+  void take_chunk(ChunkInfo info, std::size_t length) {
+    const ChunkEntry* const known = entries_.find(info.id);
+    const bool is_other = known != nullptr && known->info.file != info.file && find_in(leaving_, info.id) == nullptr;
+    if (is_other) return static_cast<void>(rivals_.emplace(info.id, std::move(info.file)));
+    info.user = normal_user(info.user);
+    entries_.put({std::move(info), offset_, length});
   }
 
   int directory_;
@@ -354,11 +401,13 @@ class ChunkLog {
   Fd ids_;
   bool writable_ = false;
   bool name_synced_ = false;
-  bool counted_ = false;      // an id was taken before
   std::uint64_t floor_ = 0;   // above every id seen
   std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
   ChunkIndex entries_;
-  std::vector<Leaving> leaving_;  // each id at most once, and few at a time
+  // Few at a time, each id at most once.
+  std::vector<Leaving> leaving_;
+  std::vector<Coming> coming_;
+  std::map<std::uint64_t, std::string> rivals_;  // other files that have a chunk's id on record
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

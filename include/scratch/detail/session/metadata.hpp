@@ -13,7 +13,8 @@
 //   {"id":1,"file":"sorting/chunk_1.bin","size":0,"rows":0,"checksum":"xxh3:2d06800538d394c2","blocks":0}
 //   ]}
 //
-// (the head is one line). `status` is in_progress, completed or failed; `user` is the application's. pid, host and boot
+// (the head is one line). Chunks whose lines would come to more than 64 MiB are left out, and the last line is
+// `],"chunks_in":"chunks.log"}`: what a session may say of itself does not depend on how many they are. `status` is in_progress, completed or failed; `user` is the application's. pid, host and boot
 // are for people: nothing is ever decided by them.
 #pragma once
 
@@ -101,8 +102,12 @@ inline std::string head_text(const SessionFacts& facts) {
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";
 inline constexpr std::string_view end_of_metadata = "\n]}\n";
+/// Instead of chunks, and of that end, where those would make the file longer than `longest_chunks`.
+inline constexpr std::string_view chunks_are_in_the_log = "\n],\"chunks_in\":\"chunks.log\"}\n";
+inline constexpr std::uint64_t longest_chunks = 64_MiB;
 
 /// Adds a chunk's line to a text that `head_text` began; `first`: no chunk was added before.
+/// @pre `chunk.user` is as `normal_user` gives it
 inline void add_chunk(std::string& text, const ChunkInfo& chunk, bool first) {
   const auto number = [&text](std::uint64_t value) {
     std::array<char, 24> digits{};
@@ -122,7 +127,7 @@ inline void add_chunk(std::string& text, const ChunkInfo& chunk, bool first) {
   number(ChunkLayout{chunk.size}.count());
   if (!chunk.user.empty()) {
     text += ",\"user\":";
-    text += is_json(chunk.user, deepest_json - 3) ? minified_json(chunk.user) : json_string(chunk.user);
+    text += chunk.user;
   }
   text += '}';
 }
