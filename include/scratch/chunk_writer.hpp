@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +18,9 @@
 #include <scratch/detail/bytes/block_writer.hpp>
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/chunk/chunk_record.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/checksum.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
@@ -32,20 +37,19 @@ struct ChunkOptions {
 ///
 /// Invisible until `commit()`; dropped uncommitted it leaves nothing, neither does kill -9. Movable; used by one thread
 /// at a time, any number of them side by side in threads and processes. While the bytes pass they are summed. Memory:
-/// a share of the workspace's `.buffers`. After an error only `discard()` is left.
+/// a share of the workspace's `.buffers`; one descriptor. After an error of writing only `discard()` is left.
 class ChunkWriter {
  public:
   /// @throws Error `session_gone`; `quota_exceeded`; when no file can be made there
   explicit ChunkWriter(Workspace where, ChunkOptions options = {})
-      : writer_(std::make_unique<detail::BlockWriter>(detail::directory_of(where), "write the chunk",
-                                                      where.path() / "chunk", ChunkLayout().block)) {
-    if (options.expected > 0) writer_->reserve(options.expected);
+      : chunk_(std::make_unique<Chunk>(detail::directory_of(where))) {
+    if (options.expected > 0) chunk_->writer.reserve(options.expected);
   }
 
   /// Adds bytes at the end.
   ///
-  /// @throws Error `quota_exceeded`; ENOSPC, after `on_full` was asked once; `session_gone`
-  void append(Bytes bytes) { writer_->append(bytes); }
+  /// @throws Error `quota_exceeded`; ENOSPC, after `on_full` was asked once; `session_gone`; EINVAL after `commit()`
+  void append(Bytes bytes) { open().append(bytes); }
   template <ByteRange R>
   void append(const R& range) {
     append(bytes_of(range));
@@ -54,66 +58,131 @@ class ChunkWriter {
   /// Lends `n` bytes of the engine's own buffer, to be filled without a copy; valid until the next call of any member.
   ///
   /// @pre n <= 4 MiB
-  MutableBytes prepare(std::size_t n) { return writer_->prepare(n); }
+  /// @throws Error as `append`
+  MutableBytes prepare(std::size_t n) { return open().prepare(n); }
 
   /// Adds the first `n` of the bytes that `prepare` lent.
   ///
   /// @pre n is at most what was asked of `prepare`
-  void advance(std::size_t n) { writer_->advance(n); }
+  /// @throws Error as `append`
+  void advance(std::size_t n) { open().advance(n); }
 
   /// Gives the chunk the next free number, its file the name `chunk_<number>.bin`, and puts it on record: for every
-  /// process, at O(1) cost however many there are.
+  /// process, at O(1) cost however many there are. Nothing can be appended afterwards, also where it fails.
   ///
-  /// @throws Error and then there is no chunk; `busy` where another process was stopped while it took a number
-  /// After a crash: the chunk is there with its record, or no record of it is. With `Durable`, after this returned it
-  /// is there.
-  ChunkInfo commit(ChunkMeta meta = {}) {
-    writer_->finish();
-    const detail::Directory& where = writer_->where();
-    detail::ChunkRecord record;
-    record.info = {.rows = meta.rows, .user = std::move(meta.user)};
-    record.info.size = writer_->size();
-    record.info.checksum = detail::checksum_text(writer_->sums().whole());
-    record.sums = writer_->sums().blocks();
-    record.block = ChunkLayout().block;
-    const std::string name = commit_under_free_number(record.info.id);
-    record.info.file = where.relative(name);
-    try {
-      detail::with_room(where, "record the chunk", where.path() / name,
-                        [&] { detail::chunk_log(where.state()).append(record, where.durable()); });
-    } catch (...) {
-      sys::unlinkat(where.fd(), name.c_str());
-      writer_->discard();
-      throw;
-    }
-    writer_->commit_reservation();
-    writer_->close();
-    where.state().recorded();
-    where.emit(EventKind::chunk_committed, where.path() / name, record.info.size);
-    return std::move(record.info);
-  }
+  /// @throws Error and then there is no chunk. Where it was the name or the record that failed, commit may be tried
+  ///         again: for want of room or descriptors; `busy` where another process was stopped while it took a number
+  /// After a crash: the chunk is there with its record, or no record of it is; then `clear()` takes what there is. With
+  /// `Durable`, after this returned it is there.
+  ChunkInfo commit(ChunkMeta meta = {}) { return chunk().commit(std::move(meta)); }
 
   /// Nothing is left of the chunk afterwards.
-  void discard() noexcept { writer_->discard(); }
-
- private:
-  // Numbers whose file name somebody took by hand are passed over.
-  std::string commit_under_free_number(std::uint64_t& id) {
-    const detail::Directory& where = writer_->where();
-    while (true) {
-      id = detail::with_room(where, "take a number for the chunk", where.path(),
-                             [&] { return detail::chunk_log(where.state()).next_id(); });
-      std::string name = "chunk_" + std::to_string(id) + ".bin";
-      try {
-        writer_->commit(name, detail::Replacing::nothing);
-        return name;
-      } catch (const Error& error) {
-        if (error.code() != std::errc::file_exists) throw;
-      }
-    }
+  void discard() noexcept {
+    if (chunk_) chunk_->discard();
   }
 
-  std::unique_ptr<detail::BlockWriter> writer_;
+ private:
+  // Gets its number and its name, then its record. In between it is known by `name`.
+  struct Chunk {
+    explicit Chunk(const detail::Directory& where)
+        : writer(where, "write the chunk", where.path() / "chunk", ChunkLayout().block) {}
+    Chunk(const Chunk&) = delete;
+    Chunk& operator=(const Chunk&) = delete;
+    ~Chunk() { discard(); }
+
+    ChunkInfo commit(ChunkMeta meta) {
+      writer.check_usable();
+      if (!meta.user.empty()) meta.user = detail::checked_object(meta.user, "record the chunk", writer.file());
+      if (!std::exchange(closed, true)) writer.finish();
+      const detail::Directory& where = writer.where();
+      where.check();
+      if (name.empty())
+        take_name();
+      else
+        check_name();
+      const std::filesystem::path path = where.path() / name;
+      detail::ChunkRecord record;
+      record.info = {.id = id, .file = where.relative(name), .size = writer.size(), .rows = meta.rows};
+      record.info.checksum = detail::checksum_text(writer.sums().whole());
+      record.info.user = std::move(meta.user);
+      record.block = ChunkLayout().block;
+      record.sums = writer.sums().blocks();
+      detail::with_room(where, "record the chunk", path, [&] { log().append(record, where.durable()); });
+      name.clear();
+      writer.commit_reservation();
+      writer.close();
+      where.state().recorded();
+      where.emit(EventKind::chunk_committed, path, record.info.size);
+      return std::move(record.info);
+    }
+
+    void discard() noexcept {
+      if (!name.empty() && made_here.is_true()) {
+        sys::unlinkat(writer.where().fd(), name.c_str());
+        try {
+          log().remove(id);
+        } catch (const std::exception&) {  // there is no record of it
+        }
+      }
+      name.clear();
+      writer.discard();
+    }
+
+    detail::BlockWriter writer;
+    bool closed = false;
+
+   private:
+    // Numbers whose file name somebody took by hand are passed over.
+    void take_name() {
+      const detail::Directory& where = writer.where();
+      while (true) {
+        id = detail::with_room(where, "take a number for the chunk", where.path(), [&] { return log().next_id(); });
+        std::string next = "chunk_" + std::to_string(id) + ".bin";
+        try {
+          writer.commit(next, detail::Replacing::nothing);
+          name = std::move(next);
+          return;
+        } catch (const Error& error) {
+          if (error.code() != std::errc::file_exists) throw;
+        }
+      }
+    }
+
+    // The commit before this one gave the name, and could not record it.
+    void check_name() {
+      const detail::Directory& where = writer.where();
+      struct stat facts {};
+      if (sys::fstatat(where.fd(), name.c_str(), facts) == 0 &&
+          static_cast<std::uint64_t>(facts.st_size) == writer.size())
+        return;
+      const std::filesystem::path path = where.path() / name;
+      discard();
+      detail::throw_error(ENOENT, "record the chunk", path, "its file was removed since the commit before this one");
+    }
+
+    detail::ChunkLog& log() const { return detail::chunk_log(writer.where().state()); }
+
+    std::uint64_t id = 0;
+    std::string name;  // of the file, while it has one and is not on record
+    detail::MadeHere made_here;
+  };
+
+  Chunk& chunk() const {
+    if (!chunk_) detail::throw_error(EINVAL, "write the chunk", {}, "it was moved to another object");
+    return *chunk_;
+  }
+
+  detail::BlockWriter& open() const {
+    Chunk& chunk = this->chunk();
+    if (chunk.closed) {
+      chunk.writer.check_usable();
+      detail::throw_error(EINVAL, "append to the chunk", chunk.writer.file(),
+                          "commit() was called: only that can be tried again, or discard()");
+    }
+    return chunk.writer;
+  }
+
+  std::unique_ptr<Chunk> chunk_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

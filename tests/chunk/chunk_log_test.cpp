@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <fstream>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "support/catch.hpp"
@@ -161,21 +163,6 @@ TEST_CASE("lines of others, of long ago and of nobody are passed over") {
   CHECK(log.chunks()[0].id == 2);
   CHECK(log.skipped() == 4);
   CHECK(log.next_id() == 3);
-}
-
-TEST_CASE("a record about a known chunk with another file is none, unless the file was on its way there") {
-  const TempDir dir;
-  ChunkLog log(dir.fd(), dir.path());
-  ChunkRecord record = record_of(1);
-  log.append(record, false);
-  record.info.file = "other.bin";
-  log.append(record, false);
-  CHECK(log.chunks()[0].file == "area/chunk_1.bin");
-  CHECK(log.skipped() == 1);
-  log.leaves(1, "other.bin");
-  log.append(record, false);
-  CHECK(log.chunks()[0].file == "other.bin");
-  CHECK(log.skipped() == 1);
 }
 
 TEST_CASE("chunks behind a position come in the order of their records") {
@@ -373,6 +360,99 @@ TEST_CASE("what stands in place of the log or the counter is refused") {
   ChunkLog log(dir.fd(), dir.path());
   REQUIRE(refusal([&] { log.append(record_of(log.next_id()), false); }));
   REQUIRE(text_of(dir / "target").empty());
+}
+
+TEST_CASE("a second chunk under a known id is damage that is told, and the first one stays on record") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  ChunkRecord first = record_of(0), second = record_of(0);
+  second.info.file = "other/chunk_0.bin";
+  log.append(first, false);
+  log.append(record_of(1), false);
+  CHECK(log.find(0));
+  log.append(second, false);
+  const auto said = refusal([&] { log.find(0); });
+  REQUIRE(said);
+  CHECK(said->code() == errc::corrupt);
+  CHECK(says(said, "area/chunk_0.bin"));
+  CHECK(says(said, "other/chunk_0.bin"));
+  CHECK(log.chunks().size() == 2);
+  CHECK(log.chunks()[0].file == "area/chunk_0.bin");
+  CHECK(log.find(1));
+  log.remove(0);
+  CHECK_FALSE(log.find(0));
+}
+
+TEST_CASE("an id is above all that is on record, though the log could not be read at first") {
+  const TempDir dir;
+  {
+    ChunkLog before(dir.fd(), dir.path());
+    before.append(record_of(before.next_id()), false);
+  }
+  std::filesystem::resize_file(dir / ".scratch-ids", 0);  // lost with the power: the log knows
+  std::filesystem::create_hard_link(dir / "chunks.jsonl", dir / "second");
+  ChunkLog log(dir.fd(), dir.path());
+  CHECK(refuses_with(errc::corrupt, [&] { log.next_id(); }));
+  std::filesystem::remove(dir / "second");
+  CHECK(log.next_id() == 1);
+}
+
+TEST_CASE("a chunk is found by its file, whatever became of the others") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  const auto found = [&](std::uint64_t id) {
+    const auto chunk = log.find_file("area/chunk_" + std::to_string(id) + ".bin");
+    return chunk && chunk->id == id;
+  };
+  CHECK_FALSE(found(0));
+  constexpr std::uint64_t many = 500;
+  for (std::uint64_t id = 0; id < many; id += 2) log.append(record_of(id), false);
+  CHECK(found(0));
+  for (std::uint64_t id = 1; id < many; id += 2) log.append(record_of(id), false);
+  std::filesystem::create_directory(dir / "area");
+  for (std::uint64_t id = 0; id < many; id += 5) log.remove(id);
+  for (std::uint64_t id = 1; id < many; id += 5) {
+    log.leaves(id, "b/" + std::to_string(id));
+    if (id % 2 == 0) log.rename(id, "b/" + std::to_string(id));
+  }
+  for (std::uint64_t id = 0; id < many; ++id) {
+    CAPTURE(id);
+    CHECK(found(id) == (id % 5 > 1));
+    const auto moved = log.find_file("b/" + std::to_string(id));
+    CHECK((moved && moved->id == id) == (id % 5 == 1));
+  }
+}
+
+TEST_CASE("a child forked while a thread uses the log is told so, and does not wait") {
+  const TempDir dir;
+  ChunkLog log(dir.fd(), dir.path());
+  log.append(record_of(log.next_id()), false);
+  const auto told = [](auto use) {
+    return in_child([&] {
+             ::alarm(20);
+             if (!refuses_with(errc::forked_object, use)) throw std::runtime_error("it was let in");
+           }) == Ending::finished;
+  };
+  std::atomic<bool> inside{false}, done{false};
+  std::thread other([&] {
+    log.for_each([&](const detail::ChunkEntry&) {
+      inside = true;
+      while (!done) std::this_thread::yield();
+    });
+  });
+  while (!inside) std::this_thread::yield();
+  CHECK(told([&] { log.chunks(); }));
+  CHECK(told([&] { log.next_id(); }));
+  CHECK(told([&] { log.append(record_of(9), false); }));
+  CHECK(told([&] { log.leaves(0, "x"); }));
+  CHECK(told([&] { log.remove(0); }));
+  CHECK(told([&] { log.rename(0, "x"); }));
+  CHECK(told([&] { log.find(0); }));
+  CHECK(told([&] { log.find_file("x"); }));
+  CHECK(told([&] { log.extent(); }));
+  CHECK(told([&] { log.for_each([](const detail::ChunkEntry&) {}); }));
+  done = true;
+  other.join();
 }
 
 TEST_CASE("a forked child cannot use its parent's log") {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 // ctest: optimised
 #include <scratch/chunk_reader.hpp>
+#include <scratch/session_dir.hpp>
 
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <optional>
 #include <ranges>
+#include <thread>
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
@@ -155,7 +159,101 @@ TEST_CASE("a chunk that is not on record, or not as told, is refused") {
   REQUIRE(says(refusal([&] { ChunkReader(where, std::uint64_t{7}); }), "no such chunk"));
   ChunkInfo info = write_chunk(where, noise(1000));
   info.size = 999;
-  REQUIRE(says(refusal([&] { ChunkReader(where, info); }), "says something else"));
+  const auto said = refusal([&] { ChunkReader(where, info); });
+  REQUIRE(says(said, "says something else"));
+  REQUIRE(said->code() == std::errc::invalid_argument);
+}
+
+TEST_CASE("a chunk that was moved is read by what was told of it before") {
+  const TempDir dir, elsewhere;
+  Workspace where(dir.path());
+  const ChunkInfo told = write_chunk(where, noise(1000));
+  where.move(told.file, where.area("area"), "moved.bin");
+  ChunkReader reader(where, told);
+  CHECK(reader.info().file == "area/moved.bin");
+  reader.verify();
+  where.area("area").move("moved.bin", Workspace(elsewhere.path()), "gone.bin");
+  CHECK(says(refusal([&] { ChunkReader(where, told); }), "no such chunk is on record"));
+}
+
+TEST_CASE("a reader opens a chunk that is moved back and forth meanwhile") {
+  const TempDir dir;
+  Workspace where(dir.path());
+  const Workspace area = where.area("area");
+  const ChunkInfo told = write_chunk(where, noise(1000));
+  std::atomic<bool> done{false};
+  std::thread mover([&] {
+    while (!done) {
+      where.move(told.file, area, "there.bin");
+      Workspace(area).move("there.bin", where, told.file);
+    }
+  });
+  const Workspace looking(dir.path());
+  int opened = 0;
+  for (int i = 0; i < rounds(300, 20000); ++i) opened += refusal([&] { ChunkReader(looking, told); }) ? 0 : 1;
+  done = true;
+  mover.join();
+  CHECK(opened == rounds(300, 20000));
+}
+
+TEST_CASE("a reader that was moved from says so") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkReader reader(where, write_chunk(where, noise(1000)));
+  ChunkReader& same = reader;
+  reader = std::move(same);
+  reader.verify();
+  ChunkReader second = std::move(reader);
+  std::byte one;
+  for (const auto& said :
+       {refusal([&] { reader.begin(); }), refusal([&] { reader.verify(); }), refusal([&] { reader.map(); }),
+        refusal([&] { reader.read_at(0, MutableBytes(&one, 1)); }), refusal([&] { reader.info(); }),
+        refusal([&] { reader.size(); }), refusal([&] { reader.layout(); })}) {
+    REQUIRE(said);
+    CHECK(said->code() == std::errc::invalid_argument);
+    CHECK(says(said, "it was moved to another object"));
+  }
+  reader = std::move(second);
+  reader.verify();
+}
+
+TEST_CASE("a loop that verify() ended says so") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkReader reader(where, write_chunk(where, noise(9'000'000)));
+  auto it = reader.begin();
+  reader.verify();
+  CHECK(says(refusal([&] { ++it; }), "begin another"));
+}
+
+namespace {
+
+ChunkReader reader_of_a_function(const TempDir& dir) {
+  const Workspace where(dir.path());
+  ChunkReader reader(where, write_chunk(where, noise(9'000'000)));
+  CHECK(reader.begin() != reader.end());  // it holds an engine
+  return reader;
+}
+
+}  // namespace
+
+TEST_CASE("a reader outlives its workspace: a temporary one, that of a function, a session") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on), other(setting.on);
+  const std::vector<std::byte> bytes = noise(9'000'000);
+  reader_of_a_function(dir).verify();
+  ChunkReader temporary(Workspace(dir.path(), {.io = setting.engine.make}), 0);
+  CHECK(all_of(temporary) == bytes);
+  temporary.verify();
+  std::optional<ChunkReader> kept;
+  {
+    SessionDir session(Under{other.path()}, "x");
+    kept.emplace(session, write_chunk(session, bytes));
+    CHECK(kept->begin() != kept->end());
+  }
+  CHECK(names_in(other.path()).empty());
+  CHECK(all_of(*kept) == bytes);
 }
 
 TEST_CASE("a file that shrinks while it is read is an error") {

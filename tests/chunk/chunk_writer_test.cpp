@@ -50,7 +50,7 @@ TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it
   const ChunkInfo info = write_chunk(where, bytes, {.rows = 12, .user = "{\"table\": \"customer\"}"});
   REQUIRE(bytes_in(dir / "chunk_0.bin") == bytes);
   REQUIRE(info == ChunkInfo{0, "chunk_0.bin", size, 12, detail::checksum_text(detail::xxh3(bytes)),
-                            "{\"table\": \"customer\"}"});
+                            "{\"table\":\"customer\"}"});
   REQUIRE(where.chunks() == std::vector<ChunkInfo>{info});
   const auto record = detail::chunk_log(detail::directory_of(where).state()).find(0);
   for (std::uint64_t i = 0; i < ChunkLayout{size}.count(); ++i)
@@ -149,6 +149,51 @@ TEST_CASE("after a commit or a discard everything is an error that says so") {
   chunk.discard();
 }
 
+TEST_CASE("a writer that was moved from says so, and can be let go of") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.append(std::string("text"));
+  ChunkWriter& same = chunk;
+  chunk = std::move(same);
+  ChunkWriter second = std::move(chunk);
+  for (const auto& said : {refusal([&] { chunk.append(std::string("more")); }), refusal([&] { chunk.commit(); }),
+                           refusal([&] { chunk.prepare(1); }), refusal([&] { chunk.advance(0); })}) {
+    REQUIRE(said);
+    CHECK(said->code() == std::errc::invalid_argument);
+    CHECK(says(said, "it was moved to another object"));
+  }
+  chunk.discard();
+  chunk = std::move(second);
+  CHECK(chunk.commit().size == 4);
+  chunk = ChunkWriter(where);
+  chunk.append(std::string("other"));
+  CHECK(chunk.commit().file == "chunk_1.bin");
+}
+
+TEST_CASE("a chunk that is being written holds one descriptor, and none when it is done") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const Workspace where(dir.path());
+  std::vector<ChunkWriter> writers;
+  const auto write_three = [&](auto after_each) {
+    for (std::size_t i = 1; i <= 3; ++i) {
+      writers.emplace_back(where);
+      writers.back().append(noise(5'000'000));
+      after_each(i);
+    }
+  };
+  write_three([](std::size_t) {});
+  for (ChunkWriter& writer : writers) writer.commit();
+  writers.clear();
+  const std::size_t before = open_descriptors();  // of the log, the counter, three engines that are kept for the next
+  write_three([&](std::size_t i) { CHECK(open_descriptors() == before + i); });
+  writers[0].commit();
+  writers[1].discard();
+  CHECK(open_descriptors() == before + 1);
+  writers.pop_back();
+  CHECK(open_descriptors() == before);
+}
+
 TEST_CASE("numbers count the committed chunks of a directory and its areas; others are not used up") {
   const TempDir dir;
   const Workspace where(dir.path());
@@ -238,16 +283,11 @@ TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
   }
-  const Workspace where(dir.path(), {.io = setting.engine.make});
-  std::set<std::string> recorded{"chunks.jsonl", ".scratch-ids"};
-  for (const ChunkInfo& info : where.chunks()) {
-    ChunkReader(where, info).verify();
-    recorded.insert(info.file);
-  }
-  std::size_t without_record = 0;  // killed between the name and the record: at most one a round
-  for (const std::string& name : names_in(dir.path())) without_record += recorded.contains(name) ? 0 : 1;
-  REQUIRE(without_record <= static_cast<std::size_t>(rounds(6, 300)));
-  REQUIRE(recorded.size() > 2);
+  Workspace where(dir.path(), {.io = setting.engine.make});
+  REQUIRE(where.chunks().size() >= 2);
+  for (const ChunkInfo& info : where.chunks()) ChunkReader(where, info).verify();
+  where.clear();
+  REQUIRE(names_in(dir.path()) == std::set<std::string>{"chunks.jsonl", ".scratch-ids", ".scratch-files"});
 }
 
 TEST_CASE("room that is expected is taken at once: a quota is met before the first byte") {

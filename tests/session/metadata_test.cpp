@@ -32,7 +32,7 @@ SessionFacts facts() {
 
 std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunks = {}) {
   std::string text = head_text(of);
-  for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, chunks[i], i == 0);
+  for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, {chunks[i], scratch::ChunkLayout().block}, i == 0);
   return text + std::string(end_of_metadata);
 }
 
@@ -43,11 +43,11 @@ TEST_CASE("what is written is read back, chunks and the application's object too
   SessionFacts of = facts();
   of.user = R"({"chunks":[1,2],"text":"a\nb\"c,\n\"chunks\":["})";
   const std::vector<ChunkInfo> chunks{{0, "chunk_0.bin", 5'000'000, 7, "xxh3:9555e8555c62dcfd", ""},
-                                      {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k": [1]})"},
-                                      {4, "c", 1, 0, "xxh3:2d06800538d394c2", "no json"}};
+                                      {3, "a\"b/\xff.bin", 0, 0, "xxh3:2d06800538d394c2", R"({"k":[1]})"},
+                                      {4, "c", 1, 0, "xxh3:2d06800538d394c2", "{}"}};
   write_metadata(dir.fd(), dir.path(), document(of, chunks), false);
   const nlohmann::json json = read_metadata(dir.fd(), dir.path());
-  CHECK(json["format"] == 1);
+  CHECK(json["format"] == 2);
   CHECK(json["session_id"] == "1_x");
   CHECK(json["label"] == "x");
   CHECK(json["status"] == "in_progress");
@@ -59,10 +59,12 @@ TEST_CASE("what is written is read back, chunks and the application's object too
                                             {"size", 5'000'000},
                                             {"rows", 7},
                                             {"checksum", "xxh3:9555e8555c62dcfd"},
-                                            {"blocks", 2}});
-  CHECK(json["chunks"][1]["file"] == "a\"b/\xef\xbf\xbd.bin");
+                                            {"block", 4194304},
+                                            {"blocks", 2},
+                                            {"user", nlohmann::json::object()}});
+  CHECK(json["chunks"][1]["file"] == "a\"b/%FF.bin");
   CHECK(json["chunks"][1]["user"]["k"][0] == 1);
-  CHECK(json["chunks"][2]["user"] == "no json");
+  CHECK(json["chunks"][2]["user"] == nlohmann::json::object());
   CHECK(scratch::test::names_in(dir.path()).size() == 1);
 }
 
@@ -81,7 +83,7 @@ TEST_CASE("the head alone is read without the chunks, however large it is") {
 
 TEST_CASE("the head of a file that somebody wrote in another form is read nevertheless") {
   const TempDir dir;
-  put(dir / "metadata.json", "\n{ \"chunks\": [ {\"id\": 1} ],\n \"format\": 1, \"label\": \"y\" }");
+  put(dir / "metadata.json", "\n{ \"chunks\": [ {\"id\": 1} ],\n \"format\": 2, \"label\": \"y\" }");
   CHECK(read_head(dir.fd(), dir.path())["label"] == "y");
 }
 
@@ -104,15 +106,15 @@ TEST_CASE("a damaged metadata.json is a clear error") {
   CHECK(with("")->code() == errc::corrupt);
   CHECK(says(with("[1]"), "not an object with a \"format\""));
   CHECK(says(with("{\"format\":\"1\"}"), "not an object with a \"format\""));
-  CHECK(with("{\"format\":2}")->code() == errc::unsupported_version);
-  CHECK(with(std::string_view("{\"format\":1,\0}", 14))->code() == errc::corrupt);
-  CHECK(says(with("{\"format\":1,\"x\":" + std::string(100'000, '[')), "nests 100001 deep"));
-  CHECK(says(with("{\"format\":1,\"x\":" + std::string(65, '[') + std::string(65, ']') + "}"), "nests 66 deep"));
+  CHECK(with("{\"format\":3}")->code() == errc::unsupported_version);
+  CHECK(with(std::string_view("{\"format\":2,\0}", 14))->code() == errc::corrupt);
+  CHECK(says(with("{\"format\":2,\"x\":" + std::string(100'000, '[')), "nests 100001 deep"));
+  CHECK(says(with("{\"format\":2,\"x\":" + std::string(67, '[') + std::string(67, ']') + "}"), "nests 68 deep"));
 }
 
 TEST_CASE("brackets in strings do not nest, and of two equal keys one counts") {
   const TempDir dir;
-  put(dir / "metadata.json", "{\"format\":1,\"label\":\"" + std::string(1000, '[') + "\\\"{\",\"pid\":1,\"pid\":2}");
+  put(dir / "metadata.json", "{\"format\":2,\"label\":\"" + std::string(1000, '[') + "\\\"{\",\"pid\":1,\"pid\":2}");
   CHECK(read_metadata(dir.fd(), dir.path())["pid"].is_number());
 }
 
@@ -133,11 +135,11 @@ TEST_CASE("what could not be read back is not written, and the old file stays") 
   const auto nested = [](std::size_t depth) {
     return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
   };
-  CHECK(checked_user(nested(63), "x") == nested(63));
-  for (const std::string& text : {nested(64), nested(100'000), std::string("{\"a\":\"\xff\"}"), std::string("[]"),
+  CHECK(checked_object(nested(64), "write", "x") == nested(64));
+  for (const std::string& text : {nested(65), nested(100'000), std::string("{\"a\":\"\xff\"}"), std::string("[]"),
                                   std::string("7"), std::string(), std::string("{} {}"), std::string("{")})
-    CHECK(refuses_with(std::errc::invalid_argument, [&] { checked_user(text, "x"); }));
-  CHECK(checked_user(" { \"a\" :\n [ 1 , \" \\\" \" ] } ", "x") == "{\"a\":[1,\" \\\" \"]}");
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { checked_object(text, "write", "x"); }));
+  CHECK(checked_object(" { \"a\" :\n [ 1 , \" \\\" \" ] } ", "write", "x") == "{\"a\":[1,\" \\\" \"]}");
   CHECK(text_of(dir / "metadata.json") == before);
   CHECK(scratch::test::names_in(dir.path()).size() == 1);
 }

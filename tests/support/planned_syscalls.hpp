@@ -27,6 +27,7 @@ struct SyscallPlan {
   const char* only = nullptr;  ///< count only calls of this name
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
+  std::function<void(const char* name)> at_call = {};             ///< told of each call, before it
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -40,6 +41,7 @@ struct SyscallPlan {
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
     at_sync = {};
+    at_call = {};
     calls = 0;
     fired = 0;
   }
@@ -64,6 +66,7 @@ inline SyscallPlan plan;
 template <class Call>
 auto by_plan(const char* name, Call call) {
   using Result = decltype(call());
+  if (plan.at_call) plan.at_call(name);
   if (plan.only != nullptr && std::strcmp(plan.only, name) != 0) return call();
   const long n = plan.calls++;
   if (n == plan.kill_before) raise(SIGKILL);

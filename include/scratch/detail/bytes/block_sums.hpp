@@ -43,10 +43,11 @@ class BlockSums {
   /// The sum of everything so far.
   std::uint64_t whole() const { return sum(whole_, size_); }
 
-  /// Of each block, the last one short. Nothing may follow.
-  std::vector<std::uint64_t> blocks() {
-    if (in_block_ > 0) end_block();
-    return std::move(sums_);
+  /// Of each block so far, the last one short. More may follow.
+  std::vector<std::uint64_t> blocks() const {
+    std::vector<std::uint64_t> sums = sums_;
+    if (in_block_ > 0) sums.push_back(sum_of_block());
+    return sums;
   }
 
  private:
@@ -84,8 +85,10 @@ class BlockSums {
                               : finish_xxh3(lanes, size, tail, tail_size_);
   }
 
+  std::uint64_t sum_of_block() const { return sum(full_blocks_ > 0 ? block_ : whole_, in_block_); }
+
   void end_block() {
-    sums_.push_back(sum(full_blocks_ > 0 ? block_ : whole_, in_block_));
+    sums_.push_back(sum_of_block());
     block_ = Lanes();
     ++full_blocks_;
     in_block_ = 0;

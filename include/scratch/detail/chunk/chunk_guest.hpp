@@ -5,15 +5,20 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -31,8 +36,10 @@ class MovingChunk final : public Hold {
       : state_(state), log_(log), chunk_(std::move(chunk)), to_(std::move(to)) {
     log_.leaves(chunk_.id, to_);
   }
+  // Where somebody else moved it meanwhile, it is on record where to.
   ~MovingChunk() override {
-    if (!moved_) note(chunk_.file);
+    struct stat facts {};
+    if (!moved_ && sys::fstatat(state_.fd(), chunk_.file.c_str(), facts) == 0) note(chunk_.file);
   }
 
   void moved() noexcept override {
@@ -74,11 +81,17 @@ class ChunkGuest final : public Guest {
     return std::unique_ptr<Hold>(new MovingChunk(state_, log_, *std::move(chunk), std::move(to)));
   }
 
-  void removed(const NameFilter& is_gone) override {
+  void removed(const NameSet& files, const NameSet& trees) override {
+    std::vector<ChunkInfo> gone;
+    for (const std::string& file : files)
+      if (std::optional<ChunkInfo> chunk = log_.find_file(file)) gone.push_back(*std::move(chunk));
+    if (!trees.empty())
+      log_.for_each([&](const ChunkEntry& chunk) {
+        if (is_at_or_below(trees, chunk.info.file)) gone.push_back(chunk.info);
+      });
     bool any = false;
-    for (const ChunkInfo& chunk : log_.chunks()) {
-      struct stat facts {};
-      if (!is_gone(chunk.file) || sys::fstatat(state_.fd(), chunk.file.c_str(), facts) == 0) continue;
+    for (const ChunkInfo& chunk : gone) {
+      if (is_there(chunk.file)) continue;
       log_.remove(chunk.id);
       any = true;
     }
@@ -94,6 +107,17 @@ class ChunkGuest final : public Guest {
   }
 
  private:
+  static bool is_at_or_below(const NameSet& trees, std::string_view file) {
+    for (std::size_t end = file.size(); end != file.npos; end = end == 0 ? file.npos : file.rfind('/', end - 1))
+      if (trees.contains(file.substr(0, end))) return true;
+    return false;
+  }
+
+  bool is_there(const std::string& file) const {
+    struct stat facts {};
+    return sys::fstatat(state_.fd(), file.c_str(), facts) == 0;
+  }
+
   SharedState& state_;
   ChunkLog log_;
 };

@@ -145,11 +145,15 @@ class ChunkLog {
   }
 
   /// The whole record of a chunk, block sums too; nothing when there is none.
+  /// @throws Error `corrupt` where two chunks have the id on record
   std::optional<ChunkRecord> find(std::uint64_t id) {
     const Held held = hold("read");
     refresh();
     const ChunkEntry* const entry = chunks_.find(id);
     if (entry == nullptr) return std::nullopt;
+    if (const auto rival = rivals_.find(id); rival != rivals_.end())
+      throw_error(errc::corrupt, "read the record of chunk " + std::to_string(id) + " in", lines_.path(),
+                  entry->info.file + " has this id on record, and so has " + rival->second);
     const std::string line = lines_.read(entry->offset, entry->length);
     const auto checked = checked_text(line);
     auto record = checked ? parse_record(*checked) : std::nullopt;
@@ -193,19 +197,25 @@ class ChunkLog {
     if (line.empty()) return;
     const auto text = checked_text(line);
     auto record = text ? parse_record(*text) : std::nullopt;
-    if (!record || !fits(*record)) {
-      ++skipped_;
-      return;
-    }
+    if (!record) return static_cast<void>(++skipped_);
     const std::uint64_t id = record->info.id;
+    if (!fits(*record)) {
+      rivals_.emplace(id, std::move(record->info.file));
+      return static_cast<void>(++skipped_);
+    }
     above_all_ = std::max(above_all_, id == UINT64_MAX ? id : id + 1);
     leaving_.erase(id);
     if (record->leaves)
       leaving_.emplace(id, std::move(record->info.file));
     else if (record->gone)
-      chunks_.erase(id);
+      forget(id);
     else
       chunks_.put({std::move(record->info), record->block, offset, line.size()});
+  }
+
+  void forget(std::uint64_t id) {
+    chunks_.erase(id);
+    rivals_.erase(id);
   }
 
   // A chunk that has another file than before was on its way there.
@@ -225,6 +235,7 @@ class ChunkLog {
   ChunkIds ids_;
   ChunkIndex chunks_;
   std::unordered_map<std::uint64_t, std::string> leaving_;  // where the files go that were being renamed
+  std::unordered_map<std::uint64_t, std::string> rivals_;   // other files that have a chunk's id on record
   std::uint64_t above_all_ = 0;                             // every id on record
   std::uint64_t skipped_ = 0;
 };

@@ -13,8 +13,10 @@
 //    "user":{}},
 //   ]}
 //
-// (the head is one line). `status` is in_progress, completed or failed; `user` is the application's. pid, host and boot
-// are for people: nothing is ever decided by them.
+// (the head is one line). Chunks whose lines would come to more than 64 MiB are left out, and the last line is
+// `],"chunks_in":"chunks.jsonl"}`: what a session says of itself does not depend on how many they are. `status` is
+// in_progress, completed or failed; `user` is the application's. pid, host and boot are for people: nothing is ever
+// decided by them.
 #pragma once
 
 #include <array>
@@ -95,6 +97,9 @@ inline std::string head_text(const SessionFacts& facts) {
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";
 inline constexpr std::string_view end_of_metadata = "\n]}\n";
+/// Instead of chunks, and of that end, where those would make the file longer than `longest_chunks`.
+inline constexpr std::string_view chunks_are_in_the_log = "\n],\"chunks_in\":\"chunks.jsonl\"}\n";
+inline constexpr std::uint64_t longest_chunks = 64_MiB;
 
 /// Adds a chunk's line to a text that `head_text` began; `first`: no chunk was added before.
 inline void add_chunk(std::string& text, const ChunkEntry& chunk, bool first) {
@@ -106,8 +111,9 @@ inline void add_chunk(std::string& text, const ChunkEntry& chunk, bool first) {
 inline void write_metadata(int directory, const std::filesystem::path& path, std::string_view text, bool durable) {
   const std::filesystem::path file = path / metadata_name;
   if (text.size() > longest_metadata)
-    throw_error(EFBIG, "write", file,
-                "it would have " + readable_size(text.size()) + ", at most 256 MiB are read back; chunks.log has all");
+    throw_error(
+        EFBIG, "write", file,
+        "it would have " + readable_size(text.size()) + ", at most 256 MiB are read back; chunks.jsonl has all");
   TempFile temp(directory, path, durable, "write metadata.json in");
   const sys::Moved moved = sys::pwrite_all(temp.fd(), std::as_bytes(std::span(text)), 0);
   if (moved.error != 0) throw_error(moved.error, "write", file);

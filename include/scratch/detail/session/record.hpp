@@ -118,8 +118,15 @@ class SessionRecord {
     std::string text = facts_ ? head_text(*facts_) : read_head_(directory_, path_);
     std::uint64_t count = 0;
     text.reserve(composed_size_ + composed_size_ / 8);
-    log.for_each([&](const ChunkEntry& chunk) { add_chunk(text, chunk, count++ == 0); });
-    text += end_of_metadata;
+    const std::size_t head = text.size();
+    bool fits = true;
+    log.for_each([&](const ChunkEntry& chunk) {
+      if (fits) add_chunk(text, chunk, count == 0);
+      ++count;
+      fits = text.size() - head <= longest_chunks;
+    });
+    if (!fits) text.resize(head);
+    text += fits ? end_of_metadata : chunks_are_in_the_log;
     composed_ = count;
     composed_size_ = text.size();
     return text;

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -52,7 +51,7 @@ class FileRemoval {
     if (spared_.contains(record)) return;
     const Removed removed = remove_tree(from_.fd(), name);
     freed_ += removed.bytes;
-    gone_.insert(record);
+    trees_.insert(record);
     if (removed.error != 0) fail(removed.error, from_.relative(removed.failed));
   }
 
@@ -74,9 +73,8 @@ class FileRemoval {
   std::uint64_t finish() {
     SharedState& state = from_.state();
     state.quota().removed(freed_);
-    const auto is_gone = [this](std::string_view file) { return was_removed(file); };
-    if (!gone_.empty())
-      for (const std::unique_ptr<Guest>& guest : state.guests()) guest->removed(NameFilter(is_gone));
+    if (!files_.empty() || !trees_.empty())
+      for (const std::unique_ptr<Guest>& guest : state.guests()) guest->removed(files_, trees_);
     if (failure_) throw Error(*failure_);
     return freed_;
   }
@@ -89,7 +87,7 @@ class FileRemoval {
     if (spared_.contains(record)) return;
     if (sys::fstatat(directory, name.c_str(), facts) == 0 && sys::unlinkat(directory, name.c_str()) == 0) {
       freed_ += static_cast<std::uint64_t>(facts.st_size);
-      gone_.insert(std::move(record));
+      files_.insert(std::move(record));
     } else if (errno != ENOENT) {
       fail(errno, record);
     }
@@ -136,19 +134,11 @@ class FileRemoval {
     if (!failure_) failure_ = Error(error, "remove", from_.state().path() / record, open_files_hint(error));
   }
 
-  // Whether the file, or a directory above it, is among those removed.
-  bool was_removed(std::string_view file) const {
-    for (std::size_t end = file.size(); end != file.npos; end = file.rfind('/', end - 1)) {
-      if (gone_.contains(file.substr(0, end))) return true;
-      if (end == 0) break;
-    }
-    return false;
-  }
-
   Directory from_;
   std::uint64_t freed_ = 0;
-  std::set<std::string, std::less<>> gone_;  // names as they stand in records
-  std::set<std::string> spared_;             // the same
+  // Names as they stand in records.
+  NameSet files_, trees_;
+  std::set<std::string> spared_;
   std::optional<Error> failure_;
 };
 

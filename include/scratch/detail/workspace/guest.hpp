@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -51,6 +52,8 @@ class NameFilter {
   bool (*ask_)(const void*, std::string_view);
 };
 
+using NameSet = std::set<std::string, std::less<>>;
+
 class Guest {
  public:
   /// @param kind tells the guests of a workspace apart: `static constexpr std::string_view kind` of the type
@@ -79,8 +82,8 @@ class Guest {
   virtual void before_removal(FileRemoval&, const Directory&, const std::string& /*prefix*/,
                               const NameFilter& /*goes*/) {}
 
-  /// Files were removed: those of which `is_gone(name in records)`. @throws Error
-  virtual void removed(const NameFilter& /*is_gone*/) {}
+  /// Files were removed: these, and all that was at or below one of `trees`, as they stand in records. @throws Error
+  virtual void removed(const NameSet& /*files*/, const NameSet& /*trees*/) {}
 
   /// Adds the names in records of all files that this guest knows to be the library's. @throws Error
   virtual void add_names(std::set<std::string>&) {}

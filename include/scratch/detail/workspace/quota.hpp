@@ -7,15 +7,15 @@
 // are the file's, and can be measured in the directory. `total` is what all of this comes to.
 //
 //   .scratch-quota, 8,192 bytes, 64-bit words of this machine, mapped by every process of a session
-//   word 0      "scrquot1"
+//   word 0      "scrquot2"
 //   word 1      the limit
-//   word 2      total
+//   word 2      total in the lower 48 bits, above them how often that was changed
 //   word 3      not 0: files were removed since total was last measured
 //   word 8+i    slot i: bytes reserved by one process and not yet in a named file
 //   OFD locks   byte 64+8i: slot i belongs to a living process; byte 24: somebody is measuring
 //
 // Measuring anew, when there is no room: total = slots of the living + sizes of the files, in that order, put in place
-// only if total did not change meanwhile. Everything errs to the safe side, for the next measurement to mend:
+// only if total was not changed meanwhile, be it to what it was. Everything errs to the safe side, for the next measurement to mend:
 // 1. reserve: slot, then total. A writer killed in between, or later, leaves a slot that nobody locks, and which is not
 //    counted.
 // 2. release: total, then slot.
@@ -96,7 +96,7 @@ class Quota {
 
   /// `bytes` that were reserved here stand in a file with a name now.
   void commit(std::uint64_t bytes) noexcept {
-    if (share_ && share_->made_here.is_true()) Share::subtract(share_->slot(), bytes);
+    if (share_ && share_->made_here.is_true()) share_->take_from_slot(bytes);
   }
 
   /// `bytes` that were reserved here are not on disk, or no longer, and never had a name.
@@ -116,7 +116,7 @@ class Quota {
   std::uint64_t used() const {
     if (!share_) return 0;
     if (share_->stale().load() != 0 && share_->made_here.is_true()) share_->measure_anew();
-    return share_->total().load();
+    return bytes_in(share_->total().load());
   }
 
  private:
@@ -131,8 +131,15 @@ class Quota {
 
   static std::uint64_t magic() {
     std::uint64_t word = 0;
-    std::memcpy(&word, "scrquot1", sizeof word);
+    std::memcpy(&word, "scrquot2", sizeof word);
     return word;
+  }
+
+  // Of total.
+  static constexpr std::uint64_t most_bytes = (std::uint64_t{1} << 48) - 1;
+  static constexpr std::uint64_t bytes_in(std::uint64_t total) { return total & most_bytes; }
+  static constexpr std::uint64_t changed(std::uint64_t total, std::uint64_t bytes) {
+    return (total | most_bytes) + 1 + std::min(bytes, most_bytes);
   }
 
   static constexpr off_t lock_byte(std::size_t word) { return static_cast<off_t>(word * sizeof(std::uint64_t)); }
@@ -148,7 +155,9 @@ class Quota {
   };
 
   struct Share {
-    Share(std::uint64_t bytes, Measure files) : limit(bytes), measure(std::move(files)) { total().store(measure()); }
+    Share(std::uint64_t bytes, Measure files) : limit(bytes), measure(std::move(files)) {
+      total().store(changed(0, measure()));
+    }
 
     // The limit comes from the ledger.
     Share(int place, const std::filesystem::path& place_path, Fd ledger)
@@ -158,7 +167,7 @@ class Quota {
         file.reset();
         words = own.data();
         mine = first_slot;
-        total().store(files_take());
+        total().store(changed(0, files_take()));
       }
     }
 
@@ -174,25 +183,27 @@ class Quota {
     Word stale() { return word(stale_word); }
     Word slot() { return word(mine); }
 
-    static void subtract(Word from, std::uint64_t bytes) noexcept {
-      std::uint64_t value = from.load();
-      while (!from.compare_exchange_weak(value, value - std::min(value, bytes))) {
-      }
+    bool take(std::uint64_t bytes) {
+      const std::uint64_t most = std::min(limit, most_bytes);
+      slot().fetch_add(bytes);
+      std::uint64_t before = total().load();
+      while (bytes_in(before) <= most && bytes <= most - bytes_in(before))
+        if (total().compare_exchange_weak(before, changed(before, bytes_in(before) + bytes))) return true;
+      take_from_slot(bytes);
+      return false;
     }
 
-    bool take(std::uint64_t bytes) {
-      slot().fetch_add(bytes);
-      std::uint64_t taken = total().load();
-      while (taken <= limit && bytes <= limit - taken)
-        if (total().compare_exchange_weak(taken, taken + bytes)) return true;
-      subtract(slot(), bytes);
-      return false;
+    void take_from_slot(std::uint64_t bytes) noexcept {
+      std::uint64_t before = slot().load();
+      while (!slot().compare_exchange_weak(before, before - std::min(before, bytes))) continue;
     }
 
     void give_back(std::uint64_t bytes) noexcept {
       bytes = std::min(bytes, slot().load());  // only what is ours to give
-      subtract(total(), bytes);
-      subtract(slot(), bytes);
+      std::uint64_t before = total().load();
+      const auto less = [&] { return changed(before, bytes_in(before) - std::min(bytes_in(before), bytes)); };
+      while (!total().compare_exchange_weak(before, less())) continue;
+      take_from_slot(bytes);
     }
 
     /// Where the files cannot be measured, total stays as it is: not less than the truth.
@@ -227,8 +238,9 @@ class Quota {
         std::uint64_t before = total().load();
         std::uint64_t now = slots_in_use();
         now += files_take();
-        if (total().compare_exchange_strong(before, now))
-          return before == now ? Measurement::same : Measurement::changed;
+        const bool same = bytes_in(before) == now;
+        if (total().compare_exchange_strong(before, changed(before, now)))
+          return same ? Measurement::same : Measurement::changed;
       }
       stale().store(1);
       return Measurement::failed;
@@ -251,7 +263,7 @@ class Quota {
       if (mapping.at == nullptr) throw_error(errno, "map", path);
       words = static_cast<std::uint64_t*>(mapping.at);
       if (word(0).load() != magic())
-        throw_error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot1\"");
+        throw_error(errc::corrupt, "open the quota", path, "it does not begin with \"scrquot2\"");
       limit = word(limit_word).load();
     }
 
@@ -301,7 +313,7 @@ class Quota {
     words[limit_word] = limit;
     int error = 0;
     try {
-      words[total_word] = usage_below(directory, path).bytes;
+      words[total_word] = changed(0, usage_below(directory, path).bytes);
       if (sys::fchmod(file.get(), 0600) != 0) error = errno;  // a strange umask
       if (error == 0 && sys::fallocate(file.get(), 0, 0, file_size) != 0 && errno != EOPNOTSUPP) error = errno;
       if (error == 0) error = sys::pwrite_all(file.get(), std::as_bytes(std::span(words)), 0).error;

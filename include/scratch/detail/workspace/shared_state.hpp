@@ -81,16 +81,18 @@ class SharedState {
     }
   }
 
-  /// Reserves `bytes` of the quota, asking `on_full` once when they are not there.
+  /// Reserves `bytes` of the quota, asking `on_full` as often as it says that it made room: others may take that.
   /// @throws Error `quota_exceeded`; nothing was reserved
   void reserve(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file) {
-    if (bytes == 0 || quota_.reserve(bytes)) return;
-    if (options_.on_full && options_.on_full(bytes) && quota_.reserve(bytes)) return;
-    const std::uint64_t used = quota_.used();
-    throw_error(errc::quota_exceeded, doing, file,
-                readable_size(bytes) + " needed, " + readable_size(quota_.limit() > used ? quota_.limit() - used : 0) +
-                    " of the quota of " + readable_size(quota_.limit()) +
-                    " left; remove files, raise .quota, or free some in on_full");
+    if (bytes == 0) return;
+    while (!quota_.reserve(bytes)) {
+      if (bytes <= quota_.limit() && options_.on_full && options_.on_full(bytes)) continue;
+      const std::uint64_t used = quota_.used();
+      throw_error(errc::quota_exceeded, doing, file,
+                  readable_size(bytes) + " needed, " +
+                      readable_size(quota_.limit() > used ? quota_.limit() - used : 0) + " of the quota of " +
+                      readable_size(quota_.limit()) + " left; remove files, raise .quota, or free some in on_full");
+    }
   }
 
   /// Called when a write failed with `error`: returns when it may be tried again, since `on_full` made room.
