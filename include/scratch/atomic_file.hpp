@@ -25,8 +25,12 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// A new file, invisible until `commit()`. Dropped uncommitted it leaves nothing; neither does kill -9.
 ///
-/// Movable; used by one thread at a time. Memory: while large files are written a share of the workspace's `.buffers`.
-/// After an error only `discard()` is left: nothing of a file with a gap can be committed.
+/// Movable; used by one thread at a time, any number of them side by side. Memory: up to 256 KiB; while a larger file is
+/// written a share of the workspace's `.buffers`. In a session the file's mode is 0600; in a plain directory that of the
+/// file it replaces, or what the umask leaves.
+///
+/// After an error of writing only `discard()` is left, everything else throws that error again: nothing of a file with a
+/// gap can be committed. After any other error of a commit it is as it was: bytes may be added, and commit tried again.
 class AtomicFile {
  public:
   /// @throws Error `invalid_name`, `session_gone`; when no file can be made there
@@ -34,28 +38,43 @@ class AtomicFile {
 
   /// Adds bytes at the end.
   ///
-  /// @throws Error `quota_exceeded`; ENOSPC, after `on_full` was asked once; `session_gone`
+  /// @throws Error `quota_exceeded`; ENOSPC, when `on_full` made no room; `session_gone`
   void append(Bytes bytes) {
-    file_->flush_stream();
-    file_->writer.append(bytes);
+    File& file = checked();
+    file.flush_stream();
+    file.writer.append(bytes);
   }
+  /// A text: of a literal everything before its NUL.
+  void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
   template <ByteRange R>
   void append(const R& range) {
     append(bytes_of(range));
   }
+  /// A buffer does not say how much of it is meant: `std::string_view(buffer, n)` does.
+  template <std::size_t N>
+  void append(char (&buffer)[N]) = delete;
 
   /// The same end of the file as a stream: `file.stream() << "text"`. What goes wrong there is thrown by `commit()`.
+  /// It is there as long as this, and takes nothing more (`bad()`) once this was committed or discarded.
   std::ostream& stream() {
-    if (!file_->stream) file_->stream = std::make_unique<Stream>(file_->writer);
-    return file_->stream->out;
+    File& file = checked();
+    if (!file.stream) file.stream = std::make_unique<Stream>(file.writer);
+    if (!file.writer.is_open()) file.stream->close();
+    return file.stream->out;
+  }
+
+  /// Bytes so far.
+  std::uint64_t size() const {
+    const File& file = checked();
+    return file.writer.size() + (file.stream ? file.stream->waiting() : 0);
   }
 
   /// Gives the file its name, replacing whatever file had it.
   ///
   /// Until this returns, readers find the old file or none; afterwards all of the new one.
-  /// @throws Error what `stream()` met; while writing, syncing or renaming: the old file is intact and the new one is
-  ///         gone when this is. (Only if at the very end the directory cannot be synced, or in a plain directory the
-  ///         name cannot be put on record for `clear()`, is the new file in place.)
+  /// @throws Error what `stream()` met; while writing, syncing, closing or renaming: the old file is intact, and the new
+  ///         one is gone when this is; EEXIST where a chunk is on record under the name. (Only if at the very end the
+  ///         directory cannot be synced is the new file in place.)
   /// After a crash: the old file or the new one, with `Durable`; without, possibly neither after a power cut.
   void commit() { commit(detail::Replacing::whatever_is_there); }
 
@@ -66,27 +85,38 @@ class AtomicFile {
 
   /// Nothing is left of the file afterwards.
   void discard() noexcept {
-    file_->stream.reset();
+    if (!file_) return;
     file_->writer.discard();
+    file_->close_stream();
   }
 
  private:
   struct Stream final : std::streambuf {
     explicit Stream(detail::BlockWriter& to) : writer(to), out(this) { setp(text.data(), text.data() + text.size()); }
 
+    std::size_t waiting() const { return static_cast<std::size_t>(pptr() - pbase()); }
+
     void flush() {
       const auto filled = std::as_bytes(std::span(pbase(), pptr()));
-      setp(text.data(), text.data() + text.size());
+      setp(pbase(), epptr());
       writer.append(filled);
     }
 
+    // What waits is gone, and so is what comes.
+    void close() noexcept {
+      setp(nullptr, nullptr);
+      if (out.exceptions() == std::ios_base::goodbit) out.setstate(std::ios_base::badbit);
+    }
+
     int_type overflow(int_type c) override {
+      if (pbase() == nullptr) return traits_type::eof();
       flush();
       if (!traits_type::eq_int_type(c, traits_type::eof())) sputc(traits_type::to_char_type(c));
       return traits_type::not_eof(c);
     }
 
     std::streamsize xsputn(const char* from, std::streamsize n) override {
+      if (pbase() == nullptr) return 0;
       if (n <= epptr() - pptr()) {
         traits_type::copy(pptr(), from, static_cast<std::size_t>(n));
         pbump(static_cast<int>(n));
@@ -96,6 +126,8 @@ class AtomicFile {
       }
       return n;
     }
+
+    int sync() override { return pbase() == nullptr ? -1 : 0; }
 
     detail::BlockWriter& writer;
     std::array<char, 8192> text;
@@ -108,7 +140,10 @@ class AtomicFile {
         : name(given), writer(where, "write", where.path() / given, 0) {}
 
     void flush_stream() {
-      if (stream) stream->flush();
+      if (stream && stream->waiting() > 0) stream->flush();
+    }
+    void close_stream() noexcept {
+      if (stream) stream->close();
     }
 
     std::string name;
@@ -121,34 +156,41 @@ class AtomicFile {
     return std::make_unique<File>(where, name);
   }
 
+  File& checked() const {
+    if (!file_) detail::throw_error(EINVAL, "write", {}, "it was moved to another object");
+    return *file_;
+  }
+
   void commit(detail::Replacing replacing) {
-    detail::BlockWriter& writer = file_->writer;
+    File& file = checked();
+    detail::BlockWriter& writer = file.writer;
     writer.check_usable();
-    if (!finished_) {
-      file_->flush_stream();
-      if (file_->stream && file_->stream->out.fail())
-        detail::throw_error(EIO, "write", writer.file(), "its stream failed before the commit");
-      writer.finish();
-      finished_ = true;
-    }
+    file.flush_stream();
+    if (file.stream && file.stream->out.fail())
+      detail::throw_error(EIO, "write", writer.file(), "its stream failed before the commit");
+    writer.finish();
     const detail::Directory& where = writer.where();
-    const std::uint64_t replaced = replacing == detail::Replacing::nothing ? 0 : size_of_old();
-    writer.commit(file_->name, replacing);
-    where.committed(file_->name);
+    const bool replaces = replacing == detail::Replacing::whatever_is_there;
+    if (replaces) where.check_free(file.name, "commit");
+    const std::uint64_t replaced = replaces ? size_of_old() : 0;
+    writer.commit(file.name, replacing);
     // Only now that the file is on record: the quota counts its bytes at every instant.
     writer.commit_reservation();
     writer.close();
+    file.close_stream();
     if (replaced > 0) where.state().quota().removed(replaced);
   }
 
+  // As far as the quota counts it.
   std::uint64_t size_of_old() const {
+    const detail::Directory& where = file_->writer.where();
     struct stat facts {};
-    const bool there = sys::fstatat(file_->writer.where().fd(), file_->name.c_str(), facts) == 0;
-    return there ? static_cast<std::uint64_t>(facts.st_size) : 0;
+    const bool there = sys::fstatat(where.fd(), file_->name.c_str(), facts) == 0;
+    const bool counts = there && where.state().is_ours(where.fd(), file_->name, where.relative(file_->name));
+    return counts ? static_cast<std::uint64_t>(facts.st_size) : 0;
   }
 
   std::unique_ptr<File> file_;
-  bool finished_ = false;
 };
 
 /// Writes a small file in one go; whole or absent, replacing what had the name. @throws Error as `AtomicFile`
@@ -157,9 +199,14 @@ inline void write_file(Workspace where, std::string_view name, Bytes bytes) {
   file.append(bytes);
   file.commit();
 }
+inline void write_file(Workspace where, std::string_view name, std::string_view text) {
+  write_file(std::move(where), name, std::as_bytes(std::span(text)));
+}
 template <ByteRange R>
 void write_file(Workspace where, std::string_view name, const R& range) {
   write_file(std::move(where), name, bytes_of(range));
 }
+template <std::size_t N>
+void write_file(Workspace where, std::string_view name, char (&buffer)[N]) = delete;
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -17,9 +18,20 @@ namespace scratch {
 using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 
-/// Contiguous values that are nothing but their bytes: `std::vector<Row>`, `std::string`, `std::span<const double>`.
+/// `char[N]` and its like: a literal, which is a text without its NUL, or a buffer, which does not say how much of it.
 template <class R>
-concept ByteRange = std::ranges::contiguous_range<R> && std::is_trivially_copyable_v<std::ranges::range_value_t<R>>;
+concept CharacterArray = std::is_array_v<std::remove_reference_t<R>> &&
+    (std::same_as<std::ranges::range_value_t<R>, char> || std::same_as<std::ranges::range_value_t<R>, wchar_t> ||
+     std::same_as<std::ranges::range_value_t<R>, char8_t> || std::same_as<std::ranges::range_value_t<R>, char16_t> ||
+     std::same_as<std::ranges::range_value_t<R>, char32_t>);
+
+/// Contiguous values that are nothing but their bytes: `std::vector<Row>`, `std::string`, `std::span<const double>`.
+/// Neither pointers, whose bytes mean nothing elsewhere, nor character arrays.
+template <class R>
+concept ByteRange =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+    std::is_trivially_copyable_v<std::ranges::range_value_t<R>> && !std::is_pointer_v<std::ranges::range_value_t<R>> &&
+    !CharacterArray<R>;
 
 /// The bytes of a range, in memory order; valid as long as the range's elements.
 template <ByteRange R>

@@ -19,7 +19,6 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/chunk_info.hpp>
-#include <scratch/detail/bytes/block_buffers.hpp>
 #include <scratch/detail/bytes/block_reader.hpp>
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
@@ -31,11 +30,12 @@
 namespace scratch::inline SCRATCH_ABI {
 
 /// Reads a chunk: `for (Bytes block : reader)` gives its blocks in order, each checked against its sum before it is
-/// seen, with read-ahead. Every loop starts at the first block.
+/// seen, with read-ahead. Where so many read at once that `.buffers` has no block for each, a block comes in parts, and is
+/// read twice. Every loop starts at the first block.
 ///
 /// A damaged block is an error that names the file and the offset; the others can be read with `read_at`, and other
 /// chunks are not concerned. Movable; used by one thread at a time; may outlive its workspace. Memory: in a loop a share
-/// of the workspace's `.buffers`; one block for `read_at`.
+/// of the workspace's `.buffers`.
 class ChunkReader {
  public:
   /// A chunk that was moved since `chunk` was told is read where it is now.
@@ -61,11 +61,13 @@ class ChunkReader {
   }
   std::default_sentinel_t end() const { return {}; }
 
-  /// Fills `to` with the bytes from `offset` on. Whole blocks are read and checked; the last one is remembered.
+  /// Fills `to` with the bytes from `offset` on. The first time that a block is met it is read and checked whole;
+  /// afterwards only what is asked for is read.
   ///
+  /// Several threads may at a time.
   /// @pre all of it lies within the chunk
   /// @throws Error `checksum_mismatch`, `corrupt`; EINVAL beyond the end
-  void read_at(std::uint64_t offset, MutableBytes to) { chunk().read_at(offset, to); }
+  void read_at(std::uint64_t offset, MutableBytes to) const { chunk().read_at(offset, to); }
 
   /// The whole chunk as memory, unchecked (the file's owner and size were); valid as long as this.
   ///
@@ -97,13 +99,13 @@ class ChunkReader {
                                 " says something else: was it committed in another directory?");
       if (record.block > Io::buffer_size)
         detail::throw_error(errc::unsupported_version, "open", path, "its blocks have " + readable_size(record.block));
-      while (!open()) {  // where it is being moved it may be at its next place
-        const std::string before = record.info.file;
+      constexpr int places = 20;  // where it is being moved it may be at its next place, and the next
+      for (int i = 0; !open(); ++i) {
+        if (i == places) detail::throw_error(ENOENT, "open", path, "the chunk is on record, its file is gone");
         look_up(id);
-        if (record.info.file == before)
-          detail::throw_error(ENOENT, "open", path, "the chunk is on record, its file is gone");
       }
       check_size();
+      picker.emplace(file, path, layout(), record.sums);
     }
 
     ChunkLayout layout() const { return {record.info.size, record.block}; }
@@ -121,15 +123,7 @@ class ChunkReader {
         detail::throw_error(EINVAL, "read", path,
                             std::to_string(to.size()) + " bytes from offset " + std::to_string(offset) +
                                 " of a chunk of " + std::to_string(size));
-      while (!to.empty()) {
-        const std::uint64_t i = offset / record.block;
-        const Bytes block = checked_block(i);
-        const Bytes part = block.subspan(static_cast<std::size_t>(offset - layout().offset(i)));
-        const std::size_t n = std::min(part.size(), to.size());
-        std::memcpy(to.data(), part.data(), n);
-        to = to.subspan(n);
-        offset += n;
-      }
+      picker->read(offset, to);
     }
 
     Bytes map() {
@@ -189,24 +183,7 @@ class ChunkReader {
                             std::to_string(size) + " bytes are on record, the file has " + std::to_string(found));
     }
 
-    Bytes checked_block(std::uint64_t i) {
-      if (!one_block) one_block = std::make_unique<detail::BlockBuffers>(1, Io::buffer_size);
-      const MutableBytes block = (*one_block)[0].first(static_cast<std::size_t>(layout().size_of(i)));
-      if (in_one_block == i) return block;
-      in_one_block.reset();
-      // A loop may have made the file O_DIRECT: then a whole block is asked for, and what comes after the end is EINVAL.
-      const MutableBytes room = (*one_block)[0].first(static_cast<std::size_t>(record.block));
-      const sys::Moved moved = sys::pread_all(file.get(), room, layout().offset(i));
-      if (moved.size < block.size() && moved.error != 0)
-        detail::throw_error(moved.error, "read", path, "at offset " + std::to_string(layout().offset(i)));
-      if (moved.size < block.size()) detail::throw_cut_short(path, layout().offset(i) + moved.size, record.info.size);
-      detail::check_block(detail::xxh3(block), record.sums[i], path, layout(), i);
-      in_one_block = i;
-      return block;
-    }
-
-    std::unique_ptr<detail::BlockBuffers> one_block;
-    std::optional<std::uint64_t> in_one_block;  // which block stands there
+    std::optional<detail::BlockPicker> picker;
     detail::Mapping mapping;
   };
 

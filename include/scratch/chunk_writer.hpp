@@ -151,11 +151,11 @@ class ChunkWriter {
     // The commit before this one gave the name, and could not record it.
     void check_name() {
       const detail::Directory& where = writer.where();
-      struct stat facts {};
-      if (sys::fstatat(where.fd(), name.c_str(), facts) == 0 &&
-          static_cast<std::uint64_t>(facts.st_size) == writer.size())
-        return;
       const std::filesystem::path path = where.path() / name;
+      struct stat facts {};
+      const bool there = sys::fstatat(where.fd(), name.c_str(), facts) == 0;
+      if (there && static_cast<std::uint64_t>(facts.st_size) == writer.size()) return;
+      if (!there && errno != ENOENT) detail::throw_error(errno, "examine", path);
       discard();
       detail::throw_error(ENOENT, "record the chunk", path, "its file was removed since the commit before this one");
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,28 +19,36 @@
 namespace scratch {
 
 /// The library's own reasons to fail. The kernel's are `std::errc`.
-enum class errc {
-  corrupt = 1,          ///< bytes on disk do not have the form they must have
-  checksum_mismatch,    ///< bytes on disk are not the bytes that were written
-  unsupported_version,  ///< a file of another version of its format
-  wrong_key_type,       ///< a count table with keys of another width
-  count_overflow,       ///< a count would pass 2^64 - 1
-  quota_exceeded,       ///< the session's quota leaves no room
-  insufficient_space,   ///< the file system has less room than asked for
-  would_exceed_memory,  ///< a budget is too small for the work
-  invalid_name,         ///< a name that cannot be a file here
-  untrusted_directory,  ///< a root that others could have prepared or can change
-  session_gone,         ///< the session was removed, or its owner is no longer alive
-  busy,                 ///< somebody else holds what is needed
-  forked_object,        ///< used in a forked child of the process that made it
-  locks_unreliable,     ///< the file system's locks do not exclude anybody
+enum class [[gnu::visibility("default")]] errc{
+    corrupt = 1,          ///< bytes on disk do not have the form they must have
+    checksum_mismatch,    ///< bytes on disk are not the bytes that were written
+    unsupported_version,  ///< a file of another version of its format
+    wrong_key_type,       ///< a count table with keys of another width
+    count_overflow,       ///< a count would pass 2^64 - 1
+    quota_exceeded,       ///< the session's quota leaves no room
+    insufficient_space,   ///< the file system has less room than asked for
+    would_exceed_memory,  ///< a budget is too small for the work
+    invalid_name,         ///< a name that cannot be a file here
+    untrusted_directory,  ///< a root that others could have prepared or can change
+    session_gone,         ///< the session was removed, or its owner is no longer alive
+    busy,                 ///< somebody else holds what is needed
+    forked_object,        ///< used in a forked child of the process that made it
+    locks_unreliable,     ///< the file system's locks do not exclude anybody
 };
 
-/// The category of `errc`, named "scratch".
-inline const std::error_category& scratch_category() noexcept {
+/// The category of `errc`, named "scratch". Each shared object of a program may have one of its own: they are told apart
+/// from others by this name.
+[[gnu::visibility("default")]] inline const std::error_category& scratch_category() noexcept {
   class Category final : public std::error_category {
    public:
     const char* name() const noexcept override { return "scratch"; }
+    bool equivalent(int value, const std::error_condition& condition) const noexcept override {
+      return is_one(condition.category()) && condition.value() == value;
+    }
+    bool equivalent(const std::error_code& code, int value) const noexcept override {
+      return is_one(code.category()) && code.value() == value;
+    }
+    static bool is_one(const std::error_category& other) noexcept { return std::strcmp(other.name(), "scratch") == 0; }
     std::string message(int value) const override {
       switch (static_cast<errc>(value)) {
         case errc::corrupt:
@@ -80,10 +89,15 @@ inline const std::error_category& scratch_category() noexcept {
 
 inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), scratch_category()}; }
 
+/// Also of an error that another shared object of the program threw.
+inline bool operator==(const std::error_code& code, errc value) noexcept {
+  return scratch_category().equivalent(code, static_cast<int>(value));
+}
+
 /// The one exception of this library.
 ///
 /// `what()` is one line: `scratch: cannot rename "/a/b" to "/a/c": No space left on device (1.0 MiB free)`.
-class Error : public std::system_error {
+class [[gnu::visibility("default")]] Error : public std::system_error {
  public:
   /// @param doing a verb phrase: "open", "create the session directory"
   /// @param path  what it was done to; may be empty
@@ -108,6 +122,10 @@ class Error : public std::system_error {
         std::filesystem::path other = {})
       : Error(std::error_code(error, std::generic_category()), std::move(doing), std::move(path), std::move(hint),
               std::move(other)) {}
+
+  // Moving copies, so that every error keeps its words.
+  Error(const Error&) noexcept = default;
+  Error& operator=(const Error&) noexcept = default;
 
   const std::string& doing() const noexcept { return words_->doing; }
   const std::filesystem::path& path() const noexcept { return words_->path; }

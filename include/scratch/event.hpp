@@ -11,6 +11,8 @@
 
 namespace scratch {
 
+/// Of sessions, chunks, tables, engines and space. What happens to other files (`AtomicFile`, `persist`, `move`, `clear`)
+/// is no event.
 enum class EventKind : std::uint8_t {
   session_created,
   session_joined,
@@ -72,8 +74,9 @@ struct Event {
 /// library held. What it throws is dropped: watching the work must not end it.
 using OnEvent = std::function<void(const Event&)>;
 
-/// Asked for room when a write met a full disk or quota: `bytes` are needed. True: something was freed, try again.
-/// Called at most once for a write, with no lock of the library held.
+/// Asked for room when a write met a full disk or quota: `bytes` are needed. True: the write is tried again, and where
+/// the room was not enough, or somebody else took it, this is asked again. False: there is no more to free, and the
+/// write fails. It may wait. Called with no lock of the library held, by several writers at a time.
 using OnFull = std::function<bool(std::uint64_t bytes)>;
 
 }  // namespace scratch

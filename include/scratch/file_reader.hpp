@@ -5,10 +5,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,14 +50,15 @@ struct FileReaderOptions {
 
 /// Reads a file with read-ahead: as a range of `Bytes`, or into memory of yours. Both go on where reading stands.
 ///
-/// Of the file's size when it was opened; a file that shrinks meanwhile is an error. Movable; used by one thread at a
-/// time. Memory: a share of the workspace's `.buffers`.
+/// Of the file's size when it was opened; a file that shrinks meanwhile is an error. After an error reading goes on where
+/// it stood. Movable; used by one thread at a time; may outlive its workspace and the session. Memory: a share of the
+/// workspace's `.buffers`, at most 256 KiB for a small file.
 class FileReader {
  public:
   /// @throws Error ENOENT; ELOOP, `corrupt` when something else than a plain file of ours has the name; `invalid_name`
   FileReader(Workspace where, std::string_view name, FileReaderOptions options = {})
-      : FileReader(detail::directory_of(where), detail::open_for_reading(detail::directory_of(where), name)) {
-    skip_ = blocks_.skip(options.offset);
+      : blocks_(opened(detail::directory_of(where), detail::open_for_reading(detail::directory_of(where), name))) {
+    go_to(options.offset);
   }
 
   /// Fills `to`, with less only at the end of the file.
@@ -62,20 +66,28 @@ class FileReader {
   /// @returns the bytes read; 0 at the end
   /// @throws  Error what the kernel says; `corrupt` where the file is shorter than it was
   std::size_t read(MutableBytes to) {
-    std::size_t done = 0;
-    while (done < to.size()) {
-      if (rest_.empty()) rest_ = next_block();
-      if (rest_.empty()) break;
-      const std::size_t n = std::min(rest_.size(), to.size() - done);
-      std::memcpy(to.data() + done, rest_.data(), n);
-      rest_ = rest_.subspan(n);
-      done += n;
+    checked().check_process();
+    const std::uint64_t begin = position_;
+    try {
+      std::size_t done = 0;
+      while (done < to.size()) {
+        if (rest_.empty()) rest_ = read_block();
+        if (rest_.empty()) break;
+        const std::size_t n = std::min(rest_.size(), to.size() - done);
+        std::memcpy(to.data() + done, rest_.data(), n);
+        rest_ = rest_.subspan(n);
+        position_ += n;
+        done += n;
+      }
+      return done;
+    } catch (...) {
+      go_to(begin);
+      throw;
     }
-    return done;
   }
 
   /// Of the whole file, wherever reading began.
-  std::uint64_t size() const { return blocks_.size(); }
+  std::uint64_t size() const { return checked().size(); }
 
   /// An input range of `Bytes`, each valid until the next one is asked for.
   auto begin() { return detail::BlockIterator<FileReader>(*this); }
@@ -84,21 +96,40 @@ class FileReader {
  private:
   friend class detail::BlockIterator<FileReader>;
 
-  FileReader(const detail::Directory& where, detail::OpenFile open)
-      : blocks_(where, std::move(open.file), std::move(open.path), {.size = open.size}, {}) {}
+  static std::unique_ptr<detail::BlockReader> opened(const detail::Directory& where, detail::OpenFile open) {
+    return std::make_unique<detail::BlockReader>(where, std::move(open.file), std::move(open.path),
+                                                 ChunkLayout{.size = open.size}, std::vector<std::uint64_t>());
+  }
+
+  detail::BlockReader& checked() const {
+    if (!blocks_) detail::throw_error(EINVAL, "read", {}, "it was moved to another object");
+    return *blocks_;
+  }
 
   Bytes next_block() {
-    if (!rest_.empty()) return std::exchange(rest_, {});
-    const Bytes block = blocks_.next();
+    const Bytes block = rest_.empty() ? read_block() : std::exchange(rest_, {});
+    position_ += block.size();
+    return block;
+  }
+
+  Bytes read_block() {
+    const Bytes block = checked().next();
     return block.subspan(std::min(block.size(), std::exchange(skip_, 0)));
   }
 
-  detail::BlockReader blocks_;
-  Bytes rest_;
-  std::size_t skip_ = 0;  // of the first block
+  void go_to(std::uint64_t position) {
+    rest_ = {};
+    skip_ = blocks_->seek(position);
+    position_ = position;
+  }
+
+  std::unique_ptr<detail::BlockReader> blocks_;
+  Bytes rest_;                  // of the block that was read last
+  std::size_t skip_ = 0;        // of the next one
+  std::uint64_t position_ = 0;  // of what is given next
 };
 
-/// A small file, whole. @throws Error as `FileReader`
+/// A file, whole. @throws Error as `FileReader`
 inline std::vector<std::byte> read_file(Workspace where, std::string_view name) {
   const detail::OpenFile open = detail::open_for_reading(detail::directory_of(where), name);
   std::vector<std::byte> bytes(open.size);
@@ -106,6 +137,12 @@ inline std::vector<std::byte> read_file(Workspace where, std::string_view name) 
   if (moved.error != 0) detail::throw_error(moved.error, "read", open.path);
   if (moved.size < bytes.size()) detail::throw_cut_short(open.path, moved.size, bytes.size());
   return bytes;
+}
+
+/// The same as a text. @throws Error as `FileReader`
+inline std::string read_text(Workspace where, std::string_view name) {
+  const std::vector<std::byte> bytes = read_file(std::move(where), name);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -80,7 +80,7 @@ inline Location choose(const std::string& app, const char* variable, const char*
   const std::string mine = environment("SCRATCH_DIR");
   if (!mine.empty()) {
     if (mine.front() != '/') refuse(EINVAL, mine, "SCRATCH_DIR is relative, an absolute path is needed");
-    return below(std::filesystem::path(mine).lexically_normal(), app, "SCRATCH_DIR is " + mine);
+    return below(normal_path(mine), app, "SCRATCH_DIR is " + mine);
   }
   note("SCRATCH_DIR is not set");
   const auto usable = [&](const std::string& base, const std::string& who) {
@@ -93,7 +93,7 @@ inline Location choose(const std::string& app, const char* variable, const char*
     }
     facts = facts_of(there.get(), base);
     if (!S_ISDIR(facts.st_mode)) refuse(ENOTDIR, base, who + " is " + kind_of(facts));
-    return std::filesystem::path(base).lexically_normal();
+    return normal_path(base);
   };
   if (variable != nullptr) {
     const std::string value = environment(variable);
@@ -105,7 +105,7 @@ inline Location choose(const std::string& app, const char* variable, const char*
   return below(usable(usual, usual), app, std::string(usual) + " is the default");
 }
 
-/// Absolute, without `.`, `..` or a slash at the end, as the current directory stands now.
+/// Absolute, without `.` or a slash at the end, as the current directory stands now.
 inline std::filesystem::path normal_root(const std::filesystem::path& path) {
   if (path.empty()) throw_error(errc::invalid_name, "use the root", path, "the path is empty");
   return normal_path(path);

@@ -189,11 +189,12 @@ TEST_CASE("a reader opens a chunk that is moved back and forth meanwhile") {
     }
   });
   const Workspace looking(dir.path());
-  int opened = 0;
-  for (int i = 0; i < rounds(300, 20000); ++i) opened += refusal([&] { ChunkReader(looking, told); }) ? 0 : 1;
+  std::string wrong;
+  for (int i = 0; i < rounds(300, 20000); ++i)
+    if (const auto said = refusal([&] { ChunkReader(looking, told); })) wrong.append(said->what()).append("\n");
   done = true;
   mover.join();
-  CHECK(opened == rounds(300, 20000));
+  CHECK(wrong.empty());
 }
 
 TEST_CASE("a reader that was moved from says so") {

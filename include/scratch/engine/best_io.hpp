@@ -5,6 +5,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
@@ -14,13 +16,23 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// As a policy: asks the file system and the kernel. In memory pread and pwrite are twice as fast as a ring, whose work
 /// goes to kernel threads there; on a disk a ring with O_DIRECT is, where both are permitted.
-/// `SCRATCH_IO=posix` in the environment forces posix.
+/// `SCRATCH_IO` in the environment decides otherwise: `posix`, `uring`, or `best`, which is as if it were not there.
+/// Anything else changes nothing, and `describe()` says so.
 struct BestIo {
   static std::unique_ptr<Io> make(const Medium& medium) {
-    if (detail::posix_is_forced()) return std::unique_ptr<Io>(new PosixIo("SCRATCH_IO=posix"));
-    if (medium.memory_backed) return std::unique_ptr<Io>(new PosixIo(medium.name));
-    if (medium.direct_alignment == 0) return std::unique_ptr<Io>(new PosixIo(medium.name + " has no O_DIRECT"));
+    const detail::AskedIo asked = detail::asked_io();
+    if (asked == detail::AskedIo::posix) return posix("SCRATCH_IO=posix", asked);
+    if (asked == detail::AskedIo::uring) return UringIo::make(medium);
+    if (medium.memory_backed) return posix(medium.name, asked);
+    if (!medium.direct_is_known) return posix(medium.name + ", O_DIRECT could not be tried", asked);
+    if (medium.direct_alignment == 0) return posix(medium.name + " has no O_DIRECT", asked);
     return UringIo::make(medium);
+  }
+
+ private:
+  static std::unique_ptr<Io> posix(std::string why, detail::AskedIo asked) {
+    if (asked == detail::AskedIo::unknown) why += detail::unknown_io_asked;
+    return std::unique_ptr<Io>(new PosixIo(std::move(why)));
   }
 };
 

@@ -8,11 +8,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <scratch/bytes.hpp>
@@ -85,9 +87,13 @@ class Io {
 struct Medium {
   std::string name;                  ///< "tmpfs", "ext4", ...
   bool memory_backed = false;        ///< its bytes are in memory anyway
-  std::size_t direct_alignment = 0;  ///< for O_DIRECT; 0 where there is none
+  std::size_t direct_alignment = 0;  ///< for O_DIRECT; 0 where there is none, or where that is not known
+  /// Whether `direct_alignment` is an answer: on a full or read-only disk the kernel may have none. Engines are then
+  /// made for one use each, and the kernel is asked again.
+  bool direct_is_known = true;
 
-  /// Asks the kernel. For O_DIRECT one block is written to an unnamed file, since some file systems only refuse then.
+  /// Asks the kernel. Where it does not say what O_DIRECT needs one block is written to an unnamed file, since some file
+  /// systems only refuse then.
   static Medium of(int directory);
 };
 
@@ -131,24 +137,29 @@ inline std::string file_system_name(std::uint64_t magic) {
   }
 }
 
-/// What O_DIRECT needs here, or 0.
-inline std::size_t direct_alignment_of(int directory) {
+/// Whether an error of the attempt says that there is no O_DIRECT, and not that something else is in the way.
+inline bool means_no_direct(int error) {
+  return error == EINVAL || error == EOPNOTSUPP || error == EISDIR || error == ENOSYS;
+}
+
+/// What O_DIRECT needs here; 0: there is none; nothing: cannot be said now.
+inline std::optional<std::size_t> direct_alignment_of(int directory) {
   constexpr std::size_t usual = 4096;
   const Fd probe(sys::openat(directory, ".", O_TMPFILE | O_RDWR | O_DIRECT, 0600));
-  if (!probe) return 0;
-  std::size_t alignment = usual;
+  if (!probe) return means_no_direct(errno) ? std::optional<std::size_t>(0) : std::nullopt;
 #ifdef STATX_DIOALIGN
   struct statx facts {};
   if (sys::statx(probe.get(), STATX_DIOALIGN, facts) == 0 && (facts.stx_mask & STATX_DIOALIGN) != 0) {
     if (facts.stx_dio_offset_align == 0) return 0;
-    alignment = std::max<std::size_t>({usual, facts.stx_dio_offset_align, facts.stx_dio_mem_align});
+    return std::max<std::size_t>({usual, facts.stx_dio_offset_align, facts.stx_dio_mem_align});
   }
 #endif
-  void* zeros = sys::mmap(alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-  if (zeros == nullptr) return 0;
-  const bool works = sys::pwrite_all(probe.get(), Bytes(static_cast<const std::byte*>(zeros), alignment), 0).error == 0;
-  sys::munmap(zeros, alignment);
-  return works ? alignment : 0;
+  void* zeros = sys::mmap(usual, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (zeros == nullptr) return std::nullopt;
+  const int error = sys::pwrite_all(probe.get(), Bytes(static_cast<const std::byte*>(zeros), usual), 0).error;
+  sys::munmap(zeros, usual);
+  if (error == 0) return usual;
+  return means_no_direct(error) ? std::optional<std::size_t>(0) : std::nullopt;
 }
 
 }  // namespace detail
@@ -158,12 +169,16 @@ inline Medium Medium::of(int directory) {
   struct statfs facts {};
   if (sys::fstatfs(directory, facts) != 0) {
     medium.name = "unknown file system";
+    medium.direct_is_known = false;
     return medium;
   }
   const auto magic = static_cast<std::uint32_t>(facts.f_type);
   medium.name = detail::file_system_name(magic);
   medium.memory_backed = magic == TMPFS_MAGIC || magic == RAMFS_MAGIC;
-  if (!medium.memory_backed) medium.direct_alignment = detail::direct_alignment_of(directory);
+  if (medium.memory_backed) return medium;
+  const std::optional<std::size_t> alignment = detail::direct_alignment_of(directory);
+  medium.direct_alignment = alignment.value_or(0);
+  medium.direct_is_known = alignment.has_value();
   return medium;
 }
 

@@ -4,11 +4,13 @@
 // The reference engine: pread and pwrite. The fastest one on tmpfs.
 #pragma once
 
+#include <strings.h>
+
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <scratch/detail/bytes/block_buffers.hpp>
@@ -19,11 +21,22 @@ namespace scratch::inline SCRATCH_ABI {
 
 namespace detail {
 
-/// Whether `SCRATCH_IO=posix` stands in the environment.
-inline bool posix_is_forced() {
-  const char* forced = std::getenv("SCRATCH_IO");
-  return forced != nullptr && std::string_view(forced) == "posix";
+/// What `SCRATCH_IO` in the environment asks for, in capitals or not.
+enum class AskedIo : std::uint8_t { best, posix, uring, unknown };
+
+inline AskedIo asked_io() {
+  const char* asked = std::getenv("SCRATCH_IO");
+  const auto is = [&](const char* word) { return ::strcasecmp(asked, word) == 0; };
+  if (asked == nullptr || *asked == '\0' || is("best")) return AskedIo::best;
+  if (is("posix")) return AskedIo::posix;
+  if (is("uring") || is("io_uring")) return AskedIo::uring;
+  return AskedIo::unknown;
 }
+
+inline constexpr const char* unknown_io_asked = " (SCRATCH_IO is none of posix, uring, best)";
+
+/// Whether `SCRATCH_IO=posix` stands in the environment.
+inline bool posix_is_forced() { return asked_io() == AskedIo::posix; }
 
 /// "EPERM"
 inline std::string errno_name(int error) {

@@ -62,8 +62,8 @@ class UringIo final : public Io {
   }
 
   std::string describe() const override {
-    if (!has_ring()) return "posix: " + why_no_ring_;
-    return "io_uring: " + medium_.name + (direct() ? ", O_DIRECT" : "");
+    if (!has_ring()) return "posix: " + why_no_ring_ + note_;
+    return "io_uring: " + medium_.name + (direct() ? ", O_DIRECT" : "") + note_;
   }
   unsigned depth() const override { return transfers; }
   bool direct() const override { return medium_.direct_alignment != 0; }
@@ -230,6 +230,7 @@ class UringIo final : public Io {
   }
 
   Medium medium_;
+  const char* note_ = detail::asked_io() == detail::AskedIo::unknown ? detail::unknown_io_asked : "";
   io_uring ring_{};
   std::string why_no_ring_;  // empty: there is one
   detail::MadeHere made_here_;

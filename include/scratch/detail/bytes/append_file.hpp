@@ -57,7 +57,7 @@ class AppendFile {
         shown_(std::move(shown)),
         doing_(std::move(doing)),
         page_cache_(page_cache),
-        file_(directory.fd(), directory.path(), directory.durable(), doing_),
+        file_(directory.fd(), directory.path(), directory.durable(), doing_, directory.file_mode()),
         reservation_(directory.reservation()) {}
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
@@ -181,11 +181,14 @@ class AppendFile {
   /// @throws Error TempFile::commit's
   void commit(const std::string& name, Replacing replacing) {
     struct stat old {};
-    const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode);
+    const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode) &&
+                          directory_.state().is_ours(directory_.fd(), name, directory_.relative(name));
+    directory_.check_free(name, "commit");
+    directory_.committing(name, file_.fd());
     file_.commit(name, replacing);
     reservation_.commit();
     if (replaced) directory_.state().quota().removed(static_cast<std::uint64_t>(old.st_size));
-    directory_.committed(name);
+    directory_.still_on_record(name);
   }
 
  private:
@@ -222,21 +225,19 @@ class AppendFile {
     changed_.notify_all();
   }
 
-  // Waits until `done`. Buffers that failed before are written again, and once more after on_full had its chance.
+  // Waits until `done`. Buffers that failed before are written again, and again whenever on_full says that there is room.
   template <class Done>
   void wait_until(std::unique_lock<std::mutex>& lock, Done done) {
     start_writer(lock);
     retry_failed();
-    for (bool asked = false; !done();) {
+    while (!done()) {
       if (!writer_.joinable() && write_next()) continue;
       changed_.wait(lock, [&] { return done() || failure() != nullptr; });
       const Buffer* const buffer = failure();
       if (buffer == nullptr || done()) continue;
       const int error = buffer->error;
       lock.unlock();
-      if (asked) directory_.state().throw_no_room(buffer_size, error, doing_, shown_);
       directory_.state().make_room(buffer_size, error, doing_, shown_);
-      asked = true;
       lock.lock();
       retry_failed();
     }
@@ -256,11 +257,8 @@ class AppendFile {
   }
 
   void write_now(Bytes bytes, std::uint64_t offset) {
-    sys::Moved moved = sys::pwrite_all(file_.fd(), bytes, offset);
-    if (moved.error == 0) return;
-    directory_.state().make_room(bytes.size(), moved.error, doing_, shown_);
-    moved = sys::pwrite_all(file_.fd(), bytes, offset);
-    if (moved.error != 0) directory_.state().throw_no_room(bytes.size(), moved.error, doing_, shown_);
+    while (const int error = sys::pwrite_all(file_.fd(), bytes, offset).error)
+      directory_.state().make_room(bytes.size(), error, doing_, shown_);
   }
 
   // Without a thread: writes one queued buffer here. False when there is none.

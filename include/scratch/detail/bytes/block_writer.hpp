@@ -6,7 +6,7 @@
 // A posix engine gets the bytes in pieces that stay in the cache between being summed and being written, straight from
 // the caller's memory where they are many. A ring gets its own buffers, filled and summed piece by piece, as many in
 // flight as pay. With O_DIRECT every transfer but the last is aligned; the last one is padded, and the file cut to
-// size. Small files go through the page cache whatever the engine.
+// size. A file of less than 256 KiB needs no engine: its bytes are collected, and written through the page cache.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +23,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/block_sums.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -31,21 +32,23 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// What `work` does, once more if the disk was full and `on_full` made room. A failed sync is never repeated: the
-/// kernel forgets the error, and with it the bytes. @throws Error
+/// What `work` does, again and again as long as the disk was full and `on_full` says that there may be room. What must
+/// not be repeated, a sync above all, is no part of `work`. @throws Error
 template <class Work>
 auto with_room(const Directory& where, const char* doing, const std::filesystem::path& file, Work work) {
-  try {
-    return work();
-  } catch (const Error& error) {
-    const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
-    if ((code != ENOSPC && code != EDQUOT) || error.doing().starts_with("sync")) throw;
-    where.state().make_room(Io::buffer_size, code, doing, file);
+  for (;;) {
+    try {
+      return work();
+    } catch (const Error& error) {
+      const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
+      if (code != ENOSPC && code != EDQUOT) throw;
+      where.state().make_room(Io::buffer_size, code, doing, file);
+    }
   }
-  return work();
 }
 
-/// After an error nothing more can be written or committed: every call throws that error again.
+/// An error of writing ends it: every later call throws that error again. After one of naming or recording `commit` may
+/// be called again, and bytes may be added before.
 class BlockWriter {
  public:
   /// @param doing what an error says failed: "write the chunk"
@@ -54,10 +57,9 @@ class BlockWriter {
   BlockWriter(Directory where, const char* doing, std::filesystem::path file, std::size_t block)
       : where_(std::move(where)), doing_(doing), file_(std::move(file)), reservation_(where_.reservation()) {
     where_.check();
-    temp_.emplace(with_room(where_, doing_, file_,
-                            [&] { return TempFile(where_.fd(), where_.path(), where_.durable(), doing_); }));
-    engine_.emplace(where_.lease());
-    pending_.resize((*engine_)->depth());
+    temp_.emplace(with_room(where_, doing_, file_, [&] {
+      return TempFile(where_.fd(), where_.path(), where_.durable(), doing_, where_.file_mode());
+    }));
     if (block != 0) sums_.emplace(block);
   }
   BlockWriter(const BlockWriter&) = delete;
@@ -66,37 +68,34 @@ class BlockWriter {
 
   const Directory& where() const { return where_; }
   const std::filesystem::path& file() const { return file_; }
-  std::uint64_t size() const { return written_ + filled_; }
+  std::uint64_t size() const { return written_ + filled_ + collected_.size(); }
   BlockSums& sums() { return *sums_; }
   bool is_open() const { return temp_.has_value(); }
   /// Of the file; -1 once it has its name.
   int fd() const { return temp_ ? temp_->fd() : -1; }
 
   void append(Bytes bytes) {
-    check_usable();
+    begin();
     or_fail([&] {
       prepared_ = 0;
-      while (!bytes.empty()) {
-        const bool from_caller = straight() && filled_ == 0 && bytes.size() >= to_boundary();
-        const Bytes part = bytes.first(std::min({bytes.size(), straight() ? to_boundary() : room(), piece}));
-        if (from_caller) {
-          sum(part);
-          write_now(part);
-        } else {
-          std::memcpy(buffer().data() + filled_, part.data(), part.size());
-          add_filled(part.size());
-        }
-        bytes = bytes.subspan(part.size());
-      }
+      if (engine_ || collected_.size() + bytes.size() >= small)
+        add(bytes);
+      else
+        collected_.append(bytes);
     });
   }
 
   /// `n` bytes to be filled, the engine's own where they can be.
   MutableBytes prepare(std::size_t n) {
-    check_usable();
+    begin();
     if (n > Io::buffer_size)
       throw_error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
     return or_fail([&] {
+      if (!engine_ && collected_.size() + n < small) {
+        prepared_ = n;
+        return MutableBytes(collected_.prepare(n), n);
+      }
+      need_engine();
       if (filled_ + n > Io::buffer_size) flush();
       prepared_ = n;
       if (filled_ + n <= Io::buffer_size) return buffer().subspan(filled_, n);
@@ -111,6 +110,10 @@ class BlockWriter {
     if (n > prepared_)
       throw_error(EINVAL, doing_, file_,
                   "advance() by " + std::to_string(n) + " bytes after prepare() of " + std::to_string(prepared_));
+    if (!engine_) {
+      prepared_ = 0;
+      return collected_.advance(n);
+    }
     if (filled_ + prepared_ > Io::buffer_size) return append(Bytes(spare_).first(n));
     prepared_ = 0;
     or_fail([&] { straight() ? write_filled(n) : add_filled(n); });
@@ -133,32 +136,34 @@ class BlockWriter {
   /// All bytes are in the file, which has its size.
   void finish() {
     check_usable();
+    if (finished_) return;
     or_fail([&] {
-      if (wants_direct() && !direct_on_ && filled_ >= small) go_direct();
-      if (filled_ > 0 && (straight() || (!direct_on_ && filled_ < small))) {
-        write_now(buffer().first(std::exchange(filled_, 0)));
-      } else if (filled_ > 0) {
-        const std::size_t padded = (filled_ + alignment() - 1) / alignment() * alignment();
-        std::memset(buffer().data() + filled_, 0, padded - filled_);
-        cut_ = cut_ || padded != filled_;
-        start(padded, std::exchange(filled_, 0));
-      }
-      while (io().in_flight() > 0) collect();
+      if (engine_)
+        write_rest();
+      else
+        write_collected();
       if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw_error(errno, doing_, file_);
       reservation_.release(std::exchange(reserved_, 0));
     });
+    finished_ = true;
   }
 
-  /// After `finish()`. A full disk gets one chance. @throws Error; `EEXIST` leaves everything as it was
+  /// After `finish()`. @throws Error and then this may be tried again, unless the bytes are lost
   void commit(const std::string& name, Replacing replacing) {
     check_usable();
     where_.check();
     try {
-      with_room(where_, doing_, where_.path() / name, [&] { temp_->commit(name, replacing); });
+      temp_->settle(name, replacing);
+      with_room(where_, doing_, where_.path() / name, [&] {
+        where_.committing(name, temp_->fd());
+        temp_->give_name(name, replacing);
+      });
+      temp_->finish(name, replacing);
     } catch (const Error& error) {
       if (temp_->fd() < 0) failed_ = error;
       throw;
     }
+    where_.still_on_record(name);
   }
 
   /// The bytes count towards the quota until the file is removed.
@@ -186,6 +191,7 @@ class BlockWriter {
   void check_usable() const {
     if (!made_here_.is_true()) throw_error(errc::forked_object, doing_, file_);
     if (failed_) throw Error(*failed_);
+    if (interrupted_) throw_error(ECANCELED, doing_, file_, "it was interrupted by an exception before");
     if (!temp_) throw_error(EBADF, doing_, file_, "it was committed or discarded before");
   }
 
@@ -207,9 +213,68 @@ class BlockWriter {
       failed_ = error;
       throw;
     } catch (...) {
-      failed_ = Error(ECANCELED, doing_, file_, "it was interrupted by an exception before");
+      interrupted_ = true;
       throw;
     }
+  }
+
+  // More bytes come. After a commit that failed the file may end anywhere: no place for O_DIRECT to go on.
+  void begin() {
+    check_usable();
+    if (!finished_) return;
+    or_fail([&] {
+      if (direct_on_) {
+        const int flags = sys::file_flags(temp_->fd());
+        if (flags < 0 || sys::set_file_flags(temp_->fd(), flags & ~O_DIRECT) != 0) throw_error(errno, doing_, file_);
+      }
+    });
+    direct_on_ = false;
+    direct_refused_ = true;
+    temp_->unsettle();
+    finished_ = false;
+  }
+
+  void need_engine() {
+    if (engine_) return;
+    engine_.emplace(where_.lease());
+    pending_.resize((*engine_)->depth());
+    const ByteBuffer early = std::exchange(collected_, ByteBuffer());
+    add(early.bytes());
+  }
+
+  void add(Bytes bytes) {
+    need_engine();
+    while (!bytes.empty()) {
+      const bool from_caller = straight() && filled_ == 0 && bytes.size() >= to_boundary();
+      const Bytes part = bytes.first(std::min({bytes.size(), straight() ? to_boundary() : room(), piece}));
+      if (from_caller) {
+        sum(part);
+        write_now(part);
+      } else {
+        std::memcpy(buffer().data() + filled_, part.data(), part.size());
+        add_filled(part.size());
+      }
+      bytes = bytes.subspan(part.size());
+    }
+  }
+
+  void write_collected() {
+    sum(collected_.bytes());
+    write_now(collected_.bytes());
+    collected_.clear();
+  }
+
+  void write_rest() {
+    if (wants_direct() && !direct_on_ && filled_ >= small) go_direct();
+    if (filled_ > 0 && (straight() || (!direct_on_ && filled_ < small))) {
+      write_now(buffer().first(std::exchange(filled_, 0)));
+    } else if (filled_ > 0) {
+      const std::size_t padded = (filled_ + alignment() - 1) / alignment() * alignment();
+      std::memset(buffer().data() + filled_, 0, padded - filled_);
+      cut_ = cut_ || padded != filled_;
+      start(padded, std::exchange(filled_, 0));
+    }
+    while (io().in_flight() > 0) collect();
   }
 
   Io& io() const { return **engine_; }
@@ -289,19 +354,15 @@ class BlockWriter {
     reserve_now(bytes.size());
     Transfer transfer{
         Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
-    Completion completion = move(transfer);
-    if (completion.error != 0) {
-      advance_past(transfer, completion.size);
-      where_.state().make_room(transfer.size, completion.error, doing_, file_);
-      completion = move(transfer);
-      if (completion.error != 0)
-        where_.state().throw_no_room(transfer.size - completion.size, completion.error, doing_, file_);
+    for (Completion done = move(transfer); done.error != 0; done = move(transfer)) {
+      advance_past(transfer, done.size);
+      where_.state().make_room(transfer.size, done.error, doing_, file_);
     }
     written_ += bytes.size();
   }
 
   Completion move(const Transfer& transfer) {
-    if (!straight()) return PosixIo::perform(transfer);
+    if (!engine_ || !straight()) return PosixIo::perform(transfer);
     io().start(transfer);
     return io().finish();
   }
@@ -311,9 +372,9 @@ class BlockWriter {
     reserve_now(payload);
     Pending& mine = pending_[current_];
     mine.transfer = {Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
-    mine.busy = true;
     written_ += payload;
     io().start(mine.transfer);
+    mine.busy = true;
     const std::size_t most = std::clamp<std::size_t>(engine_->fair_share() / size, 1, io().depth());
     while (io().in_flight() >= most) collect();
     const auto free = [](const Pending& p) { return !p.busy; };
@@ -328,32 +389,27 @@ class BlockWriter {
       pending_[completion.tag].busy = false;
   }
 
-  // A transfer failed: waits for the others, asks for room once for all of them, and starts what is missing again.
+  // A transfer failed: waits for the others, asks for room for all of them together, and starts what is missing again.
   void recover(Completion completion) {
-    std::vector<unsigned> unfinished;
-    std::uint64_t missing = 0;
-    int error = 0;
-    while (true) {
-      Pending& one = pending_[completion.tag];
-      one.busy = completion.error != 0;
-      if (one.busy) {
-        advance_past(one.transfer, completion.size / alignment() * alignment());
-        unfinished.push_back(static_cast<unsigned>(completion.tag));
-        missing += one.transfer.size;
-        error = completion.error;
+    for (;;) {
+      std::uint64_t missing = 0;
+      int error = 0;
+      for (;; completion = io().finish()) {
+        Pending& one = pending_[completion.tag];
+        one.busy = completion.error != 0;
+        if (one.busy) {
+          advance_past(one.transfer, completion.size / alignment() * alignment());
+          missing += one.transfer.size;
+          error = completion.error;
+        }
+        if (io().in_flight() == 0) break;
       }
-      if (io().in_flight() == 0) break;
+      if (error == 0) return;
+      where_.state().make_room(missing, error, doing_, file_);
+      for (const Pending& one : pending_)
+        if (one.busy) io().start(one.transfer);
       completion = io().finish();
     }
-    where_.state().make_room(missing, error, doing_, file_);
-    for (const unsigned i : unfinished) io().start(pending_[i].transfer);
-    error = 0;
-    while (io().in_flight() > 0) {
-      completion = io().finish();
-      pending_[completion.tag].busy = false;
-      if (completion.error != 0) error = completion.error;
-    }
-    if (error != 0) where_.state().throw_no_room(missing, error, doing_, file_);
   }
 
   static void advance_past(Transfer& transfer, std::size_t n) {
@@ -373,6 +429,7 @@ class BlockWriter {
   MadeHere made_here_;
   std::vector<Pending> pending_;  // by buffer
   std::vector<std::byte> spare_;
+  ByteBuffer collected_;       // before there is an engine
   std::uint64_t written_ = 0;  // bytes handed to the engine
   std::size_t filled_ = 0;     // bytes in the current buffer
   std::size_t prepared_ = 0;
@@ -381,6 +438,8 @@ class BlockWriter {
   bool direct_on_ = false;
   bool direct_refused_ = false;
   bool cut_ = false;  // the file ends in padding
+  bool finished_ = false;
+  bool interrupted_ = false;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

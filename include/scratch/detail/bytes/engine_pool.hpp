@@ -46,12 +46,14 @@ class EnginePool {
     Lease(Lease&& other) noexcept
         : owner_(std::move(other.owner_)),
           pool_(std::exchange(other.pool_, nullptr)),
-          engine_(std::move(other.engine_)) {}
+          engine_(std::move(other.engine_)),
+          for_one_use_(other.for_one_use_) {}
     Lease& operator=(Lease&& other) noexcept {
       if (this != &other) {
         give_back();
         pool_ = std::exchange(other.pool_, nullptr);
         engine_ = std::move(other.engine_);
+        for_one_use_ = other.for_one_use_;
         owner_ = std::move(other.owner_);
       }
       return *this;
@@ -69,8 +71,8 @@ class EnginePool {
 
    private:
     friend class EnginePool;
-    Lease(EnginePool* pool, std::unique_ptr<Io> engine, std::shared_ptr<const void> owner)
-        : owner_(std::move(owner)), pool_(pool), engine_(std::move(engine)) {
+    Lease(EnginePool* pool, std::unique_ptr<Io> engine, std::shared_ptr<const void> owner, bool for_one_use = false)
+        : owner_(std::move(owner)), pool_(pool), engine_(std::move(engine)), for_one_use_(for_one_use) {
       ++pool_->leased_;
     }
     void give_back() noexcept {
@@ -79,20 +81,21 @@ class EnginePool {
         static_cast<void>(engine_.release());
       } else {
         --pool_->leased_;
-        pool_->take_back(std::move(engine_));
+        pool_->take_back(std::move(engine_), for_one_use_);
       }
     }
 
     std::shared_ptr<const void> owner_;
     EnginePool* pool_;
     std::unique_ptr<Io> engine_;
+    bool for_one_use_ = false;
     MadeHere made_here_;
   };
 
   /// @param owner of the pool: the lease holds a share of it. Without one the pool must live longer.
   /// @throws Error `forked_object`; what the maker throws; ENOMEM
   Lease lease(std::shared_ptr<const void> owner = nullptr) {
-    if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
+    check_process();
     std::unique_lock lock(mutex_);
     if (idle_count_ > 0) {
       std::size_t most = 0;  // has the most memory
@@ -105,12 +108,15 @@ class EnginePool {
     }
     if (medium_.name.empty()) medium_ = Medium::of(directory_);
     std::unique_ptr<Io> engine = make_(medium_);
+    const bool for_one_use = !medium_.direct_is_known;
+    if (for_one_use) medium_ = Medium();
     note(engine->describe(), lock);
-    return {this, std::move(engine), std::move(owner)};
+    return {this, std::move(engine), std::move(owner), for_one_use};
   }
 
   /// The engine now in use, and why: "posix: tmpfs".
   std::string describe() {
+    check_process();
     {
       const std::lock_guard lock(mutex_);
       if (!description_.empty()) return description_;
@@ -122,6 +128,11 @@ class EnginePool {
  private:
   static constexpr std::size_t most_idle = 8;
 
+  // Before the mutex, which another thread of the parent may have held.
+  void check_process() const {
+    if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
+  }
+
   void note(const std::string& description, std::unique_lock<std::mutex>& lock) {
     if (description == description_) return;
     const bool replaced = !description_.empty();
@@ -131,9 +142,10 @@ class EnginePool {
   }
 
   // An engine that comes back with transfers in flight (its user was stopped by an exception) is finished first.
-  void take_back(std::unique_ptr<Io> engine) noexcept {
+  void take_back(std::unique_ptr<Io> engine, bool for_one_use) noexcept {
     try {
       while (engine->in_flight() > 0) engine->finish();
+      if (for_one_use) return;
       std::unique_lock lock(mutex_);
       const std::string now = engine->describe();
       std::size_t kept = engine->buffer_memory();
@@ -153,7 +165,7 @@ class EnginePool {
   MadeHere made_here_;
   std::mutex mutex_;
   std::atomic<unsigned> leased_{0};
-  Medium medium_;  // without a name: not yet asked for
+  Medium medium_;  // without a name: not yet asked for, or to be asked for again
   std::string description_;
   std::array<std::unique_ptr<Io>, most_idle> idle_;
   std::size_t idle_count_ = 0;

@@ -89,13 +89,13 @@ class SpillReader {
           piece.buffer = i;
         }
       if (free <= (&piece == pieces_.begin() ? 0U : 1U)) return;
-      piece.is_started = true;
-      busy_[piece.buffer] = true;
       const std::size_t unit = from_->alignment();
       const std::uint64_t begin = piece.offset / unit * unit;
       const std::uint64_t end = (piece.offset + piece.size + unit - 1) / unit * unit;
       (*engine_)->start({Transfer::Kind::read, from_->fd(), begin, (*engine_)->buffer(piece.buffer).data(),
                          static_cast<std::size_t>(end - begin), piece.buffer});
+      piece.is_started = true;
+      busy_[piece.buffer] = true;
     }
   }
 

@@ -8,6 +8,7 @@
 // with an flock by the process that writes it: whoever finds such a name without a lock may remove it.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
@@ -18,6 +19,7 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -31,6 +33,27 @@ inline constexpr std::string_view temp_prefix = ".scratch-temp-";
 /// What stood under the name before a commit.
 enum class Replacing : std::uint8_t { whatever_is_there, nothing };
 
+/// The mode of results: what the process's umask leaves, and that of the file that is replaced where there is one.
+inline constexpr mode_t mode_by_umask = 0666;
+/// Nobody else's business.
+inline constexpr mode_t private_mode = 0600;
+
+/// An unnamed file gets its name through /proc.
+inline bool unnamed_files_can_be_linked() noexcept {
+  static std::atomic<bool> seen{false};
+  struct stat facts {};
+  if (!seen && sys::fstatat(AT_FDCWD, "/proc/self/fd", facts) == 0) seen = true;
+  return seen;
+}
+
+/// False where the file system keeps no modes. @throws Error
+inline bool set_mode(int fd, mode_t mode, const std::filesystem::path& path) {
+  if (sys::fchmod(fd, mode) == 0) return true;
+  const int error = errno;
+  if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS) throw_error(error, "set the mode of", path);
+  return false;
+}
+
 /// A new file in a directory, open for reading and writing, gone when this dies uncommitted. Movable; used by one
 /// thread at a time. In a forked child only the descriptor is closed.
 class TempFile {
@@ -39,55 +62,81 @@ class TempFile {
   /// @param path      of the directory, for errors
   /// @param durable   whether what was committed outlives a power cut
   /// @param doing     what an error says failed: "create the chunk"
+  /// @param mode      `private_mode` or `mode_by_umask`
   /// @throws Error
-  TempFile(int directory, const std::filesystem::path& path, bool durable, std::string_view doing)
-      : directory_(directory), path_(path), durable_(durable) {
-    file_ = Fd(sys::openat(directory_, ".", O_TMPFILE | O_RDWR, 0600));
-    const int error = errno;
+  TempFile(int directory, const std::filesystem::path& path, bool durable, std::string_view doing,
+           mode_t mode = private_mode)
+      : TempFile(directory, path, durable) {
+    int error = EOPNOTSUPP;
+    if (unnamed_files_can_be_linked()) {
+      file_ = Fd(sys::openat(directory_, ".", O_TMPFILE | O_RDWR, mode));
+      error = errno;
+    }
     const bool unsupported = error == EOPNOTSUPP || error == EISDIR || error == EINVAL;
     if (!file_ && !unsupported) throw_error(error, doing, path_, open_files_hint(error));
-    if (!file_) create_named(doing);
-    const struct stat facts = facts_of(file_.get(), path_);
-    if ((facts.st_mode & 0777) != 0600 && sys::fchmod(file_.get(), 0600) != 0)  // a strange umask
-      throw_error(errno, "set the mode of a new file in", path_);
+    if (!file_) create_named(doing, mode);
+    now_ = facts_of(file_.get(), path_).st_mode & 0777;
+    by_umask_ = mode == mode_by_umask;
+    in_the_end_ = by_umask_ ? now_ | private_mode : private_mode;
+    // While it has a name nobody else looks into it.
+    become(name_.empty() ? in_the_end_ : private_mode, path_);
   }
 
-  TempFile(TempFile&& other) noexcept = default;
-  TempFile& operator=(TempFile&& other) noexcept {
-    if (this != &other) {
-      remove_name();
-      directory_ = other.directory_;
-      path_ = std::move(other.path_);
-      durable_ = other.durable_;
-      file_ = std::move(other.file_);
-      name_ = std::exchange(other.name_, {});
-      made_here_ = other.made_here_;
-    }
-    return *this;
-  }
+  TempFile(TempFile&& other) noexcept
+      : directory_(other.directory_),
+        path_(std::move(other.path_)),
+        durable_(other.durable_),
+        settled_(other.settled_),
+        by_umask_(other.by_umask_),
+        now_(other.now_),
+        in_the_end_(other.in_the_end_),
+        file_(std::move(other.file_)),
+        name_(std::exchange(other.name_, {})),
+        made_here_(other.made_here_) {}
+  TempFile& operator=(TempFile&& other) = delete;
   ~TempFile() { remove_name(); }
 
   /// -1 after a commit or `discard()`.
   int fd() const noexcept { return file_.get(); }
 
   /// The file has this name afterwards, wholly or not at all, and is closed.
-  /// @throws Error and then whatever had the name still has it. `EEXIST` where `replacing` is `nothing` and something
-  ///         has it; then, and when the disk was full, commit may be tried again. A failed sync is never repeated:
-  ///         the file is gone.
+  /// @throws Error and then whatever had the name still has it. Where `fd()` is -1 afterwards the file is gone: what
+  ///         the disk, or the close, says of the bytes is said once, and the bytes with it are lost. Else commit may
+  ///         be tried again: after `EEXIST` where `replacing` is `nothing` and something has the name, a full disk, ...
   void commit(const std::string& name, Replacing replacing) {
-    if (durable_ && !synced_) {
-      if (sys::fsync(file_.get()) != 0) {
-        const int error = errno;
-        discard();
-        throw_error(error, "sync", path_ / name, "it was not committed; its bytes may be lost and were dropped");
-      }
-      synced_ = true;
+    settle(name, replacing);
+    give_name(name, replacing);
+    finish(name, replacing);
+  }
+
+  // The same in three steps. Only the second one may be tried again.
+
+  /// The bytes are where they shall be, and the mode is right.
+  void settle(const std::string& name, Replacing replacing) {
+    struct stat old {};
+    const bool replaces = by_umask_ && replacing == Replacing::whatever_is_there &&
+                          sys::fstatat(directory_, name.c_str(), old) == 0 && S_ISREG(old.st_mode);
+    become(replaces ? old.st_mode & 0777 : in_the_end_, path_ / name);
+    if (settled_) return;
+    const bool synced = !durable_ || sys::fsync(file_.get()) == 0;
+    const int error = synced ? error_at_close(file_, path_ / name) : errno;
+    if (error != 0) {
+      discard();
+      throw_error(error, synced ? "close" : "sync", path_ / name,
+                  "it was not committed; its bytes may be lost and were dropped");
     }
+    settled_ = true;
+  }
+
+  void give_name(const std::string& name, Replacing replacing) {
     if (replacing == Replacing::nothing)
       link_new(name);
     else
       replace(name);
     name_.clear();
+  }
+
+  void finish(const std::string& name, Replacing replacing) {
     if (durable_ && sys::fsync(directory_) != 0) {
       const int error = errno;
       if (replacing == Replacing::nothing) sys::unlinkat(directory_, name.c_str());
@@ -99,6 +148,9 @@ class TempFile {
     file_.reset();
   }
 
+  /// Bytes were written after a commit that failed.
+  void unsettle() noexcept { settled_ = false; }
+
   /// Nothing is left of it afterwards.
   void discard() noexcept {
     remove_name();
@@ -108,47 +160,51 @@ class TempFile {
  private:
   static constexpr int attempts = 100;  // random names that collide, cleaners that take them
 
+  TempFile(int directory, const std::filesystem::path& path, bool durable)
+      : directory_(directory), path_(path), durable_(durable) {}
+
   static std::string random_name() { return std::string(temp_prefix) + hex16(random_number()); }
 
+  void become(mode_t mode, const std::filesystem::path& path) {
+    if (mode == now_) return;
+    if (!set_mode(file_.get(), mode, path)) return;
+    now_ = mode;
+    settled_ = false;
+  }
+
   // A cleaner may take the lock, or the file, between its creation and ours: then it is not ours.
-  void create_named(std::string_view doing) {
+  void create_named(std::string_view doing, mode_t mode) {
     for (int i = 0; i < attempts; ++i) {
-      const std::string name = random_name();
-      file_ = Fd(sys::openat(directory_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+      std::string name = random_name();
+      file_ = Fd(sys::openat(directory_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
       if (!file_ && errno == EEXIST) continue;
       if (!file_) {
         const int error = errno;
         throw_error(error, doing, path_, open_files_hint(error));
       }
-      if (sys::flock(file_.get(), LOCK_EX | LOCK_NB) == 0 && facts_of(file_.get(), path_).st_nlink == 1) {
-        name_ = name;
+      name_ = std::move(name);
+      if (try_flock(file_.get(), LOCK_EX, path_) != LockAnswer::busy && facts_of(file_.get(), path_).st_nlink == 1)
         return;
-      }
-      sys::unlinkat(directory_, name.c_str());
+      remove_name();
     }
     throw_error(errc::busy, doing, path_, "every name tried was taken by somebody");
   }
 
-  int link_as(const char* name) const {
-    if (sys::link_unnamed(file_.get(), directory_, name) == 0) return 0;
-    if (errno != ENOENT) return -1;
-    return sys::linkat(file_.get(), "", directory_, name, AT_EMPTY_PATH);  // there is no /proc here
-  }
-
   void link_new(const std::string& name) {
-    const int result =
-        name_.empty() ? link_as(name.c_str()) : sys::rename_new(directory_, name_.c_str(), directory_, name.c_str());
+    const int result = name_.empty() ? sys::link_unnamed(file_.get(), directory_, name.c_str())
+                                     : sys::rename_new(directory_, name_.c_str(), directory_, name.c_str());
     if (result == 0) return;
     const int error = errno;
     throw_error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");
   }
 
   void replace(const std::string& name) {
+    if (name_.empty() && try_flock(file_.get(), LOCK_EX, path_ / name) == LockAnswer::busy)
+      throw_error(errc::busy, "commit", path_ / name);
     for (int i = 0; name_.empty() && i < attempts; ++i) {
-      if (i == 0 && sys::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) throw_error(errno, "lock", path_ / name);
-      const std::string reserved = random_name();
-      if (link_as(reserved.c_str()) == 0)
-        name_ = reserved;
+      std::string reserved = random_name();
+      if (sys::link_unnamed(file_.get(), directory_, reserved.c_str()) == 0)
+        name_ = std::move(reserved);
       else if (errno != EEXIST)
         throw_error(errno, "commit", path_ / name);
     }
@@ -168,7 +224,10 @@ class TempFile {
   int directory_;
   std::filesystem::path path_;
   bool durable_;
-  bool synced_ = false;
+  bool settled_ = false;
+  bool by_umask_ = false;
+  mode_t now_ = 0;
+  mode_t in_the_end_ = 0;
   Fd file_;
   std::string name_;  // reserved; empty while unnamed
   MadeHere made_here_;

@@ -75,6 +75,12 @@ class ChunkGuest final : public Guest {
 
   ChunkLog& log() noexcept { return log_; }
 
+  void check_free(const Directory& where, const std::string& name, const char* doing) override {
+    if (const std::optional<ChunkInfo> chunk = log_.find_file(where.relative(name)))
+      throw_error(EEXIST, doing, where.path() / name,
+                  "chunk " + std::to_string(chunk->id) + " is on record there: remove it first, or take another name");
+  }
+
   std::unique_ptr<Hold> departs(const Directory& from, const std::string& name, std::string to) override {
     std::optional<ChunkInfo> chunk = log_.find_file(from.relative(name));
     if (!chunk) return nullptr;

@@ -32,7 +32,7 @@ class Fd {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
 
-  /// Closes it; what the close reports is lost (everything that must last was synced before).
+  /// Closes it; what the close reports is lost: whoever wrote what must last asks `error_at_close` before.
   void reset() noexcept {
     if (fd_ >= 0) {
       const int saved = errno;
@@ -57,6 +57,17 @@ inline std::string open_files_hint(int error) {
   if (error == EMFILE) return "this process has too many open files: raise ulimit -n or open fewer at a time";
   if (error == ENFILE) return "the system has too many open files";
   return {};
+}
+
+/// What a file system says of the bytes only when the file is closed, as NFS and FUSE do of a quota. 0: nothing.
+/// @throws Error EMFILE, ENFILE
+inline int error_at_close(const Fd& file, const std::filesystem::path& path) {
+  const int copy = sys::duplicate(file.get());
+  if (copy < 0) {
+    const int error = errno;
+    throw_error(error, "close", path, open_files_hint(error));
+  }
+  return sys::close(copy) == 0 ? 0 : errno;
 }
 
 /// `fstat`. @throws Error
@@ -140,10 +151,13 @@ inline std::filesystem::path absolute_path(const std::filesystem::path& path) {
   return std::filesystem::path(current.c_str()) / path;
 }
 
-/// Absolute, without `.`, `..` or a slash at the end. @throws Error as `absolute_path`
+/// Absolute, without `.` or a slash at the end. What `..` means is the kernel's business: it looks where a link leads.
+/// @throws Error as `absolute_path`
 inline std::filesystem::path normal_path(const std::filesystem::path& path) {
-  std::filesystem::path whole = absolute_path(path).lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();
+  std::filesystem::path whole("/");
+  for (const std::filesystem::path& part : absolute_path(path))
+    if (!part.empty() && part != ".") whole /= part;
+  return whole;
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

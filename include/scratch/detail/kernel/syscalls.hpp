@@ -164,6 +164,13 @@ inline int link_unnamed(int fd, int to_dir, const char* to) {
   return linkat(AT_FDCWD, path, to_dir, to, AT_SYMLINK_FOLLOW);
 }
 
+/// Opens the same file once more, with flags of its own.
+inline int reopen(int fd, int flags) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return openat(AT_FDCWD, path, flags);
+}
+
 /// Renames, replacing a file of the new name.
 inline int rename(int from_dir, const char* from, int to_dir, const char* to) {
   return retry([&] { return Calls::renameat2(from_dir, from, to_dir, to, 0); });
@@ -188,6 +195,9 @@ inline int fstatat(int dir, const char* name, struct stat& facts) {
 }
 inline int statx(int fd, unsigned mask, struct statx& facts) {
   return retry([&] { return Calls::statx(fd, "", AT_EMPTY_PATH, mask, &facts); });
+}
+inline int statx(int dir, const char* name, unsigned mask, struct statx& facts) {
+  return retry([&] { return Calls::statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, &facts); });
 }
 inline int fstatfs(int fd, struct statfs& facts) {
   return retry([&] { return Calls::fstatfs(fd, &facts); });

@@ -3,7 +3,7 @@
 //
 // A session's record: the head of metadata.json, which its owner writes, and the chunks, which anybody folds into it.
 //
-// chunks.log is the truth about chunks. Folding it into metadata.json costs O(chunks), so it happens after every chunk
+// chunks.jsonl is the truth about chunks. Folding it into metadata.json costs O(chunks), so it happens after every chunk
 // while there are few, then when a tenth more came or a second passed: O(1) for each chunk in the long run.
 //
 // 1. Take the fold lock (byte 1 of .lock), so that of two processes the later one knows more.

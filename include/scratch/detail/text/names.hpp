@@ -7,7 +7,7 @@
 //   <root>/.scratch-trash-<16 hex>          a directory that is being removed
 //   in a pgsql_tmp they are pgsql_tmp_scratch-<app>-session_... and ...-trash_..., since PostgreSQL removes what begins
 //   with pgsql_tmp; the first `-session_` or `-trash_` ends <app>
-//   <session>/metadata.json .lock .keep chunks.log .scratch-*      bookkeeping
+//   <session>/metadata.json .lock .keep chunks.jsonl .scratch-*      bookkeeping
 #pragma once
 
 #include <cstdint>

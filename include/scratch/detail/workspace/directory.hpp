@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -36,22 +37,32 @@ class Directory {
   Directory(std::shared_ptr<SharedState> state, Fd open, std::filesystem::path path, std::string prefix)
       : state_(std::move(state)), area_(std::make_shared<Area>(std::move(open), std::move(path), std::move(prefix))) {}
 
-  const std::shared_ptr<SharedState>& shared_state() const noexcept { return state_; }
-  SharedState& state() const noexcept { return *state_; }
-  const std::filesystem::path& path() const noexcept { return area_->path; }
-  int fd() const noexcept { return area_->open ? area_->open.get() : state_->fd(); }
-  bool durable() const noexcept { return state_->durable(); }
+  /// @throws Error EINVAL once this was moved from, as all that follows except `path()`
+  const std::shared_ptr<SharedState>& shared_state() const {
+    if (!state_) throw_error(EINVAL, "use the workspace", {}, "it was moved to another object");
+    return state_;
+  }
+  SharedState& state() const { return *shared_state(); }
+  /// Empty once this was moved from.
+  const std::filesystem::path& path() const noexcept {
+    static const std::filesystem::path none;
+    return area_ ? area_->path : none;
+  }
+  int fd() const { return area_->open ? area_->open.get() : state_->fd(); }
+  bool durable() const { return state().durable(); }
+  /// Of new files: results, in a plain directory, are as the umask, or what they replace, has it.
+  mode_t file_mode() const { return state().is_session() ? private_mode : mode_by_umask; }
 
   const std::string& prefix() const noexcept { return area_->prefix; }
   /// A file's name as it stands in records: below the state's directory, not below this one.
   std::string relative(std::string_view name) const { return area_->prefix + std::string(name); }
 
   /// @throws Error `session_gone`, `forked_object`
-  void check() const { state_->check(); }
+  void check() const { state().check(); }
 
   /// @throws Error EROFS where this only looks
   Reservation reservation() const {
-    state_->check_writable("write in", path());
+    state().check_writable("write in", path());
     return Reservation(state_);
   }
 
@@ -63,9 +74,33 @@ class Directory {
     state_->emit(kind, file, bytes, message);
   }
 
-  /// A file got its name here: in a plain directory this is put on record.
-  void committed(std::string_view name) const {
-    if (!state_->is_session()) state_->owned_names().add(relative(name));
+  /// Before a name is given to a file that no guest knows.
+  /// @throws Error EEXIST where another one is on record under it
+  void check_free(const std::string& name, const char* doing) const {
+    for (const std::unique_ptr<Guest>& guest : state_->guests()) guest->check_free(*this, name, doing);
+  }
+
+  /// Before an open file gets its name: in a plain directory this is put on record. @throws Error
+  void committing(const std::string& name, int file) const {
+    if (state_->is_session()) return;
+    if (const auto identity = identity_of(file)) state_->owned_names().add(relative(name), *identity);
+  }
+
+  /// The same for a file that has another name, in this directory or another one. @throws Error
+  void arriving(const std::string& name, int from, const std::string& old_name) const {
+    if (state_->is_session()) return;
+    if (const auto identity = identity_of(from, old_name.c_str())) state_->owned_names().add(relative(name), *identity);
+  }
+
+  /// A file has its name here: in a plain directory this is on record afterwards. @throws Error
+  void committed(const std::string& name) const { arriving(name, fd(), name); }
+
+  /// The same where it was put on record before, which another process may not have seen.
+  void still_on_record(const std::string& name) const noexcept {
+    try {
+      committed(name);
+    } catch (const std::exception&) {  // then clear() leaves it
+    }
   }
 
   /// The directory of this name below this one, made when it is not there.
@@ -98,10 +133,9 @@ class Directory {
   // Empty where it is there already.
   Fd make_area(const std::string& name, const std::filesystem::path& below) const {
     MadeDirectory made = make_directory(fd(), name.c_str(), 0700);
-    if (!made.directory && errno != EEXIST) {
+    while (!made.directory && errno != EEXIST) {
       state_->make_room(0, errno, "create the area", below);
       made = make_directory(fd(), name.c_str(), 0700);
-      if (!made.directory && errno != EEXIST) state_->throw_no_room(0, errno, "create the area", below);
     }
     return std::move(made.directory);
   }

@@ -124,7 +124,9 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   const auto size = static_cast<std::uint64_t>(facts.st_size);
   Reservation reservation = to.reservation();
   if (!same) reservation.extend(size, "move", target);
+  const bool ours = from.state().is_ours(from.fd(), name, from.relative(name));
   renaming.departs(same ? to.relative(new_name) : "");
+  if (ours) to.arriving(new_name, from.fd(), name);
   if (sys::rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str()) != 0) {
     const int error = errno;
     throw Error(error, "move", source,
@@ -134,11 +136,9 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
                 target);
   }
   renaming.moved();
+  if (ours) to.still_on_record(new_name);
   reservation.commit();
   if (!same) from.state().quota().removed(size);
-  if (from.state().is_session() || renaming.is_on_record() ||
-      from.state().owned_names().all().contains(from.relative(name)))
-    to.committed(new_name);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -31,14 +31,14 @@ class FileRemoval {
     from_.state().check_writable("remove files in", from_.path());
   }
 
-  /// A file of the directory itself.
-  void file(const std::string& name) { remove(from_.fd(), name, from_.relative(name)); }
+  /// A file of the directory itself, if it is ours.
+  void file(const std::string& name) { remove_ours(from_.fd(), name, from_.relative(name)); }
 
   /// One of ours, in the directory or an area of it; directories that are empty then go too.
   void file_below(const std::string& record) {
     Way way;
     if (!enter(record, way)) return;
-    remove(way.end(from_.fd()), way.rest, record);
+    remove_ours(way.end(from_.fd()), way.rest, record);
     for (; !way.directories.empty(); way.names.pop_back()) {
       way.directories.pop_back();
       if (sys::unlinkat(way.end(from_.fd()), way.names.back().c_str(), AT_REMOVEDIR) != 0) return;
@@ -100,6 +100,10 @@ class FileRemoval {
   }
 
  private:
+  void remove_ours(int directory, const std::string& name, std::string record) {
+    if (from_.state().is_ours(directory, name, record)) remove(directory, name, std::move(record));
+  }
+
   // From the workspace to a file below it, area by area; no link is followed.
   struct Way {
     std::vector<Fd> directories;

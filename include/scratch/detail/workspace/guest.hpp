@@ -70,6 +70,9 @@ class Guest {
     return nullptr;
   }
 
+  /// Before a name is given to a file of which this guest knows nothing. @throws Error EEXIST where it is on record
+  virtual void check_free(const Directory&, const std::string& /*name*/, const char* /*doing*/) {}
+
   /// Before a file is renamed. Something is returned where this guest has it on record.
   /// @param to as it stands in records; empty: it leaves this workspace
   /// @throws Error and then the file must stay where it is

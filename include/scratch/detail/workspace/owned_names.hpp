@@ -3,71 +3,210 @@
 //
 // Which files of a plain directory are ours.
 //
-// `.scratch-files` holds a line a file, appended after the file was committed, in the form of chunk_record.hpp:
-//   {"file":"report.txt","sum":"<16 hex>"}
-// A line that does not check is passed over. A crash between commit and record leaves a file that clear() does not
-// remove: the safe side. Sessions need no such record, since everything in them is ours.
+// `.scratch-files` holds a record for each file that gets a name, appended before it does:
+//   NUL <16 hex: XXH3-64 of the rest> " " <inode> " " <birth, nanoseconds> " " <name relative to the workspace> NUL
+// A file is ours where a record has its name, its inode and its birth (0 where the file system keeps none): what
+// somebody else put there under the same name is not. A record that does not check is passed over. Sessions need no such
+// record, since everything in them is ours.
+//
+// Whoever appends holds a shared flock on the file. Whoever finds that it has doubled writes it anew, under an exclusive
+// one, without the records of files that are in their directories under no name at all. That may meet a file which is
+// just getting its name: after it has it, its writer looks whether the record is still there.
 #pragma once
 
 #include <cerrno>
+#include <charconv>
+#include <compare>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
+#include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// Tells a file from every other that has or had its name.
+struct FileIdentity {
+  std::uint64_t inode = 0;
+  std::int64_t birth = 0;
+
+  friend auto operator<=>(const FileIdentity&, const FileIdentity&) = default;
+};
+
+/// Of an open file, or, with a name, of what has it in an open directory. Nothing where there is no such file.
+inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullptr) {
+  struct statx facts {};
+  constexpr unsigned mask = STATX_INO | STATX_BTIME;
+  if ((name == nullptr ? sys::statx(fd, mask, facts) : sys::statx(fd, name, mask, facts)) == 0) {
+    const bool has_birth = (facts.stx_mask & STATX_BTIME) != 0;
+    return FileIdentity{facts.stx_ino,
+                        has_birth ? facts.stx_btime.tv_sec * 1'000'000'000 + facts.stx_btime.tv_nsec : 0};
+  }
+  struct stat old {};
+  if ((name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) != 0) return std::nullopt;
+  return FileIdentity{old.st_ino, 0};
+}
+
+/// Thread-safe, and safe against other processes.
 class OwnedNames {
  public:
   OwnedNames(int directory, std::filesystem::path path) : directory_(directory), path_(std::move(path)) {}
 
-  /// Thread-safe, and safe against other processes; O(1) for a name that is already known.
-  /// @throws Error when the record cannot be written
-  void add(const std::string& name) {
+  /// @throws Error when the record cannot be written; `busy` where somebody was stopped while he wrote it anew
+  void add(const std::string& name, FileIdentity identity) {
     const std::lock_guard hold(mutex_);
-    if (names_.contains(name)) return;
-    const std::string record = "\n" + sealed(std::string(label) + encode_name(name) + "\"");
-    const Fd log = open_or_create(directory_, file_name, O_WRONLY | O_APPEND, path_ / file_name);
-    check_owner(log);
-    const ssize_t written = sys::append_once(log.get(), bytes_of(record));
-    if (written != static_cast<ssize_t>(record.size()))
-      throw_error(written < 0 ? errno : ENOSPC, "record the file's name in", path_ / file_name);
-    names_.insert(name);
+    if (is_known(name, identity) && is_current()) return;
+    if (append(record_of(name, identity)) > compact_at_) compact();
+    known_[name].insert(identity);
   }
 
   /// Every name on record, those of other processes too; none leads out of the directory. @throws Error
   std::set<std::string> all() {
     const std::lock_guard hold(mutex_);
-    struct stat facts {};
-    if (sys::fstatat(directory_, file_name, facts) != 0 && errno == ENOENT) return names_;
-    const Fd log = open_existing(directory_, file_name, O_RDONLY, path_ / file_name);
-    const std::uint64_t size = check_owner(log);
-    std::string text(static_cast<std::size_t>(size), '\0');
-    const sys::Moved moved = sys::pread_all(log.get(), std::as_writable_bytes(std::span(text)), 0);
-    if (moved.error != 0) throw_error(moved.error, "read", path_ / file_name);
-    text.resize(moved.size);
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = std::min(text.find('\n', at), text.size());
-      const auto checked = checked_text(std::string_view(text).substr(at, end - at));
-      at = end + 1;
-      if (!checked || !checked->starts_with(label)) continue;
-      auto name = decode_name(checked->substr(label.size(), checked->size() - label.size() - 1));
-      if (name && is_inner_path(*name)) names_.insert(std::move(*name));
-    }
-    return names_;
+    refresh();
+    std::set<std::string> names;
+    for (const auto& [name, identities] : known_) names.insert(name);
+    return names;
+  }
+
+  /// Whether the file `name` of an open directory is the one that stands on record as `record`. @throws Error
+  bool is_ours(int directory, const std::string& name, const std::string& record) {
+    const std::optional<FileIdentity> identity = identity_of(directory, name.c_str());
+    const std::lock_guard hold(mutex_);
+    if (!identity) return false;
+    if (!is_known(record, *identity)) refresh();
+    return is_known(record, *identity);
   }
 
  private:
   static constexpr const char* file_name = ".scratch-files";
-  static constexpr std::string_view label = "{\"file\":\"";
-  static constexpr std::int64_t longest_record = std::int64_t{256} << 20;
+  static constexpr std::uint64_t largest = 256_MiB;
+  static constexpr std::uint64_t small = 256_KiB;  // not worth writing anew
+
+  static std::string record_of(const std::string& name, FileIdentity identity) {
+    const std::string text = std::to_string(identity.inode) + " " + std::to_string(identity.birth) + " " + name;
+    return std::string(1, '\0') + hex16(xxh3(bytes_of(text))) + " " + text + '\0';
+  }
+
+  bool is_known(const std::string& name, FileIdentity identity) const {
+    const auto found = known_.find(name);
+    return found != known_.end() && found->second.contains(identity);
+  }
+
+  // Whether what is known stands in the file of today.
+  bool is_current() const {
+    struct stat facts {};
+    return sys::fstatat(directory_, file_name, facts) == 0 && facts.st_ino == inode_;
+  }
+
+  // @returns the file's size before
+  std::uint64_t append(const std::string& record) {
+    for (;;) {
+      const Fd log = open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name);
+      const std::uint64_t size = check_owner(log);
+      const LockAnswer lock = try_for(Patience{5000}, [&] { return try_flock(log.get(), LOCK_SH, path_ / file_name); });
+      if (lock == LockAnswer::busy)
+        throw_error(errc::busy, "record the file's name in", path_ / file_name,
+                    "another process was stopped while it wrote it anew");
+      const UnlockAtEnd unlock(log);
+      if (facts_of(log.get(), path_ / file_name).st_nlink == 0) continue;  // somebody has just written it anew
+      const ssize_t written = sys::append_once(log.get(), bytes_of(record));
+      const int error = written < 0                                     ? errno
+                        : written < static_cast<ssize_t>(record.size()) ? ENOSPC
+                                                                        : error_at_close(log, path_ / file_name);
+      if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
+      read_on(log);
+      return size;
+    }
+  }
+
+  void refresh() {
+    struct stat facts {};
+    if (sys::fstatat(directory_, file_name, facts) != 0 && errno == ENOENT) return;
+    read_on(open_existing(directory_, file_name, O_RDONLY, path_ / file_name));
+  }
+
+  // Reads what was not read before.
+  void read_on(const Fd& log) {
+    const struct stat facts = facts_of(log.get(), path_ / file_name);
+    const std::uint64_t size = check_owner(log);
+    if (facts.st_ino != inode_ || size < read_to_) {
+      known_.clear();
+      read_to_ = 0;
+      inode_ = facts.st_ino;
+    }
+    std::string text(static_cast<std::size_t>(size - read_to_), '\0');
+    const sys::Moved moved = sys::pread_all(log.get(), std::as_writable_bytes(std::span(text)), read_to_);
+    if (moved.error != 0) throw_error(moved.error, "read", path_ / file_name);
+    text.resize(moved.size);
+    std::size_t at = 0;
+    for (std::size_t end = 0; (end = text.find('\0', at)) != text.npos; at = end + 1)
+      take(std::string_view(text).substr(at, end - at));
+    read_to_ += at;
+  }
+
+  void take(std::string_view record) {
+    if (record.size() < 18 || record[16] != ' ') return;
+    const std::string_view text = record.substr(17);
+    if (parse_hex16(record.substr(0, 16)) != xxh3(bytes_of(text))) return;
+    FileIdentity identity;
+    const char* const end = text.data() + text.size();
+    const auto inode = std::from_chars(text.data(), end, identity.inode);
+    if (inode.ec != std::errc() || inode.ptr == end) return;
+    const auto birth = std::from_chars(inode.ptr + 1, end, identity.birth);
+    if (birth.ec != std::errc() || birth.ptr == end) return;
+    std::string name(birth.ptr + 1, end);
+    if (is_inner_path(name)) known_[std::move(name)].insert(identity);
+  }
+
+  // What fails here leaves the file as it is, until next time.
+  void compact() noexcept {
+    try {
+      const Fd log = open_existing(directory_, file_name, O_RDONLY, path_ / file_name);
+      if (try_flock(log.get(), LOCK_EX, path_ / file_name) != LockAnswer::taken) return;
+      const UnlockAtEnd unlock(log);
+      if (facts_of(log.get(), path_ / file_name).st_nlink == 0) return;
+      read_on(log);
+      std::string text;
+      std::optional<std::string> area;
+      std::set<FileIdentity> there;
+      for (const auto& [name, identities] : known_) {
+        if (std::string below = name.substr(0, name.rfind('/') + 1); below != area) {
+          there = identities_in(below);
+          area = std::move(below);
+        }
+        for (const FileIdentity& identity : identities)
+          if (there.contains(identity)) text += record_of(name, identity);
+      }
+      TempFile anew(directory_, path_, false, "write the record of files in");
+      if (sys::pwrite_all(anew.fd(), bytes_of(text), 0).error != 0) return;
+      anew.commit(file_name, Replacing::whatever_is_there);
+      compact_at_ = std::max<std::uint64_t>(small, 2 * text.size());
+    } catch (...) {
+    }
+  }
+
+  std::set<FileIdentity> identities_in(const std::string& area) const {
+    std::set<FileIdentity> there;
+    const Fd open(sys::openat(directory_, area.empty() ? "." : area.c_str(), O_RDONLY | O_DIRECTORY));
+    if (!open && errno != ENOENT) throw_error(errno, "list", path_ / area);
+    if (!open) return there;
+    for_each_entry(open.get(), path_ / area, [&](const Entry& entry) {
+      if (const auto identity = identity_of(open.get(), entry.name.data())) there.insert(*identity);
+    });
+    return there;
+  }
 
   // In a directory where others may write, root too trusts only its own record of what it may remove. Gives the size.
   std::uint64_t check_owner(const Fd& log) const {
@@ -75,14 +214,18 @@ class OwnedNames {
     if (facts.st_uid != sys::geteuid())
       throw_error(errc::corrupt, "use", path_ / file_name,
                   "this record of files belongs to user " + std::to_string(facts.st_uid));
-    if (facts.st_size > longest_record) throw_error(errc::corrupt, "use", path_ / file_name, "larger than 256 MiB");
-    return static_cast<std::uint64_t>(facts.st_size);
+    const auto size = static_cast<std::uint64_t>(facts.st_size);
+    if (size > largest) throw_error(errc::corrupt, "use", path_ / file_name, "larger than 256 MiB");
+    return size;
   }
 
   int directory_;
   std::filesystem::path path_;
   std::mutex mutex_;
-  std::set<std::string> names_;
+  std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
+  std::uint64_t inode_ = 0;
+  std::uint64_t read_to_ = 0;
+  std::uint64_t compact_at_ = small;
 };
 
 /// The directories of these files: "", "sorting/".

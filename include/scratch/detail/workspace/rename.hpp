@@ -30,13 +30,9 @@ class Renaming {
   /// @throws Error and then the file must stay where it is
   void departs(const std::string& to) {
     for (const std::unique_ptr<Guest>& guest : from_.state().guests()) {
-      std::unique_ptr<Hold> one = guest->departs(from_, name_, to);
-      is_on_record_ = is_on_record_ || one != nullptr;
-      if (one) holds_.push_back(std::move(one));
+      if (std::unique_ptr<Hold> one = guest->departs(from_, name_, to)) holds_.push_back(std::move(one));
     }
   }
-
-  bool is_on_record() const noexcept { return is_on_record_; }
 
   void moved() noexcept {
     for (const std::unique_ptr<Hold>& one : holds_) one->moved();
@@ -52,7 +48,6 @@ class Renaming {
   std::string name_;
   const char* doing_;
   std::vector<std::unique_ptr<Hold>> holds_;
-  bool is_on_record_ = false;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

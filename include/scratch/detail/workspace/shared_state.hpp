@@ -95,15 +95,13 @@ class SharedState {
     }
   }
 
-  /// Called when a write failed with `error`: returns when it may be tried again, since `on_full` made room.
+  /// Called when a write failed with `error`: returns when it may be tried again, since `on_full` may have made room.
   /// @throws Error what the kernel said, and for a full disk how much was needed and is free
   void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file) const {
     const bool full = error == ENOSPC || error == EDQUOT;
-    if (full && options_.on_full && options_.on_full(bytes)) return;
-    throw_no_room(bytes, error, doing, file);
+    if (!full || !options_.on_full || !options_.on_full(bytes)) throw_no_room(bytes, error, doing, file);
   }
-
-  /// The same, for the second failure of one write.
+  /// @throws Error always
   [[noreturn]] void throw_no_room(std::uint64_t bytes, int error, std::string_view doing,
                                   const std::filesystem::path& file) const {
     std::string hint;
@@ -117,12 +115,18 @@ class SharedState {
     throw_error(error, doing, file, hint);
   }
 
-  /// Every file of ours, by its name relative to here; nullopt: all of them are.
+  /// The names of files of ours, relative to here; nullopt: all of them are. Whether what has such a name now is ours
+  /// `is_ours` says.
   std::optional<std::set<std::string>> files_of_ours() {
     if (is_session()) return std::nullopt;
     std::set<std::string> names = owned_.all();
     for (const std::unique_ptr<Guest>& guest : guests_) guest->add_names(names);
     return names;
+  }
+
+  /// @param record the file's name relative to here
+  bool is_ours(int directory, const std::string& name, const std::string& record) {
+    return is_session() || owned_.is_ours(directory, name, record);
   }
 
  protected:
@@ -156,7 +160,8 @@ class SharedState {
     std::uint64_t bytes = 0;
     for (const std::string& name : names) {
       struct stat facts {};
-      if (sys::fstatat(fd(), name.c_str(), facts) == 0) bytes += static_cast<std::uint64_t>(facts.st_size);
+      if (owned_.is_ours(fd(), name, name) && sys::fstatat(fd(), name.c_str(), facts) == 0)
+        bytes += static_cast<std::uint64_t>(facts.st_size);
     }
     for (const std::unique_ptr<Guest>& guest : guests_) bytes += guest->bytes_kept(names);
     return bytes;
