@@ -20,6 +20,7 @@
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -137,7 +138,7 @@ class TempFile {
 
   void link_new(const std::string& name) {
     const int result =
-        name_.empty() ? link_as(name.c_str()) : sys::rename_new(directory_, name_.c_str(), directory_, name.c_str());
+        name_.empty() ? link_as(name.c_str()) : rename_new(directory_, name_.c_str(), directory_, name.c_str());
     if (result == 0) return;
     const int error = errno;
     throw_error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");
