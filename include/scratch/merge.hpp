@@ -31,6 +31,7 @@
 #include <scratch/detail/count/table/table_sum.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/thread.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
@@ -84,7 +85,7 @@ void merge_once(const Directory& directory, const std::string& into, const std::
   while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
   const std::unique_ptr<AppendFile> sum = write_table_sum<Key>(directory, ours, theirs, claim.nonce, options);
 
-  if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), claim.name().c_str()) != 0)  // 3
+  if (rename_new(directory.fd(), from.c_str(), directory.fd(), claim.name().c_str(), WithoutFlag::look) != 0)  // 3
     throw Error(errno, "claim for a merge the table", directory.path() / from);
   try {
     sync_names(directory);
@@ -120,7 +121,7 @@ void make_empty(const Directory& directory, const std::string& name) {
 template <CountKey Key>
 void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
   const std::uint64_t size = TableFile(directory, from, key_bits<Key>).size();
-  if (sys::rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str()) != 0)
+  if (rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str(), WithoutFlag::look) != 0)
     throw Error(errno, "merge", directory.path() / from, {}, directory.path() / into);
   directory.committed(into);
   sync_names(directory);

@@ -22,6 +22,7 @@
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -192,7 +193,7 @@ class TempFile {
 
   void link_new(const std::string& name) {
     const int result = name_.empty() ? sys::link_unnamed(file_.get(), directory_, name.c_str())
-                                     : sys::rename_new(directory_, name_.c_str(), directory_, name.c_str());
+                                     : rename_new(directory_, name_.c_str(), directory_, name.c_str());
     if (result == 0) return;
     const int error = errno;
     throw_error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");

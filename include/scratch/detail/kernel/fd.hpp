@@ -102,7 +102,8 @@ inline Fd open_existing(int dir, const char* name, int flags, const std::filesys
   const uid_t me = sys::geteuid();
   if (facts.st_uid != me && me != 0)
     throw_error(errc::corrupt, "open", path, "the file belongs to user " + std::to_string(facts.st_uid));
-  if (facts.st_nlink > 1) throw_error(errc::corrupt, "open", path, "the file has a second name (a hard link)");
+  if (facts.st_nlink > 1 && sys::links_now(file.get()) != 1)
+    throw_error(errc::corrupt, "open", path, "the file has a second name (a hard link)");
   return file;
 }
 

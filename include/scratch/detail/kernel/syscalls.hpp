@@ -175,7 +175,8 @@ inline int reopen(int fd, int flags) {
 inline int rename(int from_dir, const char* from, int to_dir, const char* to) {
   return retry([&] { return Calls::renameat2(from_dir, from, to_dir, to, 0); });
 }
-/// Renames; EEXIST when the new name is taken, by whatever.
+/// Renames; EEXIST when the new name is taken, by whatever; EINVAL or another error where the file system cannot do
+/// this, see detail/kernel/rename.hpp.
 inline int rename_new(int from_dir, const char* from, int to_dir, const char* to) {
   return retry([&] { return Calls::renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE); });
 }
@@ -198,6 +199,13 @@ inline int statx(int fd, unsigned mask, struct statx& facts) {
 }
 inline int statx(int dir, const char* name, unsigned mask, struct statx& facts) {
   return retry([&] { return Calls::statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, &facts); });
+}
+/// How many names the file has, asked of the file system itself and not of what the kernel remembers; 0 on failure.
+inline std::uint32_t links_now(int fd) {
+  struct statx facts {};
+  const int result =
+      retry([&] { return Calls::statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_NLINK, &facts); });
+  return result == 0 ? facts.stx_nlink : 0;
 }
 inline int fstatfs(int fd, struct statfs& facts) {
   return retry([&] { return Calls::fstatfs(fd, &facts); });

@@ -29,6 +29,7 @@
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/remove_tree.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 
@@ -91,9 +92,7 @@ inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar
   std::uint64_t number = parse_hex16(std::string_view(entry.name).substr(entry.name.size() - 16)).value_or(0);
   for (;; number = random_number()) {
     std::string trash = grammar.trash(number);
-    if (sys::rename_new(entry.root, entry.name.c_str(), entry.root, trash.c_str()) == 0) return trash;
-    // EINVAL: this file system cannot refuse a taken name; a random one is not taken.
-    if (errno == EINVAL && sys::rename(entry.root, entry.name.c_str(), entry.root, trash.c_str()) == 0) return trash;
+    if (rename_new(entry.root, entry.name.c_str(), entry.root, trash.c_str()) == 0) return trash;
     const int error = errno;
     if (error == ENOENT) return {};
     if (error != EEXIST) throw Error(error, "rename", entry.path(), {}, entry.root_path / trash);

@@ -21,6 +21,7 @@
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/glob.hpp>
 #include <scratch/detail/text/names.hpp>
@@ -127,7 +128,7 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   const bool ours = from.state().is_ours(from.fd(), name, from.relative(name));
   renaming.departs(same ? to.relative(new_name) : "");
   if (ours) to.arriving(new_name, from.fd(), name);
-  if (sys::rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str()) != 0) {
+  if (rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str()) != 0) {
     const int error = errno;
     throw Error(error, "move", source,
                 error == EXDEV    ? "the two are on different file systems: copy it, or use persist()"

@@ -42,6 +42,7 @@
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -317,7 +318,8 @@ class Quota {
       if (sys::fchmod(file.get(), 0600) != 0) error = errno;  // a strange umask
       if (error == 0 && sys::fallocate(file.get(), 0, 0, file_size) != 0 && errno != EOPNOTSUPP) error = errno;
       if (error == 0) error = sys::pwrite_all(file.get(), std::as_bytes(std::span(words)), 0).error;
-      if (error == 0 && sys::rename_new(directory, beside.c_str(), directory, file_name) != 0) error = errno;
+      if (error == 0 && rename_new(directory, beside.c_str(), directory, file_name, WithoutFlag::look) != 0)
+        error = errno;
     } catch (...) {
       sys::unlinkat(directory, beside.c_str());
       throw;

@@ -33,6 +33,7 @@
 #include <scratch/detail/count/table/claim_name.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
@@ -72,7 +73,7 @@ inline void remove_claim(const Directory& where, const Claim& claim) {
 /// The claimed table has its own name again.
 inline void undo_claim(const Directory& where, const Claim& claim) {
   const std::string name = claim.name();
-  if (sys::rename_new(where.fd(), name.c_str(), where.fd(), claim.from.c_str()) == 0) return;
+  if (rename_new(where.fd(), name.c_str(), where.fd(), claim.from.c_str(), WithoutFlag::look) == 0) return;
   const int error = errno;
   if (error == ENOENT) return;  // somebody recovered it before its names were locked here
   throw Error(error, "give back its name to the table", where.path() / name,

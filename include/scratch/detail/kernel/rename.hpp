@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Giving a file a name that nobody has, on every file system: NFS, 9p, Lustre, most FUSE and older ZFS have no
+// RENAME_NOREPLACE.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include <scratch/detail/kernel/syscalls.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// What is done where the kernel cannot rename without replacing.
+enum class WithoutFlag : std::uint8_t {
+  /// The new name is made, then the old one removed. Killed in between, the file has both; nobody's file is replaced.
+  link,
+  /// The new name is looked for, then the file renamed. Whoever may take the name in between must be kept off by a lock.
+  /// The file has one name at every instant.
+  look
+};
+
+inline bool has_no_such_rename(int error) {
+  return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP || error == EPERM;
+}
+
+/// Renames; -1 and EEXIST when the new name is taken, by whatever. Directories are always looked for.
+inline int rename_new(int from_dir, const char* from, int to_dir, const char* to,
+                      WithoutFlag way = WithoutFlag::link) noexcept {
+  if (sys::rename_new(from_dir, from, to_dir, to) == 0) return 0;
+  const int refused = errno;
+  if (!has_no_such_rename(refused)) return -1;
+  if (way == WithoutFlag::link) {
+    if (sys::linkat(from_dir, from, to_dir, to, 0) == 0) {
+      if (sys::unlinkat(from_dir, from) == 0) return 0;
+      const int error = errno;
+      sys::unlinkat(to_dir, to);
+      errno = error;
+      return -1;
+    }
+    const bool has_no_links = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
+    if (!has_no_links) return -1;
+  }
+  struct stat facts {};
+  if (sys::fstatat(to_dir, to, facts) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  if (errno != ENOENT) return -1;
+  return sys::rename(from_dir, from, to_dir, to);
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail
