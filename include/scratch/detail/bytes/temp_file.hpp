@@ -113,7 +113,7 @@ class TempFile {
   // A cleaner may take the lock, or the file, between its creation and ours: then it is not ours.
   void create_named(std::string_view doing) {
     for (int i = 0; i < attempts; ++i) {
-      const std::string name = random_name();
+      std::string name = random_name();
       file_ = Fd(sys::openat(directory_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
       if (!file_ && errno == EEXIST) continue;
       if (!file_) {
@@ -121,7 +121,7 @@ class TempFile {
         throw_error(error, doing, path_, open_files_hint(error));
       }
       if (sys::flock(file_.get(), LOCK_EX | LOCK_NB) == 0 && facts_of(file_.get(), path_).st_nlink == 1) {
-        name_ = name;
+        name_ = std::move(name);
         return;
       }
       sys::unlinkat(directory_, name.c_str());
@@ -146,9 +146,9 @@ class TempFile {
   void replace(const std::string& name) {
     for (int i = 0; name_.empty() && i < attempts; ++i) {
       if (i == 0 && sys::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) throw_error(errno, "lock", path_ / name);
-      const std::string reserved = random_name();
+      std::string reserved = random_name();
       if (link_as(reserved.c_str()) == 0)
-        name_ = reserved;
+        name_ = std::move(reserved);
       else if (errno != EEXIST)
         throw_error(errno, "commit", path_ / name);
     }
