@@ -27,6 +27,7 @@ struct SyscallPlan {
   const char* only = nullptr;  ///< count only calls of this name
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
+  std::function<void(long n)> at_call = {};                       ///< asked before each call that counts
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -40,6 +41,7 @@ struct SyscallPlan {
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
     at_sync = {};
+    at_call = {};
     calls = 0;
     fired = 0;
   }
@@ -66,6 +68,7 @@ auto by_plan(const char* name, Call call) {
   using Result = decltype(call());
   if (plan.only != nullptr && std::strcmp(plan.only, name) != 0) return call();
   const long n = plan.calls++;
+  if (plan.at_call) plan.at_call(n);
   if (n == plan.kill_before) raise(SIGKILL);
   if (n >= plan.first && n <= plan.last) {
     ++plan.fired;

@@ -7,14 +7,15 @@
 // a chunk, so that the head can be read, and chunks be added, without parsing the rest:
 //
 //   {"format":1,"session_id":"...","label":"...","place":"/dev/shm/app-0","start_time":"2024-07-08T12:00:00Z",
-//    "pid":1,"host":"...","boot_id":"...","uid":0,"status":"in_progress","reason":"","durable":false,"user":{},
+//    "pid":1,"host":"...","boot_id":"...","uid":0,"status":"in_progress","reason":"","durable":false,"engine":"best",
+//    "user":{},
 //   "chunks":[
 //   {"id":0,"file":"chunk_0.bin","size":5,"rows":1,"checksum":"xxh3:9555e8555c62dcfd","blocks":1},
 //   {"id":1,"file":"sorting/chunk_1.bin","size":0,"rows":0,"checksum":"xxh3:2d06800538d394c2","blocks":0}
 //   ]}
 //
 // (the head is one line). `status` is in_progress, completed or failed; `user` is the application's. pid, host and boot
-// are for people: nothing is ever decided by them.
+// are for people: nothing is ever decided by them. `engine` is who moves the bytes: best, posix or uring.
 #pragma once
 
 #include <array>
@@ -51,6 +52,7 @@ struct SessionFacts {
   std::string status = "in_progress";
   std::string reason = {};
   bool durable = false;
+  std::string engine = "best";
   std::string user = "{}";  ///< a JSON object, minified
 };
 
@@ -96,7 +98,7 @@ inline std::string head_text(const SessionFacts& facts) {
          ",\"host\":" + json_string(facts.host) + ",\"boot_id\":" + json_string(facts.boot_id) +
          ",\"uid\":" + std::to_string(facts.uid) + ",\"status\":" + json_string(facts.status) +
          ",\"reason\":" + json_string(facts.reason) + ",\"durable\":" + (facts.durable ? "true" : "false") +
-         ",\"user\":" + facts.user + ",\n\"chunks\":[";
+         ",\"engine\":" + json_string(facts.engine) + ",\"user\":" + facts.user + ",\n\"chunks\":[";
 }
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";
