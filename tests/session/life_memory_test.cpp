@@ -62,14 +62,16 @@ std::string left_by_creating(scratch::SessionOptions options) {
 struct Word {
   const char* name;
   std::function<void(OwnedSession&)> say;
+  bool keeps = false;
+  bool keeps_on_failure = false;
 };
 
 const std::vector<Word>& words() {
   static const std::vector<Word> all{
       {"publish", [](OwnedSession& session) { session.publish(); }},
       {"user", [](OwnedSession& session) { session.user(R"({"job":"with a name that is longer than fifteen"})"); }},
-      {"keep", [](OwnedSession& session) { session.keep(); }},
-      {"fail", [](OwnedSession& session) { session.fail("a reason that is longer than fifteen bytes"); }},
+      {"keep", [](OwnedSession& session) { session.keep(); }, true, true},
+      {"fail", [](OwnedSession& session) { session.fail("a reason that is longer than fifteen bytes"); }, false, true},
       {"complete", [](OwnedSession& session) { session.complete(); }},
       {"close", [](OwnedSession& session) { session.close(); }}};
   return all;
@@ -77,7 +79,7 @@ const std::vector<Word>& words() {
 
 // Empty, or what is wrong.
 template <class Session>
-std::string trial(const Word& word, long allocation, bool for_ever) {
+std::string trial(const Word& word, long allocation, bool for_ever, bool stays) {
   const TempDir dir;
   const Under place{dir.path()};
   std::string wrong;
@@ -90,6 +92,7 @@ std::string trial(const Word& word, long allocation, bool for_ever) {
       memory_plan.watching = false;
       if (!said && !works([&] { word.say(session); })) wrong = "it cannot be said again";
       if (!works([&] { session.close(); })) wrong = "it cannot be closed";
+      if (fs::exists(session.path()) != stays) wrong = "a close that succeeded did not close";
     }
   }
   memory_plan.watching = false;
@@ -126,9 +129,9 @@ TEST_CASE("memory that runs out in an owner's word, once or for good, ends nothi
     for (const bool for_ever : {false, true}) {
       bool fired = true;
       for (long allocation = 0; fired; ++allocation) {
-        wrong += trial<SessionDir<Under>>(word, allocation, for_ever);
+        wrong += trial<SessionDir<Under>>(word, allocation, for_ever, word.keeps);
         fired = memory_plan.fired;
-        wrong += trial<SessionDir<Under, scratch::KeepOnFailure>>(word, allocation, for_ever);
+        wrong += trial<SessionDir<Under, scratch::KeepOnFailure>>(word, allocation, for_ever, word.keeps_on_failure);
         fired = fired || memory_plan.fired;
       }
     }
