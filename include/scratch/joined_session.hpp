@@ -14,29 +14,32 @@
 #include <scratch/detail/session/life.hpp>
 #include <scratch/detail/session/session_handle.hpp>
 #include <scratch/detail/session/session_state.hpp>
-#include <scratch/engine/best_io.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
+#include <scratch/policy.hpp>
 #include <scratch/session_options.hpp>
 #include <scratch/space.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
 
 /// Holds a session that another process created, known by its path alone: `JoinedSession(std::getenv("SESSION_DIR"))`.
-/// While this lives the directory stays, also when the owner ends first: the last one out removes it. Quota and
-/// durability are the owner's. Only the user who created it joins, so that its processes can use and remove each
+/// While this lives the directory stays, also when the owner ends first: the last one out removes it. Quota, durability
+/// and engine are the owner's. Only the user who created it joins, so that its processes can use and remove each
 /// other's files; root can look with `SessionView`. Move-only; in a forked child as `SessionDir`.
 class JoinedSession : public detail::SessionHandle {
  public:
   /// @throws Error `session_gone` when it is being removed or its owner is not alive; `corrupt` when its metadata.json
   ///         is damaged; `untrusted_directory` for another user's; EINVAL for a null pointer, which is what an unset
   ///         variable gives
+  [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const char* path, SessionOptions options = {})
       : JoinedSession(std::filesystem::path(given(path)), std::move(options)) {}
+  [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const std::filesystem::path& path, SessionOptions options = {})
       : SessionHandle(join(path, std::move(options))) {
     state().emit(EventKind::session_joined, state().path());
   }
+  [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const std::string& path, SessionOptions options = {})
       : JoinedSession(std::filesystem::path(path), std::move(options)) {}
 
@@ -50,11 +53,14 @@ class JoinedSession : public detail::SessionHandle {
   }
   ~JoinedSession() { end_silently(); }
 
-  /// Lets go of it now; removes it if everybody else has left.
-  /// @throws Error when something could not be removed: the next sweep will try
-  void close() {
-    state().end([] {});
-  }
+  /// Whether the process that made it is there. Where it is not, files written here go when the last one has left, and
+  /// nobody waits for them. O(1). @throws Error
+  bool owner_is_alive() const { return checked().owner_is_alive(); }
+
+  /// Lets go of it now, and gives back its descriptors; removes it if everybody else has left. Again: nothing, where it
+  /// succeeded.
+  /// @throws Error when something could not be removed: calling it again goes on, else the next sweep will try
+  void close() { close_it(); }
 
  private:
   static const char* given(const char* path) {
@@ -73,16 +79,11 @@ class JoinedSession : public detail::SessionHandle {
     options.quota = 0;  // the owner's, if there is one
     return std::make_shared<detail::SessionState>(
         std::move(life), detail::text_at(head, "label"), &detail::read_head_text,
-        detail::workspace_options(std::move(options), BestIo::make, is_durable));
+        detail::workspace_options(std::move(options), detail::engine_named(detail::text_at(head, "engine")),
+                                  is_durable));
   }
 
-  void end_silently() noexcept {
-    if (!*this) return;
-    try {
-      close();
-    } catch (...) {  // the next sweep
-    }
-  }
+  void end_silently() noexcept { end_it(false); }
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

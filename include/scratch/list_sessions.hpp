@@ -58,7 +58,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   info.path = entry.path();
   info.uid = facts_of(directory, info.path).st_uid;
   info.status = "unknown";
-  info.kept = is_kept(directory, entry.path());
+  info.kept = is_marked_kept(directory, entry.path());
   info.alive = in_use(entry, directory);
   info.bytes = usage_below(directory, entry.path()).bytes;
   try {

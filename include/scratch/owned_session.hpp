@@ -33,6 +33,7 @@ namespace detail {
 /// What the policies of a session come to.
 struct SessionChoices {
   IoMaker io = BestIo::make;
+  const char* engine = "best";  ///< what others call it
   bool durable = false;
   bool keep = false;  ///< from the first instant
   bool keep_on_failure = false;
@@ -51,15 +52,14 @@ class OwnedSession : public detail::SessionHandle {
   OwnedSession& operator=(OwnedSession&& other) noexcept {
     if (this != &other) {
       end_silently();
-      choices_ = std::move(other.choices_);
       exceptions_ = other.exceptions_;
-      failed_ = other.failed_;
       SessionHandle::operator=(std::move(other));
     }
     return *this;
   }
 
-  /// Ends it; what fails is left to the next sweep.
+  /// Ends it. What fails is left to the next sweep, and told as an event; a session that is to be kept for a failure and
+  /// cannot be marked is left as it is.
   ~OwnedSession() { end_silently(); }
 
   /// The application's own object in metadata.json, as JSON text: "{}" where it gave none.
@@ -72,26 +72,19 @@ class OwnedSession : public detail::SessionHandle {
   requires std::convertible_to<const T&, std::string_view>
   void user(const T& json) { set_user(json); }
 
-  /// metadata.json says "completed", and has every chunk. @throws Error
-  void complete() {
-    checked().change([](detail::SessionFacts& facts) {
-      facts.status = "completed";
-      facts.reason.clear();
-    });
-  }
+  /// metadata.json says "completed", and has every chunk. With `KeepOnFailure` it takes back what `fail()` said before:
+  /// the session goes. @throws Error and then all is as before
+  void complete() { checked().complete(); }
 
-  /// metadata.json says "failed", why, and has every chunk. With `KeepOnFailure` the session is kept. @throws Error
-  void fail(std::string_view reason) {
-    checked();
-    failed_ = true;
-    if (choices_.keep_on_failure) mark_kept();
-    record_failure(reason);
-  }
+  /// metadata.json says "failed", why, and has every chunk. With `KeepOnFailure` the session is kept.
+  ///
+  /// @throws Error when that could not be written; the end of the session tries again, and does not remove what was to
+  ///         be kept. While an exception is handled, or on its way, this throws for misuse only: that one is to be told.
+  void fail(std::string_view reason) { state().fail(reason); }
 
   /// The directory stays at the end, and sweeps leave it alone. @returns its path @throws Error
   std::filesystem::path keep() {
-    checked();
-    mark_kept();
+    checked().keep();
     publish();
     return path();
   }
@@ -108,38 +101,31 @@ class OwnedSession : public detail::SessionHandle {
     detail::Persisting(detail::directory_of(workspace()), name, to).run();
   }
 
-  /// Ends it now. Afterwards using it is `session_gone`; `path()`, `id()` and `label()` stay.
-  /// @throws Error when something could not be removed: the next sweep will try
-  void close() { end(false); }
+  /// Ends it now, and gives back its descriptors. Afterwards using it is `session_gone`; `path()`, `id()` and `label()`
+  /// stay. Again: nothing, where it succeeded.
+  ///
+  /// @throws Error when something could not be written, and the session is as before; when something could not be
+  ///         removed, and it has ended. Calling it again goes on from there; else the next sweep will try.
+  void close() { close_it(); }
 
  protected:
   /// @param label  clean
   /// @param middle what the naming policy gives
   OwnedSession(const detail::Location& location, const std::string& label, std::string_view middle,
                SessionOptions options, detail::SessionChoices choices)
-      : SessionHandle(create(location, label, middle, std::move(options), choices)), choices_(std::move(choices)) {
-    try {
-      detail::SessionState& session = state();
-      session.begin();
-      if (choices_.keep) session.life().keep();  // last: what a crash leaves before is nothing to be kept
-      if (choices_.durable && sys::fsync(session.life().root()) != 0) detail::throw_error(errno, "sync", location.root);
-      session.emit(EventKind::session_created, session.path());
-    } catch (...) {
-      state().life().abandon();
-      throw;
-    }
+      : SessionHandle(create(location, label, middle, std::move(options), std::move(choices))) {
+    state().emit(EventKind::session_created, state().path());
   }
 
  private:
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
-                                                      detail::SessionChoices& choices) {
+                                                      detail::SessionChoices choices) {
     detail::RootWanted wanted = location.wanted();
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
     const std::string keep = detail::environment("SCRATCH_KEEP");
-    if (!keep.empty() && keep != "0") choices.keep = true;
     detail::SessionFacts facts;
     facts.label = label;
     facts.place = location.root;
@@ -149,60 +135,25 @@ class OwnedSession : public detail::SessionHandle {
     facts.boot_id = detail::boot_id();
     facts.uid = sys::geteuid();
     facts.durable = choices.durable;
+    facts.engine = choices.engine;
     detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);
     facts.id = life.id();
-    try {
-      return std::make_shared<detail::SessionState>(
-          std::move(life), std::move(facts),
-          detail::workspace_options(std::move(options), choices.io, choices.durable));
-    } catch (...) {
-      life.abandon();
-      throw;
-    }
+    auto state = std::make_shared<detail::SessionState>(
+        std::move(life), std::move(facts), choices.keep_on_failure,
+        detail::workspace_options(std::move(options), choices.io, choices.durable));
+    state->begin(choices.keep || (!keep.empty() && keep != "0"));
+    return state;
   }
 
-  void end(bool unwinding) {
-    detail::SessionState& session = state();
-    session.end([&] {
-      if (unwinding && !failed_ && choices_.keep_on_failure) {
-        mark_kept();
-        record_failure("an exception left the session's scope");
-      } else if (choices_.keep) {
-        session.publish();
-      }
-    });
-  }
-
-  void end_silently() noexcept {
-    if (!*this) return;
-    try {
-      end(std::uncaught_exceptions() > exceptions_);
-    } catch (...) {  // the next sweep
-    }
-  }
+  void end_silently() noexcept { end_it(std::uncaught_exceptions() > exceptions_); }
 
   void set_user(std::string_view json) {
-    std::string text =
-        detail::checked_object(json, "write the application's object to", checked().path() / detail::metadata_name);
-    state().change([&](detail::SessionFacts& facts) { facts.user = std::move(text); });
+    detail::SessionState& session = checked();
+    session.user(
+        detail::checked_object(json, "write the application's object to", session.path() / detail::metadata_name));
   }
 
-  void record_failure(std::string_view reason) {
-    state().change([&](detail::SessionFacts& facts) {
-      facts.status = "failed";
-      facts.reason = reason;
-    });
-  }
-
-  void mark_kept() {
-    state().keep();
-    choices_.keep = true;
-    state().emit(EventKind::session_kept, state().path(), 0, "sweeps leave it alone");
-  }
-
-  detail::SessionChoices choices_;
   int exceptions_ = std::uncaught_exceptions();
-  bool failed_ = false;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -79,8 +79,11 @@ struct RemoveAlways {
   static constexpr bool keeps(bool) { return false; }
 };
 
-/// The directory stays when an exception leaves the scope, and after `fail()`. kill -9 does not count: the next sweep
-/// takes what it leaves.
+/// The directory stays when an exception leaves the scope, and after `fail()`, unless `complete()` comes later.
+///
+/// Somebody must catch the exception, above the session: where nobody does, or it leaves a thread, the program ends
+/// without leaving any scope. The next sweep takes that, as what a kill -9 leaves. So does an object that outlives the
+/// `catch`, being a member of something: call `fail()` there.
 struct KeepOnFailure {
   static constexpr bool keeps(bool failed) { return failed; }
 };
@@ -123,6 +126,16 @@ template <class T>
 struct MovesIt : std::bool_constant<IoPolicy<T>> {};
 template <class T>
 struct LastsIt : std::bool_constant<DurabilityPolicy<T>> {};
+
+/// What metadata.json calls an engine. One of the application's own has no name that another process would know.
+template <IoPolicy T>
+constexpr const char* engine_name() {
+  return std::is_same_v<T, PosixIo> ? "posix" : std::is_same_v<T, UringIo> ? "uring" : "best";
+}
+
+inline IoMaker engine_named(std::string_view name) {
+  return name == "posix" ? PosixIo::make : name == "uring" ? UringIo::make : BestIo::make;
+}
 
 /// The answers among `Ps`, defaults where there is none.
 template <class... Ps>

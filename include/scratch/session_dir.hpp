@@ -31,6 +31,7 @@ class SessionDir : public OwnedSession {
   /// @param label any bytes; a part of the directory's name, see `label()`
   /// @throws Error `untrusted_directory`, `insufficient_space`, `invalid_name`, what the kernel says; nothing is left
   /// After a crash: a directory that the next sweep takes.
+  [[nodiscard("the session ends with the statement: give it a name")]]  //
   SessionDir(P place, std::string_view label, SessionOptions options = {})
       : SessionDir(std::move(place), detail::clean_label(label), std::move(options), Cleaned()) {}
 
@@ -45,7 +46,14 @@ class SessionDir : public OwnedSession {
   ~SessionDir() = default;
 
   /// Where it stands: `place().root()`, `place().reason()`.
-  const P& place() const noexcept { return place_; }
+  const P& place() const& {
+    static_cast<void>(names());
+    return place_;
+  }
+  P place() && {
+    static_cast<void>(names());
+    return std::move(place_);
+  }
 
  private:
   struct Cleaned {};
@@ -57,6 +65,7 @@ class SessionDir : public OwnedSession {
   static detail::SessionChoices choices() {
     detail::SessionChoices choices;
     choices.io = Chosen::Engine::make;
+    choices.engine = detail::engine_name<typename Chosen::Engine>();
     choices.durable = Chosen::Durability::durable;
     choices.keep = Chosen::Cleanup::keeps(false);
     choices.keep_on_failure = Chosen::Cleanup::keeps(true);

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,27 +35,23 @@ class SessionView {
  public:
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
   explicit SessionView(const std::filesystem::path& path)
-      : path_(detail::normal_path(path)),
-        grammar_(grammar_of(path_)),
-        root_(sys::openat(AT_FDCWD, path_.parent_path().c_str(), O_RDONLY | O_DIRECTORY)),
-        workspace_(open(path_)) {}
+      : seen_(std::make_unique<const Seen>(path)) {}
 
   operator Workspace() const { return workspace(); }
-  const std::filesystem::path& path() const& noexcept { return path_; }
-  std::filesystem::path path() && { return std::move(path_); }
+  const std::filesystem::path& path() const& { return seen().path; }
+  std::filesystem::path path() && { return seen().path; }
   /// The directory's name without `session_`.
-  std::string id() const { return grammar_.id(path_.filename().native()); }
+  std::string id() const { return seen().grammar.id(seen().path.filename().native()); }
 
   /// As `list_sessions()` would say it. O(files). @throws Error
   SessionInfo info() const {
     const Workspace here = workspace();
-    return detail::look_at({root_.get(), path_.parent_path(), path_.filename()}, grammar_,
-                           detail::directory_of(here).fd());
+    return detail::look_at(seen().entry(), seen().grammar, detail::directory_of(here).fd());
   }
 
   /// Whether the process that made it is there: one that waits for chunks in vain finds out here. Only looking, by a
   /// `JoinedSession` too, does not make it so. O(1). @throws Error
-  bool owner_is_alive() const { return detail::owner_alive(detail::directory_of(workspace()).fd(), path_); }
+  bool owner_is_alive() const { return detail::owner_alive(detail::directory_of(workspace()).fd(), path()); }
 
   /// What metadata.json says, and every chunk committed before: JSON text. O(chunks).
   /// @throws Error `corrupt`, `unsupported_version`; ENOENT for a session whose creator died before writing it
@@ -62,8 +59,8 @@ class SessionView {
     const Workspace here = workspace();
     std::string text;
     try {
-      text = detail::read_head_text(detail::directory_of(here).fd(), path_);
-      detail::parse_metadata(text + "]}", path_ / detail::metadata_name);
+      text = detail::read_head_text(detail::directory_of(here).fd(), path());
+      detail::parse_metadata(text + "]}", path() / detail::metadata_name);
     } catch (const Error&) {
       workspace();  // when it ended meanwhile, that is what there is to say
       throw;
@@ -102,18 +99,35 @@ class SessionView {
     return Workspace(path, std::move(options));
   }
 
-  Workspace workspace() const {
-    struct stat facts {};
-    if (sys::fstat(detail::directory_of(workspace_).fd(), facts) != 0 || facts.st_nlink == 0 ||
-        !detail::leads_to({root_.get(), path_.parent_path(), path_.filename()}, facts))
-      detail::throw_error(errc::session_gone, "look into the session", path_, "it ended");
-    return workspace_;
+  struct Seen {
+    explicit Seen(const std::filesystem::path& where)
+        : path(detail::normal_path(where)),
+          grammar(grammar_of(path)),
+          root(sys::openat(AT_FDCWD, path.parent_path().c_str(), O_RDONLY | O_DIRECTORY)),
+          workspace(open(path)) {}
+
+    detail::SessionEntry entry() const { return {root.get(), path.parent_path(), path.filename()}; }
+
+    std::filesystem::path path;
+    detail::SessionGrammar grammar;
+    detail::Fd root;
+    Workspace workspace;
+  };
+
+  const Seen& seen() const {
+    if (!seen_) detail::throw_error(EINVAL, "look into the session", {}, "it was moved to another object");
+    return *seen_;
   }
 
-  std::filesystem::path path_;
-  detail::SessionGrammar grammar_;
-  detail::Fd root_;
-  Workspace workspace_;
+  Workspace workspace() const {
+    struct stat facts {};
+    if (sys::fstat(detail::directory_of(seen().workspace).fd(), facts) != 0 || facts.st_nlink == 0 ||
+        !detail::leads_to(seen().entry(), facts))
+      detail::throw_error(errc::session_gone, "look into the session", path(), "it ended");
+    return seen().workspace;
+  }
+
+  std::unique_ptr<const Seen> seen_;  // empty: moved from
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -38,11 +38,12 @@ class Workspace {
   /// Makes a plain directory a workspace. Files that were there before are never touched by `clear()` or
   /// `remove_matching()`.
   ///
-  /// @throws Error when it is not a directory, or cannot be opened
+  /// @throws Error when it is not a directory, or cannot be opened; EINVAL for a session's, which has its `JoinedSession`
   explicit Workspace(std::filesystem::path directory, WorkspaceOptions options = {})
       : directory_(detail::open_plain_directory(std::move(directory), std::move(options))) {}
 
-  const std::filesystem::path& path() const noexcept { return directory_.path(); }
+  const std::filesystem::path& path() const& noexcept { return directory_.path(); }
+  std::filesystem::path path() && { return directory_.path(); }
 
   /// A directory below this one, made when it is not there, with its own `list()`, `usage()` and `clear()`; quota,
   /// engine and chunk numbers are shared.

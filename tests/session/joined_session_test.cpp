@@ -160,21 +160,66 @@ TEST_CASE("what is no living session cannot be joined") {
   CHECK(refusal([&] { JoinedSession joined(path); }));
 }
 
-TEST_CASE("a joiner that meets a dead owner is told that the session is gone, and the sweep takes it") {
+TEST_CASE("a joiner that meets a dead owner is told that the session is gone, and removes it as the last one out") {
   const TempDir dir;
   Child owner([&](auto ready) {
-    const SessionDir session(Under{dir.path()}, "x");
+    SessionDir session(Under{dir.path()}, "x");
+    session.keep();
     ready(session.path().string());
   });
-  const std::string path = owner.word();
-  { const JoinedSession while_it_lives(path); }
+  const fs::path kept = owner.word();
+  Child other([&](auto ready) {
+    const SessionDir session(Under{dir.path()}, "y");
+    ready(session.path().string());
+  });
+  const fs::path path = other.word();
+  {
+    const JoinedSession while_it_lives(path);
+    CHECK(while_it_lives.owner_is_alive());
+  }
   CHECK(fs::exists(path));
-  owner.kill();
+  other.kill();
   const auto error = refusal([&] { JoinedSession joined(path); });
   CHECK(error->code() == errc::session_gone);
   CHECK(says(error, "its owner is no longer alive"));
-  CHECK(fs::exists(path));
-  CHECK(scratch::sweep(Under{dir.path()}).removed == 1);
+  CHECK_FALSE(fs::exists(path));
+  owner.kill();
+  CHECK(refuses_with(errc::session_gone, [&] { JoinedSession joined(kept); }));
+  CHECK(fs::exists(kept / "metadata.json"));
+}
+
+TEST_CASE("whoever joins sees whether the owner is there, and takes the owner's engine") {
+  const TempDir dir(TempDir::On::disk);
+  std::optional<JoinedSession> joined;
+  {
+    const SessionDir<Under, scratch::PosixIo> session(Under{dir / "root"}, "x");
+    joined.emplace(session.path());
+    CHECK(joined->owner_is_alive());
+    CHECK(joined->engine() == session.engine());
+    CHECK(scratch::metadata_json(*joined)["engine"] == "posix");
+  }
+  CHECK_FALSE(joined->owner_is_alive());
+  const SessionDir session(Under{dir / "root"}, "x");
+  CHECK(JoinedSession(session.path()).engine() == session.engine());
+}
+
+TEST_CASE("a joined session that was closed says so, one that was moved from too, and none minds itself") {
+  const TempDir dir;
+  const SessionDir session(Under{dir.path()}, "x");
+  JoinedSession a(session.path());
+  JoinedSession& same = a;
+  a = std::move(same);
+  write_chunk(a, "x");
+  JoinedSession b = std::move(a);
+  const auto moved = [&](auto work) { return refuses_with(std::errc::invalid_argument, work); };
+  CHECK(moved([&] { static_cast<void>(a.path()); }));
+  CHECK(moved([&] { static_cast<void>(a.owner_is_alive()); }));
+  CHECK(moved([&] { a.publish(); }));
+  CHECK(moved([&] { a.close(); }));
+  b.close();
+  CHECK(b.label() == "x");
+  CHECK(refuses_with(errc::session_gone, [&] { b.publish(); }));
+  b.close();
 }
 
 TEST_CASE("the last one out removes, whoever that is") {

@@ -36,6 +36,10 @@ static_assert(std::is_same_v<Four::Engine, UringIo> && std::is_same_v<Four::Dura
 static_assert(!RemoveAlways::keeps(true) && KeepAlways::keeps(false));
 static_assert(KeepOnFailure::keeps(true) && !KeepOnFailure::keeps(false));
 
+static_assert(std::string_view(detail::engine_name<PosixIo>()) == "posix");
+static_assert(std::string_view(detail::engine_name<UringIo>()) == "uring");
+static_assert(std::string_view(detail::engine_name<BestIo>()) == "best");
+
 TEST_CASE("a name by time says when, who and what for") {
   const std::string middle = NamedByTime::middle("customer");
   // 20240708_120000_pid12345_customer

@@ -8,14 +8,19 @@
 #include <scratch/session_json.hpp>
 #include <scratch/sweep.hpp>
 
+#include <sys/resource.h>
+
 #include <atomic>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/environment.hpp"
+#include "support/private_mount.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -56,6 +61,16 @@ mode_t mode_of(const fs::path& path) {
 static_assert(std::is_move_constructible_v<SessionDir<Shm>> && std::is_move_assignable_v<SessionDir<Shm>>);
 static_assert(!std::is_copy_constructible_v<SessionDir<Shm>>);
 static_assert(std::is_convertible_v<SessionDir<Shm>&, Workspace> && !std::is_convertible_v<SessionDir<Shm>, Workspace>);
+
+// What a session that is gone at the end of the expression gives is the caller's own.
+template <class Session>
+constexpr bool gives_away = !std::is_reference_v<decltype(std::declval<Session>().path())> &&
+                            !std::is_reference_v<decltype(std::declval<Session>().id())> &&
+                            !std::is_reference_v<decltype(std::declval<Session>().label())>;
+static_assert(gives_away<SessionDir<Shm>> && gives_away<scratch::OwnedSession> && gives_away<scratch::JoinedSession>);
+static_assert(!gives_away<SessionDir<Shm>&> && !gives_away<const SessionDir<Shm>&>);
+static_assert(!std::is_reference_v<decltype(std::declval<SessionDir<Shm>>().place())>);
+static_assert(!std::is_reference_v<decltype(std::declval<Workspace>().path())>);
 
 TEST_CASE("a session is a private directory for as long as it lives, and then nothing") {
   const TempDir dir;
@@ -254,7 +269,30 @@ TEST_CASE("a session can be moved, and what it was moved from says so") {
   SessionDir a(Under{dir.path()}, "a");
   SessionDir b = std::move(a);
   CHECK(fs::exists(b.path()));
-  CHECK(says(refusal([&] { a.publish(); }), "moved"));
+  const auto moved = [](auto work) {
+    const auto error = refusal(work);
+    return says(error, "it was moved to another object") && error->code() == std::errc::invalid_argument;
+  };
+  CHECK(moved([&] { static_cast<void>(Workspace(a)); }));
+  CHECK(moved([&] { static_cast<void>(a.path()); }));
+  CHECK(moved([&] { static_cast<void>(a.id()); }));
+  CHECK(moved([&] { static_cast<void>(a.label()); }));
+  CHECK(moved([&] { static_cast<void>(a.place()); }));
+  CHECK(moved([&] { a.area("x"); }));
+  CHECK(moved([&] { a.chunks(); }));
+  CHECK(moved([&] { a.usage(); }));
+  CHECK(moved([&] { a.usage_report(); }));
+  CHECK(moved([&] { a.list(); }));
+  CHECK(moved([&] { a.engine(); }));
+  CHECK(moved([&] { a.metadata(); }));
+  CHECK(moved([&] { a.user(); }));
+  CHECK(moved([&] { a.user("{}"); }));
+  CHECK(moved([&] { a.publish(); }));
+  CHECK(moved([&] { a.complete(); }));
+  CHECK(moved([&] { a.fail("x"); }));
+  CHECK(moved([&] { a.keep(); }));
+  CHECK(moved([&] { a.persist("x", dir / "out"); }));
+  CHECK(moved([&] { a.close(); }));
   SessionDir c(Under{dir.path()}, "c");
   const fs::path gone = c.path();
   c = std::move(b);
@@ -336,6 +374,152 @@ TEST_CASE("KeepOnFailure keeps nothing when all went well, nor for an exception 
   } catch (const std::runtime_error&) {
   }
   CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("what was completed stays completed, whatever leaves the scope afterwards") {
+  const TempDir dir;
+  fs::path path;
+  try {
+    SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x");
+    path = session.path();
+    session.complete();
+    throw std::runtime_error("later");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(metadata_in(path)["status"] == "completed");
+  CHECK(scratch::sweep(Under{dir.path()}).kept == 1);
+}
+
+TEST_CASE("complete takes back what fail said, and not what keep said") {
+  const TempDir dir;
+  const bool kept = GENERATE(false, true);
+  fs::path path;
+  {
+    SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x");
+    path = session.path();
+    session.fail("the first try");
+    if (kept) session.keep();
+    CHECK(metadata_in(path)["status"] == "failed");
+    session.complete();
+    CHECK(metadata_in(path)["status"] == "completed");
+    CHECK(metadata_in(path)["reason"] == "");
+    CHECK(fs::exists(path / ".keep") == kept);
+  }
+  CHECK(fs::exists(path) == kept);
+  CHECK(scratch::sweep(Under{dir.path()}).kept == (kept ? 1 : 0));
+}
+
+TEST_CASE("a full place without an inode keeps a failed session, and its chunks") {
+  const bool by_fail = GENERATE(false, true);
+  const TempDir at(TempDir::On::disk);
+  scratch::test::own_mounts();
+  const scratch::test::TinyTmpfs tiny(at / "tiny", "size=4m,nr_inodes=40");
+  fs::path path;
+  std::string told;
+  try {
+    SessionDir<Under, scratch::KeepOnFailure> session(Under{tiny.path() / "root"}, "x");
+    path = session.path();
+    write_chunk(session, "precious");
+    try {
+      for (int i = 0;; ++i) put(path / ("file_" + std::to_string(i)));
+    } catch (const std::runtime_error& error) {
+      told = error.what();
+      if (by_fail) session.fail(told);
+      throw;
+    }
+  } catch (const std::runtime_error& error) {
+    CHECK(error.what() == told);
+  }
+  CHECK(text_of(path / "chunk_0.bin") == "precious");
+  CHECK_FALSE(fs::exists(path / ".keep"));
+  CHECK(scratch::sweep(Under{tiny.path() / "root"}).kept == 1);
+}
+
+TEST_CASE("several who fail and one who keeps at once: the session is kept") {
+  const TempDir dir;
+  fs::path path;
+  {
+    SessionDir<Under, scratch::KeepOnFailure> session(Under{dir.path()}, "x");
+    path = session.path();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) threads.emplace_back([&] { session.fail("why"); });
+    threads.emplace_back([&] { session.keep(); });
+    for (std::thread& thread : threads) thread.join();
+    session.complete();
+  }
+  CHECK(metadata_in(path)["status"] == "completed");
+  CHECK(scratch::sweep(Under{dir.path()}).kept == 1);
+}
+
+TEST_CASE("a session holds three descriptors, one more while a chunk is written, and none when it was closed") {
+  const TempDir dir;
+  { const SessionDir warm_up(Under{dir.path()}, "x"); }
+  const std::size_t before = scratch::test::open_descriptors();
+  const auto held = [&] { return scratch::test::open_descriptors() - before; };
+  SessionDir<Under, scratch::PosixIo> session(Under{dir.path()}, "x");
+  CHECK(held() == 3);
+  scratch::JoinedSession joined(session.path());
+  CHECK(held() == 6);
+  joined.close();
+  CHECK(held() == 3);
+  {
+    scratch::ChunkWriter chunk(session);
+    chunk.append(std::string(100'000, 'x'));
+    CHECK(held() == 4);
+    chunk.commit();
+  }
+  session.close();
+  CHECK(held() == 0);
+}
+
+TEST_CASE("without a descriptor left a session still goes, and what is in it") {
+  const TempDir dir;
+  const bool areas = GENERATE(false, true);
+  const auto ending = scratch::test::in_child([&] {
+    std::string told;
+    std::vector<int> all;
+    {
+      SessionDir session(Under{dir.path()}, "x", {.on_event = [&](const Event& event) {
+                           if (event.kind == EventKind::session_closed) told = event.message;
+                         }});
+      write_chunk(session, "x");
+      if (areas) {
+        write_chunk(session.area("a"), "x");
+        write_chunk(session.area("b"), "x");
+      }
+      const struct rlimit few { 64, 64 };
+      ::setrlimit(RLIMIT_NOFILE, &few);
+      for (int fd; (fd = ::open("/dev/null", O_RDONLY)) >= 0;) all.push_back(fd);
+    }
+    for (const int fd : all) ::close(fd);
+    if (!told.empty() || !names_in(dir.path()).empty()) throw std::runtime_error(told);
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+}
+
+TEST_CASE("a session's directory is no plain workspace, which would go past its quota and its end") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  const auto error = refusal([&] { static_cast<void>(Workspace(session.path())); });
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::invalid_argument);
+  CHECK(says(error, "JoinedSession"));
+  static_cast<void>(Workspace(session.path(), {.read_only = true}));
+  put(dir / ".lock");
+  static_cast<void>(Workspace(dir.path()));
+}
+
+TEST_CASE("the application's object is an object, and what is none changes nothing") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  session.user(R"({"job": 7})");
+  for (const char* text : {"42", "[1,2]", "\"text\"", "null", "", "{", "{} {}"}) {
+    INFO(text);
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { session.user(text); }));
+  }
+  CHECK(refuses_with(std::errc::invalid_argument, [&] { scratch::user(session, {"table", "x"}); }));
+  CHECK(session.user() == R"({"job":7})");
+  CHECK(metadata_in(session.path())["user"]["job"] == 7);
 }
 
 TEST_CASE("a session killed under KeepOnFailure is swept") {

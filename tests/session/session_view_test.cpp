@@ -28,6 +28,7 @@ using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::put;
 using scratch::test::refuses_with;
+using scratch::test::says;
 using scratch::test::TempDir;
 using scratch::test::text_of;
 using scratch::test::write_chunk;
@@ -123,4 +124,31 @@ TEST_CASE("what is no session, and what is one no more, is said") {
   CHECK(refuses_with(scratch::errc::session_gone, [&] { view.chunks(); }));
   fs::create_directory(view.path());  // another has its name now
   CHECK(refuses_with(scratch::errc::session_gone, [&] { view.chunks(); }));
+}
+
+TEST_CASE("a view that was moved from says so, and one that is moved to itself is as it was") {
+  const TempDir dir;
+  const SessionDir session(Under{dir.path()}, "seen");
+  SessionView view(session.path());
+  SessionView& same = view;
+  view = std::move(same);
+  CHECK(view.path() == session.path());
+  CHECK(view.id() == session.id());
+  const SessionView other = std::move(view);
+  CHECK(other.chunks().empty());
+  const auto moved = [](auto work) {
+    const auto error = scratch::test::refusal(work);
+    return says(error, "it was moved to another object") && error->code() == std::errc::invalid_argument;
+  };
+  CHECK(moved([&] { static_cast<void>(view.path()); }));
+  CHECK(moved([&] { static_cast<void>(view.id()); }));
+  CHECK(moved([&] { static_cast<void>(Workspace(view)); }));
+  CHECK(moved([&] { view.info(); }));
+  CHECK(moved([&] { view.owner_is_alive(); }));
+  CHECK(moved([&] { view.metadata(); }));
+  CHECK(moved([&] { view.chunks(); }));
+  CHECK(moved([&] { view.usage(); }));
+  CHECK(moved([&] { view.usage_report(); }));
+  CHECK(moved([&] { view.list(); }));
+  CHECK(moved([&] { view.area("x"); }));
 }

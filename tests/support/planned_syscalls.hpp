@@ -28,6 +28,7 @@ struct SyscallPlan {
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
   std::function<void(const char* name)> at_call = {};             ///< told of each call, before it
+  std::function<void(long n)> at_number = {};                     ///< asked before each call that counts
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -42,6 +43,7 @@ struct SyscallPlan {
     longest = std::numeric_limits<std::size_t>::max();
     at_sync = {};
     at_call = {};
+    at_number = {};
     calls = 0;
     fired = 0;
   }
@@ -69,6 +71,7 @@ auto by_plan(const char* name, Call call) {
   if (plan.at_call) plan.at_call(name);
   if (plan.only != nullptr && std::strcmp(plan.only, name) != 0) return call();
   const long n = plan.calls++;
+  if (plan.at_number) plan.at_number(n);
   if (n == plan.kill_before) raise(SIGKILL);
   if (n >= plan.first && n <= plan.last) {
     ++plan.fired;

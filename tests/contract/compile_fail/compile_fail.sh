@@ -4,7 +4,8 @@
 # compile_fail.sh <case.cpp> <include directory>
 set -eu
 case=$1 include=$2
-cxx="${CXX:-c++} -std=c++20 -I $include -fsyntax-only"
+flags=$(sed -n 's@^// flags: @@p' "$case")
+cxx="${CXX:-c++} -std=c++20 -I $include -fsyntax-only $flags"
 sentence=$(sed -n 's@^// expect: @@p' "$case")
 [ -n "$sentence" ] || { echo "$case expects nothing"; exit 1; }
 

@@ -1,52 +1,9 @@
 // SPDX-License-Identifier: MIT
 // ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls alone
-#include <cstdlib>
-#include <new>
-
 #include "scenarios.hpp"
 #include "second_tries.hpp"
 #include "support/catch.hpp"
-
-namespace {
-
-// Allocations of this thread while `watching`; the `failing`-th of them, and with `for_ever` all later ones, fail.
-thread_local bool watching = false;
-thread_local long made = 0;
-thread_local long failing = -1;
-thread_local bool for_ever = false;
-thread_local bool fired = false;
-
-void* allocate(std::size_t size, std::size_t alignment) {
-  if (watching) {
-    const long n = made++;
-    if (failing >= 0 && (n == failing || (for_ever && n > failing))) {
-      fired = true;
-      throw std::bad_alloc();
-    }
-  }
-  void* at = alignment <= alignof(std::max_align_t)
-                 ? std::malloc(size ? size : 1)
-                 : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (!at) throw std::bad_alloc();
-  return at;
-}
-
-}  // namespace
-
-// Not inlined: g++ would see a plain free() of what operator new gave.
-[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 1); }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
-  return allocate(size, 1);
-} catch (const std::bad_alloc&) {
-  return nullptr;
-}
-[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
+#include "support/failing_memory.hpp"
 
 using namespace scratch::test;
 
@@ -56,24 +13,21 @@ namespace {
 std::string trial(const Scenario& scenario, long allocation, bool all_later) {
   const std::size_t descriptors = open_descriptors();
   std::string wrong;
-  fired = false;
+  memory_plan.fired = false;
   try {
     Stage stage;
     plan.clear();
     scenario.prepare(stage);
-    made = 0;
-    failing = allocation;
-    for_ever = all_later;
-    watching = true;
+    memory_plan.fail(allocation, all_later);
     try {
       scenario.work(stage);
     } catch (const std::bad_alloc&) {
     } catch (const scratch::Error&) {
     }
-    watching = false;
+    memory_plan.watching = false;
     scenario.check(stage);
   } catch (const std::exception& other) {
-    watching = false;
+    memory_plan.watching = false;
     wrong = other.what();
   }
   if (wrong.empty() && open_descriptors() != descriptors) wrong = "a descriptor leaked";
@@ -86,7 +40,7 @@ std::vector<std::string> failures(const Scenario& scenario) {
   for (const bool all_later : {false, true}) {
     for (long allocation = 0;; ++allocation) {
       if (std::string what = trial(scenario, allocation, all_later); !what.empty()) wrong.push_back(std::move(what));
-      if (!fired) break;
+      if (!memory_plan.fired) break;
       if (!soaking() && allocation > 150) allocation += 6;
     }
   }

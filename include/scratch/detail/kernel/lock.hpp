@@ -7,7 +7,8 @@
 // never end because somebody else in this process closed a descriptor:
 //
 //   flock          on a directory: shared by whoever uses it, exclusive for whoever removes it
-//   OFD byte lock  on a file: byte 0 of a session's .lock is "the owner is alive", byte 1 "I am folding the records"
+//   OFD byte lock  on a file: byte 0 of a session's .lock is "the owner is alive", byte 1 "I am folding the records",
+//                  byte 2, shared, "I joined"
 //
 // A shared lock is never turned into an exclusive one on the same descriptor: the attempt drops the shared one first,
 // also when it fails. A forked child never unlocks, since that would unlock its parent; closing does not.
@@ -111,6 +112,7 @@ LockAnswer try_for(Patience patience, Attempt attempt) {
 
 inline constexpr off_t owner_byte = 0;
 inline constexpr off_t fold_byte = 1;
+inline constexpr off_t joined_byte = 2;
 
 inline struct flock one_byte(short kind, off_t byte) {
   struct flock lock {};
@@ -121,10 +123,10 @@ inline struct flock one_byte(short kind, off_t byte) {
   return lock;
 }
 
-/// A write lock on one byte, without waiting. @pre `fd` is open for writing
+/// A lock on one byte, without waiting: F_WRLCK, or F_RDLCK, which several may have. @pre `fd` is open for writing
 /// @throws Error as `try_flock`
-inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path& path) {
-  struct flock lock = one_byte(F_WRLCK, byte);
+inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path& path, short kind = F_WRLCK) {
+  struct flock lock = one_byte(kind, byte);
   if (sys::ofd_lock(fd, F_OFD_SETLK, lock) == 0) return LockAnswer::taken;
   const int error = errno;
   if (error == EAGAIN || error == EACCES) return LockAnswer::busy;

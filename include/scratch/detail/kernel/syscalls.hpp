@@ -56,6 +56,7 @@ struct Kernel {
   static ssize_t getdents64(int fd, void* entries, std::size_t size) {
     return static_cast<ssize_t>(::syscall(SYS_getdents64, fd, entries, size));
   }
+  static off_t lseek(int fd, off_t offset, int whence) { return ::lseek(fd, offset, whence); }
   // facts
   static int fstat(int fd, struct stat* facts) { return ::fstat(fd, facts); }
   static int fstatat(int dir, const char* name, struct stat* facts, int flags) {
@@ -187,6 +188,8 @@ inline ssize_t readlinkat(int dir, const char* name, char* target, std::size_t s
 inline ssize_t getdents64(int fd, void* entries, std::size_t size) {
   return retry([&] { return Calls::getdents64(fd, entries, size); });
 }
+/// The next listing of it begins at its start.
+inline off_t rewind_directory(int fd) { return Calls::lseek(fd, 0, SEEK_SET); }
 
 inline int fstat(int fd, struct stat& facts) {
   return retry([&] { return Calls::fstat(fd, &facts); });

@@ -30,6 +30,7 @@
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/remove_tree.hpp>
 #include <scratch/detail/kernel/rename.hpp>
+#include <scratch/detail/session/keep.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 
@@ -71,21 +72,6 @@ inline bool owner_alive(int directory, const std::filesystem::path& path) {
   throw_error(error, "open", path / lock_name, open_files_hint(error));
 }
 
-/// @throws Error when it cannot tell
-inline bool is_kept(int directory, const std::filesystem::path& path) {
-  struct stat facts {};
-  if (sys::fstatat(directory, keep_name.data(), facts) == 0) return true;
-  if (errno == ENOENT) return false;
-  throw_error(errno, "examine", path / keep_name);
-}
-
-/// The session is kept afterwards. @pre the caller holds a lock on the directory
-/// @throws Error
-inline void mark_kept(int directory, const std::filesystem::path& path) {
-  const Fd mark(sys::openat(directory, keep_name.data(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (!mark && errno != EEXIST) throw_error(errno, "keep the session, by making", path / keep_name);
-}
-
 /// Its new name; empty where it had gone. @throws Error
 inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar& grammar) {
   // The session's own number is as good as a new one.
@@ -110,8 +96,9 @@ struct CondemnOptions {
   bool trash = false;                 ///< it has a trash name already
   std::optional<uid_t> owner = {};    ///< it must be this user's
   const struct stat* only = nullptr;  ///< this directory, and not another that has taken its name
-  bool owner_is_gone = false;         ///< the caller knows: nobody ever becomes a session's owner again
+  bool owner_is_gone = false;         ///< the owner's byte is not looked at: who has it has the shared lock, too
   bool need_locks = true;             ///< else a file system without locks is no hindrance: for an owner that leaves
+  const Fd* directory = nullptr;      ///< open already, without a lock; stays the caller's
 };
 
 /// A session that nobody uses and nobody can join as long as this lives; or why there is none.
@@ -119,7 +106,10 @@ class Condemned {
  public:
   /// Steps 1 to 4. The entry outlives this. @throws Error when it cannot tell; `locks_unreliable`
   Condemned(const SessionEntry& entry, const CondemnOptions& options)
-      : entry_(entry), trash_(options.trash), spared_(examine(options)) {
+      : entry_(entry),
+        trash_(options.trash),
+        directory_(options.directory != nullptr ? *options.directory : opened_),
+        spared_(examine(options)) {
     if (spared_) let_go();
   }
   Condemned(const Condemned&) = delete;
@@ -133,8 +123,7 @@ class Condemned {
   /// @pre not spared @throws Error when it cannot tell
   bool is_kept() {
     if (trash_ || !directory_) return false;
-    const std::optional<bool> listed = listing_->has(keep_name);
-    return listed ? *listed : scratch::detail::is_kept(directory_.get(), entry_.path());
+    return is_marked_kept(directory_.get(), entry_.path(), listing_->has(keep_name));
   }
 
   /// Since its metadata.json changed, by the system's clock; negative for a time to come. @pre not spared
@@ -143,6 +132,9 @@ class Condemned {
     const bool there = directory_ && sys::fstatat(directory_.get(), metadata_name.data(), metadata) == 0;
     return age_of(there ? metadata : facts_);
   }
+
+  /// The name that it has for as long as removing it has not succeeded; empty before. @pre not spared
+  std::string& trash() noexcept { return trash_name_; }
 
   /// Others may use it again. What is in it can be looked at still.
   void let_go() noexcept { lock_.release(); }
@@ -159,7 +151,7 @@ class Condemned {
   std::optional<std::uint64_t> remove(const SessionGrammar& grammar, std::function<bool()> stop = {}) {
     if (!directory_) return remove_unopened();
     // 5.
-    const std::string trash = trash_ ? entry_.name : move_to_trash(entry_, grammar);
+    const std::string& trash = trash_name_ = trash_ ? entry_.name : move_to_trash(entry_, grammar);
     if (trash.empty()) return std::nullopt;
     // 6.
     RemoveOptions how;
@@ -184,7 +176,10 @@ class Condemned {
   std::optional<Spared> examine(const CondemnOptions& options) {
     const auto is_foreign = [&] { return options.owner && facts_.st_uid != *options.owner; };
     // 1.
-    directory_ = open_directory(entry_.root, entry_.name.c_str());
+    if (options.directory != nullptr)
+      sys::rewind_directory(directory_.get());
+    else
+      opened_ = open_directory(entry_.root, entry_.name.c_str());
     if (!directory_) {
       const int error = errno;
       if (error == ENOENT) return Spared::gone;
@@ -217,7 +212,9 @@ class Condemned {
 
   const SessionEntry& entry_;
   bool trash_;
-  Fd directory_;
+  Fd opened_;
+  const Fd& directory_;  // `opened_`, or the caller's
+  std::string trash_name_;
   struct stat facts_ {};
   std::optional<Listing> listing_;
   UnlockAtEnd lock_{directory_};

@@ -3,15 +3,13 @@
 //
 // One process's use of a session: how it begins, by creating or by joining, and how it ends.
 //
-// Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock. Both end with the
-// process, whatever ended it.
+// Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock, whoever joined a share of
+// byte 2. All of them end with the process, whatever ended it.
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,8 +27,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// What became of a session that a process left.
 struct Left {
-  bool kept = false;  ///< it has .keep
   std::uint64_t bytes_freed = 0;
+  const char* message = "";  ///< why it is still there; empty: it is not
 };
 
 class SessionLife {
@@ -41,8 +39,9 @@ class SessionLife {
   /// 2. Make a directory of a name that nobody has.
   /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again.
   /// 4. The name must still lead to the directory that was locked; else start again.
-  /// 5. Only now write: .lock, locked, then whatever the caller writes.
+  /// 5. Only now write: .lock, which is locked when it gets its name, then whatever the caller writes.
   ///
+  /// Until `announce()` it is nobody's but the caller's: where this dies before, nothing is left.
   /// @throws Error and then nothing is left
   /// After a crash: a directory that nobody locks, for the next sweep.
   static SessionLife create(Root root, const SessionGrammar& grammar, std::string_view middle) {
@@ -56,25 +55,17 @@ class SessionLife {
       throw_error(errc::invalid_name, "create a session named", std::string(middle),
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
-    const Fd root_lock = open_directory(life.root_.get(), ".");
-    const UnlockAtEnd end_of_creation(root_lock);
-    if (root_lock) {
-      try_for(Patience{100}, [&] { return try_flock(root_lock.get(), LOCK_SH, life.entry_.root_path); });
-    }
+    UnlockAtEnd end_of_creation(life.root_);
+    try_for(Patience{100}, [&] { return try_flock(life.root_.get(), LOCK_SH, life.entry_.root_path); });
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       if (!life.make(middle)) continue;
-      try {
-        if (!life.lock()) {
-          // Whoever has it may be removing it, or only looking: then nobody else would.
-          sys::unlinkat(life.root_.get(), life.entry_.name.c_str(), AT_REMOVEDIR);
-          continue;
-        }
+      if (life.lock()) {
         life.become_owner();
+        end_of_creation.release();
         return life;
-      } catch (...) {
-        life.abandon();
-        throw;
       }
+      // Whoever has it may be removing it, or only looking: then nobody else would.
+      life.abandon();
     }
     throw_error(errc::busy, "create a session in", life.entry_.root_path,
                 "sweepers took every directory before it could be locked");
@@ -83,8 +74,9 @@ class SessionLife {
   /// Joins a session.
   ///
   /// 1. Open its directory, following no link. 2. Shared lock; somebody who removes it has the exclusive one.
-  /// 3. The name must still lead to it. 4. Its owner must be alive.
+  /// 3. The name must still lead to it. 4. A share of .lock's byte of those who joined. 5. Its owner must be alive.
   ///
+  /// Whoever is refused after 2 leaves as everybody does, and may be the last one out.
   /// @throws Error `session_gone`; `invalid_name` for what is no session; `untrusted_directory` for somebody else's
   static SessionLife join(std::filesystem::path path) {
     constexpr const char* doing = "join the session";
@@ -112,28 +104,41 @@ class SessionLife {
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
+    life.stage_ = Stage::in_use;
     // 3.
     if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 4.
     life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
-    if (!life.lock_file_ || (life.locks_ && !byte_locked(life.lock_file_.get(), owner_byte)))
+    if (life.lock_file_) try_byte_lock(life.lock_file_.get(), joined_byte, path / lock_name, F_RDLCK);
+    // 5.
+    if (!life.lock_file_ || (life.locks_ && !life.owner_is_alive()))
       throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
     return life;
   }
 
   SessionLife(SessionLife&&) noexcept = default;
   SessionLife& operator=(SessionLife&&) = delete;
+  ~SessionLife() {
+    if (!directory_ || !made_here()) return;
+    if (stage_ == Stage::unannounced) abandon();
+    try {
+      leave();
+    } catch (...) {  // the next sweep
+    }
+  }
 
-  const SessionEntry& entry() const noexcept { return entry_; }
   const std::filesystem::path& path() const noexcept { return path_; }
   std::string id() const { return grammar_.id(entry_.name); }
   int directory() const noexcept { return directory_.get(); }
-  Fd directory_again() const { return directory_.duplicate(); }
   int root() const noexcept { return root_.get(); }
   int lock_file() const noexcept { return lock_file_.get(); }
   bool umask_is_strange() const noexcept { return umask_is_strange_; }
   bool made_here() const { return made_here_.is_true(); }
+  bool owner_is_alive() const noexcept { return byte_locked(lock_file_.get(), owner_byte); }
+
+  /// Others may know of it from now on.
+  void announce() noexcept { stage_ = Stage::in_use; }
 
   /// @throws Error `forked_object` in a forked child, `session_gone` when somebody took the directory away
   void check() const {
@@ -142,57 +147,103 @@ class SessionLife {
       throw_error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
   }
 
-  /// The session is kept afterwards, by whoever meets it. @throws Error
-  void keep() const { mark_kept(directory_.get(), path()); }
-
-  /// Ends this process's use of the session; the last one out removes it.
+  /// Ends this process's use of the session; the last one out removes it. It takes no descriptor to do so, unless
+  /// directories are in it.
   ///
   /// 1. The owner unlocks .lock: from now on it counts as dead.
   /// 2. Unlock the directory, and not only close it: a child between fork and exec shares the descriptor.
-  /// 3. Condemn and remove it, for 50 ms while somebody is in the way; then it is left to whoever that is.
+  /// 3. Who joined unlocks its share of .lock, then looks whether the owner is alive, who then removes later.
+  /// 4. Condemn and remove it. In use by others who joined: they do 3 and 4 when they leave, so nothing is left to do.
+  ///    Else somebody is looking at it or removing it: try for 50 ms, then leave it to whoever that is.
   ///
-  /// Who joined looks at the owner's byte after 2, never before: an owner alive then removes later.
-  /// tests/proof/models/leave.pml is a model of this.
+  /// Who joined does 3 after 2, and the owner's byte goes before either: tests/proof/models/leave.pml is a model of it.
   ///
-  /// @pre made_here(), called once
-  /// @throws Error when something could not be removed: the next sweep will try
+  /// @pre made_here()
+  /// @throws Error when something could not be removed: call it again, or the next sweep will try
   Left leave() {
-    // 1.
+    if (stage_ == Stage::outside) return {};
+    // 1. to 3.
     if (owner_) byte_unlock(lock_file_.get(), owner_byte);
-    // 2.
-    if (!unlock(directory_.get()))
+    if (locks_ && !unlock(directory_.get()))
       throw_error(errno, "unlock", path(), "sweep() removes it once this process has ended");
-    // 3.
-    Left left;
-    if (!owner_ && (!locks_ || byte_locked(lock_file_.get(), owner_byte))) return left;
-    CondemnOptions how;
-    how.need_locks = !owner_;
-    how.only = &facts_;
-    how.owner_is_gone = true;
-    try_for(Patience{50}, [&] {
-      Condemned session(entry_, how);
-      if (session.spared() == Spared::in_use) return LockAnswer::busy;
-      if (session.spared()) return LockAnswer::taken;
-      left.kept = session.is_kept();
-      if (!left.kept) left.bytes_freed = session.remove(grammar_).value_or(0);
-      return LockAnswer::taken;
-    });
+    if (!owner_) byte_unlock(lock_file_.get(), joined_byte);
+    if (!owner_ && trash_.empty() && (!locks_ || owner_is_alive())) {
+      stage_ = Stage::outside;
+      return {0, "its owner is alive"};
+    }
+    // 4.
+    Left left{0, "somebody holds its lock: that one removes it, or the next sweep"};
+    const auto remove = [&] { try_for(Patience{50}, [&] { return try_to_remove(left); }); };
+    try {
+      remove();
+    } catch (const Error& error) {
+      if (trash_.empty() || !lock_file_ || error.code() != std::errc::too_many_files_open) throw;
+      lock_file_.reset();  // nobody needs it any more, and its descriptor gets us into one directory after the other
+      remove();
+    }
+    stage_ = Stage::outside;
     return left;
   }
 
-  /// Takes back a session that was just created and that nobody has been told of.
-  void abandon() noexcept {
-    try {
-      remove_below(directory_.get());
-      sys::unlinkat(root_.get(), entry_.name.c_str(), AT_REMOVEDIR);
-    } catch (...) {  // the next sweep
-    }
+  /// Ends this process's use of the session, and whether it goes is left to others: those who joined, a sweep.
+  void leave_it() noexcept {
+    if (owner_) byte_unlock(lock_file_.get(), owner_byte);
+    if (locks_) unlock(directory_.get());
+    stage_ = Stage::outside;
   }
 
  private:
+  enum class Stage : std::uint8_t {
+    outside,      // nobody's directory yet, or left
+    unannounced,  // made, and nobody knows
+    in_use
+  };
+
   static constexpr int most_attempts = 1000;
 
   SessionLife() = default;
+
+  // Step 4, once.
+  LockAnswer try_to_remove(Left& left) {
+    const SessionEntry entry{root_.get(), entry_.root_path, trash_.empty() ? entry_.name : trash_};
+    CondemnOptions how;
+    how.trash = !trash_.empty();
+    how.need_locks = !owner_;
+    how.directory = &directory_;
+    how.owner_is_gone = true;
+    Condemned session(entry, how);
+    if (session.spared() == Spared::in_use) {
+      if (!byte_locked(lock_file_.get(), joined_byte)) return LockAnswer::busy;
+      left.message = "others use it: the last one out removes it";
+    } else if (!session.spared() && session.is_kept()) {
+      left.message = "kept";
+    } else {
+      left = {session.spared() ? 0 : remove(session), ""};
+    }
+    return LockAnswer::taken;
+  }
+
+  // The bytes freed. What of it stays is trash, and known to be.
+  std::uint64_t remove(Condemned& session) {
+    try {
+      return session.remove(grammar_).value_or(0);
+    } catch (...) {
+      trash_ = std::move(session.trash());
+      throw;
+    }
+  }
+
+  // Takes back what was just made: only what its making wrote is in it. Without asking for memory, of which there may be
+  // none.
+  void abandon() noexcept {
+    for (const char* name :
+         {keep_name.data(), ".scratch-quota", ".scratch-metadata", metadata_name.data(), lock_name.data()})
+      sys::unlinkat(directory_.get(), name);
+    sys::fchmod(directory_.get(), 0700);  // no mark, where it cannot be removed
+    sys::unlinkat(root_.get(), entry_.name.c_str(), AT_REMOVEDIR);
+    leave_it();
+    directory_.reset();
+  }
 
   // Step 2. False: start again.
   bool make(std::string_view middle) {
@@ -203,7 +254,10 @@ class SessionLife {
     directory_ = std::move(made.directory);
     facts_ = made.facts;
     umask_is_strange_ = made.umask_is_strange;
-    if (directory_) return true;
+    if (directory_) {
+      stage_ = Stage::unannounced;
+      return true;
+    }
     struct stat facts {};
     const bool root_is_there = sys::fstat(root_.get(), facts) == 0 && facts.st_nlink > 0;
     if ((error == EEXIST || error == ENOENT) && root_is_there) return false;
@@ -222,13 +276,23 @@ class SessionLife {
     return leads_to(entry_, facts_);
   }
 
-  // Step 5. Nobody can look at it before it is locked: a sweeper is kept off by the directory's lock, and nobody else
-  // knows the name.
+  // Step 5. Where a file cannot be without a name it has one before it is locked: metadata.json is not there yet, and
+  // without it nobody becomes the owner of a session that another process made.
   void become_owner() {
     const std::filesystem::path file = path_ / lock_name;
+    lock_file_ = Fd(sys::openat(directory_.get(), ".", O_TMPFILE | O_RDWR, 0600));
+    if (lock_file_) {
+      lock_as_owner(file);
+      if (sys::link_unnamed(lock_file_.get(), directory_.get(), lock_name.data()) == 0) return;
+    }
     lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
+    lock_as_owner(file);
+  }
+
+  void lock_as_owner(const std::filesystem::path& file) const {
     if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw_error(errno, "set the mode of", file);
-    try_byte_lock(lock_file_.get(), owner_byte, file);
+    if (try_byte_lock(lock_file_.get(), owner_byte, file) == LockAnswer::busy)
+      throw_error(errc::busy, "lock", file, "somebody else has locked it");
   }
 
   [[noreturn]] void refuse(int error, const char* doing) const {
@@ -246,6 +310,8 @@ class SessionLife {
   bool umask_is_strange_ = false;
   bool owner_ = false;
   bool locks_ = false;
+  Stage stage_ = Stage::outside;
+  std::string trash_;  // what it is called since removing it failed
   MadeHere made_here_;
 };
 

@@ -7,7 +7,8 @@
 // a chunk, so that the head can be read, and chunks be added, without parsing the rest:
 //
 //   {"format":2,"session_id":"...","label":"...","place":"/dev/shm/app-0","start_time":"2024-07-08T12:00:00Z",
-//    "pid":1,"host":"...","boot_id":"...","uid":0,"status":"in_progress","reason":"","durable":false,"user":{},
+//    "pid":1,"host":"...","boot_id":"...","uid":0,"status":"in_progress","reason":"","durable":false,"engine":"best",
+//    "user":{},
 //   "chunks":[
 //   {"id":0,"file":"chunk_0.bin","size":5,"rows":1,"checksum":"xxh3:9555e8555c62dcfd","block":4194304,"blocks":1,
 //    "user":{}},
@@ -16,7 +17,7 @@
 // (the head is one line). Chunks whose lines would come to more than 64 MiB are left out, and the last line is
 // `],"chunks_in":"chunks.jsonl"}`: what a session says of itself does not depend on how many they are. `status` is
 // in_progress, completed or failed; `user` is the application's. pid, host and boot are for people: nothing is ever
-// decided by them.
+// decided by them. `engine` is who moves the bytes: best, posix or uring.
 #pragma once
 
 #include <array>
@@ -54,6 +55,7 @@ struct SessionFacts {
   std::string status = "in_progress";
   std::string reason = {};
   bool durable = false;
+  std::string engine = "best";
   std::string user = "{}";  ///< a JSON object, minified
 };
 
@@ -92,7 +94,7 @@ inline std::string head_text(const SessionFacts& facts) {
          ",\"host\":" + json_string(facts.host) + ",\"boot_id\":" + json_string(facts.boot_id) +
          ",\"uid\":" + std::to_string(facts.uid) + ",\"status\":" + json_string(facts.status) +
          ",\"reason\":" + json_string(facts.reason) + ",\"durable\":" + (facts.durable ? "true" : "false") +
-         ",\"user\":" + facts.user + ",\n\"chunks\":[";
+         ",\"engine\":" + json_string(facts.engine) + ",\"user\":" + facts.user + ",\n\"chunks\":[";
 }
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";

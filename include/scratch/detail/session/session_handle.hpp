@@ -4,6 +4,7 @@
 // What whoever owns a session and whoever joined it can do alike.
 #pragma once
 
+#include <cerrno>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,19 +21,21 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Holds a session in this process. Movable; a moved-from one says that it is.
+/// Holds a session in this process. Movable; using a moved-from one is EINVAL, and says so.
 class SessionHandle {
  public:
   /// The session for whatever writes. A workspace that outlives the session gets `session_gone`.
   operator Workspace() const& { return workspace(); }
   operator Workspace() && = delete;  // it would be gone at the end of the expression
 
-  const std::filesystem::path& path() const& { return state().path(); }
-  std::filesystem::path path() && { return state().path(); }
+  const std::filesystem::path& path() const& { return names().path; }
+  std::filesystem::path path() && { return names().path; }
   /// The directory's name without `session_`.
-  const std::string& id() const { return state().id(); }
+  const std::string& id() const& { return names().id; }
+  std::string id() && { return names().id; }
   /// As it stands in the name: [A-Za-z0-9_-] kept, '.' kept inside, the rest '_'; 48 bytes at most.
-  const std::string& label() const { return state().label(); }
+  const std::string& label() const& { return names().label; }
+  std::string label() && { return names().label; }
 
   // As those of `Workspace`.
   Workspace area(std::string_view name) const { return workspace().area(name); }
@@ -48,21 +51,24 @@ class SessionHandle {
   void publish() { checked().publish(); }
 
  protected:
-  SessionHandle() = default;
-  explicit SessionHandle(std::shared_ptr<SessionState> state) : state_(std::move(state)) {}
+  explicit SessionHandle(std::shared_ptr<SessionState> state) : names_(state->names()), state_(std::move(state)) {}
   SessionHandle(SessionHandle&&) noexcept = default;
   SessionHandle& operator=(SessionHandle&&) noexcept = default;
   ~SessionHandle() = default;
 
-  explicit operator bool() const noexcept { return state_ != nullptr; }
+  /// @throws Error EINVAL when it was moved from
+  const SessionNames& names() const {
+    if (!names_) throw_error(EINVAL, "use the session", {}, "it was moved to another object");
+    return *names_;
+  }
 
-  /// @throws Error `session_gone` when it was moved from
+  /// @throws Error `session_gone` when it was closed; as `names()`
   SessionState& state() const {
-    if (!state_) throw_error(errc::session_gone, "use the session", {}, "it was moved to another object");
+    if (!state_) throw_error(errc::session_gone, "use the session", names().path, "it was closed");
     return *state_;
   }
 
-  /// @throws Error `session_gone`, `forked_object`
+  /// @throws Error `session_gone`, `forked_object`; as `names()`
   SessionState& checked() const {
     state().check();
     return *state_;
@@ -73,8 +79,21 @@ class SessionHandle {
     return Access::workspace(Directory(state_));
   }
 
+  /// Its descriptors go with the last workspace, reader or writer of it. @throws Error and then it can be done again
+  void close_it() {
+    static_cast<void>(names());
+    if (!state_ || !state_->made_here()) return;
+    state_->close();
+    state_.reset();
+  }
+
+  void end_it(bool unwinding) noexcept {
+    if (state_) state_->end(unwinding);
+  }
+
  private:
-  std::shared_ptr<SessionState> state_;
+  std::shared_ptr<const SessionNames> names_;  // empty: moved from
+  std::shared_ptr<SessionState> state_;        // empty: closed, or moved from
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -10,11 +10,14 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <scratch/detail/chunk/chunk_guest.hpp>
+#include <scratch/detail/session/keep.hpp>
 #include <scratch/detail/session/life.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/detail/session/record.hpp>
@@ -38,85 +41,241 @@ inline WorkspaceOptions workspace_options(SessionOptions&& options, IoMaker io, 
   return all;
 }
 
-/// Thread-safe, save for `end()`. Workspaces may keep it for longer than the session lasts.
-class SessionState final : public SharedState {
+/// How a session is called: stays when it has ended.
+struct SessionNames {
+  std::filesystem::path path;
+  std::string id, label;
+};
+
+/// Outlives what stands on its descriptors: a base, before all others.
+struct HoldsLife {
+  explicit HoldsLife(SessionLife&& life) : life_(std::move(life)) {}
+  SessionLife life_;
+};
+
+/// Thread-safe, save for `close()` and `end()`. Workspaces may keep it for longer than the session lasts.
+class SessionState final : private HoldsLife, public SharedState {
  public:
   /// The owner's.
-  SessionState(SessionLife&& life, SessionFacts facts, WorkspaceOptions options)
-      : SharedState(life.directory_again(), life.path(), std::move(options), &make_chunk_guest, true),
-        life_(std::move(life)),
-        label_(facts.label),
+  SessionState(SessionLife&& life, SessionFacts facts, bool keep_on_failure, WorkspaceOptions options)
+      : HoldsLife(std::move(life)),
+        SharedState(life_.directory(), life_.path(), std::move(options), &make_chunk_guest),
+        names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), facts.label})),
+        keep_on_failure_(keep_on_failure),
         record_(life_.directory(), life_.lock_file(), life_.path(), std::move(facts)) {}
   /// Of whoever joined.
   SessionState(SessionLife&& life, std::string label, SessionRecord::ReadHead read_head, WorkspaceOptions options)
-      : SharedState(life.directory_again(), life.path(), std::move(options), &make_chunk_guest, true),
-        life_(std::move(life)),
-        label_(std::move(label)),
+      : HoldsLife(std::move(life)),
+        SharedState(life_.directory(), life_.path(), std::move(options), &make_chunk_guest),
+        names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), std::move(label)})),
         record_(life_.directory(), life_.lock_file(), life_.path(), read_head, durable()) {}
 
-  SessionLife& life() noexcept { return life_; }
-  const std::string& id() const noexcept { return id_; }
-  const std::string& label() const noexcept { return label_; }
+  const std::shared_ptr<const SessionNames>& names() const noexcept { return names_; }
+  bool made_here() const { return life_.made_here(); }
+  bool owner_is_alive() const noexcept { return life_.owner_is_alive(); }
 
   void check() override {
-    if (ended_ && life_.made_here()) throw_error(errc::session_gone, "use the session", life_.path(), "it was closed");
+    if (ended_ && made_here()) throw_error(errc::session_gone, "use the session", path(), "it was closed");
     try {
       life_.check();
     } catch (const Error& error) {
       if (error.code() == errc::session_gone && !told_gone_.exchange(true))
-        emit(EventKind::session_gone, life_.path(), 0, error.hint());
+        emit(EventKind::session_gone, path(), 0, error.hint());
       throw;
     }
   }
 
-  void recorded() noexcept override { record_.recorded(log()); }
+  void recorded() noexcept override {
+    if (!ended_) record_.recorded(log());
+  }
 
-  void begin() { record_.begin(life_.umask_is_strange()); }
+  /// The session is there for others afterwards. @throws Error
+  void begin(bool keep) {
+    record_.begin(life_.umask_is_strange());
+    if (keep)
+      mark(Mark::for_good);  // last: what a crash leaves before is nothing to be kept
+    else if (durable())
+      sync(life_.root());
+    life_.announce();
+  }
+
   void publish() { record_.publish(log()); }
   std::string metadata() { return record_.text(log()); }
   std::string user() const { return record_.user(); }
-
-  template <class Change>
-  void change(Change change) {
-    record_.change(log(), change);
+  void user(std::string json) {
+    record_.change(log(), [&](SessionFacts& facts) { facts.user = std::move(json); });
   }
 
   /// The session is kept afterwards, by whoever meets it. @throws Error
   void keep() {
-    life_.keep();
-    if (durable() && (sys::fsync(life_.directory()) != 0 || sys::fsync(life_.root()) != 0))
-      throw_error(errno, "sync", path());
+    {
+      const std::lock_guard hold(ending_);
+      mark(Mark::for_good);
+    }
+    emit_kept();
   }
 
-  /// Ends this process's use of the session, after `record_end`. Once; later calls do nothing, and so does a forked
-  /// child. @throws Error the first thing that failed; the process has left nevertheless
-  template <class RecordEnd>
-  void end(RecordEnd record_end) {
-    if (ended_.exchange(true) || !life_.made_here()) return;
+  /// @throws Error and then status and mark are as before
+  void complete() {
+    const std::lock_guard hold(ending_);
+    const bool was_marked = mark_ == Mark::of_failure;
+    if (was_marked) unmark();  // before: what is kept for a failure never says "completed"
+    try {
+      write_status("completed", {});
+    } catch (...) {
+      if (was_marked) try_to_mark();
+      throw;
+    }
+    outcome_ = Outcome::completed;
+    unwritten_.reset();
+  }
+
+  /// What fails is done again at the end, and where that fails, too, the session is not removed.
+  /// @throws Error unless an exception is under way, which then is the one that counts
+  void fail(std::string_view reason) {
+    if (ended_ || !made_here()) check();
+    const bool under_way = std::uncaught_exceptions() > 0 || std::current_exception() != nullptr;
+    bool kept = false;
     std::exception_ptr failure;
-    try {
-      record_end();
-    } catch (...) {
-      failure = std::current_exception();
+    attempt(failure, [&] { check(); });
+    {
+      const std::lock_guard hold(ending_);
+      outcome_ = Outcome::failed;
+      attempt(failure, [&] { kept = mark_failure(); });
+      attempt(failure, [&] {
+        unwritten_ = reason;
+        write_failure();
+      });
     }
-    try {
-      const Left left = life_.leave();
-      emit(EventKind::session_closed, path(), left.bytes_freed, left.kept ? "kept" : "");
-    } catch (...) {
-      if (!failure) failure = std::current_exception();
-    }
-    if (failure) std::rethrow_exception(failure);
+    if (kept) emit_kept();
+    if (failure && !under_way) std::rethrow_exception(failure);
+  }
+
+  /// Ends this process's use of the session. Again: does what could not be done before. In a forked child: nothing.
+  /// @throws Error and then it is as before where the mark or the record could not be written; or has ended, but is there
+  void close() {
+    if (!made_here()) return;
+    if (!ended_) write_outcome(false);
+    ended_ = true;
+    tell_left(life_.leave());
+  }
+
+  /// The same, as well as it can be done: what could not be marked is left as it is, and not removed.
+  /// @param unwinding an exception ends it
+  void end(bool unwinding) noexcept {
+    if (!made_here()) return;
+    std::exception_ptr failure;
+    if (!ended_) attempt(failure, [&] { write_outcome(unwinding); });
+    ended_ = true;
+    if (keep_on_failure_ && outcome_ == Outcome::failed && mark_ == Mark::none)
+      life_.leave_it();
+    else
+      attempt(failure, [&] { tell_left(life_.leave()); });
+    if (failure) tell_failure(failure);
   }
 
  private:
+  enum class Mark : std::uint8_t { none, of_failure, for_good };
+  enum class Outcome : std::uint8_t { open, completed, failed };
+
   ChunkLog& log() const { return chunk_log(*this); }
 
-  SessionLife life_;
-  std::string id_ = life_.id();
-  std::string label_;
+  void emit_kept() const noexcept { emit(EventKind::session_kept, path(), 0, "sweeps leave it alone"); }
+
+  void tell_left(const Left& left) const noexcept {
+    emit(EventKind::session_closed, path(), left.bytes_freed, left.message);
+  }
+
+  void tell_failure(const std::exception_ptr& failure) const noexcept {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      emit(EventKind::session_closed, path(), 0, error.what());
+    } catch (...) {
+    }
+  }
+
+  // The first failure is the one to tell.
+  template <class Work>
+  static void attempt(std::exception_ptr& failure, Work work) noexcept {
+    try {
+      work();
+    } catch (...) {
+      if (!failure) failure = std::current_exception();
+    }
+  }
+
+  void sync(int directory) const {
+    if (sys::fsync(directory) != 0) throw_error(errno, "sync", path());
+  }
+
+  // What follows is done with `ending_`, save in `begin()`.
+
+  void mark(Mark why) {
+    mark_kept(life_.directory(), path());
+    if (durable()) {
+      sync(life_.directory());
+      sync(life_.root());
+    }
+    mark_ = why;
+  }
+
+  void unmark() {
+    unmark_kept(life_.directory(), path());
+    mark_ = Mark::none;
+  }
+
+  // Whether this made it a kept one.
+  bool mark_failure() {
+    if (!keep_on_failure_ || mark_ != Mark::none) return false;
+    mark(Mark::of_failure);
+    return true;
+  }
+
+  void try_to_mark() noexcept {
+    try {
+      mark(Mark::of_failure);
+    } catch (...) {  // it is tried again at the end
+    }
+  }
+
+  void write_status(const char* status, std::string reason) {
+    record_.change(log(), [&](SessionFacts& facts) {
+      facts.status = status;
+      facts.reason = std::move(reason);
+    });
+  }
+
+  void write_failure() {
+    write_status("failed", *unwritten_);
+    unwritten_.reset();
+  }
+
+  // How it went, where the session stays to tell. A failure is marked before it is written.
+  void write_outcome(bool unwinding) {
+    bool kept = false;
+    {
+      const std::lock_guard hold(ending_);
+      if (unwinding && keep_on_failure_ && outcome_ == Outcome::open) {
+        outcome_ = Outcome::failed;
+        unwritten_ = "an exception left the session's scope";
+      }
+      if (outcome_ == Outcome::failed || unwinding) kept = mark_failure();
+      if (mark_ != Mark::none) unwritten_ ? write_failure() : publish();
+    }
+    if (kept) emit_kept();
+  }
+
+  std::shared_ptr<const SessionNames> names_;
+  bool keep_on_failure_ = false;
   SessionRecord record_;
   std::atomic<bool> ended_{false};
   std::atomic<bool> told_gone_{false};
+
+  std::mutex ending_;
+  Mark mark_ = Mark::none;
+  Outcome outcome_ = Outcome::open;
+  std::optional<std::string> unwritten_;  // why it failed, which metadata.json does not say yet
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

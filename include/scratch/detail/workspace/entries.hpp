@@ -45,6 +45,10 @@ inline Directory open_plain_directory(std::filesystem::path path, WorkspaceOptio
     throw_error(error, "open the workspace", path,
                 error == ENOENT ? "the directory must exist" : open_files_hint(error));
   }
+  struct stat facts {};
+  if (!options.read_only && sys::fstatat(open.get(), lock_name.data(), facts) == 0 &&
+      sys::fstatat(open.get(), metadata_name.data(), facts) == 0)
+    throw_error(EINVAL, "open the workspace", path, "it is a session: use JoinedSession, or SessionView to look only");
   if (!options.read_only) remove_stale_temp_files(open.get(), path);
   return Directory(
       std::make_shared<SharedState>(std::move(open), std::move(path), std::move(options), &make_chunk_guest));

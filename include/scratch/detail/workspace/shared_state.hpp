@@ -35,13 +35,13 @@ class SharedState {
   /// Of a plain directory, whose other files are none of our business.
   /// @param first a guest that is there in every program
   SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
-      : SharedState(std::move(directory), std::move(path), std::move(options), first, false) {}
+      : SharedState(std::move(directory), -1, std::move(path), std::move(options), first) {}
   SharedState(const SharedState&) = delete;
   SharedState& operator=(const SharedState&) = delete;
   virtual ~SharedState() = default;
 
   const std::filesystem::path& path() const noexcept { return path_; }
-  int fd() const noexcept { return directory_.get(); }
+  int fd() const noexcept { return fd_; }
   bool durable() const noexcept { return options_.durable; }
   bool read_only() const noexcept { return options_.read_only; }
   bool is_session() const noexcept { return is_session_; }
@@ -130,23 +130,28 @@ class SharedState {
   }
 
  protected:
-  SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first, bool is_session)
+  /// Of a session, which holds its directory open for longer than this lives.
+  SharedState(int directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
+      : SharedState(Fd(), directory, std::move(path), std::move(options), first) {}
+
+ private:
+  SharedState(Fd own, int of_session, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
       : path_(std::move(path)),
-        directory_(std::move(directory)),
+        directory_(std::move(own)),
+        fd_(directory_ ? directory_.get() : of_session),
         options_(std::move(options)),
-        is_session_(is_session),
+        is_session_(!directory_),
         engines_(
-            options_.io, directory_.get(),
+            options_.io, fd_,
             [this](const std::string& engine, bool replaced) {
               emit(replaced ? EventKind::engine_replaced : EventKind::engine_chosen, path_, 0, engine);
             },
             options_.buffers),
-        owned_(directory_.get(), path_),
+        owned_(fd_, path_),
         guests_(make_guests(*this, first)),
-        quota_(is_session_ ? Quota::shared(directory_.get(), path_, options_.quota)
+        quota_(is_session_ ? Quota::shared(fd_, path_, options_.quota)
                            : Quota::of_process(options_.quota, [this] { return committed_bytes(); })) {}
 
- private:
   static std::vector<std::unique_ptr<Guest>> make_guests(SharedState& state, GuestMaker first) {
     std::vector<std::unique_ptr<Guest>> guests;
     guests.push_back(first(state));
@@ -178,7 +183,8 @@ class SharedState {
   }
 
   std::filesystem::path path_;
-  Fd directory_;
+  Fd directory_;  // empty in a session's
+  int fd_;
   WorkspaceOptions options_;
   bool is_session_;
   EnginePool engines_;
