@@ -134,12 +134,12 @@ class OwnedSession : public detail::SessionHandle {
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
                                                       detail::SessionChoices& choices) {
+    const bool keep_all = detail::environment_says_yes("SCRATCH_KEEP");
     detail::RootWanted wanted = location.wanted();
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
-    const std::string keep = detail::environment("SCRATCH_KEEP");
-    if (!keep.empty() && keep != "0") choices.keep = true;
+    if (keep_all) choices.keep = true;
     detail::SessionFacts facts;
     facts.label = label;
     facts.place = location.root;

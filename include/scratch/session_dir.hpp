@@ -32,7 +32,7 @@ class SessionDir : public OwnedSession {
   /// @throws Error `untrusted_directory`, `insufficient_space`, `invalid_name`, what the kernel says; nothing is left
   /// After a crash: a directory that the next sweep takes.
   SessionDir(P place, std::string_view label, SessionOptions options = {})
-      : SessionDir(std::move(place), detail::clean_label(label), std::move(options), Cleaned()) {}
+      : SessionDir(detail::resolved(std::move(place)), detail::clean_label(label), std::move(options), Cleaned()) {}
 
   SessionDir(SessionDir&&) noexcept = default;
   SessionDir& operator=(SessionDir&& other) noexcept {

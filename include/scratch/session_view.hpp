@@ -15,10 +15,11 @@
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/session/entry.hpp>
 #include <scratch/detail/session/json.hpp>
+#include <scratch/detail/session/look.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
-#include <scratch/list_sessions.hpp>
+#include <scratch/session_info.hpp>
 #include <scratch/usage.hpp>
 #include <scratch/workspace.hpp>
 
@@ -48,8 +49,10 @@ class SessionView {
   /// As `list_sessions()` would say it. O(files). @throws Error
   SessionInfo info() const {
     const Workspace here = workspace();
-    return detail::look_at({root_.get(), path_.parent_path(), path_.filename()}, grammar_,
-                           detail::directory_of(here).fd());
+    SessionInfo info = detail::look_at({root_.get(), path_.parent_path(), path_.filename()}, grammar_,
+                                       detail::directory_of(here).fd());
+    if (info.error) workspace();  // when it ended meanwhile, that is what there is to say
+    return info;
   }
 
   /// Whether the process that made it is there: one that waits for chunks in vain finds out here. Only looking, by a

@@ -174,7 +174,10 @@ class SessionLife {
       if (session.spared() == Spared::in_use) return LockAnswer::busy;
       if (session.spared()) return LockAnswer::taken;
       left.kept = session.is_kept();
-      if (!left.kept) left.bytes_freed = session.remove(grammar_).value_or(0);
+      if (left.kept) return LockAnswer::taken;
+      const Removal removal = session.remove(grammar_);
+      if (removal.error) throw Error(*removal.error);
+      left.bytes_freed = removal.bytes;
       return LockAnswer::taken;
     });
     return left;
@@ -183,7 +186,7 @@ class SessionLife {
   /// Takes back a session that was just created and that nobody has been told of.
   void abandon() noexcept {
     try {
-      remove_below(directory_.get());
+      remove_below(directory_.get(), {.last = marks_of_ours});  // what a crash leaves is known as ours
       sys::unlinkat(root_.get(), entry_.name.c_str(), AT_REMOVEDIR);
     } catch (...) {  // the next sweep
     }
