@@ -121,11 +121,11 @@ class OwnedSession : public detail::SessionHandle {
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
                                                       detail::SessionChoices choices) {
+    const bool keep_all = detail::environment_says_yes("SCRATCH_KEEP");
     detail::RootWanted wanted = location.wanted();
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
-    const std::string keep = detail::environment("SCRATCH_KEEP");
     detail::SessionFacts facts;
     facts.label = label;
     facts.place = location.root;
@@ -141,7 +141,7 @@ class OwnedSession : public detail::SessionHandle {
     auto state = std::make_shared<detail::SessionState>(
         std::move(life), std::move(facts), choices.keep_on_failure,
         detail::workspace_options(std::move(options), choices.io, choices.durable));
-    state->begin(choices.keep || (!keep.empty() && keep != "0"));
+    state->begin(choices.keep || keep_all);
     return state;
   }
 

@@ -53,6 +53,22 @@ inline std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+/// Whether the environment says yes (1, true, yes, on) or no (0, false, no, off, nothing).
+/// @throws Error EINVAL for any other word: whoever set it meant something
+inline bool environment_says_yes(const char* name) {
+  const std::string value = environment(name);
+  std::string word = value;
+  for (char& c : word)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (const std::string_view yes : {"1", "true", "yes", "on"})
+    if (word == yes) return true;
+  for (const std::string_view no : {"", "0", "false", "no", "off"})
+    if (word == no) return false;
+  throw_error(
+      EINVAL, "understand the environment", {},
+      std::string(name) + " is \"" + value.substr(0, 64) + "\": 1, true, yes, on and 0, false, no, off are known");
+}
+
 inline void check_app(const std::string& app) {
   check_file_name(app, "use the application's name");
   if (app.size() > 100) throw_error(errc::invalid_name, "use the application's name", app, "100 bytes at most");
@@ -118,14 +134,22 @@ class Shm {
  public:
   explicit Shm(std::string app) : app_(std::move(app)) {}
 
+  /// As the environment stands now; that of a session's `place()`, as it stood when the session was made.
   /// @throws Error when SCRATCH_DIR is relative or there is no /dev/shm
   std::filesystem::path root() const { return location().root; }
   /// Why it is this one: "SCRATCH_DIR is /data", "/dev/shm is the default".
   std::string reason() const { return location().reason; }
-  detail::Location location() const { return detail::choose(app_, nullptr, "/dev/shm"); }
+  detail::Location location() const { return found_ ? *found_ : detail::choose(app_, nullptr, "/dev/shm"); }
+  /// The same place, which does not ask the environment again.
+  Shm resolved() const {
+    Shm place(*this);
+    place.found_ = location();
+    return place;
+  }
 
  private:
   std::string app_;
+  std::optional<detail::Location> found_;
 };
 
 /// Disk, usually: `$TMPDIR/<app>-<uid>/`, `/tmp/<app>-<uid>/` without TMPDIR, or below SCRATCH_DIR.
@@ -133,13 +157,21 @@ class TmpDir {
  public:
   explicit TmpDir(std::string app) : app_(std::move(app)) {}
 
+  /// As the environment stands now; that of a session's `place()`, as it stood when the session was made.
   /// @throws Error when SCRATCH_DIR or TMPDIR is relative, or TMPDIR is no directory; it names every candidate
   std::filesystem::path root() const { return location().root; }
   std::string reason() const { return location().reason; }
-  detail::Location location() const { return detail::choose(app_, "TMPDIR", "/tmp"); }
+  detail::Location location() const { return found_ ? *found_ : detail::choose(app_, "TMPDIR", "/tmp"); }
+  /// The same place, which does not ask the environment again.
+  TmpDir resolved() const {
+    TmpDir place(*this);
+    place.found_ = location();
+    return place;
+  }
 
  private:
   std::string app_;
+  std::optional<detail::Location> found_;
 };
 
 /// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.
@@ -161,6 +193,10 @@ class Under {
 /// starts, and pg_basebackup leaves it out. A server that starts does not look at locks: sessions here are for code
 /// that runs inside it, or that can live with `session_gone`. `temp_file_limit` does not count them; a quota does. What
 /// is left makes DROP TABLESPACE fail, so close promptly.
+///
+/// A backend is a process of one thread, and its functions may be called on no other. Threads of the library's get no
+/// signals and call nothing of the server's; callbacks (`on_event`, `on_full`, that of a `SpaceWatch`) may run on them
+/// and must not either. In a backend `.threads = 1` is advised, for sweeps, tables and merges, and no `SpaceWatch`.
 class PgsqlTmp {
  public:
   /// @param app without `-session_` and `-trash_`
@@ -194,11 +230,14 @@ class PgsqlTmp {
 
 namespace detail {
 
-/// The roots of all users, for root: those beside a derived one.
-/// @throws Error EPERM for everybody else, and where users have no roots of their own
-inline std::vector<RootWanted> roots_of_all_users(const Location& location, const char* doing) {
+/// @throws Error EPERM for all but root, and where users have no roots of their own
+inline void check_all_users(const Location& location, const char* doing) {
   if (location.kind != RootKind::derived || sys::geteuid() != 0)
     throw_error(EPERM, doing, location.root, "only root may, and only in Shm or TmpDir, where each user has a root");
+}
+
+/// The roots of all users, for root: those beside a derived one. @throws Error
+inline std::vector<RootWanted> roots_of_all_users(const Location& location) {
   const auto user_of = [&](std::string_view name) -> std::optional<uid_t> {
     if (!name.starts_with(location.app + "-")) return std::nullopt;
     name.remove_prefix(location.app.size() + 1);
@@ -209,13 +248,28 @@ inline std::vector<RootWanted> roots_of_all_users(const Location& location, cons
   };
   const std::filesystem::path base = location.root.parent_path();
   const Fd open(sys::openat(AT_FDCWD, base.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!open) throw_error(errno, "list", base);
+  if (!open) {
+    const int error = errno;
+    if (error == ENOENT) return {};
+    throw_error(error, "list", base, open_files_hint(error));
+  }
   std::vector<RootWanted> roots;
   for_each_entry(open.get(), base, [&](const Entry& entry) {
     if (const auto user = user_of(entry.name))
       roots.push_back({base / entry.name, RootKind::derived, "all users were asked for", *user});
   });
   return roots;
+}
+
+/// A place that goes on naming the directory that it names now.
+template <Place P>
+P resolved(P place) {
+  if constexpr (requires {
+                  { place.resolved() } -> std::same_as<P>;
+                })
+    return place.resolved();
+  else
+    return place;
 }
 
 template <Place P>

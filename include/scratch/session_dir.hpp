@@ -33,7 +33,7 @@ class SessionDir : public OwnedSession {
   /// After a crash: a directory that the next sweep takes.
   [[nodiscard("the session ends with the statement: give it a name")]]  //
   SessionDir(P place, std::string_view label, SessionOptions options = {})
-      : SessionDir(std::move(place), detail::clean_label(label), std::move(options), Cleaned()) {}
+      : SessionDir(detail::resolved(std::move(place)), detail::clean_label(label), std::move(options), Cleaned()) {}
 
   SessionDir(SessionDir&&) noexcept = default;
   SessionDir& operator=(SessionDir&& other) noexcept {

@@ -16,10 +16,11 @@
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/session/entry.hpp>
 #include <scratch/detail/session/json.hpp>
+#include <scratch/detail/session/look.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
-#include <scratch/list_sessions.hpp>
+#include <scratch/session_info.hpp>
 #include <scratch/usage.hpp>
 #include <scratch/workspace.hpp>
 
@@ -34,8 +35,7 @@ namespace scratch::inline SCRATCH_ABI {
 class SessionView {
  public:
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
-  explicit SessionView(const std::filesystem::path& path)
-      : seen_(std::make_unique<const Seen>(path)) {}
+  explicit SessionView(const std::filesystem::path& path) : seen_(std::make_unique<const Seen>(path)) {}
 
   operator Workspace() const { return workspace(); }
   const std::filesystem::path& path() const& { return seen().path; }
@@ -46,7 +46,9 @@ class SessionView {
   /// As `list_sessions()` would say it. O(files). @throws Error
   SessionInfo info() const {
     const Workspace here = workspace();
-    return detail::look_at(seen().entry(), seen().grammar, detail::directory_of(here).fd());
+    SessionInfo info = detail::look_at(seen().entry(), seen().grammar, detail::directory_of(here).fd());
+    if (info.error) workspace();  // when it ended meanwhile, that is what there is to say
+    return info;
   }
 
   /// Whether the process that made it is there: one that waits for chunks in vain finds out here. Only looking, by a

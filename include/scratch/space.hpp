@@ -7,7 +7,8 @@
 // free until the out-of-memory killer acts. There the least of these counts:
 //   the file system's free bytes
 //   MemAvailable, less a reserve for everybody else (a twentieth of the memory, at most 512 MiB)
-//   for the memory cgroup of this process and each one around it: its limit less what it uses and could not drop
+//   for the memory cgroup of this process and each one around it: its limit (memory.max or memory.high) less what it
+//   uses and could not drop
 #pragma once
 
 #include <algorithm>
@@ -36,7 +37,8 @@ struct Space {
   std::uint64_t inodes = 0;       ///< files that can be made; the largest number where nothing limits them
   bool memory_backed = false;     ///< what is written takes memory
   std::uint64_t file_system = 0;  ///< what the file system says is free
-  std::string limited_by = {};    ///< what `bytes` comes from: "the file system", "free memory", "the memory cgroup"
+  std::string limited_by = {};    ///< what `bytes` comes from: "the file system", "free memory", "the memory cgroup",
+                                  ///< for a `SpaceWatch` also "the quota"
 };
 
 namespace detail {
@@ -131,8 +133,16 @@ inline Cgroup find_cgroup(const std::string& root, bool unified) {
     if (unified ? field(kind, 0) != "cgroup2" : field(kind, 0) != "cgroup" || options.find(",memory,") == options.npos)
       return false;
     const std::string below = field(line, 3);
-    found = {root + field(line, 4), *place, unified};
-    if (below != "/" && found.place.starts_with(below)) found.place.erase(0, below.size());
+    std::string inside = *place;
+    if (below.starts_with("/..")) {  // a cgroup around all that this process can see: ours is somewhere in it
+      inside.clear();
+    } else if (below != "/") {
+      const bool is_inside =
+          inside.starts_with(below) && (inside.size() == below.size() || inside[below.size()] == '/');
+      if (!is_inside) return false;
+      inside.erase(0, below.size());
+    }
+    found = {root + field(line, 4), std::move(inside), unified};
     return true;
   });
   if (found.place == "/" || found.place.find("/..") != found.place.npos) found.place.clear();
@@ -141,19 +151,23 @@ inline Cgroup find_cgroup(const std::string& root, bool unified) {
 
 /// What one cgroup leaves; nullopt: it has no limit.
 inline std::optional<std::uint64_t> left_in(const std::string& directory, bool unified) {
-  const std::optional<std::string> limit = read_text(directory + (unified ? "/memory.max" : "/memory.limit_in_bytes"));
-  const std::optional<std::string> used =
-      read_text(directory + (unified ? "/memory.current" : "/memory.usage_in_bytes"));
-  if (!limit || !used) return std::nullopt;
-  const std::optional<std::uint64_t> most = leading_number(*limit);  // not a number: "max"
-  std::optional<std::uint64_t> taken = leading_number(*used);
   constexpr std::uint64_t no_limit = std::uint64_t{1} << 62;  // version 1 says 2^63 less a page
-  if (!most || *most >= no_limit || !taken) return std::nullopt;
+  std::uint64_t most = no_limit;
+  const auto number_in = [&](const char* file) -> std::optional<std::uint64_t> {
+    const std::optional<std::string> text = read_text(directory + file);
+    return text ? leading_number(*text) : std::nullopt;  // not a number: "max"
+  };
+  const auto limit = [&](const char* file) { most = std::min(most, number_in(file).value_or(no_limit)); };
+  limit(unified ? "/memory.max" : "/memory.limit_in_bytes");
+  if (unified) limit("/memory.high");  // past it the kernel slows the process down until it hardly moves
+  const std::optional<std::uint64_t> used = number_in(unified ? "/memory.current" : "/memory.usage_in_bytes");
+  if (most == no_limit || !used) return std::nullopt;
   const std::string facts = read_text(directory + "/memory.stat").value_or("");
-  // File pages that are not in use would be dropped first; those of a tmpfs are not among them.
-  const std::uint64_t droppable = number_of(facts, unified ? "inactive_file " : "total_inactive_file ").value_or(0);
-  *taken -= std::min(*taken, droppable);
-  return *most - std::min(*most, *taken);
+  // Pages of files on disks are dropped when there is need; those of a tmpfs are not among them.
+  std::uint64_t taken = *used;
+  for (const char* droppable : {"inactive_file ", "active_file "})
+    taken -= std::min(taken, number_of(facts, std::string(unified ? "" : "total_") + droppable).value_or(0));
+  return most - std::min(most, taken);
 }
 
 /// The least that the memory cgroups around this process leave; nullopt: none limits it.
@@ -182,8 +196,9 @@ inline Space space_of(int fd, const std::filesystem::path& path) {
   Space space;
   space.memory_backed = magic == TMPFS_MAGIC || magic == RAMFS_MAGIC;
   space.inodes = facts.f_files == 0 ? unlimited : facts.f_favail;
-  space.file_system =
-      space.memory_backed && facts.f_blocks == 0 ? unlimited : std::uint64_t{facts.f_bavail} * facts.f_frsize;
+  const std::uint64_t blocks = facts.f_bavail, block = std::max<std::uint64_t>(facts.f_frsize, 1);
+  const bool endless = (space.memory_backed && facts.f_blocks == 0) || blocks > unlimited / block;
+  space.file_system = endless ? unlimited : blocks * block;
   space.bytes = space.file_system;
   space.limited_by = "the file system";
   if (!space.memory_backed) return space;

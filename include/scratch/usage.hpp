@@ -75,30 +75,32 @@ inline std::ostream& operator<<(std::ostream& out, const UsageReport& report) {
 
 namespace detail {
 
-/// Counts the entry if it is a file; true for a directory to look into.
-/// @throws Error when it cannot be examined, for another reason than that it is gone
-inline bool add_usage(Usage& usage, int directory, const Entry& entry, const std::filesystem::path& path) {
-  if (is_bookkeeping(entry.name) && !entry.name.starts_with(claim_prefix)) return false;
-  if (entry.type == DT_DIR) return true;
-  struct stat facts {};
-  if (entry.type != DT_REG) return false;
-  if (sys::fstatat(directory, entry.name.data(), facts) == 0)
-    usage += {1, static_cast<std::uint64_t>(facts.st_size), static_cast<std::uint64_t>(facts.st_blocks) * 512};
-  else if (errno != ENOENT)
-    throw_error(errno, "measure", path);
-  return false;
+/// Counts what is below, as far as it can be read.
+///
+/// @param areas takes the names of the directories, which are then not looked into
+/// @returns 0, or the first errno
+inline int measure(int directory, Usage& usage, std::vector<std::string>* areas = nullptr) {
+  int error = 0;
+  const int walked = walk(directory, [&](int at, const Entry& entry, std::size_t) {
+    if (is_bookkeeping(entry.name) && !entry.name.starts_with(claim_prefix)) return false;
+    if (entry.type == DT_DIR && areas != nullptr) areas->emplace_back(entry.name);
+    if (entry.type == DT_DIR) return areas == nullptr;
+    struct stat facts {};
+    if (entry.type != DT_REG) return false;
+    if (sys::fstatat(at, entry.name.data(), facts) == 0)
+      usage += {1, static_cast<std::uint64_t>(facts.st_size), static_cast<std::uint64_t>(facts.st_blocks) * 512};
+    else if (errno != ENOENT && error == 0)
+      error = errno;
+    return false;
+  });
+  return error != 0 ? error : walked;
 }
 
-/// @param areas takes the names of the directories, which are then not looked into
 /// @throws Error when something cannot be read
 inline Usage usage_below(int directory, const std::filesystem::path& path, std::vector<std::string>* areas = nullptr) {
   Usage usage;
-  const int error = walk(directory, [&](int at, const Entry& entry, std::size_t) {
-    const bool look_into = add_usage(usage, at, entry, path);
-    if (look_into && areas != nullptr) areas->emplace_back(entry.name);
-    return look_into && areas == nullptr;
-  });
-  if (error != 0) throw_error(error, "measure", path, open_files_hint(error));
+  if (const int error = measure(directory, usage, areas))
+    throw_error(error, "measure all that is in", path, open_files_hint(error));
   return usage;
 }
 
@@ -111,7 +113,10 @@ inline UsageReport usage_report_below(int directory, const std::filesystem::path
   for (std::string& area : areas) {
     const Fd below = open_directory(directory, area.c_str());
     if (!below && errno == ENOENT) continue;
-    if (!below) throw_error(errno, "measure", path / area, open_files_hint(errno));
+    if (!below) {
+      const int error = errno;
+      throw_error(error, "measure all that is in", path / area, open_files_hint(error));
+    }
     const Usage usage = usage_below(below.get(), path / area);
     report.rows.push_back({std::move(area), usage});
   }

@@ -122,12 +122,12 @@ TEST_CASE("the last entry goes last, and stays when another one does") {
   put(dir / "tree/file");
   fs::create_directories(dir / "tree/mount");
   REQUIRE(::mount("tmpfs", (dir / "tree/mount").c_str(), "tmpfs", 0, "size=64k") == 0);
-  const detail::Removed removed = detail::remove_tree(dir.fd(), "tree", {.last = "metadata.json"});
+  const detail::Removed removed = detail::remove_tree(dir.fd(), "tree", {.last = {"metadata.json"}});
   CHECK(removed.error == EBUSY);
   CHECK(removed.failed == "tree/mount");
   CHECK(names_in(dir / "tree") == std::set<std::string>{"metadata.json", "mount"});
   CHECK(::umount((dir / "tree/mount").c_str()) == 0);
-  CHECK(detail::remove_tree(dir.fd(), "tree", {.last = "metadata.json"}).error == 0);
+  CHECK(detail::remove_tree(dir.fd(), "tree", {.last = {"metadata.json"}}).error == 0);
   CHECK(names_in(dir.path()).empty());
 }
 
@@ -316,7 +316,7 @@ TEST_CASE("a removal stops when it is told to, and can be taken up again") {
   put(dir / "tree/metadata.json");
   int asked = 0;
   const detail::Removed removed =
-      detail::remove_tree(dir.fd(), "tree", {.last = "metadata.json", .stop = [&] { return ++asked == 3; }});
+      detail::remove_tree(dir.fd(), "tree", {.last = {"metadata.json"}, .stop = [&] { return ++asked == 3; }});
   CHECK(removed.error == ECANCELED);
   CHECK(removed.entries > 0);
   CHECK(removed.entries < 2000);

@@ -190,7 +190,7 @@ Faults faults_of_asking(const std::function<std::uint64_t(const fs::path& path)>
 
 TEST_CASE("a removal that meets any fault touches nothing outside, leaks nothing, and can be repeated") {
   const Faults faults = faults_of_removal([](int directory, const fs::path& path) {
-    detail::remove_tree(directory, "tree", {.last = "metadata.json"}).check(path);
+    detail::remove_tree(directory, "tree", {.last = {"metadata.json"}}).check(path);
   });
   INFO(text(faults));
   CHECK(faults.wrong.empty());

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/list_sessions.hpp>
 
+#include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 
+#include <cstdio>
 #include <optional>
 
 #include "support/catch.hpp"
@@ -128,4 +132,80 @@ TEST_CASE("root lists every user's sessions when asked, changes nothing, and nob
   CHECK(scratch::test::refuses_with(scratch::errc::untrusted_directory, [&] { list_sessions(root); }));
   CHECK(asked(root).size() == 1);
   CHECK(fs::exists(theirs->path() / "metadata.json"));
+}
+
+TEST_CASE("one bad session does not hide the others: what cannot be read is a row that says so") {
+  const TempDir dir;
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  const auto must = [](bool fact, const char* what) {
+    if (!fact) {
+      std::fprintf(stderr, "%s\n", what);
+      throw std::runtime_error(what);
+    }
+  };
+  const auto ending = in_child([&] {  // root may read everything
+    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) throw std::runtime_error("still root");
+    const Under place{dir.path()};
+    const SessionDir good(place, "good"), bad(place, "bad"), shut(place, "shut"), torn(place, "torn");
+    put(bad.path() / "data", "12345");
+    const fs::path area = bad.area("area").path();
+    put(torn.path() / "metadata.json", "{");
+    ::chmod(area.c_str(), 0);
+    ::chmod(shut.path().c_str(), 0);
+    const std::vector<SessionInfo> all = list_sessions(place);
+    ::chmod(area.c_str(), 0700);
+    ::chmod(shut.path().c_str(), 0700);
+    must(all.size() == 4, "four rows");
+    for (const SessionInfo& info : all) {
+      const bool is_good = info.path == good.path(), is_shut = info.path == shut.path();
+      must(info.error.has_value() != is_good, "an error where something could not be read");
+      must(info.alive && info.alive_known != is_shut, "alive, and known to be where that can be");
+      must(info.uid == ::geteuid() && !info.id.empty(), "what is known is there");
+      if (info.path == bad.path()) must(info.bytes == 5 && info.label == "bad", "all else of it is there");
+      if (info.path == bad.path() || is_shut) must(info.error->code() == std::errc::permission_denied, "it says why");
+      if (info.path == torn.path()) must(info.error->code() == scratch::errc::corrupt, "damage is damage");
+      if (is_shut) must(info.error->path() == shut.path() && info.status == "unknown", "it says which");
+    }
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+}
+
+TEST_CASE("trash is listed when it is asked for") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  for (const char* name : {".scratch-trash-0000000000000001", ".scratch-trash-0000000000000002"}) {
+    fs::create_directory(dir / name);
+    put(dir / name / ".lock");
+    put(dir / name / "big", std::string(1000, 'x'));
+  }
+  fs::create_directory(dir / ".scratch-trash-0000000000000003");
+  put(dir / ".scratch-trash-0000000000000003/thesis.tex");  // not ours
+  const int remover = ::open((dir / ".scratch-trash-0000000000000002").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(remover, LOCK_EX) == 0);
+  CHECK(list_sessions(place).empty());
+  const std::vector<SessionInfo> all = list_sessions(place, {.trash = true});
+  ::close(remover);
+  REQUIRE(all.size() == 2);
+  for (const SessionInfo& info : all) {
+    CHECK(info.status == "trash");
+    CHECK(info.bytes == 1000);
+    CHECK(info.id == info.path.filename());
+    CHECK_FALSE(info.error);
+  }
+  CHECK_FALSE(all[0].alive);
+  CHECK(all[1].alive);  // somebody is removing it
+}
+
+TEST_CASE("where there is a quota, bytes are seen before they are committed") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const SessionDir session(place, "x", {.quota = scratch::literals::operator""_MiB(64)});
+  scratch::ChunkWriter chunk(session);
+  chunk.append(std::string(9 << 20, 'x'));
+  REQUIRE(list_sessions(place).size() == 1);
+  CHECK(list_sessions(place)[0].bytes == 0);
+  CHECK(list_sessions(place)[0].uncommitted >= 8 << 20);
+  chunk.commit();
+  CHECK(list_sessions(place)[0].bytes == 9 << 20);
+  CHECK(list_sessions(place)[0].uncommitted == 0);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/place.hpp>
 
+#include <scratch/session_dir.hpp>
+
 #include <string>
 
 #include "support/catch.hpp"
@@ -89,6 +91,50 @@ TEST_CASE("a bad TMPDIR is an error that lists each candidate with its reason") 
 TEST_CASE("a relative SCRATCH_DIR is refused") {
   const Variable here("SCRATCH_DIR", "data");
   CHECK(says(refusal([] { return Shm{"app"}.root(); }), "SCRATCH_DIR is relative"));
+}
+
+TEST_CASE("a session's place names the directory that it stands in, whatever becomes of the environment") {
+  const TempDir dir;
+  const TempDir other;
+  const auto check = [&](auto place) {
+    const Variable here("SCRATCH_DIR", dir.path().c_str());
+    const scratch::SessionDir session(place, "x");
+    {
+      const Variable there("SCRATCH_DIR", other.path().c_str());
+      CHECK(session.place().root() == session.path().parent_path());
+      CHECK(session.place().reason() == "SCRATCH_DIR is " + dir.path().string());
+      CHECK(place.root() == other / ("app-" + uid));  // the control: one that is nobody's asks again
+    }
+  };
+  check(Shm{"app"});
+  check(TmpDir{"app"});
+}
+
+TEST_CASE("SCRATCH_KEEP is yes, no, or not understood") {
+  const TempDir dir;
+  const auto stays = [&](const char* value) {
+    const Variable keep("SCRATCH_KEEP", value);
+    const fs::path path = [&] { return scratch::SessionDir(Under{dir.path()}, "x").path(); }();
+    const bool there = fs::exists(path);
+    fs::remove_all(path);
+    return there;
+  };
+  for (const char* yes : {"1", "true", "yes", "on", "TRUE", "Yes"}) {
+    INFO(yes);
+    CHECK(stays(yes));
+  }
+  for (const char* no : {static_cast<const char*>(nullptr), "", "0", "false", "no", "off", "False"}) {
+    INFO((no == nullptr ? "unset" : no));
+    CHECK_FALSE(stays(no));
+  }
+  for (const char* neither : {"maybe", "2", "ye", " 1"}) {
+    const Variable keep("SCRATCH_KEEP", neither);
+    const auto error = refusal([&] { const scratch::SessionDir session(Under{dir.path()}, "x"); });
+    REQUIRE(error);
+    CHECK(error->code() == std::errc::invalid_argument);
+    CHECK(says(error, "SCRATCH_KEEP is \"" + std::string(neither) + "\""));
+  }
+  CHECK(fs::is_empty(dir.path()));
 }
 
 TEST_CASE("an application's name is one component of a path") {

@@ -5,9 +5,13 @@
 #include <scratch/session_dir.hpp>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
+#include <atomic>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -115,6 +119,81 @@ TEST_CASE("only directories of our names and of our user are ours") {
   CHECK(names_in(dir.path()) == before);
 }
 
+TEST_CASE("a directory that this library did not make is nobody's to remove, whatever its name") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const PgsqlTmp pgsql(dir / "pgsql_tmp", "app");
+  fs::create_directory(dir / "pgsql_tmp");
+  const std::set<std::string> theirs{"session_of_mine_0123456789abcdef", ".scratch-trash-0123456789abcdef",
+                                     "pgsql_tmp/pgsql_tmp_scratch-app-session_x_0123456789abcdef",
+                                     "pgsql_tmp/pgsql_tmp_scratch-app-trash_0123456789abcdef"};
+  const std::set<std::string> held{
+      "thesis.tex", ".keep", ".git", "chunks.log", ".scratch-temp-0123456789abcdef", ".lock~", "metadata.json.bak"};
+  for (const std::string& name : theirs) {
+    fs::create_directory(dir / name);
+    for (const std::string& file : held) put(dir / name / file, "mine");
+  }
+  const auto sweep_both = [&](scratch::SweepOptions options) {
+    SweepReport report = sweep(place, options);
+    return report += sweep(pgsql, options);
+  };
+  for (const bool dry_run : {true, false}) {
+    const SweepReport report = sweep_both({.dry_run = dry_run, .kept_too = true});
+    CHECK(report.removed == 0);
+    CHECK(report.bytes_freed == 0);
+    CHECK(report.failed.empty());
+    CHECK(report.foreign == 5);  // and the pgsql_tmp itself
+  }
+  for (const std::string& name : theirs) CHECK(names_in(dir / name) == held);
+  for (const char* mark : {".lock", "metadata.json"}) {  // the control: one such file, and it is one of ours
+    for (const std::string& name : theirs) {
+      fs::create_directory(dir / name);
+      put(dir / name / mark);
+      put(dir / name / "thesis.tex", "mine");
+    }
+    CHECK(sweep_both({.kept_too = true}).removed == 4);
+  }
+}
+
+TEST_CASE("a large directory of somebody else's is told from a large session") {
+  const TempDir dir;
+  for (const char* name : {"session_a_0000000000000000", "session_b_0000000000000000"}) {
+    fs::create_directory(dir / name);
+    for (int i = 0; i < 3000; ++i) put(dir / name / std::to_string(i));
+  }
+  put(dir / "session_a_0000000000000000/.lock");
+  const SweepReport report = sweep(Under{dir.path()});
+  CHECK(report.removed == 1);
+  CHECK(report.foreign == 1);
+  CHECK(names_in(dir / "session_b_0000000000000000").size() == 3000);
+}
+
+TEST_CASE("what arrives in an empty directory while that is removed is somebody's, and stays") {
+  const TempDir dir;
+  const std::string name = "session_a_0000000000000000";
+  fs::create_directory(dir / name);
+  const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
+  scratch::detail::Condemned session(entry, {});
+  REQUIRE_FALSE(session.spared());
+  put(dir / name / "thesis.tex", "mine");
+  const scratch::detail::Removal removal = session.remove({});
+  CHECK_FALSE(removal.gone);
+  CHECK_FALSE(removal.error);
+  CHECK(scratch::test::text_of(dir / name / "thesis.tex") == "mine");
+}
+
+TEST_CASE("a directory in the place of .lock or metadata.json does not keep a session from going") {
+  const TempDir dir;
+  for (const char* name : {".lock", "metadata.json"}) {
+    fs::create_directories(dir / "session_a_0000000000000000" / name / "below");
+    put(dir / "session_a_0000000000000000/data");
+    const SweepReport report = sweep(Under{dir.path()});
+    CHECK(report.removed == 1);
+    CHECK(report.failed.empty());
+    CHECK(names_in(dir.path()).empty());
+  }
+}
+
 TEST_CASE("another user's directory is left alone, though it is empty, shut, and its parent ours") {
   if (::geteuid() != 0) scratch::test::skip("only root can make what belongs to another user");
   const TempDir dir;
@@ -150,6 +229,7 @@ TEST_CASE("what arrives in a dead session after it was listed goes too, and is c
   const TempDir dir;
   const std::string name = "session_a_0000000000000000";
   fs::create_directory(dir / name);
+  put(dir / name / ".lock");
   put(dir / name / "data", "12345");
   const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
   scratch::detail::Condemned session(entry, {});
@@ -157,7 +237,9 @@ TEST_CASE("what arrives in a dead session after it was listed goes too, and is c
   CHECK_FALSE(session.is_kept());
   put(dir / name / "late", "1234567");
   fs::create_directories(dir / name / "area/below");
-  CHECK(session.remove({}) == 12);
+  const scratch::detail::Removal removal = session.remove({});
+  CHECK(removal.gone);
+  CHECK(removal.bytes == 12);
   CHECK(names_in(dir.path()).empty());
 }
 
@@ -165,6 +247,7 @@ TEST_CASE("a condemned session is held against everybody until it is let go, and
   const TempDir dir;
   const std::string name = "session_a_0000000000000000";
   fs::create_directory(dir / name);
+  put(dir / name / ".lock");
   put(dir / name / "data", "12345");
   const scratch::detail::SessionEntry entry{dir.fd(), dir.path(), name};
   scratch::detail::Condemned session(entry, {});
@@ -263,15 +346,22 @@ TEST_CASE("a budget ends a sweep, and the next one goes on") {
   for (int i = 0; i < 20; ++i) {
     const fs::path session = dir / ("session_x_" + scratch::detail::hex16(static_cast<std::uint64_t>(i)));
     fs::create_directory(session);
-    for (int n = 0; n < 2000; ++n) put(session / std::to_string(n));
+    put(session / ".lock");
+    for (int n = 0; n < 2000; ++n) put(session / std::to_string(n), "0123456789");
   }
-  const SweepReport first = sweep(place, {.budget = 1ms});
-  CHECK_FALSE(first.finished);
-  CHECK(first.failed.empty());
-  CHECK(first.removed < 20);
-  const SweepReport rest = sweep(place, {.budget = 10min});
-  CHECK(rest.finished);
-  CHECK(first.removed + rest.removed == 20);
+  SweepReport all = sweep(place, {.budget = 1ms});
+  CHECK_FALSE(all.finished);
+  CHECK(all.failed.empty());
+  CHECK(all.removed < 20);
+  for (bool finished = false; !finished;) {  // each call gets on, and says what it freed, also of a session half gone
+    const SweepReport next = sweep(place, {.budget = 1ms, .threads = 1});
+    CHECK(next.failed.empty());
+    CHECK(next.bytes_freed > 0);
+    finished = next.finished;
+    all += next;
+  }
+  CHECK(all.removed == 20);
+  CHECK(all.bytes_freed == 20 * 2000 * 10);
   CHECK(names_in(dir.path()).empty());
 }
 
@@ -293,6 +383,63 @@ TEST_CASE("loose files of an application's earlier days are taken when they are 
   CHECK(report.too_young == 1);
   CHECK(report.foreign == 3);
   CHECK(names_in(dir.path()) == std::set<std::string>{"other_1", "kmer_young", "kmer_directory", "kmer_link"});
+}
+
+TEST_CASE("the longest time spares all, and none is negative") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const auto longest = std::chrono::milliseconds::max();
+  dead(place);
+  put(dir / "kmer_1");
+  for (const std::chrono::milliseconds time : {longest, longest - 1ms, std::chrono::milliseconds(293h * 24 * 365)}) {
+    const SweepReport report =
+        sweep(place, {.older_than = time, .loose_files = {.prefix = "kmer_", .older_than = time}});
+    CHECK(report.removed == 0);
+    CHECK(report.too_young == 2);
+  }
+  for (const std::chrono::milliseconds time : {-1ms, std::chrono::milliseconds::min()}) {
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { sweep(place, {.older_than = time}); }));
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { sweep(place, {.budget = time}); }));
+    CHECK(refuses_with(std::errc::invalid_argument,
+                       [&] { sweep(place, {.loose_files = {.prefix = "kmer_", .older_than = time}}); }));
+  }
+  CHECK(says(refusal([&] { sweep(place, {.budget = -5ms}); }), "budget is -5 ms"));
+  CHECK(fs::exists(dir / "kmer_1"));
+  CHECK(sweep(place, {.budget = longest, .loose_files = {.prefix = "kmer_", .older_than = 0ms}}).removed == 2);
+}
+
+TEST_CASE("a time on disk that is none is far away, on its own side") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const fs::path past = dead(place), future = dead(place);
+  age(past / "metadata.json", std::chrono::seconds(std::numeric_limits<std::int64_t>::max() / 2));
+  age(future / "metadata.json", std::chrono::seconds(std::numeric_limits<std::int64_t>::min() / 2));
+  struct stat facts {};
+  facts.st_mtim.tv_sec = std::numeric_limits<std::time_t>::max();
+  CHECK(scratch::detail::age_of(facts) < -24h * 365 * 10'000);
+  facts.st_mtim.tv_sec = std::numeric_limits<std::time_t>::min();
+  CHECK(scratch::detail::age_of(facts) > 24h * 365 * 10'000);
+  const SweepReport report = sweep(place, {.older_than = 1h});
+  CHECK(report.removed == 1);
+  CHECK(report.too_young == 1);
+  CHECK_FALSE(fs::exists(past));
+}
+
+TEST_CASE(
+    "a program's start does not end in a sweep: what keeps it from a place is in its report, or thrown if it must") {
+  const TempDir dir;
+  put(dir / "file");
+  const Under untrusted{dir / "file"};
+  const SweepReport report = sweep(untrusted);
+  REQUIRE(report.refused);
+  CHECK(report.refused->code() == errc::untrusted_directory);
+  REQUIRE(report.failed.size() == 1);
+  CHECK(report.failed[0].path == dir / "file");
+  CHECK(refuses_with(errc::untrusted_directory, [&] { sweep(untrusted, {.must = true}); }));
+  const scratch::test::Variable nowhere("SCRATCH_DIR", "relative");
+  CHECK(sweep(scratch::Shm{"app"}).refused->code() == std::errc::invalid_argument);
+  CHECK(refuses_with(std::errc::invalid_argument, [] { sweep(scratch::Shm{"app"}, {.must = true}); }));
+  CHECK_FALSE(sweep(Under{dir.path()}, {.must = true}).refused);
 }
 
 TEST_CASE("one bad entry is reported and the others go") {
@@ -329,7 +476,10 @@ TEST_CASE("several places are swept in one go, and a bad one is only reported") 
   CHECK(report.removed == 2);
   REQUIRE(report.failed.size() == 1);
   CHECK(report.failed[0].error.code() == errc::untrusted_directory);
-  CHECK(refuses_with(errc::untrusted_directory, [&] { sweep(places[1]); }));
+  CHECK(report.refused->code() == errc::untrusted_directory);
+  dead(places[2]);
+  CHECK(refuses_with(errc::untrusted_directory, [&] { sweep(places, {.must = true}); }));
+  CHECK(names_in(dir / "c/pgsql_tmp").empty());  // the others are swept first
 }
 
 TEST_CASE("in a pgsql_tmp only the application's own sessions are touched") {
@@ -402,4 +552,48 @@ TEST_CASE("a report can be printed") {
         "2 removed (1.5 KiB), 0 live, 0 kept, 0 too young, 0 foreign, 1 failed\n"
         "  scratch: cannot sweep \"x\": in use by somebody else\n"
         "  not finished: the time budget ended");
+}
+
+TEST_CASE("sweeping threads get no signals: they are the program's") {
+  const TempDir dir;
+  for (int i = 0; i < 400; ++i)
+    fs::create_directory(dir / ("session_x_" + scratch::detail::hex16(static_cast<std::uint64_t>(i))));
+  const pthread_t here = ::pthread_self();
+  std::atomic<bool> others{false}, all_blocked{true};
+  const auto look = [&](const Event&) {
+    if (::pthread_equal(::pthread_self(), here) != 0) {
+      for (int i = 0; i < 20'000 && !others; ++i) ::usleep(1000);  // leaves some to the others
+      return;
+    }
+    sigset_t blocked;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    for (const int signal : {SIGUSR1, SIGTERM, SIGINT, SIGALRM, SIGCHLD})
+      if (::sigismember(&blocked, signal) != 1) all_blocked = false;
+    others = true;
+  };
+  const SweepReport report = sweep(Under{dir.path()}, {.threads = 4, .on_event = look});
+  CHECK(report.removed == 400);
+  CHECK(others);
+  CHECK(all_blocked);
+  sigset_t blocked;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  CHECK(::sigismember(&blocked, SIGUSR1) == 0);  // and the caller's are as before
+}
+
+TEST_CASE("a sweep that can have no threads goes on with the one that it has") {
+  const TempDir dir;
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  const auto ending = in_child([&] {
+    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) throw std::runtime_error("still root");
+    for (int i = 0; i < 400; ++i)
+      fs::create_directory(dir / ("session_x_" + scratch::detail::hex16(static_cast<std::uint64_t>(i))));
+    const struct rlimit one { 1, 1 };
+    if (::setrlimit(RLIMIT_NPROC, &one) != 0) throw std::runtime_error("no limit");
+    const auto none = refusal([] { scratch::detail::Thread([]() noexcept {}).join(); });
+    if (!says(none, "start a thread") || none->code() != std::errc::resource_unavailable_try_again)
+      throw std::runtime_error("the control: there are threads");
+    if (sweep(Under{dir.path()}, {.threads = 4}).removed != 400) throw std::runtime_error("not all");
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+  CHECK(names_in(dir.path()).empty());
 }

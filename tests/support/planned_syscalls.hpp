@@ -29,6 +29,8 @@ struct SyscallPlan {
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
   std::function<void(const char* name)> at_call = {};             ///< told of each call, before it
   std::function<void(long n)> at_number = {};                     ///< asked before each call that counts
+  std::function<void(const char* name)> at_look = {};             ///< before each fstatat
+  std::function<void(int operation)> at_flock = {};               ///< after each flock
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -44,6 +46,8 @@ struct SyscallPlan {
     at_sync = {};
     at_call = {};
     at_number = {};
+    at_look = {};
+    at_flock = {};
     calls = 0;
     fired = 0;
   }
@@ -123,6 +127,7 @@ struct Calls : Kernel {
     return test::by_plan("fstat", [&] { return Kernel::fstat(fd, facts); });
   }
   static int fstatat(int dir, const char* name, struct stat* facts, int flags) {
+    if (test::plan.at_look) test::plan.at_look(name);
     return test::by_plan("fstatat", [&] { return Kernel::fstatat(dir, name, facts, flags); });
   }
   static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
@@ -176,7 +181,11 @@ struct Calls : Kernel {
     return test::by_plan("fadvise", [&] { return Kernel::fadvise(fd, offset, size, advice); });
   }
   static int flock(int fd, int operation) {
-    return test::by_plan("flock", [&] { return Kernel::flock(fd, operation); });
+    const int result = test::by_plan("flock", [&] { return Kernel::flock(fd, operation); });
+    const int error = errno;
+    if (test::plan.at_flock) test::plan.at_flock(operation);
+    errno = error;
+    return result;
   }
   static int fcntl(int fd, int command, struct flock* lock) {
     return test::by_plan("fcntl", [&] { return Kernel::fcntl(fd, command, lock); });

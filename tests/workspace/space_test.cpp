@@ -116,11 +116,50 @@ TEST_CASE("cgroups of version 2 limit, also the ones around ours") {
   machine.shows("/sys/fs/cgroup/user/memory.current", "400000\n");
   CHECK(detail::left_in_cgroups(machine.at()) == 600'000);
   machine.shows("/sys/fs/cgroup/user/memory.stat", "anon 5\nactive_file 7\ninactive_file 100000\n");
-  CHECK(detail::left_in_cgroups(machine.at()) == 700'000);
+  CHECK(detail::left_in_cgroups(machine.at()) == 700'007);
   machine.shows("/sys/fs/cgroup/user/job/memory.max", "1500\n");
   CHECK(detail::left_in_cgroups(machine.at()) == 500);
   machine.shows("/sys/fs/cgroup/user/job/memory.current", "2000\n");
   CHECK(detail::left_in_cgroups(machine.at()) == 0);
+}
+
+TEST_CASE("pages of files on disks are room, in use or not, and where memory.high begins to brake there is none") {
+  const Machine machine;
+  machine.shows("/proc/self/cgroup", "0::/job\n");
+  machine.shows("/proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n");
+  machine.shows("/sys/fs/cgroup/job/memory.max", "8000\n");
+  machine.shows("/sys/fs/cgroup/job/memory.high", "max\n");
+  machine.shows("/sys/fs/cgroup/job/memory.current", "7000\n");
+  machine.shows("/sys/fs/cgroup/job/memory.stat",
+                "inactive_anon 9\nactive_anon 9\ninactive_file 1000\nactive_file 5000\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 7000);
+  machine.shows("/sys/fs/cgroup/job/memory.high", "4000\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 3000);
+  machine.shows("/sys/fs/cgroup/job/memory.max", "max\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 3000);
+  machine.shows("/sys/fs/cgroup/job/memory.current", "90000\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 0);
+}
+
+TEST_CASE("a cgroup is within another by whole names") {
+  const Machine machine;
+  machine.shows("/proc/self/cgroup", "0::/ab/b\n");
+  const std::string other = "30 24 0:26 /a /other rw - cgroup2 cgroup2 rw\n";
+  machine.shows("/other/memory.max", "1000\n");
+  machine.shows("/other/memory.current", "0\n");
+  machine.shows("/proc/self/mountinfo", other);
+  CHECK_FALSE(detail::left_in_cgroups(machine.at()));  // that is a neighbour's limit
+  machine.shows("/proc/self/mountinfo", other + "31 24 0:26 /ab /ours rw - cgroup2 cgroup2 rw\n");
+  machine.shows("/ours/b/memory.max", "2000\n");
+  machine.shows("/ours/b/memory.current", "0\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 2000);
+  machine.shows("/proc/self/cgroup", "0::/ab\n");
+  machine.shows("/ours/memory.max", "3000\n");
+  machine.shows("/ours/memory.current", "0\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 3000);
+  machine.shows("/proc/self/cgroup", "0::/\n");  // a namespace of its own, and a mount from outside
+  machine.shows("/proc/self/mountinfo", "30 24 0:26 /../.. /other rw - cgroup2 cgroup2 rw\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 1000);
 }
 
 TEST_CASE("cgroups of version 1 limit, and say in their own way that they do not") {
@@ -133,8 +172,9 @@ TEST_CASE("cgroups of version 1 limit, and say in their own way that they do not
   machine.shows("/sys/fs/cgroup/memory/memory.usage_in_bytes", "5000\n");
   CHECK_FALSE(detail::left_in_cgroups(machine.at()));
   machine.shows("/sys/fs/cgroup/memory/memory.limit_in_bytes", "8000\n");
-  machine.shows("/sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 500\n");
-  CHECK(detail::left_in_cgroups(machine.at()) == 3500);
+  machine.shows("/sys/fs/cgroup/memory/memory.stat",
+                "inactive_file 1\ntotal_inactive_file 500\ntotal_active_file 70\n");
+  CHECK(detail::left_in_cgroups(machine.at()) == 3570);
 }
 
 TEST_CASE("a cgroup file that makes no sense limits nothing") {

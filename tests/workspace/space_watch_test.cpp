@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/space_watch.hpp>
 
+#include <scratch/atomic_file.hpp>
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <limits>
@@ -8,6 +14,7 @@
 
 #include "support/catch.hpp"
 #include "support/private_mount.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;
@@ -110,4 +117,76 @@ TEST_CASE("a watch needs no callback") {
                                 }});
   const SpaceWatch watch(here, {.low = everything}, nullptr);
   CHECK(comes_true([&] { return events == 1; }));
+}
+
+TEST_CASE("what a quota leaves is room, too") {
+  const TempDir dir;
+  std::atomic<int> calls{0};
+  std::atomic<std::uint64_t> bytes{0};
+  std::atomic<bool> by_quota{false};
+  scratch::Workspace here(dir.path(), {.quota = 1_MiB});
+  const SpaceWatch watch(here, {.every = 1ms, .low = 512_KiB}, [&](const Space& room) {
+    bytes = room.bytes;
+    by_quota = room.limited_by == "the quota";
+    ++calls;
+  });
+  scratch::write_file(here, "half", scratch::bytes_of(std::string(512_KiB, 'x')));
+  scratch::write_file(here, "more", scratch::bytes_of(std::string(1000, 'x')));
+  CHECK(comes_true([&] { return calls == 1; }));
+  CHECK(bytes <= 512_KiB - 1000);
+  CHECK(by_quota);
+  CHECK(comes_true([&] {  // enough again, and low again
+    here.clear();
+    std::this_thread::sleep_for(3ms);
+    scratch::write_file(here, "most", scratch::bytes_of(std::string(768_KiB, 'x')));
+    std::this_thread::sleep_for(3ms);
+    return calls >= 2;
+  }));
+}
+
+TEST_CASE("a watch that would never pause is refused") {
+  const TempDir dir;
+  const scratch::Workspace here(dir.path());
+  for (const auto every : {0ms, -1ms, std::chrono::milliseconds::min()}) {
+    const auto error = scratch::test::refusal([&] { SpaceWatch(here, {.every = every}, nullptr); });
+    REQUIRE(error);
+    CHECK(error->code() == std::errc::invalid_argument);
+    CHECK(error->path() == dir.path());
+  }
+}
+
+TEST_CASE("the thread of a watch gets no signals: they are the program's") {
+  const TempDir dir;
+  std::atomic<int> blocked{-1};
+  const SpaceWatch watch(scratch::Workspace(dir.path()), {.low = everything}, [&](const Space&) {
+    sigset_t set;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &set);
+    blocked = ::sigismember(&set, SIGUSR1) == 1 && ::sigismember(&set, SIGTERM) == 1 ? 1 : 0;
+  });
+  CHECK(comes_true([&] { return blocked >= 0; }));
+  CHECK(blocked == 1);
+}
+
+TEST_CASE("a handler of the program's runs on a thread of the program's, when that lets it") {
+  static std::atomic<pid_t> ran_on{0};
+  const TempDir dir;
+  std::atomic<int> calls{0};
+  const SpaceWatch watch(scratch::Workspace(dir.path()), {.every = 1ms, .low = everything},
+                         [&](const Space&) { ++calls; });
+  REQUIRE(comes_true([&] { return calls == 1; }));
+  struct sigaction handler {
+  }, before{};
+  handler.sa_handler = [](int) { ran_on = static_cast<pid_t>(::syscall(SYS_gettid)); };
+  REQUIRE(::sigaction(SIGUSR1, &handler, &before) == 0);
+  sigset_t critical, old, pending;
+  sigemptyset(&critical);
+  sigaddset(&critical, SIGUSR1);
+  ::pthread_sigmask(SIG_BLOCK, &critical, &old);
+  ::kill(::getpid(), SIGUSR1);
+  ::sigpending(&pending);
+  CHECK(::sigismember(&pending, SIGUSR1) == 1);
+  CHECK(ran_on == 0);
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  CHECK(ran_on == ::getpid());
+  ::sigaction(SIGUSR1, &before, nullptr);
 }

@@ -50,14 +50,27 @@ class Listing {
   /// Whether a name is among those to come, where the buffer takes them all; else nothing.
   /// @pre asked before the first `next`
   std::optional<bool> has(std::string_view name) {
-    while (!ended_ && read_on()) continue;
-    if (!ended_ || error_ != 0) return std::nullopt;
-    for (std::size_t at = 0; at < end_; at += length_at(at))
-      if (name_at(at) == name) return true;
-    return false;
+    return has_one([&](std::string_view other) { return other == name; });
+  }
+
+  /// Whether no name is to come; nothing where reading fails.
+  /// @pre asked before the first `next`
+  std::optional<bool> is_empty() {
+    const auto some = has_one([](std::string_view name) { return name != "." && name != ".."; });
+    if (some) return !*some;
+    return error_ != 0 ? std::nullopt : std::optional(false);
   }
 
  private:
+  template <class Fits>
+  std::optional<bool> has_one(Fits fits) {
+    while (!ended_ && read_on()) continue;
+    if (!ended_ || error_ != 0) return std::nullopt;
+    for (std::size_t at = 0; at < end_; at += length_at(at))
+      if (fits(std::string_view(name_at(at)))) return true;
+    return false;
+  }
+
   // struct linux_dirent64 of getdents64(2), which no header of glibc's declares under this name.
   struct Record {
     std::uint64_t inode;

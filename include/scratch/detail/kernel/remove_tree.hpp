@@ -12,6 +12,8 @@
 // 4. If more was there than could be remembered, list again, as long as that gets anywhere.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -32,8 +34,8 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 struct RemoveOptions {
-  /// An entry of the top directory that goes when all others are gone, and stays if one of them does.
-  std::string_view last = {};
+  /// Files of the top directory that go, in this order, when all else is gone, and stay if something of it does.
+  std::array<std::string_view, 2> last = {};
   /// Asked now and then; when it says true, removal stops with ECANCELED, and can be taken up again.
   std::function<bool()> stop = {};
 };
@@ -46,10 +48,16 @@ struct Removed {
   int error = 0;                ///< errno, or 0: all is gone
   std::string failed = {};      ///< what `error` happened to, relative to the directory given
 
+  /// The first failure. @pre `error` is not 0
+  Error why(const std::filesystem::path& directory) const {
+    std::string hint = open_files_hint(error);
+    if (error == EBUSY) hint = "something is mounted there: unmount it";
+    return Error(error, "remove", failed.empty() ? directory : directory / failed, std::move(hint));
+  }
+
   /// @throws Error the first failure
   void check(const std::filesystem::path& directory) const {
-    if (error != 0)
-      throw_error(error, "remove", failed.empty() ? directory : directory / failed, open_files_hint(error));
+    if (error != 0) throw Error(why(directory));
   }
 };
 
@@ -125,8 +133,13 @@ class TreeRemoval {
     return stopped_ = true;
   }
 
+  bool is_last(std::string_view name) const {
+    return std::find(options_.last.begin(), options_.last.end(), name) != options_.last.end();
+  }
+
   void remove_last(Descent& descent) {
-    if (removed_.error == 0 && !options_.last.empty()) unlink(descent, std::string(options_.last).c_str());
+    for (const std::string_view name : options_.last)
+      if (removed_.error == 0 && !name.empty()) unlink(descent, std::string(name).c_str());
   }
 
   void count(const struct stat& facts) {
@@ -146,7 +159,7 @@ class TreeRemoval {
     work.more = work.progress = false;
     for (Entry entry; listing.next(entry);) {
       if (stopped()) return;
-      if (descent.depth() == top_ && entry.name == options_.last) continue;
+      if (descent.depth() == top_ && entry.type != DT_DIR && is_last(entry.name)) continue;
       if (entry.type != DT_DIR && unlink(descent, entry.name.data())) continue;
       if (work.waiting.size() == most_waiting) {
         work.more = true;

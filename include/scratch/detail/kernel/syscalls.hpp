@@ -84,7 +84,6 @@ struct Kernel {
   static ssize_t copy_file_range(int from, off_t* from_offset, int to, off_t* to_offset, std::size_t size) {
     return ::copy_file_range(from, from_offset, to, to_offset, size, 0);
   }
-  static off_t lseek(int fd, off_t offset, int whence) { return ::lseek(fd, offset, whence); }
   static int ftruncate(int fd, off_t size) { return ::ftruncate(fd, size); }
   static int fallocate(int fd, int mode, off_t offset, off_t size) { return ::fallocate(fd, mode, offset, size); }
   static int fsync(int fd) { return ::fsync(fd); }
@@ -230,12 +229,24 @@ inline char* getcwd(char* to, std::size_t size) { return Calls::getcwd(to, size)
 inline int uname(struct utsname& facts) { return Calls::uname(&facts); }
 inline uid_t geteuid() { return Calls::geteuid(); }
 inline pid_t getpid() { return Calls::getpid(); }
+/// How many threads the machine runs at once; 1 where it does not say.
+inline std::size_t processors() noexcept {
+  const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? static_cast<std::size_t>(online) : 1;
+}
 
 /// By a clock that only goes forward.
 inline std::uint64_t steady_milliseconds() noexcept {
   struct timespec now {};
   Calls::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+/// Since 1970, by the clock that people set.
+inline std::int64_t wall_milliseconds() noexcept {
+  struct timespec now {};
+  Calls::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
 /// At least so long, unless a signal comes.

@@ -7,10 +7,15 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <utility>
 
+#include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 #include <scratch/version.hpp>
 
@@ -70,7 +75,13 @@ class Thread {
 /// not there.
 class Condition {
  public:
-  Condition() = default;
+  Condition() noexcept {
+    pthread_condattr_t kind;
+    ::pthread_condattr_init(&kind);
+    ::pthread_condattr_setclock(&kind, CLOCK_MONOTONIC);
+    ::pthread_cond_init(&condition_, &kind);
+    ::pthread_condattr_destroy(&kind);
+  }
   Condition(const Condition&) = delete;
   Condition& operator=(const Condition&) = delete;
 
@@ -79,10 +90,22 @@ class Condition {
   void wait(std::unique_lock<std::mutex>& lock, Done done) {
     while (!done()) ::pthread_cond_wait(&condition_, lock.mutex()->native_handle());
   }
+  /// Returns when `done()` or when the time is over, whichever comes first; a time of more than a day ends then.
+  template <class Done>
+  void wait_for(std::unique_lock<std::mutex>& lock, std::chrono::milliseconds time, Done done) {
+    time = std::clamp<std::chrono::milliseconds>(time, std::chrono::milliseconds(0), std::chrono::hours(24));
+    struct timespec end {};
+    sys::Kernel::clock_gettime(CLOCK_MONOTONIC, &end);  // the one that the wait goes by
+    const std::int64_t nanoseconds = end.tv_nsec + time.count() % 1000 * 1'000'000;
+    end.tv_sec += static_cast<std::time_t>(time.count() / 1000 + nanoseconds / 1'000'000'000);
+    end.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+    while (!done())
+      if (::pthread_cond_timedwait(&condition_, lock.mutex()->native_handle(), &end) != 0) return;
+  }
   void notify_all() noexcept { ::pthread_cond_broadcast(&condition_); }
 
  private:
-  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
+  pthread_cond_t condition_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

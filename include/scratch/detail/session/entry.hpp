@@ -3,18 +3,26 @@
 //
 // A session as its root sees it: a name, the directory behind it, who uses it, and its removal in two steps.
 //
+// A directory that is called as a session or as trash is one of ours if it is empty, or .lock or metadata.json is in it:
+// .lock is the first thing that is written into a session, and these two are the last that go. Anything else is
+// somebody's own, whatever its name.
+//
 // Leaving and sweeping remove in the same way. To condemn a session:
 // 1. Open its directory, following no link. Somebody else's: hands off.
 // 2. Exclusive flock, without waiting; refused: somebody uses it.
 // 3. The name must still lead to the directory that was locked.
 // 4. The owner's byte of .lock must be free.
-// From here on nobody joins it, as long as the lock is held: it may be looked at, let go, or removed:
-// 5. Rename it to a trash name in the same root: nobody can join any more.
-// 6. Delete what is in it through the descriptor, metadata.json last, then the directory. If things arrived in it
-//    meanwhile, once more.
-// A crash after 5 leaves trash that the next sweep takes.
+// 5. It must be one of ours.
+// From here on nobody joins it, as long as the lock is held: it may be looked at, let go, or removed (an empty one by
+// rmdir, which spares what arrives in it now):
+// 6. Rename it to a trash name in the same root: nobody can join any more.
+// 7. Delete what is in it through the descriptor, .lock and metadata.json last, then the directory. If things arrived
+//    in it meanwhile, once more.
+// A crash after 6 leaves trash that the next sweep takes.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -25,11 +33,13 @@
 #include <string_view>
 #include <utility>
 
+#include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/remove_tree.hpp>
 #include <scratch/detail/kernel/rename.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/session/keep.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -49,10 +59,15 @@ inline bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/// Since it changed, by the system's clock.
-inline std::chrono::nanoseconds age_of(const struct stat& facts) {
-  const auto changed = std::chrono::seconds(facts.st_mtim.tv_sec) + std::chrono::nanoseconds(facts.st_mtim.tv_nsec);
-  return std::chrono::system_clock::now().time_since_epoch() - changed;
+/// The files by which a directory is known as one of ours, in the order in which they go.
+inline constexpr std::array<std::string_view, 2> marks_of_ours{lock_name, metadata_name};
+
+/// Since it changed, by the system's clock; negative for a time to come. Times that are none, further than 30,000 years
+/// away, count as that far away.
+inline std::chrono::milliseconds age_of(const struct stat& facts) {
+  constexpr std::int64_t far = 1'000'000'000'000;
+  const std::int64_t changed = std::clamp<std::int64_t>(facts.st_mtim.tv_sec, -far, far);
+  return std::chrono::milliseconds(sys::wall_milliseconds() - changed * 1000 - facts.st_mtim.tv_nsec / 1'000'000);
 }
 
 /// Whether the name leads to the directory with these facts. @throws Error when it cannot tell
@@ -72,6 +87,28 @@ inline bool owner_alive(int directory, const std::filesystem::path& path) {
   throw_error(error, "open", path / lock_name, open_files_hint(error));
 }
 
+/// @throws Error when it cannot tell
+inline bool has_file(int directory, std::string_view name, const std::filesystem::path& path) {
+  struct stat facts {};
+  if (sys::fstatat(directory, std::string(name).c_str(), facts) == 0) return true;
+  if (errno == ENOENT) return false;
+  throw_error(errno, "examine", path / name);
+}
+
+/// The same, of what a listing has still to tell: one call for a directory that is not large.
+inline bool has_file(Listing& listing, std::string_view name, const std::filesystem::path& path) {
+  const std::optional<bool> listed = listing.has(name);
+  return listed ? *listed : has_file(listing.directory(), name, path);
+}
+
+/// Whether a directory is one of ours: see above. @pre nothing was read of the listing @throws Error when it cannot tell
+inline bool is_ours(Listing& listing, const std::filesystem::path& path) {
+  const std::optional<bool> empty = listing.is_empty();
+  if (!empty) throw_error(listing.error(), "list", path);
+  return *empty || std::any_of(marks_of_ours.begin(), marks_of_ours.end(),
+                               [&](std::string_view name) { return has_file(listing, name, path); });
+}
+
 /// Its new name; empty where it had gone. @throws Error
 inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar& grammar) {
   // The session's own number is as good as a new one.
@@ -89,7 +126,7 @@ inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar
 enum class Spared : std::uint8_t {
   in_use,   ///< somebody uses it, or its owner is alive
   gone,     ///< nothing has this name any more
-  foreign,  ///< another user's
+  foreign,  ///< another user's, or nothing that this library made
 };
 
 struct CondemnOptions {
@@ -101,10 +138,17 @@ struct CondemnOptions {
   const Fd* directory = nullptr;      ///< open already, without a lock; stays the caller's
 };
 
+/// What came of a removal.
+struct Removal {
+  std::uint64_t bytes = 0;          ///< freed, also where it did not come to its end
+  bool gone = false;                ///< it was removed here, and nothing is left
+  std::optional<Error> error = {};  ///< why something is left: as trash, for the next sweep
+};
+
 /// A session that nobody uses and nobody can join as long as this lives; or why there is none.
 class Condemned {
  public:
-  /// Steps 1 to 4. The entry outlives this. @throws Error when it cannot tell; `locks_unreliable`
+  /// Steps 1 to 5. The entry outlives this. @throws Error when it cannot tell; `locks_unreliable`
   Condemned(const SessionEntry& entry, const CondemnOptions& options)
       : entry_(entry),
         trash_(options.trash),
@@ -126,11 +170,14 @@ class Condemned {
     return is_marked_kept(directory_.get(), entry_.path(), listing_->has(keep_name));
   }
 
-  /// Since its metadata.json changed, by the system's clock; negative for a time to come. @pre not spared
-  std::chrono::nanoseconds age() const {
+  /// Since its metadata.json changed, by the system's clock; negative for a time to come.
+  /// @pre not spared @throws Error when it cannot tell
+  std::chrono::milliseconds age() const {
     struct stat metadata {};
-    const bool there = directory_ && sys::fstatat(directory_.get(), metadata_name.data(), metadata) == 0;
-    return age_of(there ? metadata : facts_);
+    if (!directory_ || empty_) return age_of(facts_);
+    if (sys::fstatat(directory_.get(), metadata_name.data(), metadata) == 0) return age_of(metadata);
+    if (errno != ENOENT) throw_error(errno, "examine", entry_.path() / metadata_name);
+    return age_of(facts_);
   }
 
   /// The name that it has for as long as removing it has not succeeded; empty before. @pre not spared
@@ -139,37 +186,38 @@ class Condemned {
   /// Others may use it again. What is in it can be looked at still.
   void let_go() noexcept { lock_.release(); }
 
-  /// Steps 5 and 6.
-  ///
-  /// Whether it is kept is the caller's business.
+  /// Steps 6 and 7. Whether it is kept is the caller's business.
   ///
   /// @pre   not spared, not let go
-  /// @param stop asked from time to time; true: the rest is left as trash, ECANCELED
-  /// @returns the bytes freed; nothing where somebody took it away meanwhile
-  /// @throws Error when something of it could not be removed: then it is trash, for the next sweep
+  /// @param stop asked from time to time; true: the rest is left as trash, the error is ECANCELED
+  /// @throws Error when it could not be begun: then it is as it was
   /// After a crash: it is there, or trash, or gone.
-  std::optional<std::uint64_t> remove(const SessionGrammar& grammar, std::function<bool()> stop = {}) {
-    if (!directory_) return remove_unopened();
-    // 5.
-    const std::string& trash = trash_name_ = trash_ ? entry_.name : move_to_trash(entry_, grammar);
-    if (trash.empty()) return std::nullopt;
+  Removal remove(const SessionGrammar& grammar, std::function<bool()> stop = {}) {
+    if (!directory_ || empty_) return remove_empty();
+    Removal removal;
     // 6.
+    const std::string& trash = trash_name_ = trash_ ? entry_.name : move_to_trash(entry_, grammar);
+    if (trash.empty()) return removal;
+    // 7.
+    const std::filesystem::path path = entry_.root_path / trash;
     RemoveOptions how;
-    how.last = metadata_name;
+    how.last = marks_of_ours;
     how.stop = std::move(stop);
     make_writable(directory_.get(), facts_.st_mode);
-    std::uint64_t bytes = 0;
     Removed removed = remove_rest(*listing_, how);
-    for (int tries = 0;; ++tries) {
-      if (removed.error != 0) removed.check(entry_.root_path / trash);
-      bytes += removed.bytes;
-      if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) break;
-      if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
-        throw_error(errno, "remove", entry_.root_path / trash);
-      removed = remove_below(directory_.get(), how);
+    for (int tries = 0; !removal.gone && !removal.error; ++tries) {
+      removal.bytes += removed.bytes;
+      if (removed.error != 0)
+        removal.error = removed.why(path);
+      else if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
+        removal.gone = true;
+      else if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
+        removal.error = Error(errno, "remove", path);
+      else
+        removed = remove_below(directory_.get(), how);
     }
-    lock_.cancel();  // nobody can open it any more: closing is enough
-    return bytes;
+    if (removal.gone) lock_.cancel();  // nobody can open it any more: closing is enough
+    return removal;
   }
 
  private:
@@ -200,14 +248,23 @@ class Condemned {
       return Spared::gone;
     // 4.
     if (!trash_ && !options.owner_is_gone && owner_alive(directory_.get(), entry_.path())) return Spared::in_use;
+    // 5. Which directory it is decides for whoever knows it: it made it.
     listing_.emplace(directory_.get());
+    if (options.only == nullptr && !is_ours(*listing_, entry_.path())) return Spared::foreign;
+    empty_ = listing_->is_empty().value_or(false);
     return std::nullopt;
   }
 
-  std::optional<std::uint64_t> remove_unopened() const {
-    if (sys::unlinkat(entry_.root, entry_.name.c_str(), AT_REMOVEDIR) == 0) return 0;
-    if (errno == ENOENT) return std::nullopt;
-    throw_error(EACCES, "open", entry_.path());
+  Removal remove_empty() const {
+    Removal removal;
+    removal.gone = sys::unlinkat(entry_.root, entry_.name.c_str(), AT_REMOVEDIR) == 0;
+    if (removal.gone || errno == ENOENT) return removal;
+    const bool full = errno == ENOTEMPTY || errno == EEXIST;
+    if (!full)
+      removal.error = Error(errno, "remove", entry_.path());
+    else if (!directory_)
+      removal.error = Error(EACCES, "open", entry_.path(), "its mode forbids it, and it is not empty: chmod u+rwx");
+    return removal;
   }
 
   const SessionEntry& entry_;
@@ -216,6 +273,7 @@ class Condemned {
   const Fd& directory_;  // `opened_`, or the caller's
   std::string trash_name_;
   struct stat facts_ {};
+  bool empty_ = false;
   std::optional<Listing> listing_;
   UnlockAtEnd lock_{directory_};
   std::optional<Spared> spared_;  // last: finding out sets the others

@@ -226,7 +226,9 @@ class SessionLife {
   // The bytes freed. What of it stays is trash, and known to be.
   std::uint64_t remove(Condemned& session) {
     try {
-      return session.remove(grammar_).value_or(0);
+      const Removal removal = session.remove(grammar_);
+      if (removal.error) throw Error(*removal.error);
+      return removal.bytes;
     } catch (...) {
       trash_ = std::move(session.trash());
       throw;

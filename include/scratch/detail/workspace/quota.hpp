@@ -79,6 +79,23 @@ class Quota {
     return Quota(std::make_unique<Share>(directory, path, std::move(file)));
   }
 
+  /// Bytes that living processes have reserved and not yet put into a named file, for one who only looks; 0 where
+  /// nobody set a limit. @throws Error
+  static std::uint64_t uncommitted(int directory, const std::filesystem::path& path) {
+    const Fd file = open_ledger(directory, path, O_RDONLY);
+    if (!file) return 0;
+    std::array<std::uint64_t, file_size / sizeof(std::uint64_t)> words{};
+    const sys::Moved moved = sys::pread_all(file.get(), std::as_writable_bytes(std::span(words)), 0);
+    if (moved.error != 0) throw_error(moved.error, "read the quota", path / file_name);
+    if (moved.size != file_size || words[0] != magic())
+      throw_error(errc::corrupt, "read the quota", path / file_name,
+                  "8,192 bytes that begin with \"scrquot1\" are needed");
+    std::uint64_t bytes = 0;
+    for (std::size_t i = first_slot; i < words.size(); ++i)
+      if (words[i] != 0 && byte_locked(file.get(), lock_byte(i))) bytes += words[i];
+    return bytes;
+  }
+
   /// Takes `bytes`. False: there is no room for them, also after measuring anew; nothing was taken.
   ///
   /// O(1) while there is room, else O(files in the directory).
@@ -299,10 +316,10 @@ class Quota {
   explicit Quota(std::unique_ptr<Share> share) : share_(std::move(share)) {}
 
   // Empty: nobody made one.
-  static Fd open_ledger(int directory, const std::filesystem::path& path) {
+  static Fd open_ledger(int directory, const std::filesystem::path& path, int flags = O_RDWR) {
     struct stat facts {};
     if (sys::fstatat(directory, file_name, facts) != 0 && errno == ENOENT) return {};
-    return open_existing(directory, file_name, O_RDWR, path / file_name);
+    return open_existing(directory, file_name, flags, path / file_name);
   }
 
   // Whole when it gets its name. Its blocks are set aside first: a mapped page without one would end the process.
