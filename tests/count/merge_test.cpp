@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <set>
 #include <stop_token>
 
 #include "support/catch.hpp"
@@ -305,8 +306,8 @@ TEST_CASE("a table that is being merged just now is neither removed nor moved") 
   leave_interrupted(where, false);
   write_file(where, "file", std::string("x"));
   {
-    const auto merging = detail::lock_both(detail::directory_of(where), "a", "b",
-                                           "merge");  // as its process holds them while it lives
+    // as its process holds them while it lives
+    const detail::NameLock merging(detail::directory_of(where), std::set<std::string>{"a", "b"}, "merge");
     for (const char* name : {"a", "b"}) {
       REQUIRE(refuses_with(errc::busy, [&] { where.remove_matching(name); }));
       REQUIRE(refuses_with(errc::busy, [&] { where.move(name, where, "c"); }));

@@ -38,16 +38,15 @@ struct SumOptions {
 
 inline void check_stop(const SumOptions& options, const TableFile& into, const TableFile& from) {
   if (options.stop.stop_requested())
-    throw Error(std::make_error_code(std::errc::operation_canceled), "merge", from.path(),
-                "stopped; both tables are as they were", into.path());
+    throw Error(std::make_error_code(std::errc::operation_canceled), "merge", from.path(), "stopped", into.path());
 }
 
 [[noreturn]] inline void refuse_sum(const TableFile& into, const TableFile& from, std::uint64_t key, std::uint64_t a,
                                     std::uint64_t b) {
-  throw Error(errc::count_overflow, "merge", from.path(),
-              "key " + std::to_string(key) + " was counted " + std::to_string(a) + " and " + std::to_string(b) +
-                  " times; both tables are as they were",
-              into.path());
+  throw Error(
+      errc::count_overflow, "merge", from.path(),
+      "key " + std::to_string(key) + " was counted " + std::to_string(a) + " and " + std::to_string(b) + " times",
+      into.path());
 }
 
 // The worker of a `Sequencer` whose pieces are ranges of mixed keys.
