@@ -60,27 +60,32 @@ inline void require_table(const Directory& directory, const std::string& name, c
   throw Error(ENOENT, "merge", directory.path() / from, "there is no table \"" + name + "\"", directory.path() / into);
 }
 
-[[noreturn]] inline void throw_with(const Error& error, const std::string& more) {
-  throw Error(error.code(), error.doing(), error.path(), error.hint().empty() ? more : error.hint() + "; " + more,
-              error.other_path());
+/// Calls `work()`; its errors say `words()`, too.
+template <class Words, class Work>
+void explained(Words words, Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    const std::string hint = error.hint().empty() ? words() : error.hint() + "; " + words();
+    throw Error(error.code(), error.doing(), error.path(), hint, error.other_path());
+  }
 }
 
 /// What became of two tables that were to be merged.
-enum class Outcome : std::uint8_t { undone, happened, unknown };
+struct Outcome {
+  const char* words = undone;
 
-/// Calls `work(outcome)`; errors then name both tables, and say the outcome.
+  static constexpr const char* undone = "both are as they were";
+  static constexpr const char* happened =
+      "that happened; what is left of it goes when one of them is merged or written again";
+  static constexpr const char* unknown = "that is finished or undone when one of them is merged or written again";
+};
+
+/// Calls `work(outcome)`; its errors name both tables, and say the outcome.
 template <class Work>
-void merge_or_explain(const std::string& into, const std::string& from, Work work) {
-  Outcome outcome = Outcome::undone;
-  try {
-    work(outcome);
-  } catch (const Error& error) {
-    const char* const found = outcome == Outcome::undone ? "both are as they were"
-                              : outcome == Outcome::happened
-                                  ? "that happened; what is left of it goes when one of them is merged or written again"
-                                  : "that is finished or undone when one of them is merged or written again";
-    throw_with(error, "merging \"" + from + "\" into \"" + into + "\": " + found);
-  }
+void explained_merge(const std::string& into, const std::string& from, Work work) {
+  Outcome outcome;
+  explained([&] { return "merging \"" + from + "\" into \"" + into + "\": " + outcome.words; }, [&] { work(outcome); });
 }
 
 // 3 to 8 of claim.hpp.
@@ -109,17 +114,17 @@ void merge_held(const Directory& directory, const std::string& into, const std::
     sync_names(directory);                            // 5
     sum->commit(into, Replacing::whatever_is_there);  // 6, 7
   } catch (...) {
-    outcome = Outcome::unknown;
+    outcome.words = Outcome::unknown;
     try {
       const bool happened = look_up_outcome(directory, claim);
       if (!happened) undo_claim(directory, claim);
-      outcome = happened ? Outcome::happened : Outcome::undone;
+      outcome.words = happened ? Outcome::happened : Outcome::undone;
     } catch (const std::exception&) {
       // The claim stays, for whoever recovers.
     }
     throw;
   }
-  outcome = Outcome::happened;
+  outcome.words = Outcome::happened;
   remove_claim(directory, claim);  // 8
   directory.emit(EventKind::merge_round, directory.path() / into, sum->size(), from);
 }
@@ -204,7 +209,7 @@ void merge(Workspace workspace, std::string_view into, std::string_view from, Me
                 "a table and itself; it was not changed", workspace.path() / into);
   const detail::Directory& directory = detail::table_directory(workspace);
   const std::string to(into), gone(from);
-  detail::merge_or_explain(to, gone, [&](detail::Outcome& outcome) {
+  detail::explained_merge(to, gone, [&](detail::Outcome& outcome) {
     const detail::NameLock lock(directory, {to, gone}, "merge");         // 1
     for (const detail::Claim& claim : detail::recover(directory, lock))  // 2
       if (claim.into == to && claim.from == gone && !detail::look_up(directory, gone)) return;
@@ -236,13 +241,12 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
   all.insert(target);
   std::optional<detail::NameLock> held;
   detail::PreparedMerges prepared;
-  try {
-    held.emplace(directory, std::move(all), "merge");  // 1
-    detail::recover(directory, *held);                 // 2
-    prepared = detail::prepare_merges<Key>(directory, target, names, options.stop);
-  } catch (const Error& error) {
-    detail::throw_with(error, "nothing was merged into \"" + target + "\" yet");
-  }
+  detail::explained([&] { return "nothing was merged into \"" + target + "\" yet"; },
+                    [&] {
+                      held.emplace(directory, std::move(all), "merge");  // 1
+                      detail::recover(directory, *held);                 // 2
+                      prepared = detail::prepare_merges<Key>(directory, target, names, options.stop);
+                    });
   std::vector<std::string> tables = std::move(prepared.tables);
   std::uint64_t done = prepared.first_is_done ? 1 : 0;
   const std::uint64_t total = tables.size() - 1 + done;
@@ -252,13 +256,14 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
 
   while (tables.size() > 1) {
     const std::size_t pairs = tables.size() / 2;
-    const auto at_once = static_cast<unsigned>(std::clamp<std::size_t>(pairs, 1, std::max(options.threads, 1U)));
+    const auto at_once =
+        static_cast<unsigned>(std::min<std::uint64_t>(pairs, detail::merging_threads(options.threads, options.memory)));
     const detail::SumOptions each{std::max(options.threads / at_once, 1U), options.memory / at_once, {}, options.stop};
     std::atomic<std::size_t> next{0};
     const auto work = [&]() noexcept {
       for (std::size_t i = next++; i < pairs; i = next++) {
         try {
-          detail::merge_or_explain(tables[2 * i], tables[2 * i + 1], [&](detail::Outcome& outcome) {
+          detail::explained_merge(tables[2 * i], tables[2 * i + 1], [&](detail::Outcome& outcome) {
             detail::merge_held<Key>(directory, tables[2 * i], tables[2 * i + 1], each, outcome);
           });
           const std::lock_guard lock(mutex);
@@ -283,7 +288,10 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
     std::vector<std::string> left;
     for (std::size_t i = 0; i < tables.size(); i += 2) left.push_back(std::move(tables[i]));
     tables = std::move(left);
-    if (tables.size() > 1) detail::sync_names(directory);  // R4 of claim.hpp: the next round changes and claims these
+    if (tables.size() == 1) return;
+    // R4 of claim.hpp: the next round changes and claims these tables.
+    detail::explained([&] { return "not all is merged into \"" + target + "\" yet: merge again"; },
+                      [&] { detail::sync_names(directory); });
   }
 }
 
