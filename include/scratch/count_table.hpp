@@ -70,7 +70,7 @@ class CountTable {
         existing_(options.existing),
         lock_(std::in_place, directory_, name_, "write the count table"),
         accumulator_(directory_, path_, options.memory, options.threads) {
-    detail::recover(directory_, name_, name_);
+    detail::recover(directory_, *lock_);
     const bool there = detail::look_up(directory_, name_);
     if (there && existing_ == Existing::refuse) throw already_there();
     if (there && existing_ == Existing::add) {

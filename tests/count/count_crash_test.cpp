@@ -48,7 +48,7 @@ void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.pa
 
 // As `merge_once`, but without a claim: writes the sum, then removes the source.
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
-  const auto locks = detail::lock_both(detail::directory_of(where), into, from, "merge");
+  const detail::NameLock lock(detail::directory_of(where), {into, from}, "merge");
   if (!detail::look_up(detail::directory_of(where), from)) return;
   const detail::TableFile ours(detail::directory_of(where), into, 64), theirs(detail::directory_of(where), from, 64);
   detail::write_table_sum<std::uint64_t>(detail::directory_of(where), ours, theirs, 1, {})

@@ -5,16 +5,25 @@
 #include <scratch/merge.hpp>
 #include <scratch/session_dir.hpp>
 
+#include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <optional>
+#include <set>
+#include <stdexcept>
 #include <stop_token>
 
 #include "support/catch.hpp"
 #include "support/counts.hpp"
 #include "support/crash.hpp"
 #include "support/refusal.hpp"
+#include "support/soaking.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -97,9 +106,10 @@ TEST_CASE("merges that cannot be say so, name both tables, and change nothing") 
   REQUIRE(merged("a", "b/c")->code() == errc::invalid_name);
   REQUIRE(refuses_with(errc::count_overflow, [&] { merge<std::uint16_t>(where, "small", "small_full"); }));
   REQUIRE(refuses_with(errc::wrong_key_type, [&] { merge<std::uint32_t>(where, "a", "full"); }));
-  const auto both = merged("a", "narrow");
-  REQUIRE(says(both, "/a\""));
-  REQUIRE(says(both, "/narrow\""));
+  for (const char* from : {"missing", "narrow", "full", "text"}) {
+    CAPTURE(from);
+    REQUIRE(says(merged("a", from), std::string("merging \"") + from + "\" into \"a\": both are as they were"));
+  }
   for (const std::vector<std::string>& names :
        {std::vector<std::string>{"a", "a"}, {"new"}, {"missing", "a"}, {"small"}})
     REQUIRE(refusal([&] { merge_all<std::uint64_t>(where, "new", names); }));
@@ -109,6 +119,7 @@ TEST_CASE("merges that cannot be say so, name both tables, and change nothing") 
   CountTable<std::uint64_t> writing(where, "b");
   REQUIRE(merged("a", "b")->code() == errc::busy);
   REQUIRE(merged("b", "a")->code() == errc::busy);
+  REQUIRE(says(merged("b", "a"), "try again when they are done; merging \"a\" into \"b\": both are as they were"));
 }
 
 TEMPLATE_TEST_CASE("a merge into a new table begins with the first one's own file", "", std::uint16_t, std::uint64_t) {
@@ -305,8 +316,8 @@ TEST_CASE("a table that is being merged just now is neither removed nor moved") 
   leave_interrupted(where, false);
   write_file(where, "file", std::string("x"));
   {
-    const auto merging = detail::lock_both(detail::directory_of(where), "a", "b",
-                                           "merge");  // as its process holds them while it lives
+    // as its process holds them while it lives
+    const detail::NameLock merging(detail::directory_of(where), std::set<std::string>{"a", "b"}, "merge");
     for (const char* name : {"a", "b"}) {
       REQUIRE(refuses_with(errc::busy, [&] { where.remove_matching(name); }));
       REQUIRE(refuses_with(errc::busy, [&] { where.move(name, where, "c"); }));
@@ -360,4 +371,152 @@ TEST_CASE("workers in processes of their own count, one dies, and the parent mer
   REQUIRE(where.list() == names);
   merge_all<std::uint64_t>(where, "all", names, {.threads = 2});
   REQUIRE(read_table<std::uint64_t>(where, "all") == all);
+}
+
+TEST_CASE("merging many holds all names to its end: no other merger gets one of them in between") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  for (const char* name : {"a", "b", "c", "other"}) write_table<std::uint64_t>(where, name, {{1, 1}});
+  std::uint64_t refused = 0;
+  merge_all<std::uint64_t>(where, "a", {"b", "c"}, {.progress = [&](std::uint64_t, std::uint64_t) {
+                             refused += refuses_with(errc::busy, [&] { merge<std::uint64_t>(where, "other", "c"); });
+                           }});
+  REQUIRE(refused == 2);
+  REQUIRE(read_table<std::uint64_t>(where, "a") == Counts{{1, 3}});
+  merge<std::uint64_t>(where, "other", "a");  // and lets go of them then
+}
+
+TEST_CASE("a table that a living merger has claimed is not passed over as if it was gone") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  for (const char* name : {"a", "b", "c", "other"}) write_table<std::uint64_t>(where, name, {{1, 1}});
+  const detail::NameLock merger(detail::directory_of(where), std::set<std::string>{"c", "other"}, "merge");
+  std::filesystem::rename(dir / "c", dir / detail::Claim{77, "other", "c"}.name());
+  const auto error = refusal([&] { merge_all<std::uint64_t>(where, "a", {"b", "c"}); });
+  REQUIRE(error->code() == errc::busy);
+  REQUIRE(says(error, "nothing was merged into \"a\" yet"));
+  REQUIRE(where.list() == std::vector<std::string>{"a", "b", "other"});
+}
+
+TEST_CASE("the locks of several names are had all or none") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const detail::Directory& directory = detail::directory_of(where);
+  std::optional<detail::NameLock> b(std::in_place, directory, "b", "test");
+  const std::set<std::string> all{"a", "b", "c"};
+  const pid_t child = fork();  // it has a share of the descriptor, which closing it would not unlock
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  REQUIRE(refuses_with(errc::busy, [&] { const detail::NameLock lock(directory, all, "test"); }));
+  for (const char* name : {"a", "c"}) REQUIRE_NOTHROW(detail::NameLock(directory, name, "test"));
+  b.reset();
+  REQUIRE_NOTHROW(detail::NameLock(directory, all, "test"));
+  REQUIRE_NOTHROW(detail::NameLock(directory, all, "test"));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
+
+TEST_CASE("more tables are merged than a process may have files open") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  std::vector<std::string> names;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    names.push_back("part_" + std::to_string(i));
+    write_table<std::uint16_t>(where, names.back(), {{1, 1}});
+  }
+  REQUIRE(in_child([&] {
+            const rlimit few{60, 60};
+            if (::setrlimit(RLIMIT_NOFILE, &few) != 0) throw std::runtime_error("cannot limit the open files");
+            merge_all<std::uint16_t>(Workspace(dir.path()), "all", names);
+          }) == Ending::finished);
+  REQUIRE(read_table<std::uint16_t>(where, "all") == Model<std::uint16_t>{{1, 100}});
+}
+
+TEST_CASE("the threads of a merge get no signals, and what they throw is the caller's") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  struct Told : std::runtime_error {
+    Told() : std::runtime_error("told") {}
+  };
+  const auto blocks_signals = [] {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD, SIGPIPE})
+      if (sigismember(&blocked, signal) == 0) return false;
+    return true;
+  };
+  const pthread_t caller = pthread_self();
+  const bool many = GENERATE(false, true);
+  // Until a thread of the library's has been seen: which thread does what is not for the caller to know.
+  for (bool seen = false; !seen;) {
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      names.push_back("part_" + std::to_string(i));
+      write_table(where, names.back(), some_counts<std::uint64_t>(many ? 20000 : 100000, i),
+                  {.existing = Existing::replace});
+    }
+    std::atomic<bool> all_block = true;
+    const auto progress = [&](std::uint64_t, std::uint64_t) {
+      if (pthread_equal(caller, pthread_self()) != 0) return;
+      all_block = all_block && blocks_signals();
+      seen = true;
+      throw Told();
+    };
+    const auto merging = [&] {
+      const MergeOptions options{.threads = 4, .progress = progress};
+      if (many)
+        merge_all<std::uint64_t>(where, names.front(), {names.begin() + 1, names.end()}, options);
+      else
+        merge<std::uint64_t>(where, names[0], names[1], options);
+    };
+    bool told = false;
+    try {
+      merging();
+    } catch (const Told&) {
+      told = true;
+    }
+    REQUIRE(told == seen);
+    REQUIRE(all_block);
+  }
+}
+
+TEST_CASE("a merge takes the memory it may take, however the keys lie, and however many threads there could be") {
+  if (sanitized) return;  // they take memory of their own
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const auto merging = [&](auto work) {
+    return in_child([&] {
+      const std::uint64_t bare = peak_memory();
+      work();
+      if (const std::uint64_t peak = peak_memory() - bare; peak > 30_MiB)
+        throw std::runtime_error("took " + readable_size(peak));
+    });
+  };
+  SECTION("keys that are all in one place of the other table") {
+    std::vector<std::uint64_t> keys(1'000'000);
+    for (const bool crowded : {false, true}) {
+      CountTable<std::uint64_t> table(where, crowded ? "crowded" : "even");
+      if (!crowded) keys.resize(1'500'000);
+      for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = crowded ? detail::unmix(std::uint64_t{i}) : i << 20;
+      table.add(keys);
+      table.commit();
+      keys.resize(1'000'000);
+    }
+    REQUIRE(merging([&] { merge<std::uint64_t>(where, "even", "crowded", {.memory = 16_MiB}); }) == Ending::finished);
+  }
+  SECTION("more threads than it has memory for") {
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < 32; ++i) {
+      names.push_back("part_" + std::to_string(i));
+      CountTable<std::uint64_t> table(where, names.back());
+      std::vector<std::uint64_t> keys(200'000);
+      for (std::uint64_t& key : keys) key = static_cast<std::uint64_t>(&key - keys.data()) + i * 1'000'003;
+      table.add(keys);
+      table.commit();
+    }
+    REQUIRE(merging([&] { merge_all<std::uint64_t>(where, "all", names, {.threads = 16, .memory = 16_MiB}); }) ==
+            Ending::finished);
+  }
 }

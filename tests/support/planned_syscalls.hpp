@@ -15,6 +15,14 @@
 
 namespace scratch::test {
 
+/// A call that changes names of a directory, or that puts on the disk what was changed.
+struct DiskStep {
+  enum class Kind { rename, link, unlink, sync } kind;
+  int fd = -1;            ///< the directory, or what is synced
+  const char* from = "";  ///< the name that goes
+  const char* to = "";    ///< the name that is new
+};
+
 /// What shall happen, and what did. One a process; counting is thread-safe, changing the plan is not.
 struct SyscallPlan {
   static constexpr long never = std::numeric_limits<long>::max();
@@ -31,6 +39,7 @@ struct SyscallPlan {
   std::function<void(long n)> at_number = {};                     ///< asked before each call that counts
   std::function<void(const char* name)> at_look = {};             ///< before each fstatat
   std::function<void(int operation)> at_flock = {};               ///< after each flock
+  std::function<void(const DiskStep&)> behind = {};               ///< told behind each step that was made
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -48,6 +57,7 @@ struct SyscallPlan {
     at_number = {};
     at_look = {};
     at_flock = {};
+    behind = {};
     calls = 0;
     fired = 0;
   }
@@ -91,6 +101,11 @@ auto by_plan(const char* name, Call call) {
   return result;
 }
 
+inline int told(int result, const DiskStep& step) {
+  if (result == 0 && plan.behind) plan.behind(step);
+  return result;
+}
+
 inline std::size_t cut(std::size_t size) {
   if (size > plan.longest) ++plan.fired;
   return std::min(size, plan.longest);
@@ -109,13 +124,16 @@ struct Calls : Kernel {
     return test::by_plan("mkdirat", [&] { return Kernel::mkdirat(dir, name, mode); });
   }
   static int unlinkat(int dir, const char* name, int flags) {
-    return test::by_plan("unlinkat", [&] { return Kernel::unlinkat(dir, name, flags); });
+    return test::told(test::by_plan("unlinkat", [&] { return Kernel::unlinkat(dir, name, flags); }),
+                      {test::DiskStep::Kind::unlink, dir, name});
   }
   static int linkat(int from_dir, const char* from, int to_dir, const char* to, int flags) {
-    return test::by_plan("linkat", [&] { return Kernel::linkat(from_dir, from, to_dir, to, flags); });
+    return test::told(test::by_plan("linkat", [&] { return Kernel::linkat(from_dir, from, to_dir, to, flags); }),
+                      {test::DiskStep::Kind::link, to_dir, "", to});
   }
   static int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
-    return test::by_plan("renameat2", [&] { return Kernel::renameat2(from_dir, from, to_dir, to, flags); });
+    return test::told(test::by_plan("renameat2", [&] { return Kernel::renameat2(from_dir, from, to_dir, to, flags); }),
+                      {test::DiskStep::Kind::rename, to_dir, from, to});
   }
   static ssize_t readlinkat(int dir, const char* name, char* target, std::size_t size) {
     return test::by_plan("readlinkat", [&] { return Kernel::readlinkat(dir, name, target, size); });
@@ -172,7 +190,7 @@ struct Calls : Kernel {
   }
   static int fsync(int fd) {
     if (test::plan.at_sync) test::plan.at_sync(fd);
-    return test::by_plan("fsync", [&] { return Kernel::fsync(fd); });
+    return test::told(test::by_plan("fsync", [&] { return Kernel::fsync(fd); }), {test::DiskStep::Kind::sync, fd});
   }
   static int fdatasync(int fd) {
     return test::by_plan("fdatasync", [&] { return Kernel::fdatasync(fd); });

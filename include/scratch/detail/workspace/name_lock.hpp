@@ -9,13 +9,11 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -28,47 +26,53 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 inline constexpr const char* name_locks_file = ".scratch-locks";
 
-/// Held from construction to destruction, and dropped by the kernel when the process dies.
+/// One name's lock or several names', all of them or none. Held from construction to destruction, and dropped by the
+/// kernel when the process dies.
 class NameLock {
  public:
   /// @throws Error `busy` when somebody holds it; `locks_unreliable` where nothing can be locked
-  NameLock(const Directory& where, const std::string& name, std::string doing) {
+  NameLock(const Directory& where, const std::string& name, const std::string& doing)
+      : NameLock(where, std::set<std::string>{name}, doing) {}
+  /// In the order of the names, without waiting: of several who want some of the same, one goes on.
+  /// @pre there is a name
+  NameLock(const Directory& where, std::set<std::string> names, const std::string& doing) : NameLock() {
+    names_ = std::move(names);
     where.check();
-    where.state().check_writable(doing, where.path() / name);
+    where.state().check_writable(doing, where.path() / *names_.begin());
     const std::filesystem::path path = where.path() / name_locks_file;
     file_ = open_or_create(where.fd(), name_locks_file, O_RDWR, path);
-    byte_ = static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
-    switch (try_byte_lock(file_.get(), byte_, path)) {
-      case LockAnswer::taken:
-        return;
-      case LockAnswer::busy:
-        throw_error(errc::busy, doing, where.path() / name,
-                    "somebody writes or merges this table; try again when they are done");
-      case LockAnswer::unsupported:
-        throw_error(errc::locks_unreliable, doing, where.path() / name,
-                    "this file system has no locks, so two writers could lose counts");
+    for (const std::string& name : names_) {
+      switch (try_byte_lock(file_.get(), byte_of(name), path)) {
+        case LockAnswer::taken:
+          break;
+        case LockAnswer::busy:
+          throw_error(errc::busy, doing, where.path() / name,
+                      "somebody writes or merges this table; try again when they are done");
+        case LockAnswer::unsupported:
+          throw_error(errc::locks_unreliable, doing, where.path() / name,
+                      "this file system has no locks, so two writers could lose counts");
+      }
     }
   }
   NameLock(NameLock&&) noexcept = default;
   // Unlocked, and not only closed: a child between fork and exec shares the descriptor.
   ~NameLock() {
-    if (file_ && made_here_.is_true()) byte_unlock(file_.get(), byte_);
+    if (!file_ || !made_here_.is_true()) return;
+    for (const std::string& name : names_) byte_unlock(file_.get(), byte_of(name));
   }
 
+  bool holds(const std::string& name) const { return names_.contains(name); }
+
  private:
+  NameLock() = default;
+
+  static off_t byte_of(const std::string& name) {
+    return static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
+  }
+
+  std::set<std::string> names_;
   Fd file_;
-  off_t byte_ = 0;
   MadeHere made_here_;
 };
-
-/// Both locks, in the order of the names, so that two who want both never have one each.
-inline std::vector<NameLock> lock_both(const Directory& where, const std::string& a, const std::string& b,
-                                       const std::string& doing) {
-  std::vector<NameLock> locks;
-  locks.reserve(2);
-  locks.emplace_back(where, std::min(a, b), doing);
-  if (a != b) locks.emplace_back(where, std::max(a, b), doing);
-  return locks;
-}
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,17 +1,29 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// What makes a merge happen exactly once, whenever its process dies (checked by tests/proof/models/claim.pml).
+// What makes a merge happen exactly once, whenever its process dies or the power goes (checked by
+// tests/proof/models/claims.pml, of several tables at once, and claim.pml, which also renames). "Durable": only where
+// the workspace is.
 //
-// To merge table B into table A:
-// 1. Hold the locks of both names, or give up as busy.
-// 2. Recover: finish or undo the claims that dead processes left into A, into B, and of B.
-// 3. Claim: rename B to `.scratch-claim.<nonce>.<length of A>.<A>.<B>`, the nonce being 64 random bits.
-// 4. Commit: a new A, with `absorbed` = nonce in its header, takes the place of A.
-// 5. Remove the claim.
+// To merge tables B1 ... Bk into table A (k is 1 so far):
+// 1. Hold the locks of all their names, or give up as busy.
+// 2. Recover the claims into them and of them. Then look which of them are there, and not before.
+// 3. Write the sum, without a name yet; `absorbed` in its header is a new nonce of 64 random bits, not A's.
+// 4. Claim each B: rename it to `.scratch-claim.<nonce>.<length of A>.<A>.<B>`.
+// 5. Durable: sync the names. No claim is lost that the sum speaks of.
+// 6. Commit: the sum takes the name A. That is the moment.
+// 7. Durable: sync the names. No B goes whose sum may be lost.
+// 8. Remove the claims. 9. Let go of the locks.
+// Where 4 or 6 fails: A has not absorbed the nonce: rename the claims back. Else they stay, for whoever recovers.
 //
-// To recover a claim, under the locks of both of its names: where A.absorbed is the nonce, the merge happened: remove
-// the claim. Else it did not: rename the claim back to B. A failed merge is undone only where it surely did not happen.
+// To recover the claims of or into some names, whose locks are held:
+// R1. Hold the lock of the claim's other name, too, or give up as busy.
+// R2. A is there and has absorbed the nonce: the merge happened, else it did not. Nothing else decides that.
+// R3. It happened: Durable: sync the names, since who died may have done so before 7. Remove the claim.
+//     It did not: rename the claim back to B.
+// R4. Durable: sync the names behind the last claim, and also where none is left, since who died may have done so
+//     behind 8. A has room for one nonce: no claim into it may come back once it changes, is claimed or goes.
+// It can die anywhere and be done again.
 //
 // Only A can tell what became of its claims, so whoever takes a table away does 1 and 2 first. Removing B is easier: it
 // goes under the name of its claim.
@@ -60,6 +72,12 @@ inline void sync_names(const Directory& where) {
   if (where.durable() && sys::fsync(where.fd()) != 0) throw Error(errno, "sync", where.path());
 }
 
+/// The table gets the name that says what it is merged into.
+inline void claim_table(const Directory& where, const Claim& claim) {
+  if (rename_new(where.fd(), claim.from.c_str(), where.fd(), claim.name().c_str(), WithoutFlag::look) != 0)
+    throw Error(errno, "claim for a merge the table", where.path() / claim.from);
+}
+
 /// The claimed table is in the other one: it goes.
 inline void remove_claim(const Directory& where, const Claim& claim) {
   struct stat facts {};
@@ -93,32 +111,33 @@ inline bool look_up_outcome(const Directory& where, const Claim& claim) {
   return load_count_header(Bytes(start).first(moved.size), size, path).absorbed == claim.nonce;
 }
 
+/// R2 and R3.
 /// @pre the locks of both names are held
+/// @returns whether the merge had happened
 inline bool recover(const Directory& where, const Claim& claim) {
-  const bool finished = look_up_outcome(where, claim);
-  if (finished)
+  const bool happened = look_up_outcome(where, claim);
+  if (happened) {
+    sync_names(where);
     remove_claim(where, claim);
-  else
+  } else {
     undo_claim(where, claim);
-  return finished;
+  }
+  return happened;
 }
 
-/// Recovers the claims that concern a table, of or into it.
-///
-/// @param name  whose lock is held
-/// @param other another name whose lock is held, or the same
-/// @returns whether a merge of `other` into `name` turned out to have happened
-inline bool recover(const Directory& where, const std::string& name, const std::string& other) {
-  bool finished = false;
-  for (const Claim& claim : claims_in(where)) {
-    const auto concerns = [&](const std::string& table) { return claim.into == table || claim.from == table; };
-    if (!concerns(name) && !concerns(other)) continue;
-    std::vector<NameLock> locks;
-    for (const std::string& table : {claim.into, claim.from})
-      if (table != name && table != other) locks.emplace_back(where, table, "finish an interrupted merge with");
-    if (recover(where, claim)) finished = finished || (claim.into == name && claim.from == other);
+/// Recovers all claims that concern the names held, of or into them.
+/// @returns those whose merge had happened
+inline std::vector<Claim> recover(const Directory& where, const NameLock& held) {
+  std::vector<Claim> happened;
+  for (Claim& claim : claims_in(where)) {
+    if (!held.holds(claim.into) && !held.holds(claim.from)) continue;
+    const std::string& other = held.holds(claim.into) ? claim.from : claim.into;
+    std::optional<NameLock> lock;
+    if (!held.holds(other)) lock.emplace(where, other, "finish an interrupted merge with");  // R1
+    if (recover(where, claim)) happened.push_back(std::move(claim));
   }
-  return finished;
+  sync_names(where);  // R4
+  return happened;
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -45,7 +45,7 @@ class TableGuest final : public Guest {
     const uid_t me = sys::geteuid();
     if (sys::fstatat(where.fd(), name_locks_file, facts) != 0 || (facts.st_uid != me && me != 0)) return nullptr;
     auto held = std::make_unique<Locked>(NameLock(where, name, doing));
-    recover(where, name, name);
+    recover(where, held->lock);
     return held;
   }
 
@@ -57,7 +57,7 @@ class TableGuest final : public Guest {
       const bool source = goes(claim.from);
       if (!source && !goes(claim.into)) continue;
       try {
-        const auto locks = lock_both(where, claim.into, claim.from, "remove");
+        const NameLock lock(where, {claim.into, claim.from}, "remove");
         if (source)
           removal.remove(where.fd(), claim.name(), prefix + claim.from);
         else

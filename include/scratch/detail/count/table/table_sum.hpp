@@ -36,18 +36,23 @@ struct SumOptions {
   std::stop_token stop = {};
 };
 
+/// How many threads of `threads` the memory allows: at least 1.
+inline std::uint64_t merging_threads(unsigned threads, std::uint64_t memory) {
+  constexpr std::uint64_t memory_of_a_thread = 8_MiB;
+  return std::clamp<std::uint64_t>(memory / memory_of_a_thread, 1, std::max(threads, 1U));
+}
+
 inline void check_stop(const SumOptions& options, const TableFile& into, const TableFile& from) {
   if (options.stop.stop_requested())
-    throw Error(std::make_error_code(std::errc::operation_canceled), "merge", from.path(),
-                "stopped; both tables are as they were", into.path());
+    throw Error(std::make_error_code(std::errc::operation_canceled), "merge", from.path(), "stopped", into.path());
 }
 
 [[noreturn]] inline void refuse_sum(const TableFile& into, const TableFile& from, std::uint64_t key, std::uint64_t a,
                                     std::uint64_t b) {
-  throw Error(errc::count_overflow, "merge", from.path(),
-              "key " + std::to_string(key) + " was counted " + std::to_string(a) + " and " + std::to_string(b) +
-                  " times; both tables are as they were",
-              into.path());
+  throw Error(
+      errc::count_overflow, "merge", from.path(),
+      "key " + std::to_string(key) + " was counted " + std::to_string(a) + " and " + std::to_string(b) + " times",
+      into.path());
 }
 
 // The worker of a `Sequencer` whose pieces are ranges of mixed keys.
@@ -103,20 +108,22 @@ struct SumWorker {
 template <CountKey Key>
 std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const TableFile& into, const TableFile& from,
                                             std::uint64_t nonce, const SumOptions& options) {
-  // Ranges of some 20,000 keys, bounded where blocks of the larger table begin.
-  constexpr std::uint64_t blocks_in_range = 48;
-  constexpr std::uint64_t memory_of_a_thread = 8_MiB;
+  // Ranges that have no more than some 40,000 keys of either table, bounded where blocks of one of them begin.
+  constexpr std::uint64_t blocks_in_range = 96;
   PlainVector<std::uint64_t> starts{0};
-  const TableFile& larger = into.block_count() >= from.block_count() ? into : from;
-  std::uint64_t i = 0;
-  larger.for_each_block([&](const BlockRecord& record, std::uint64_t) {
-    if (i++ % blocks_in_range == 0 && record.first > starts.back()) starts.push_back(record.first);
-  });
+  for (const TableFile* table : {&into, &from}) {
+    std::uint64_t i = 0;
+    table->for_each_block([&](const BlockRecord& record, std::uint64_t) {
+      if (i++ % blocks_in_range == 0) starts.push_back(record.first);
+    });
+  }
+  std::sort(starts.begin(), starts.end());
+  starts.resize(static_cast<std::size_t>(std::unique(starts.begin(), starts.end()) - starts.begin()));
   TableWriter out(directory, into.path(), key_bits<Key>, "merge into");
   typename SumWorker<Key>::Job job{
       into, from, starts.all(), into.find_positions(starts.all()), from.find_positions(starts.all()), out, options};
   const std::uint64_t threads =
-      std::clamp<std::uint64_t>(options.memory / memory_of_a_thread, 1, std::max(options.threads, 1U));
+      std::min<std::uint64_t>(merging_threads(options.threads, options.memory), starts.size());
   std::vector<SumWorker<Key>> workers;
   for (std::uint64_t t = 0; t < threads; ++t) workers.emplace_back(job);
   Sequencer::run(starts.size(), workers);
