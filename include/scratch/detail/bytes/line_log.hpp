@@ -47,6 +47,11 @@ class LineLog {
   /// How many lines were too long to be any.
   std::uint64_t skipped() const noexcept { return skipped_; }
 
+  void close() noexcept {
+    file_.reset();
+    writable_ = false;
+  }
+
   /// The line is there afterwards, for every process. Makes the file where there is none.
   /// @pre `line` ends with its only newline
   /// @throws Error and then nobody takes what is there for the line

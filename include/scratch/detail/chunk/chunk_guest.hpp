@@ -104,6 +104,8 @@ class ChunkGuest final : public Guest {
     if (any) state_.recorded();
   }
 
+  void close() noexcept override { log_.close(); }
+
   void add_names(std::set<std::string>& names) override {
     struct stat facts {};
     if (sys::fstatat(state_.fd(), chunks_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())

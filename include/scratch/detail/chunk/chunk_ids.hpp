@@ -31,6 +31,8 @@ class ChunkIds {
   ChunkIds(int directory, const std::filesystem::path& path, Patience patience)
       : directory_(directory), path_(path / chunk_ids_name), patience_(patience) {}
 
+  void close() noexcept { file_.reset(); }
+
   /// An id that nobody else gets.
   /// @param lowest gives an id above all on record; asked the first time, and when the counter is damaged
   /// @throws Error `busy` when another process has been taking one for all of our patience: it was stopped

@@ -135,6 +135,14 @@ class ChunkLog {
     return skipped_ + lines_.skipped();
   }
 
+  /// Lets go of the files; they are opened again when they are needed.
+  void close() noexcept {
+    if (!made_here_.is_true()) return;
+    const std::lock_guard hold(mutex_);
+    lines_.close();
+    ids_.close();
+  }
+
   /// The chunk whose file this is. O(1).
   std::optional<ChunkInfo> find_file(const std::string& file) {
     const Held held = hold("read");

@@ -110,6 +110,10 @@ struct Kernel {
   static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
     return ::mmap(nullptr, size, protection, flags, fd, offset);
   }
+  /// Empty pages of this process's own in place of what is mapped there.
+  static void* mmap_over(void* at, std::size_t size) {
+    return ::mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  }
   static int munmap(void* at, std::size_t size) { return ::munmap(at, size); }
   static int madvise(void* at, std::size_t size, int advice) { return ::madvise(at, size, advice); }
   // time
@@ -377,6 +381,8 @@ inline void* mmap(std::size_t size, int protection, int flags, int fd = -1, std:
   void* at = Calls::mmap(size, protection, flags, fd, static_cast<off_t>(offset));
   return at == MAP_FAILED ? nullptr : at;
 }
+/// Lets go of the file that is mapped there: empty pages of this process's own are in its place.
+inline bool unmap_file(void* at, std::size_t size) { return Calls::mmap_over(at, size) != MAP_FAILED; }
 inline int munmap(void* at, std::size_t size) { return Calls::munmap(at, size); }
 inline int madvise(void* at, std::size_t size, int advice) { return Calls::madvise(at, size, advice); }
 

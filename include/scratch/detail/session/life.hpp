@@ -173,14 +173,7 @@ class SessionLife {
     }
     // 4.
     Left left{0, "somebody holds its lock: that one removes it, or the next sweep"};
-    const auto remove = [&] { try_for(Patience{50}, [&] { return try_to_remove(left); }); };
-    try {
-      remove();
-    } catch (const Error& error) {
-      if (trash_.empty() || !lock_file_ || error.code() != std::errc::too_many_files_open) throw;
-      lock_file_.reset();  // nobody needs it any more, and its descriptor gets us into one directory after the other
-      remove();
-    }
+    try_for(Patience{50}, [&] { return try_to_remove(left); });
     stage_ = Stage::outside;
     return left;
   }
@@ -213,7 +206,7 @@ class SessionLife {
     how.owner_is_gone = true;
     Condemned session(entry, how);
     if (session.spared() == Spared::in_use) {
-      if (!byte_locked(lock_file_.get(), joined_byte)) return LockAnswer::busy;
+      if (!lock_file_ || !byte_locked(lock_file_.get(), joined_byte)) return LockAnswer::busy;
       left.message = "others use it: the last one out removes it";
     } else if (!session.spared() && session.is_kept()) {
       left.message = "kept";
@@ -225,6 +218,9 @@ class SessionLife {
 
   // The bytes freed. What of it stays is trash, and known to be.
   std::uint64_t remove(Condemned& session) {
+    // Nobody needs it any more. Its descriptor gets us into one directory after the other, and an open file can keep its
+    // directory from being removed.
+    lock_file_.reset();
     try {
       const Removal removal = session.remove(grammar_);
       if (removal.error) throw Error(*removal.error);

@@ -157,6 +157,7 @@ class SessionState final : private HoldsLife, public SharedState {
     if (!made_here()) return;
     if (!ended_) write_outcome(false);
     ended_ = true;
+    close_files();
     tell_left(life_.leave());
   }
 
@@ -167,6 +168,7 @@ class SessionState final : private HoldsLife, public SharedState {
     std::exception_ptr failure;
     if (!ended_) attempt(failure, [&] { write_outcome(unwinding); });
     ended_ = true;
+    close_files();
     if (keep_on_failure_ && outcome_ == Outcome::failed && mark_ == Mark::none)
       life_.leave_it();
     else
@@ -179,6 +181,11 @@ class SessionState final : private HoldsLife, public SharedState {
   enum class Outcome : std::uint8_t { open, completed, failed };
 
   ChunkLog& log() const { return chunk_log(*this); }
+
+  void close_files() noexcept {
+    for (const std::unique_ptr<Guest>& guest : guests()) guest->close();
+    quota().close();
+  }
 
   void emit_kept() const noexcept { emit(EventKind::session_kept, path(), 0, "sweeps leave it alone"); }
 

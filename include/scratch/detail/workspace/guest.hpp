@@ -88,6 +88,9 @@ class Guest {
   /// Files were removed: these, and all that was at or below one of `trees`, as they stand in records. @throws Error
   virtual void removed(const NameSet& /*files*/, const NameSet& /*trees*/) {}
 
+  /// Nothing more is done here: its files are let go of. A directory whose files are open cannot be removed everywhere.
+  virtual void close() noexcept {}
+
   /// Adds the names in records of all files that this guest knows to be the library's. @throws Error
   virtual void add_names(std::set<std::string>&) {}
 

@@ -89,7 +89,7 @@ class Quota {
     if (moved.error != 0) throw_error(moved.error, "read the quota", path / file_name);
     if (moved.size != file_size || words[0] != magic())
       throw_error(errc::corrupt, "read the quota", path / file_name,
-                  "8,192 bytes that begin with \"scrquot1\" are needed");
+                  "8,192 bytes that begin with \"scrquot2\" are needed");
     std::uint64_t bytes = 0;
     for (std::size_t i = first_slot; i < words.size(); ++i)
       if (words[i] != 0 && byte_locked(file.get(), lock_byte(i))) bytes += words[i];
@@ -125,6 +125,14 @@ class Quota {
   /// Named files with `bytes` in them are gone.
   void removed(std::uint64_t bytes) noexcept {
     if (share_ && bytes > 0 && share_->made_here.is_true()) share_->stale().store(1);
+  }
+
+  /// Lets go of the ledger's file: a directory whose files are open cannot be removed everywhere. What threads still
+  /// reserve or release counts for nobody.
+  void close() noexcept {
+    if (!share_ || !share_->file || !share_->made_here.is_true()) return;
+    if (share_->mapping.at != nullptr && !sys::unmap_file(share_->mapping.at, file_size)) return;
+    share_->file.reset();
   }
 
   /// 0: none.
