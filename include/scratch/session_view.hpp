@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,6 +20,7 @@
 #include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/look.hpp>
 #include <scratch/detail/session/metadata.hpp>
+#include <scratch/detail/session/view_state.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/session_info.hpp>
@@ -46,7 +49,7 @@ class SessionView {
   /// As `list_sessions()` would say it. O(files). @throws Error
   SessionInfo info() const {
     const Workspace here = workspace();
-    SessionInfo info = detail::look_at(seen().entry(), seen().grammar, detail::directory_of(here).fd());
+    SessionInfo info = detail::look_at(seen().state->entry(), seen().grammar, seen().state->fd());
     if (info.error) workspace();  // when it ended meanwhile, that is what there is to say
     return info;
   }
@@ -55,18 +58,20 @@ class SessionView {
   /// `JoinedSession` too, does not make it so. O(1). @throws Error
   bool owner_is_alive() const { return detail::owner_alive(detail::directory_of(workspace()).fd(), path()); }
 
+  /// in_progress, completed or failed. O(1) in chunks. @throws Error as `metadata`
+  std::string status() const {
+    return alive([&] { return detail::text_at(detail::read_head(seen().state->fd(), path()), "status"); });
+  }
+
   /// What metadata.json says, and every chunk committed before: JSON text. O(chunks).
   /// @throws Error `corrupt`, `unsupported_version`; ENOENT for a session whose creator died before writing it
   std::string metadata() const {
     const Workspace here = workspace();
-    std::string text;
-    try {
-      text = detail::read_head_text(detail::directory_of(here).fd(), path());
-      detail::parse_metadata(text + "]}", path() / detail::metadata_name);
-    } catch (const Error&) {
-      workspace();  // when it ended meanwhile, that is what there is to say
-      throw;
-    }
+    std::string text = alive([&] {
+      std::string head = detail::read_head_text(seen().state->fd(), path());
+      detail::parse_metadata(head + "]}", path() / detail::metadata_name);
+      return head;
+    });
     bool first = true;
     detail::chunk_log(detail::directory_of(here).state()).for_each([&](const detail::ChunkEntry& chunk) {
       detail::add_chunk(text, chunk, std::exchange(first, false));
@@ -78,11 +83,27 @@ class SessionView {
   // As those of `Workspace`; an area must be there.
   Workspace area(std::string_view name) const { return workspace().area(name); }
   std::vector<ChunkInfo> chunks() const { return workspace().chunks(); }
+  std::vector<ChunkInfo> chunks_after(std::uint64_t& position) const { return workspace().chunks_after(position); }
+  bool wait_for_chunks(std::uint64_t position, std::chrono::milliseconds time) const {
+    return workspace().wait_for_chunks(position, time);
+  }
   Usage usage() const { return workspace().usage(); }
   UsageReport usage_report() const { return workspace().usage_report(); }
   std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }
 
  private:
+  // When it ended meanwhile, that is what there is to say.
+  template <class Read>
+  std::string alive(Read read) const {
+    seen().state->check();
+    try {
+      return read();
+    } catch (const Error&) {
+      seen().state->check();
+      throw;
+    }
+  }
+
   static detail::SessionGrammar grammar_of(const std::filesystem::path& path) {
     const auto grammar = detail::grammar_of(path.filename().native());
     if (!grammar)
@@ -91,28 +112,16 @@ class SessionView {
     return *grammar;
   }
 
-  static Workspace open(const std::filesystem::path& path) {
-    struct stat facts {};
-    if (sys::fstatat(AT_FDCWD, path.c_str(), facts) != 0 && errno == ENOENT)
-      detail::throw_error(errc::session_gone, "look into the session", path, "it ended, or never was");
-    if (S_ISLNK(facts.st_mode)) detail::throw_error(ELOOP, "look into the session", path, "it is a symbolic link");
-    WorkspaceOptions options;
-    options.read_only = true;
-    return Workspace(path, std::move(options));
-  }
-
   struct Seen {
     explicit Seen(const std::filesystem::path& where)
         : path(detail::normal_path(where)),
           grammar(grammar_of(path)),
-          root(sys::openat(AT_FDCWD, path.parent_path().c_str(), O_RDONLY | O_DIRECTORY)),
-          workspace(open(path)) {}
-
-    detail::SessionEntry entry() const { return {root.get(), path.parent_path(), path.filename()}; }
+          state(std::make_shared<detail::ViewState>(path)),
+          workspace(detail::Access::workspace(detail::Directory(state))) {}
 
     std::filesystem::path path;
     detail::SessionGrammar grammar;
-    detail::Fd root;
+    std::shared_ptr<detail::ViewState> state;
     Workspace workspace;
   };
 
@@ -122,10 +131,7 @@ class SessionView {
   }
 
   Workspace workspace() const {
-    struct stat facts {};
-    if (sys::fstat(detail::directory_of(seen().workspace).fd(), facts) != 0 || facts.st_nlink == 0 ||
-        !detail::leads_to(seen().entry(), facts))
-      detail::throw_error(errc::session_gone, "look into the session", path(), "it ended");
+    seen().state->check();
     return seen().workspace;
   }
 

@@ -110,6 +110,17 @@ class Workspace {
   /// @throws  Error when something cannot be removed, `busy` for a table that somebody merges; what could be is gone
   std::uint64_t clear() { return detail::clear(directory_); }
 
+  /// Removes one file of this directory, at a cost that does not depend on how many there are; a chunk's record goes
+  /// with it, a table's interrupted merges are finished or undone first.
+  ///
+  /// @returns false when there is none of this name
+  /// @throws  Error EPERM in a plain directory for a file that this library did not write; EINVAL for what is no file;
+  ///          `invalid_name`; `busy` for a table that somebody writes or merges
+  /// After a crash: it is there, or gone.
+  bool remove(std::string_view name) { return detail::remove_file(directory_, name); }
+  /// The same for a chunk at or below this directory, wherever it was moved to meanwhile.
+  bool remove(const ChunkInfo& chunk) { return detail::remove_chunk(directory_, chunk.id); }
+
   /// Renames a file, from this directory to another on the same file system; a chunk's record goes with it. A table's
   /// interrupted merges are finished or undone first.
   ///

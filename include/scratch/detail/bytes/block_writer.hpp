@@ -36,15 +36,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// not be repeated, a sync above all, is no part of `work`. @throws Error
 template <class Work>
 auto with_room(const Directory& where, const char* doing, const std::filesystem::path& file, Work work) {
-  for (;;) {
-    try {
-      return work();
-    } catch (const Error& error) {
-      const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
-      if (code != ENOSPC && code != EDQUOT) throw;
-      where.state().make_room(Io::buffer_size, code, doing, file);
-    }
-  }
+  return where.state().with_room(Io::buffer_size, doing, file, work);
 }
 
 /// An error of writing ends it: every later call throws that error again. After one of naming or recording `commit` may

@@ -80,12 +80,13 @@ class LineLog {
   }
 
   /// Calls `take(line, offset)`, without the newline, for each line that was completed since the last time.
+  /// @returns false where there is no file
   /// @throws Error, and what `take` throws; then the next call begins with that line
   template <class Take>
-  void read_new(Take take) {
-    if (!file_ && !open_to_read()) return;
+  bool read_new(Take take) {
+    if (!file_ && !open_to_read()) return false;
     const auto size = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
-    if (size <= offset_) return;
+    if (size <= offset_) return true;
     PlainVector<char> window;
     window.resize(static_cast<std::size_t>(std::min<std::uint64_t>(256_KiB, size - offset_)));
     std::size_t kept = 0;  // bytes of an unfinished line at the window's start
@@ -101,7 +102,7 @@ class LineLog {
         offset_ += end + 1 - at;
       }
       kept = text.size() - at;
-      if (moved.size < room.size()) return;
+      if (moved.size < room.size()) return true;
       window.erase_front(at);
       if (kept > longest_) {
         too_long_ = true;

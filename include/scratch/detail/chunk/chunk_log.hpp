@@ -152,6 +152,15 @@ class ChunkLog {
     return entry->info;
   }
 
+  /// Where a chunk's file is; nothing when there is no such chunk.
+  std::optional<std::string> file_of(std::uint64_t id) {
+    const Held held = hold("read");
+    refresh();
+    const ChunkEntry* const entry = chunks_.find(id);
+    if (entry == nullptr) return std::nullopt;
+    return entry->info.file;
+  }
+
   /// The whole record of a chunk, block sums too; nothing when there is none.
   /// @throws Error `corrupt` where two chunks have the id on record
   std::optional<ChunkRecord> find(std::uint64_t id) {
@@ -181,9 +190,16 @@ class ChunkLog {
   }
 
   void refresh() {
-    lines_.read_new([this](std::string_view line, std::uint64_t offset) { read_line(line, offset); });
+    const auto take = [this](std::string_view line, std::uint64_t offset) { read_line(line, offset); };
+    if (!lines_.read_new(take)) refuse_old();
     for (auto one = leaving_.begin(); one != leaving_.end();)
       one = is_settled(one->first, one->second) ? leaving_.erase(one) : std::next(one);
+  }
+
+  void refuse_old() const {
+    struct stat facts {};
+    if (sys::fstatat(directory_, old_chunks_name.data(), facts) == 0)
+      throw_error(errc::unsupported_version, "read the chunks of", path_, "version 0.1 wrote them, into chunks.log");
   }
 
   bool is_settled(std::uint64_t id, const std::string& to) {

@@ -44,8 +44,10 @@ inline std::size_t nesting(std::string_view text) {
   return deepest;
 }
 
+/// @param oldest format that is read
 /// @throws Error `corrupt` for what is not such a text, too large or too deep; `unsupported_version`
-inline nlohmann::json parse_metadata(std::string_view text, const std::filesystem::path& file) {
+inline nlohmann::json parse_metadata(std::string_view text, const std::filesystem::path& file,
+                                     int oldest = metadata_format) {
   if (text.size() > longest_metadata)
     throw_error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
   if (const std::size_t depth = nesting(text); depth > deepest_metadata)
@@ -60,7 +62,7 @@ inline nlohmann::json parse_metadata(std::string_view text, const std::filesyste
   const auto format = json.is_object() ? json.find("format") : json.end();
   if (!json.is_object() || format == json.end() || !format->is_number_integer())
     throw_error(errc::corrupt, "read", file, "it is not an object with a \"format\"");
-  if (*format != metadata_format)
+  if (*format < oldest || *format > metadata_format)
     throw_error(errc::unsupported_version, "read", file,
                 "format " + format->dump() + ", this library reads " + std::to_string(metadata_format));
   return json;
@@ -98,8 +100,8 @@ inline std::string read_head_text(int directory, const std::filesystem::path& pa
 }
 
 /// metadata.json without its chunks. @throws Error as `read_metadata`
-inline nlohmann::json read_head(int directory, const std::filesystem::path& path) {
-  return parse_metadata(read_head_text(directory, path) + "]}", path / metadata_name);
+inline nlohmann::json read_head(int directory, const std::filesystem::path& path, int oldest = metadata_format) {
+  return parse_metadata(read_head_text(directory, path) + "]}", path / metadata_name, oldest);
 }
 
 /// What is there under a key if it is text, else nothing: a file is not believed.

@@ -135,7 +135,7 @@ class SessionLife {
   int lock_file() const noexcept { return lock_file_.get(); }
   bool umask_is_strange() const noexcept { return umask_is_strange_; }
   bool made_here() const { return made_here_.is_true(); }
-  bool owner_is_alive() const noexcept { return byte_locked(lock_file_.get(), owner_byte); }
+  bool owner_is_alive() const noexcept { return owner_ || byte_locked(lock_file_.get(), owner_byte); }
 
   /// Others may know of it from now on.
   void announce() noexcept { stage_ = Stage::in_use; }

@@ -87,7 +87,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   look([&] { info.uncommitted = Quota::uncommitted(directory, info.path); });
   look([&] {
     if (!has_file(directory, metadata_name, info.path)) return;  // its creator has not come so far
-    const nlohmann::json head = read_head(directory, info.path);
+    const nlohmann::json head = read_head(directory, info.path, 1);
     info.label = text_at(head, "label");
     info.pid = number_at(head, "pid");
     info.start_time = text_at(head, "start_time");

@@ -67,16 +67,21 @@ class SessionRecord {
 
   /// A chunk was recorded or forgotten. What fails now is mended by the next fold: the log has it.
   void recorded(ChunkLog& log) noexcept {
-    const std::uint64_t pending = pending_.fetch_add(1) + 1;
+    pending_.fetch_add(1);
     try {
-      std::unique_lock hold(mutex_, std::defer_lock);
-      const bool few = folded_.load() + pending <= 64;
-      if (few)
-        hold.lock();
-      else if (!hold.try_lock())
-        return;
-      const bool due = few || pending_.load() * 10 >= folded_.load() || sys::steady_milliseconds() - last_fold_ >= 1000;
-      if (due && pending_.load() > 0) fold(log, Patience{few ? 100U : 0U}, false);
+      const std::unique_lock hold(mutex_, std::try_to_lock);
+      if (!hold) return;
+      const bool due = pending_.load() * 10 >= folded_.load() || sys::steady_milliseconds() - last_fold_ >= 1000;
+      if (due && pending_.load() > 0) fold(log, Patience{0}, false);
+    } catch (...) {
+    }
+  }
+
+  /// As well as it can be done now: metadata.json has every chunk recorded before.
+  void catch_up(ChunkLog& log) noexcept {
+    try {
+      const std::lock_guard hold(mutex_);
+      if (pending_.load() > 0) fold(log, Patience{100}, false);
     } catch (...) {
     }
   }
@@ -93,6 +98,12 @@ class SessionRecord {
       std::swap(*facts_, before);
       throw;
     }
+  }
+
+  /// Bytes that metadata.json takes, about.
+  std::uint64_t size() const {
+    const std::lock_guard hold(mutex_);
+    return composed_size_ + 4096;
   }
 
   std::string user() const {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -40,6 +42,12 @@ class SessionHandle {
   // As those of `Workspace`.
   Workspace area(std::string_view name) const { return workspace().area(name); }
   std::vector<ChunkInfo> chunks() const { return workspace().chunks(); }
+  std::vector<ChunkInfo> chunks_after(std::uint64_t& position) const { return workspace().chunks_after(position); }
+  bool wait_for_chunks(std::uint64_t position, std::chrono::milliseconds time) const {
+    return workspace().wait_for_chunks(position, time);
+  }
+  bool remove(std::string_view name) { return workspace().remove(name); }
+  bool remove(const ChunkInfo& chunk) { return workspace().remove(chunk); }
   Usage usage() const { return workspace().usage(); }
   UsageReport usage_report() const { return workspace().usage_report(); }
   std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }

@@ -72,7 +72,7 @@ class SessionState final : private HoldsLife, public SharedState {
 
   const std::shared_ptr<const SessionNames>& names() const noexcept { return names_; }
   bool made_here() const { return life_.made_here(); }
-  bool owner_is_alive() const noexcept { return life_.owner_is_alive(); }
+  bool owner_is_alive() const noexcept override { return life_.owner_is_alive(); }
 
   void check() override {
     if (ended_ && made_here()) throw_error(errc::session_gone, "use the session", path(), "it was closed");
@@ -99,11 +99,17 @@ class SessionState final : private HoldsLife, public SharedState {
     life_.announce();
   }
 
-  void publish() { record_.publish(log()); }
+  void before_asking() noexcept override {
+    if (!ended_) record_.catch_up(log());
+  }
+
+  void publish() {
+    write([&] { record_.publish(log()); });
+  }
   std::string metadata() { return record_.text(log()); }
   std::string user() const { return record_.user(); }
   void user(std::string json) {
-    record_.change(log(), [&](SessionFacts& facts) { facts.user = std::move(json); });
+    write([&] { record_.change(log(), [&](SessionFacts& facts) { facts.user = json; }); });
   }
 
   /// The session is kept afterwards, by whoever meets it. @throws Error
@@ -246,10 +252,18 @@ class SessionState final : private HoldsLife, public SharedState {
     }
   }
 
-  void write_status(const char* status, std::string reason) {
-    record_.change(log(), [&](SessionFacts& facts) {
-      facts.status = status;
-      facts.reason = std::move(reason);
+  // metadata.json, which asks for room as all that writes does.
+  template <class Work>
+  void write(Work work) {
+    with_room(record_.size(), "write", path() / metadata_name, work);
+  }
+
+  void write_status(const char* status, const std::string& reason) {
+    write([&] {
+      record_.change(log(), [&](SessionFacts& facts) {
+        facts.status = status;
+        facts.reason = reason;
+      });
     });
   }
 

@@ -26,6 +26,7 @@ inline constexpr std::string_view metadata_name = "metadata.json";
 inline constexpr std::string_view lock_name = ".lock";
 inline constexpr std::string_view keep_name = ".keep";
 inline constexpr std::string_view chunks_name = "chunks.jsonl";
+inline constexpr std::string_view old_chunks_name = "chunks.log";  ///< of version 0.1
 inline constexpr std::string_view session_prefix = "session_";
 inline constexpr std::string_view trash_prefix = ".scratch-trash-";
 inline constexpr std::string_view claim_prefix = ".scratch-claim.";
@@ -35,7 +36,7 @@ inline constexpr std::size_t longest_label = 48;
 /// Whether the library itself keeps something under this name in a session or workspace.
 inline bool is_bookkeeping(std::string_view name) {
   return name.starts_with(reserved_prefix) || name == metadata_name || name == lock_name || name == keep_name ||
-         name == chunks_name || name == "chunks.log";
+         name == chunks_name || name == old_chunks_name;
 }
 
 /// @throws Error `invalid_name` unless an application may give a file or an area this name

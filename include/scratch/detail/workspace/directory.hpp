@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -101,6 +102,21 @@ class Directory {
       committed(name);
     } catch (const std::exception&) {  // then clear() leaves it
     }
+  }
+
+  /// The directory that a file on record is in; nothing where there is none. No link is followed.
+  /// @param record the file's name relative to the state's directory
+  /// @throws Error
+  std::optional<Directory> area_of(const std::string& record) const {
+    Fd open;
+    std::size_t begin = 0;
+    for (std::size_t end; (end = record.find('/', begin)) != record.npos; begin = end + 1) {
+      open = open_directory(open ? open.get() : state().fd(), record.substr(begin, end - begin).c_str());
+      if (!open && errno == ENOENT) return std::nullopt;
+      if (!open) throw_error(errno, "open the area", state().path() / record.substr(0, end), open_files_hint(errno));
+    }
+    if (begin == 0) return Directory(state_);
+    return Directory(state_, std::move(open), state().path() / record.substr(0, begin - 1), record.substr(0, begin));
   }
 
   /// The directory of this name below this one, made when it is not there.

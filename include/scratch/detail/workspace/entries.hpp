@@ -110,6 +110,39 @@ inline std::uint64_t clear(const Directory& directory) {
   return removal.finish();
 }
 
+/// False: nothing has this name.
+inline bool remove_file(const Directory& directory, std::string_view given) {
+  check_file_name(given, "remove");
+  directory.check();
+  const std::string name(given);
+  const std::filesystem::path path = directory.path() / name;
+  directory.state().check_writable("remove", path);
+  struct stat facts {};
+  if (sys::fstatat(directory.fd(), name.c_str(), facts) != 0) {
+    if (errno == ENOENT) return false;
+    throw_error(errno, "remove", path);
+  }
+  if (!S_ISREG(facts.st_mode))
+    throw_error(EINVAL, "remove", path, std::string("only files are removed, this is ") + kind_of(facts));
+  if (!directory.state().is_ours(directory.fd(), name, directory.relative(name)))
+    throw_error(EPERM, "remove", path, "this library did not write it");
+  Renaming renaming(directory, name, "remove");
+  renaming.departs("");
+  if (sys::unlinkat(directory.fd(), name.c_str()) != 0 && errno != ENOENT) throw_error(errno, "remove", path);
+  renaming.moved();
+  directory.state().quota().removed(static_cast<std::uint64_t>(facts.st_size));
+  return true;
+}
+
+/// The same for a chunk at or below `directory`, by where it is on record now.
+inline bool remove_chunk(const Directory& directory, std::uint64_t id) {
+  directory.check();
+  const std::optional<std::string> file = chunk_log(directory.state()).file_of(id);
+  if (!file || !file->starts_with(directory.prefix())) return false;
+  const std::optional<Directory> area = directory.area_of(*file);
+  return area && remove_file(*area, std::string_view(*file).substr(area->prefix().size()));
+}
+
 inline void move_file(const Directory& from, std::string_view given, const Directory& to, std::string_view given_new) {
   check_file_name(given, "move");
   check_file_name(given_new, "move to");

@@ -62,10 +62,13 @@ class SharedState {
   virtual void check() {}
 
   /// False: whoever made the session is dead, so that nothing comes any more.
-  virtual bool owner_is_alive() { return true; }
+  virtual bool owner_is_alive() const noexcept { return true; }
 
   /// A chunk was put on record, or taken off it.
   virtual void recorded() noexcept {}
+
+  /// Before an application is asked to make room: it may wait for readers, who must not wait for what is only here.
+  virtual void before_asking() noexcept {}
 
   /// @throws Error EROFS where the workspace only looks
   void check_writable(std::string_view doing, const std::filesystem::path& what) const {
@@ -86,7 +89,7 @@ class SharedState {
   void reserve(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file) {
     if (bytes == 0) return;
     while (!quota_.reserve(bytes)) {
-      if (bytes <= quota_.limit() && options_.on_full && options_.on_full(bytes)) continue;
+      if (bytes <= quota_.limit() && ask_for_room(bytes)) continue;
       const std::uint64_t used = quota_.used();
       throw_error(errc::quota_exceeded, doing, file,
                   readable_size(bytes) + " needed, " +
@@ -97,10 +100,25 @@ class SharedState {
 
   /// Called when a write failed with `error`: returns when it may be tried again, since `on_full` may have made room.
   /// @throws Error what the kernel said, and for a full disk how much was needed and is free
-  void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file) const {
+  void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file) {
     const bool full = error == ENOSPC || error == EDQUOT;
-    if (!full || !options_.on_full || !options_.on_full(bytes)) throw_no_room(bytes, error, doing, file);
+    if (!full || !ask_for_room(bytes)) throw_no_room(bytes, error, doing, file);
   }
+
+  /// The same for `work`, again and again as long as `on_full` says that there may be room.
+  template <class Work>
+  auto with_room(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file, Work work) {
+    for (;;) {
+      try {
+        return work();
+      } catch (const Error& error) {
+        const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
+        if (code != ENOSPC && code != EDQUOT) throw;
+        make_room(bytes, code, doing, file);
+      }
+    }
+  }
+
   /// @throws Error always
   [[noreturn]] void throw_no_room(std::uint64_t bytes, int error, std::string_view doing,
                                   const std::filesystem::path& file) const {
@@ -151,6 +169,12 @@ class SharedState {
         guests_(make_guests(*this, first)),
         quota_(is_session_ ? Quota::shared(fd_, path_, options_.quota)
                            : Quota::of_process(options_.quota, [this] { return committed_bytes(); })) {}
+
+  bool ask_for_room(std::uint64_t bytes) {
+    if (!options_.on_full) return false;
+    before_asking();
+    return options_.on_full(bytes);
+  }
 
   static std::vector<std::unique_ptr<Guest>> make_guests(SharedState& state, GuestMaker first) {
     std::vector<std::unique_ptr<Guest>> guests;
