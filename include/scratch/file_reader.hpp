@@ -107,6 +107,7 @@ class FileReader {
   }
 
   Bytes next_block() {
+    checked();
     const Bytes block = rest_.empty() ? read_block() : std::exchange(rest_, {});
     position_ += block.size();
     return block;

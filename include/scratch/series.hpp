@@ -47,6 +47,10 @@ struct Series {
                           "a suffix that begins with a digit would belong to the number");
   }
 
+  // Moving copies: what was moved from makes the same names as before.
+  Series(const Series&) = default;
+  Series& operator=(const Series&) = default;
+
   /// The name of file `i`. With `extra` "from_W2" (or ".from_W2", the same): partition.3.from_W2.
   /// @throws Error `invalid_name`
   std::string name(std::uint64_t i, std::string_view extra = "") const {

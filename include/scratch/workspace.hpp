@@ -35,8 +35,12 @@ struct Access;
 /// gets `session_gone`, one used in a forked child `forked_object`.
 class Workspace {
  public:
-  /// Makes a plain directory a workspace. Files that were there before are never touched by `clear()` or
-  /// `remove_matching()`.
+  /// Makes a plain directory a workspace. `clear()` and `remove_matching()` never touch files that were there before, nor
+  /// what somebody else puts in the place of one of this library's. (Who writes over such a file where it stands writes
+  /// into the library's.)
+  ///
+  /// What the library keeps about its files stands beside them: `.scratch-files`, and, where they are needed,
+  /// `.scratch-ids`, `.scratch-locks` and `chunks.log`. Once the files are gone these may be removed by hand.
   ///
   /// @throws Error when it is not a directory, or cannot be opened; EINVAL for a session's, which has its `JoinedSession`
   explicit Workspace(std::filesystem::path directory, WorkspaceOptions options = {})
@@ -127,8 +131,7 @@ class Workspace {
   /// @throws Error `invalid_name`; EEXIST when `to` has the name; EXDEV for another file system; `busy` for a table
   ///         that somebody writes or merges; `quota_exceeded` in another session or directory, where a chunk is then a
   ///         file like any other: both unchanged
-  /// After a crash: under the old name or the new one, and a chunk's record knows which; in a plain directory another
-  /// file may not be known as this library's any more, and `clear()` leaves it.
+  /// After a crash: under the old name or the new one, and what is on record about it follows.
   void move(std::string_view name, Workspace to, std::string_view new_name) {
     detail::move_file(directory_, name, to.directory_, new_name);
   }

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include <scratch/atomic_file.hpp>
@@ -18,7 +20,10 @@
 #include <scratch/file_reader.hpp>
 #include <scratch/workspace.hpp>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 namespace {
@@ -143,4 +148,87 @@ TEST_CASE("an engine with several transfers in flight is given its own buffers o
   table.add(keys);
   table.commit();
   CHECK(not_lent == 0);
+}
+
+TEST_CASE("many chunk readers keep to the budget, and every block is checked all the same") {
+  TempDir dir;
+  held = 0;
+  constexpr std::size_t readers = 64;
+  std::vector<std::byte> bytes = scratch::test::noise(9'000'001);
+  const scratch::Workspace here(dir.path(), {.io = Counted::make, .buffers = 8_MiB});
+  const scratch::ChunkInfo whole = scratch::test::write_chunk(here, bytes);
+  const scratch::ChunkInfo damaged = scratch::test::write_chunk(here, bytes);
+  {
+    const scratch::detail::Fd file(scratch::sys::openat(AT_FDCWD, (dir / damaged.file).c_str(), O_RDWR));
+    const std::byte other{static_cast<unsigned char>(~std::to_integer<unsigned>(bytes[5'000'000]))};
+    REQUIRE(scratch::sys::pwrite_all(file.get(), {&other, 1}, 5'000'000).error == 0);
+  }
+  std::vector<scratch::ChunkReader> open;
+  for (std::size_t i = 0; i < readers; ++i) open.emplace_back(here, i == 0 ? damaged : whole);
+  struct Reading {
+    scratch::detail::BlockIterator<scratch::ChunkReader> at;
+    std::vector<std::byte> seen = {};
+  };
+  std::vector<Reading> all;
+  for (scratch::ChunkReader& reader : open) all.push_back({reader.begin()});
+  std::size_t most = 0;
+  bool refused = false;
+  for (bool more = true; more;) {
+    more = false;
+    for (Reading& one : all) {
+      if (one.at == std::default_sentinel) continue;
+      more = true;
+      one.seen.insert(one.seen.end(), (*one.at).begin(), (*one.at).end());
+      const auto said = scratch::test::refusal([&] { ++one.at; });
+      if (!said) continue;
+      REQUIRE(&one == &all.front());
+      REQUIRE(said->code() == scratch::errc::checksum_mismatch);
+      REQUIRE(one.seen.size() == 4_MiB);
+      refused = true;
+      ++one.at;  // passed over
+    }
+    most = std::max(most, held);
+  }
+  REQUIRE(refused);
+  for (std::size_t i = 1; i < readers; ++i) REQUIRE(all[i].seen == bytes);
+  REQUIRE(std::ranges::equal(scratch::Bytes(all[0].seen).subspan(4_MiB), scratch::Bytes(bytes).subspan(8_MiB)));
+  // One buffer each, of which 256 KiB are touched; the first ones had whole blocks before there were more readers.
+  REQUIRE(most <= (readers + 4) * Io::buffer_size);
+}
+
+TEST_CASE("what was checked once is not read whole again for a few bytes") {
+  TempDir dir(TempDir::On::disk);
+  const std::vector<std::byte> bytes = scratch::test::noise(9'000'001);
+  const scratch::Workspace here(dir.path());
+  const scratch::ChunkInfo info = scratch::test::write_chunk(here, bytes);
+  const auto read_so_far = [] {  // by this process, from whatever file
+    const std::string io = scratch::test::text_of("/proc/self/io");
+    return std::stoull(io.substr(io.find("rchar: ") + 7));
+  };
+  const scratch::ChunkReader reader(here, info);
+  const auto cost = [&](std::uint64_t offset, std::size_t size) {
+    std::vector<std::byte> seen(size);
+    const auto before = read_so_far();
+    reader.read_at(offset, seen);
+    const auto after = read_so_far();
+    REQUIRE(std::ranges::equal(seen, scratch::Bytes(bytes).subspan(offset, size)));
+    return after - before;
+  };
+  CHECK(cost(5'000'000, 8) >= 4_MiB);
+  CHECK(cost(5'000'000, 8) < 64_KiB);
+  CHECK(cost(4_MiB, 1000) < 64_KiB);
+  CHECK(cost(8_MiB - 4, 8) >= 9'000'001 - 8_MiB);  // into a block that was not met before
+  CHECK(cost(8_MiB - 4, 8) < 64_KiB);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      std::vector<std::byte> seen(3);
+      for (std::uint64_t at = static_cast<std::uint64_t>(t); at + 3 <= bytes.size(); at += 99'991) {
+        reader.read_at(at, seen);
+        wrong += std::ranges::equal(seen, scratch::Bytes(bytes).subspan(at, 3)) ? 0 : 1;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
 }

@@ -3,6 +3,9 @@
 #include <scratch/engine/planned_io.hpp>
 #include <scratch/engine/posix_io.hpp>
 
+#include <unistd.h>
+
+#include <atomic>
 #include <thread>
 
 #include "support/catch.hpp"
@@ -109,4 +112,48 @@ TEST_CASE("a forked child gets no engine of its parent") {
   REQUIRE(ending == Ending::finished);
   const auto after = pool.lease();
   after->buffer(0)[0] = std::byte{1};
+}
+
+TEST_CASE("a forked child is told so, also where another thread of the parent was just making an engine") {
+  const TempDir dir;
+  std::atomic<bool> making = false, done = false;
+  EnginePool pool(
+      [&](const Medium& medium) {
+        making = true;
+        while (!done) std::this_thread::yield();
+        return PosixIo::make(medium);
+      },
+      dir.fd());
+  std::thread other([&] { pool.lease(); });
+  while (!making) std::this_thread::yield();
+  const auto refused = [&](auto work) {
+    return in_child([&] {
+      ::alarm(30);  // or it waits for a thread that is not there
+      try {
+        work();
+      } catch (const Error& error) {
+        if (error.code() == errc::forked_object) return;
+      }
+      throw std::runtime_error("not refused");
+    });
+  };
+  const Ending describe = refused([&] { pool.describe(); });
+  const Ending lease = refused([&] { pool.lease(); });
+  done = true;
+  other.join();
+  CHECK(describe == Ending::finished);
+  CHECK(lease == Ending::finished);
+}
+
+TEST_CASE("an engine that was chosen without knowing is used once, and the next one is chosen anew") {
+  const TempDir dir;
+  const CountedMaker make;
+  EnginePool pool(make, -1);  // nothing can be asked about this directory
+  pool.lease();
+  pool.lease();
+  REQUIRE(*make.made == 2);
+  EnginePool known(make, dir.fd());
+  known.lease();
+  known.lease();
+  REQUIRE(*make.made == 3);
 }

@@ -157,15 +157,32 @@ TEST_CASE("the best engine on a disk is a ring with O_DIRECT, where both can be 
   CHECK(BestIo::make(disk)->describe().starts_with("io_uring") == rings_exist());
 }
 
-TEST_CASE("SCRATCH_IO=posix forces posix, and the engine says so") {
-  {
-    const Variable forced("SCRATCH_IO", "posix");
+TEST_CASE("SCRATCH_IO chooses the engine, in capitals or not, and what it cannot mean is said") {
+  const Medium memory{.name = "tmpfs", .memory_backed = true};
+  for (const char* posix : {"posix", "POSIX", "Posix"}) {
+    const Variable forced("SCRATCH_IO", posix);
     CHECK(BestIo::make(disk)->describe() == "posix: SCRATCH_IO=posix");
-    CHECK(BestIo::make({.name = "tmpfs", .memory_backed = true})->describe() == "posix: SCRATCH_IO=posix");
+    CHECK(BestIo::make(memory)->describe() == "posix: SCRATCH_IO=posix");
     CHECK(UringIo::make(disk)->describe() == "posix: SCRATCH_IO=posix");
   }
-  for (const char* other : {"", "Posix", "posix ", "uring"}) {
-    const Variable unforced("SCRATCH_IO", other);
-    CHECK(BestIo::make(disk)->describe() != "posix: SCRATCH_IO=posix");
+  for (const char* uring : {"uring", "io_uring", "URING"}) {
+    const Variable forced("SCRATCH_IO", uring);
+    CHECK(BestIo::make(memory)->describe().starts_with("io_uring") == rings_exist());
   }
+  for (const char* best : {"", "best", "Best"}) {
+    const Variable unforced("SCRATCH_IO", best);
+    CHECK(BestIo::make(memory)->describe() == "posix: tmpfs");
+    CHECK(BestIo::make(disk)->describe().starts_with("io_uring") == rings_exist());
+  }
+  for (const char* other : {"posix ", "psoix", "ring"}) {
+    const Variable unforced("SCRATCH_IO", other);
+    for (const Medium& medium : {memory, disk, Medium{.name = "fuse"}})
+      CHECK(BestIo::make(medium)->describe().ends_with("(SCRATCH_IO is none of posix, uring, best)"));
+  }
+}
+
+TEST_CASE("Where it cannot be said whether there is O_DIRECT, best_io does not say that there is none") {
+  const Variable unforced("SCRATCH_IO", nullptr);
+  CHECK(BestIo::make({.name = "ext4", .direct_is_known = false})->describe() ==
+        "posix: ext4, O_DIRECT could not be tried");
 }

@@ -27,12 +27,14 @@ struct DiskStep {
 struct SyscallPlan {
   static constexpr long never = std::numeric_limits<long>::max();
 
-  long first = never;          ///< the call (from 0) that fails
-  long last = never;           ///< the last one that fails; `never` with `first` set: for ever
-  int error = 0;               ///< with this errno
-  long kill_before = never;    ///< SIGKILL instead of this call
-  long kill_after = never;     ///< SIGKILL when this call has been made
-  const char* only = nullptr;  ///< count only calls of this name
+  long first = never;             ///< the call (from 0) that fails
+  long last = never;              ///< the last one that fails; `never` with `first` set: for ever
+  int error = 0;                  ///< with this errno
+  long kill_before = never;       ///< SIGKILL instead of this call
+  long kill_after = never;        ///< SIGKILL when this call has been made
+  const char* only = nullptr;     ///< count only calls of this name
+  bool without_dioalign = false;  ///< statx does not say what O_DIRECT needs
+  int error_at_close = 0;  ///< what each close says, as NFS says of a quota; the descriptor is closed all the same
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
   std::function<void(const char* name)> at_call = {};             ///< told of each call, before it
@@ -50,6 +52,8 @@ struct SyscallPlan {
   void clear() {
     first = last = kill_before = kill_after = never;
     error = 0;
+    error_at_close = 0;
+    without_dioalign = false;
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
     at_sync = {};
@@ -115,8 +119,15 @@ inline std::size_t cut(std::size_t size) {
 
 namespace scratch::inline SCRATCH_ABI::sys {
 
-// close, getpid and geteuid cannot fail in a way that a caller could act on.
+// getpid and geteuid cannot fail in a way that a caller could act on; a close that fails is planned by itself.
 struct Calls : Kernel {
+  static int close(int fd) {
+    const int result = Kernel::close(fd);
+    if (test::plan.error_at_close == 0) return result;
+    ++test::plan.fired;
+    errno = test::plan.error_at_close;
+    return -1;
+  }
   static int openat(int dir, const char* name, int flags, mode_t mode) {
     return test::by_plan("openat", [&] { return Kernel::openat(dir, name, flags, mode); });
   }
@@ -149,7 +160,13 @@ struct Calls : Kernel {
     return test::by_plan("fstatat", [&] { return Kernel::fstatat(dir, name, facts, flags); });
   }
   static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
-    return test::by_plan("statx", [&] { return Kernel::statx(dir, name, flags, mask, facts); });
+    return test::by_plan("statx", [&] {
+      const int result = Kernel::statx(dir, name, flags, mask, facts);
+#ifdef STATX_DIOALIGN
+      if (test::plan.without_dioalign) facts->stx_mask &= ~static_cast<__u32>(STATX_DIOALIGN);
+#endif
+      return result;
+    });
   }
   static int fstatfs(int fd, struct statfs* facts) {
     return test::by_plan("fstatfs", [&] { return Kernel::fstatfs(fd, facts); });

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // ctest: timeout=300 optimised
 #include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/session_dir.hpp>
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -12,6 +15,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/refusal.hpp"
@@ -98,6 +102,175 @@ TEST_CASE("dropped, discarded or left by an exception: nothing stays") {
     REQUIRE(names_in(dir.path()).empty());
   }
   REQUIRE(open_descriptors() == before);
+}
+
+TEST_CASE("after a refused commit_new() more can be added, and all of it is committed") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t size = GENERATE(as<std::size_t>(), 4, 5000, 300'001, 9'000'001);
+  const bool durable = GENERATE(false, true);
+  CAPTURE(setting, size, durable);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.durable = durable, .io = setting.engine.make});
+  const std::vector<std::byte> one = noise(size, 1), two = noise(size, 2), end = noise(size, 3);
+  write_file(where, "name", "old");
+  AtomicFile file(where, "name");
+  std::vector<std::byte> all;
+  for (const auto& part : {one, two}) {
+    file.append(part);
+    all.insert(all.end(), part.begin(), part.end());
+    REQUIRE(file.size() == all.size());
+    REQUIRE(says(refusal([&] { file.commit_new(); }), "File exists"));
+    REQUIRE(text_of(dir / "name") == "old");
+  }
+  file.stream() << " three";
+  file.append(end);
+  file.commit();
+  const std::string text = text_of(dir / "name");
+  REQUIRE(text.size() == 3 * size + 6);
+  REQUIRE(std::ranges::equal(std::as_bytes(std::span(text)).first(2 * size), all));
+  REQUIRE(text.substr(2 * size, 6) == " three");
+  REQUIRE(std::ranges::equal(std::as_bytes(std::span(text)).subspan(2 * size + 6), end));
+}
+
+TEST_CASE("a text is written without its NUL") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const char* const pointer = "pointer,";
+  AtomicFile file(where, "name");
+  file.append("id,name\n");
+  file.append(pointer);
+  file.append(std::string("string,"));
+  file.append(std::string_view("view"));
+  REQUIRE(file.size() == 8 + 8 + 7 + 4);
+  file.commit();
+  REQUIRE(text_of(dir / "name") == "id,name\npointer,string,view");
+  write_file(where, "name", "text");
+  REQUIRE(text_of(dir / "name") == "text");
+  REQUIRE(read_text(where, "name") == "text");
+  STATIC_REQUIRE(!ByteRange<char[5]>);
+  STATIC_REQUIRE(!ByteRange<const char(&)[5]>);
+  STATIC_REQUIRE(!ByteRange<const char8_t[5]>);
+  STATIC_REQUIRE(!ByteRange<std::vector<char*>>);
+  STATIC_REQUIRE(!ByteRange<std::vector<std::string>>);
+  STATIC_REQUIRE(ByteRange<std::vector<char>>);
+  STATIC_REQUIRE(ByteRange<std::string>);
+  STATIC_REQUIRE(ByteRange<int[3]>);
+}
+
+TEST_CASE("the stream lives as long as the file, and after a commit or a discard it takes nothing more") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const bool commits = GENERATE(false, true);
+  const bool used_before = GENERATE(false, true);
+  AtomicFile file(where, "name");
+  std::ostream* kept = used_before ? &(file.stream() << "text") : nullptr;
+  commits ? file.commit() : file.discard();
+  if (kept == nullptr) kept = &file.stream();
+  REQUIRE(kept->bad());
+  *kept << "lost" << std::string(100'000, 'x') << std::flush;
+  REQUIRE(kept->bad());
+  kept->clear();
+  *kept << "lost" << std::flush;
+  REQUIRE(kept->bad());
+  REQUIRE(!file.stream());
+  REQUIRE(std::filesystem::exists(dir / "name") == commits);
+  if (commits) REQUIRE(text_of(dir / "name") == (used_before ? "text" : ""));
+}
+
+TEST_CASE("what was moved from says so, and a self-move does nothing") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  AtomicFile file(where, "name");
+  AtomicFile& same = file;
+  file = std::move(same);
+  file.append("text");
+  AtomicFile moved(std::move(file));
+  for (const auto& said : {refusal([&] { file.append("more"); }), refusal([&] { file.stream() << "more"; }),
+                           refusal([&] { file.commit(); }), refusal([&] { file.commit_new(); }),
+                           refusal([&] { static_cast<void>(file.size()); })}) {
+    REQUIRE(says(said, "it was moved to another object"));
+    REQUIRE(said->code() == std::errc::invalid_argument);
+  }
+  file.discard();
+  moved.commit();
+  REQUIRE(text_of(dir / "name") == "text");
+  moved = AtomicFile(where, "other");
+  REQUIRE(!std::filesystem::exists(dir / "other"));
+}
+
+TEST_CASE("a name under which a chunk is on record is refused, and the chunk stays whole") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const ChunkInfo chunk = write_chunk(where, noise(1000));
+  AtomicFile file(where, "chunk_0.bin");
+  file.append("text");
+  const auto said = refusal([&] { file.commit(); });
+  REQUIRE(says(said, "chunk 0 is on record there"));
+  REQUIRE(says(said, "chunk_0.bin"));
+  REQUIRE(refusal([&] { file.commit_new(); }));
+  ChunkReader(where, chunk).verify();
+  Workspace(where).remove_matching("chunk_0.bin");
+  file.commit();
+  REQUIRE(text_of(dir / "chunk_0.bin") == "text");
+}
+
+TEST_CASE("the mode is that of the replaced file, else what the umask leaves; in a session 0600") {
+  const mode_t mask = GENERATE(as<mode_t>(), 022, 002, 077, 0777);
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const auto mode = [&](const std::filesystem::path& file) {
+    struct stat facts {};
+    REQUIRE(::stat(file.c_str(), &facts) == 0);
+    return facts.st_mode & 07777;
+  };
+  put(dir / "old");
+  REQUIRE(::chmod((dir / "old").c_str(), 0640) == 0);
+  const mode_t before = ::umask(mask);
+  {
+    const Workspace where(dir.path());
+    write_file(where, "new", "text");
+    write_file(where, "old", "text");
+    AtomicFile both(where, "old");  // as `commit_new` would have made it, and then as `commit` makes it
+    CHECK(refusal([&] { both.commit_new(); }));
+    both.commit();
+    write_chunk(where, noise(10));
+    SessionDir<Under> session(Under{dir / "sessions"}, "x");
+    write_file(session, "new", "text");
+    ::umask(before);
+    CHECK(mode(dir / "new") == ((0666 & ~mask) | 0600));
+    CHECK(mode(dir / "chunk_0.bin") == ((0666 & ~mask) | 0600));
+    CHECK(mode(dir / "old") == 0640);
+    CHECK(mode(session.path() / "new") == 0600);
+  }
+  ::umask(before);
+}
+
+TEST_CASE("a small file needs no engine, however it is written and read; a larger one does") {
+  const TempDir dir(TempDir::On::disk);
+  int made = 0;
+  const Workspace where(dir.path(), {.io = [&](const Medium& medium) {
+                          ++made;
+                          return BestIo::make(medium);
+                        }});
+  const std::vector<std::byte> bytes = noise(262'143);
+  write_file(where, "name", bytes);
+  AtomicFile file(where, "pieces");
+  for (std::size_t at = 0; at < 262'143; at += 1000)
+    file.append(Bytes(bytes).subspan(at, std::min<std::size_t>(1000, bytes.size() - at)));
+  file.commit();
+  ChunkWriter chunk(where);
+  std::copy_n(bytes.begin(), 100'000, chunk.prepare(100'000).begin());
+  chunk.advance(100'000);
+  chunk.append(Bytes(bytes).subspan(100'000));
+  const ChunkInfo info = chunk.commit();
+  std::vector<std::byte> seen(300'000);
+  REQUIRE(FileReader(where, "name").read(seen) == bytes.size());
+  ChunkReader reader(where, info);
+  reader.verify();
+  for (const Bytes block : reader) REQUIRE(std::ranges::equal(block, bytes));
+  REQUIRE(bytes_in(dir / "pieces") == bytes);
+  REQUIRE(made == 0);
+  write_file(where, "name", noise(262'144));
+  REQUIRE(made == 1);
 }
 
 TEST_CASE("after a commit or a discard everything is an error that says so") {

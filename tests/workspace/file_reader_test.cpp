@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 // ctest: optimised
 #include <scratch/atomic_file.hpp>
+#include <scratch/check_records.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
+#include <scratch/series.hpp>
 #include <scratch/session_dir.hpp>
 
 #include <sys/stat.h>
@@ -14,6 +18,7 @@
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/refusal.hpp"
@@ -153,4 +158,91 @@ TEST_CASE("a reader outlives its workspace, the handle that it was made from, an
   CHECK(of_a_session.begin() != of_a_session.end());
   session.reset();
   CHECK(of_a_session.size() == text.size());
+}
+
+TEST_CASE("a reader that was moved from says so; one that takes another's place lets go of what it was reading") {
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const Workspace where(dir.path());
+  const std::vector<std::byte> one = noise(9'000'001, 1), two = noise(9'000'001, 2);
+  write_file(where, "one", one);
+  write_file(where, "two", two);
+  FileReader reader(where, "one");
+  std::vector<std::byte> seen(one.size());
+  REQUIRE(reader.read(MutableBytes(seen).first(1000)) == 1000);  // others of its blocks are on their way
+  FileReader& same = reader;
+  reader = std::move(same);
+  FileReader other(where, "two");
+  REQUIRE(other.read(MutableBytes(seen).first(1000)) == 1000);
+  reader = std::move(other);
+  REQUIRE(reader.read(MutableBytes(seen).subspan(1000)) == two.size() - 1000);
+  REQUIRE(seen == two);
+  for (const auto& said : {refusal([&] { other.read(seen); }), refusal([&] { static_cast<void>(other.size()); }),
+                           refusal([&] { static_cast<void>(other.begin()); })}) {
+    REQUIRE(says(said, "it was moved to another object"));
+    REQUIRE(said->code() == std::errc::invalid_argument);
+  }
+}
+
+TEST_CASE("a workspace that was moved from says so, a series that was is a series") {
+  const TempDir dir;
+  Workspace where(dir.path());
+  Workspace& same = where;
+  where = std::move(same);
+  write_file(where, "x_1", "text");
+  Workspace moved(std::move(where));
+  REQUIRE(moved.list() == std::vector<std::string>{"x_1"});
+  REQUIRE(where.path().empty());
+  for (const auto& said :
+       {refusal([&] { where.list(); }), refusal([&] { where.clear(); }), refusal([&] { where.area("a"); }),
+        refusal([&] { where.usage(); }), refusal([&] { where.usage_report(); }), refusal([&] { where.engine(); }),
+        refusal([&] { where.chunks(); }), refusal([&] { where.remove_matching("*"); }),
+        refusal([&] { where.move("a", moved, "b"); }), refusal([&] { moved.move("x_1", where, "b"); }),
+        refusal([&] { AtomicFile(where, "a"); }), refusal([&] { FileReader(where, "a"); }),
+        refusal([&] { ChunkWriter{where}; }), refusal([&] { read_file(where, "a"); }),
+        refusal([&] { check_records(where, "a", 1); }), refusal([&] { Series("x_").list(where); })})
+    REQUIRE(says(said, "it was moved to another object"));
+  Series series("x_");
+  const Series other(std::move(series));
+  REQUIRE(series.name(3) == "x_3");
+  REQUIRE(other.list(moved).size() == 1);
+}
+
+TEST_CASE("an engine with O_DIRECT that does one transfer at a time reads and writes files of any size") {
+  // pread and pwrite with O_DIRECT: an engine of somebody's own
+  struct Direct final : Io {
+    PosixIo inner;
+    std::string describe() const override { return "psync, O_DIRECT"; }
+    unsigned depth() const override { return 1; }
+    bool direct() const override { return true; }
+    std::size_t alignment() const override { return 4096; }
+    void start(const Transfer& transfer) override {
+      REQUIRE(transfer.offset % 4096 == 0);
+      REQUIRE(transfer.size % 4096 == 0);
+      REQUIRE(reinterpret_cast<std::uintptr_t>(transfer.data) % 4096 == 0);
+      inner.start(transfer);
+    }
+    Completion finish() override { return inner.finish(); }
+    std::size_t in_flight() const override { return inner.in_flight(); }
+    MutableBytes buffer(unsigned i) override { return inner.buffer(i); }
+  };
+  const std::size_t size = GENERATE(as<std::size_t>(), 100, 262'144, 300'001, 4'194'304, 9'000'001);
+  CAPTURE(size);
+  const TempDir dir(GENERATE(TempDir::On::memory, TempDir::On::disk));
+  const Workspace where(dir.path(), {.io = [](const Medium&) { return std::make_unique<Direct>(); }});
+  const std::vector<std::byte> bytes = noise(size);
+  write_file(where, "name", bytes);
+  std::vector<std::byte> seen(size);
+  REQUIRE(FileReader(where, "name").read(seen) == size);
+  REQUIRE(seen == bytes);
+  const ChunkInfo info = write_chunk(where, bytes);
+  ChunkReader reader(where, info);
+  reader.verify();
+  seen.clear();
+  for (const Bytes block : reader) {
+    seen.insert(seen.end(), block.begin(), block.end());
+    std::byte last{};
+    reader.read_at(size - 1, {&last, 1});  // in the middle of a loop
+    REQUIRE(last == bytes.back());
+  }
+  REQUIRE(seen == bytes);
 }

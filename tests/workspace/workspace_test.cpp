@@ -6,7 +6,10 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/session_dir.hpp>
 
+#include <atomic>
+#include <mutex>
 #include <sstream>
+#include <thread>
 
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
@@ -356,7 +359,7 @@ TEST_CASE("what an earlier program wrote counts against the quota, what is not o
   CHECK_NOTHROW(write_file(here, "more", std::string(400, 'x')));
 }
 
-TEST_CASE("on_full is asked once, and a write goes on when it made room") {
+TEST_CASE("on_full is asked until there is room, or it says no") {
   const TempDir dir;
   int asked = 0;
   bool frees = true;
@@ -364,15 +367,41 @@ TEST_CASE("on_full is asked once, and a write goes on when it made room") {
   self.emplace(dir.path(), scratch::WorkspaceOptions{.quota = 1000, .on_full = [&](std::uint64_t bytes) {
                                                        ++asked;
                                                        CHECK(bytes > 0);
-                                                       return frees && self->remove_matching("old*") > 0;
+                                                       const std::vector<std::string> old = self->list("old*");
+                                                       return frees && !old.empty() &&
+                                                              self->remove_matching(old.front()) > 0;
                                                      }});
-  write_file(*self, "old", std::string(800, 'x'));
-  write_file(*self, "new", std::string(900, 'x'));
-  CHECK(asked == 1);
-  CHECK(self->list() == Names{"new"});
+  for (const char* name : {"old_1", "old_2", "old_3", "old_4"}) write_file(*self, name, std::string(200, 'x'));
+  write_file(*self, "new", std::string(700, 'x'));
+  CHECK(asked == 3);
+  CHECK(self->list() == Names{"new", "old_4"});
   frees = false;
   CHECK_THROWS_AS(write_file(*self, "more", std::string(900, 'x')), scratch::Error);
-  CHECK(asked == 2);
+  CHECK(asked == 4);
+}
+
+TEST_CASE("Several writers wait for one who frees, and none of them fails for what another took") {
+  const TempDir dir;
+  std::optional<Workspace> self;
+  std::mutex mutex;  // who frees, frees for whoever is first
+  self.emplace(dir.path(), scratch::WorkspaceOptions{.quota = 10'000, .on_full = [&](std::uint64_t) {
+                                                       const std::lock_guard hold(mutex);
+                                                       for (const std::string& name : self->list())
+                                                         if (self->remove_matching(name) > 0) break;
+                                                       return true;
+                                                     }});
+  std::atomic<int> failed = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 100; ++i) try {
+          write_file(*self, std::to_string(t) + "_" + std::to_string(i), std::string(2000, 'x'));
+        } catch (const scratch::Error&) {
+          ++failed;
+        }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(failed == 0);
 }
 
 TEST_CASE("a full file system: a clean error, everything committed is whole, and work goes on after room was made") {
@@ -421,7 +450,7 @@ TEST_CASE("on_event is told what was committed, and what it throws is dropped") 
                          kinds.push_back(event.kind);
                          throw std::runtime_error("no");
                        }});
-  write_chunk(here, "x");
+  write_chunk(here, std::string(300'000, 'x'));
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::chunk_committed) == 1);
   CHECK(std::count(kinds.begin(), kinds.end(), scratch::EventKind::engine_chosen) == 1);
 }

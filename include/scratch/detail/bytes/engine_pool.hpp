@@ -119,7 +119,7 @@ class EnginePool {
     check_process();
     {
       const std::lock_guard lock(mutex_);
-      if (!description_.empty()) return description_;
+      if (!description_.empty() && !medium_.name.empty()) return description_;
     }
     const Lease one = lease();
     return one->describe();

@@ -8,7 +8,6 @@
 // with an flock by the process that writes it: whoever finds such a name without a lock may remove it.
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
@@ -41,10 +40,8 @@ inline constexpr mode_t private_mode = 0600;
 
 /// An unnamed file gets its name through /proc.
 inline bool unnamed_files_can_be_linked() noexcept {
-  static std::atomic<bool> seen{false};
   struct stat facts {};
-  if (!seen && sys::fstatat(AT_FDCWD, "/proc/self/fd", facts) == 0) seen = true;
-  return seen;
+  return sys::fstatat(AT_FDCWD, "/proc/self/fd", facts) == 0;
 }
 
 /// False where the file system keeps no modes. @throws Error
@@ -140,11 +137,10 @@ class TempFile {
   void finish(const std::string& name, Replacing replacing) {
     if (durable_ && sys::fsync(directory_) != 0) {
       const int error = errno;
-      if (replacing == Replacing::nothing) sys::unlinkat(directory_, name.c_str());
+      const bool taken_back = replacing == Replacing::nothing && sys::unlinkat(directory_, name.c_str()) == 0;
       discard();
       throw_error(error, "sync the directory of", path_ / name,
-                  replacing == Replacing::nothing ? "it was not committed"
-                                                  : "the new file is in place, and may be lost with the power");
+                  taken_back ? "it was not committed" : "the new file is in place, and may be lost with the power");
     }
     file_.reset();
   }

@@ -130,19 +130,36 @@ class Persisting {
     return directory;
   }
 
+  // Whatever fails on the way, it is persisting that failed.
   void copy(int file) const {
     const Fd beside = target_directory();
-    TempFile copied(beside.get(), target_.parent_path(), from_.durable(), "copy to", mode_by_umask);
+    bool in_place = false;
+    try {
+      copy(file, beside.get(), in_place);
+    } catch (const Error& error) {
+      const std::string why = "the copy that another file system needs: cannot " + error.doing() +
+                              (error.hint().empty() ? "" : ", " + error.hint());
+      throw Error(error.code(), "persist", source_, in_place ? why : why + "; target unchanged", target_);
+    }
+  }
+
+  void copy(int file, int beside, bool& in_place) const {
+    const std::string name = target_.filename();
+    TempFile copied(beside, target_.parent_path(), from_.durable(), "make a file in", mode_by_umask);
     for (;;) {
       const ssize_t n = sys::copy_file_range(file, copied.fd(), std::size_t{1} << 30);
       if (n == 0) break;
       if (n > 0) continue;
       const int error = errno;
-      if (error != EXDEV && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS) fail(error, "copying it failed");
+      if (error != EXDEV && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS)
+        throw_error(error, "copy to", target_);
       copy_by_hand(file, copied.fd());
       break;
     }
-    copied.commit(target_.filename(), Replacing::whatever_is_there);
+    copied.settle(name, Replacing::whatever_is_there);
+    copied.give_name(name, Replacing::whatever_is_there);
+    in_place = true;
+    copied.finish(name, Replacing::whatever_is_there);
   }
 
   // From the start: what copy_file_range did before it gave up is written again.
@@ -150,9 +167,9 @@ class Persisting {
     std::vector<std::byte> block(1_MiB);
     for (std::uint64_t at = 0;;) {
       const sys::Moved in = sys::pread_all(from, block, at);
-      if (in.error != 0) fail(in.error, "reading it failed");
+      if (in.error != 0) throw_error(in.error, "read", source_);
       const sys::Moved out = sys::pwrite_all(to, Bytes(block).first(in.size), at);
-      if (out.error != 0) fail(out.error, "copying it failed");
+      if (out.error != 0) throw_error(out.error, "copy to", target_);
       at += in.size;
       if (in.size < block.size()) return;
     }
