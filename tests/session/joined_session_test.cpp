@@ -328,7 +328,7 @@ TEST_CASE("a damaged metadata.json cannot be joined, and the error names it") {
   CHECK(says(error, "metadata.json"));
   put(session.path() / "metadata.json", "{\"format\":7}");
   CHECK(refuses_with(errc::unsupported_version, [&] { JoinedSession joined(session.path()); }));
-  put(session.path() / "metadata.json", R"({"format":1,"label":7,"durable":"yes","session_id":"../../etc","user":[]})");
+  put(session.path() / "metadata.json", R"({"format":2,"label":7,"durable":"yes","session_id":"../../etc","user":[]})");
   const JoinedSession joined(session.path());
   CHECK(joined.label().empty());
   CHECK(joined.id() == session.id());

@@ -120,7 +120,7 @@ TEST_CASE("metadata.json says who, where and since when, in valid JSON") {
   SessionDir session(Under{dir.path()}, "customer");
   const nlohmann::json json = metadata_in(session.path());
   CHECK(json == scratch::metadata_json(session));
-  CHECK(json["format"] == 1);
+  CHECK(json["format"] == 2);
   CHECK(json["session_id"] == session.id());
   CHECK(json["label"] == "customer");
   CHECK(json["place"] == dir.path().string());
@@ -162,7 +162,9 @@ TEST_CASE("a chunk is in metadata.json as soon as it is committed, in areas too"
                                     {"size", 5},
                                     {"rows", 7},
                                     {"checksum", "xxh3:9555e8555c62dcfd"},
-                                    {"blocks", 1}});
+                                    {"block", 4194304},
+                                    {"blocks", 1},
+                                    {"user", nlohmann::json::object()}});
   CHECK(chunks[2]["file"] == "sorting/chunk_2.bin");
   CHECK(session.chunks().size() == 3);
   CHECK(session.area("sorting").chunks().size() == 1);
