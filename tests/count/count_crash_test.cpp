@@ -46,7 +46,7 @@ void three_tables(const TempDir& dir) {
 // What a program does whose merge may have been interrupted.
 void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.path()), "a", {"b", "c"}); }
 
-// As `merge_once`, but without a claim: writes the sum, then removes the source.
+// As `merge_held`, but without a claim: writes the sum, then removes the source.
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
   const detail::NameLock lock(detail::directory_of(where), {into, from}, "merge");
   if (!detail::look_up(detail::directory_of(where), from)) return;

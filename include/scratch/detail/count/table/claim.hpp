@@ -29,7 +29,6 @@
 // goes under the name of its claim.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
