@@ -311,17 +311,17 @@ TEST_CASE("an event tells of each chunk, and the engine is told once") {
   const TempDir dir;
   std::vector<Event> events;
   const Workspace where(dir.path(), {.on_event = [&](const Event& event) { events.push_back(event); }});
-  for (int i = 0; i < 3; ++i) write_chunk(where, noise(1000));
+  for (int i = 0; i < 3; ++i) write_chunk(where, noise(300'000));
   const auto count = [&](EventKind kind) {
     return std::count_if(events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; });
   };
   REQUIRE(count(EventKind::engine_chosen) == 1);
   REQUIRE(count(EventKind::chunk_committed) == 3);
-  REQUIRE(events.back().bytes == 1000);
+  REQUIRE(events.back().bytes == 300'000);
   REQUIRE(events.back().path == dir / "chunk_2.bin");
 }
 
-TEST_CASE("thousands of small chunks use one engine") {
+TEST_CASE("chunks use one engine, and thousands of small ones none") {
   const TempDir dir;
   int made = 0;
   const Workspace where(dir.path(), {.io = [&](const Medium& medium) {
@@ -330,8 +330,10 @@ TEST_CASE("thousands of small chunks use one engine") {
                         }});
   const std::vector<std::byte> bytes = noise(4096);
   for (int i = 0; i < 3000; ++i) write_chunk(where, bytes);
+  REQUIRE(made == 0);
+  for (int i = 0; i < 20; ++i) write_chunk(where, noise(300'000));
   REQUIRE(made == 1);
-  REQUIRE(where.chunks().size() == 3000);
+  REQUIRE(where.chunks().size() == 3020);
 }
 
 TEST_CASE("use in a forked child is an error, and the parent notices nothing") {

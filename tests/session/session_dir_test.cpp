@@ -181,7 +181,8 @@ TEST_CASE("with many chunks metadata.json lags a little, and has all after publi
   for (int i = 0; i < 300; ++i) {
     scratch::ChunkWriter chunk(session);
     chunk.commit();
-    if (i < 64) REQUIRE(metadata_in(session.path())["chunks"].size() == static_cast<std::size_t>(i) + 1);
+    const std::size_t there = metadata_in(session.path())["chunks"].size(), all = static_cast<std::size_t>(i) + 1;
+    REQUIRE((there <= all && all - there <= all / 10));
   }
   CHECK(metadata_in(session.path())["chunks"].size() > 270);
   CHECK(scratch::metadata_json(session)["chunks"].size() == 300);
