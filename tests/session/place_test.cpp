@@ -152,7 +152,7 @@ TEST_CASE("Under is absolute from its first moment on") {
   fs::current_path(dir.path());
   const Under here{"below/./x/../y/"};
   fs::current_path(before);
-  CHECK(here.root() == dir / "below/./x/../y");  // what ".." means is the kernel's business
+  CHECK(here.root() == dir / "below/x/../y");  // what ".." means is the kernel's business
   CHECK(refuses_with(errc::invalid_name, [] { return Under{""}; }));
 }
 
