@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <iostream>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -37,7 +38,7 @@ struct Listed {
 /// A place that cannot be listed does not hide the others.
 inline std::vector<Listed> list(const std::string& meant, bool all_users) {
   std::vector<Listed> all;
-  const scratch::ListOptions options{.all_users = all_users};
+  const scratch::ListOptions options{.all_users = all_users, .trash = true};
   for (const AnyPlace& place : places_meant(meant, all_users)) {
     Listed listed;
     try {
@@ -57,6 +58,9 @@ inline json json_of(const scratch::SessionInfo& info) {
   json one{{"id", info.id},     {"path", info.path.native()},    {"label", info.label},   {"pid", info.pid},
            {"uid", info.uid},   {"start_time", info.start_time}, {"status", info.status}, {"alive", info.alive},
            {"kept", info.kept}, {"bytes", info.bytes},           {"age_seconds", nullptr}};
+  one["alive_known"] = info.alive_known;
+  one["uncommitted"] = info.uncommitted;
+  if (info.error) one["error"] = info.error->what();
   if (const auto age = seconds_since(info.start_time)) one["age_seconds"] = *age;
   return one;
 }
@@ -75,25 +79,31 @@ inline json json_of(const std::vector<Listed>& all) {
 inline void print(const std::vector<Listed>& all) {
   Table table({"STATE", "STATUS", "BYTES", "AGE", "PID", "LABEL", "SESSION"},
               {false, false, true, true, true, false, false});
-  std::uint64_t sessions = 0, dead = 0, bytes = 0, dead_bytes = 0;
+  std::uint64_t sessions = 0, dead = 0, bytes = 0, dead_bytes = 0, uncommitted = 0;
   for (const Listed& listed : all)
     for (const scratch::SessionInfo& info : listed.sessions) {
       const bool removable = !info.alive && !info.kept;
-      table.add({info.alive  ? "live"
-                 : info.kept ? "kept"
-                             : "dead",
+      table.add({!info.alive_known ? "?"
+                 : info.alive      ? "live"
+                 : info.kept       ? "kept"
+                                   : "dead",
                  info.status, scratch::readable_size(info.bytes), age_text(seconds_since(info.start_time)),
                  std::to_string(info.pid), info.label, info.path.native()});
       ++sessions;
       bytes += info.bytes;
+      uncommitted += info.uncommitted;
       dead += removable ? 1 : 0;
       dead_bytes += removable ? info.bytes : 0;
     }
   if (sessions > 0) std::cout << table;
   for (const Listed& listed : all)
+    for (const scratch::SessionInfo& info : listed.sessions)
+      if (info.error) std::cout << "not all of it could be read: " << plain(info.error->what()) << '\n';
+  for (const Listed& listed : all)
     if (listed.error.empty())
       std::cout << plain(listed.root.native()) << ": " << scratch::readable_size(listed.free) << " free\n";
   std::cout << sessions << (sessions == 1 ? " session, " : " sessions, ") << scratch::readable_size(bytes);
+  if (uncommitted > 0) std::cout << " and " << scratch::readable_size(uncommitted) << " being written";
   if (dead > 0) std::cout << "; a sweep would free " << scratch::readable_size(dead_bytes) << " of " << dead << " dead";
   std::cout << '\n';
 }
@@ -152,13 +162,18 @@ inline int sweep(const SweepCommand& command, bool as_json) {
     fs::path path;
     std::uint64_t bytes;
   };
+  std::mutex mutex;
   std::vector<Removed> removed;
   scratch::SweepOptions options;
+  options.budget = std::chrono::milliseconds(0);  // whoever types it waits for it
   options.dry_run = command.dry_run;
   options.kept_too = command.kept;
   options.all_users = command.all_users;
-  options.older_than = std::chrono::milliseconds(static_cast<std::int64_t>(command.older_than * 1000));
-  options.on_event = [&](const scratch::Event& event) { removed.push_back({event.path, event.bytes}); };
+  options.older_than = milliseconds_of(command.older_than);
+  options.on_event = [&](const scratch::Event& event) {
+    const std::lock_guard hold(mutex);
+    removed.push_back({event.path, event.bytes});
+  };
   scratch::SweepReport report;
   for (const AnyPlace& place : places_meant(command.place)) {
     try {

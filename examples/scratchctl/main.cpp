@@ -89,9 +89,7 @@ int main(int argc, char** argv) {
     if (verify_command->parsed()) code = verify(path, as_json);
     if (count_command->parsed()) code = count(path, keys, top, as_json);
     if (sweep_command->parsed()) code = sweep(sweeping, as_json);
-    if (watch_command->parsed())
-      code =
-          watch(place, all_users, std::chrono::milliseconds(static_cast<std::int64_t>(every * 1000)), times, as_json);
+    if (watch_command->parsed()) code = watch(place, all_users, milliseconds_of(every), times, as_json);
     if (!std::cout.flush()) throw Refused("cannot write to stdout");
     return code;
   } catch (const std::exception& error) {

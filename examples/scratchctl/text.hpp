@@ -6,6 +6,7 @@
 #include <scratch/bytes.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <ctime>
 #include <iostream>
@@ -61,6 +62,12 @@ inline std::optional<std::int64_t> seconds_since(const std::string& start) {
   const char* end = ::strptime(start.c_str(), "%Y-%m-%dT%H:%M:%SZ", &utc);
   if (end == nullptr || *end != '\0') return std::nullopt;
   return std::max<std::int64_t>(0, std::time(nullptr) - ::timegm(&utc));
+}
+
+/// Of what may be longer than milliseconds can count.
+inline std::chrono::milliseconds milliseconds_of(double seconds) {
+  if (seconds >= 1e15) return std::chrono::milliseconds::max();
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
 /// "42s", "3m12s", "5h07m", "2d04h"

@@ -45,7 +45,11 @@ class SpaceWatch {
     if (options.every.count() <= 0)
       detail::throw_error(EINVAL, "watch the free space of", directory_.path(),
                           "every is " + std::to_string(options.every.count()) + " ms, and must be more than 0");
-    thread_ = detail::Thread([this]() noexcept { look(); });
+    try {
+      thread_ = detail::Thread([this]() noexcept { look(); });
+    } catch (const Error& error) {
+      throw Error(error.code(), "start the thread that watches the free space of", directory_.path(), error.hint());
+    }
   }
 
   SpaceWatch(const SpaceWatch&) = delete;

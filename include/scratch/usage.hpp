@@ -78,29 +78,36 @@ namespace detail {
 /// Counts what is below, as far as it can be read.
 ///
 /// @param areas takes the names of the directories, which are then not looked into
+/// @param where takes what the first errno is about, where that is known
 /// @returns 0, or the first errno
-inline int measure(int directory, Usage& usage, std::vector<std::string>* areas = nullptr) {
+inline int measure(int directory, Usage& usage, std::vector<std::string>* areas = nullptr,
+                   std::string* where = nullptr) {
   int error = 0;
-  const int walked = walk(directory, [&](int at, const Entry& entry, std::size_t) {
-    if (is_bookkeeping(entry.name) && !entry.name.starts_with(claim_prefix)) return false;
-    if (entry.type == DT_DIR && areas != nullptr) areas->emplace_back(entry.name);
-    if (entry.type == DT_DIR) return areas == nullptr;
-    struct stat facts {};
-    if (entry.type != DT_REG) return false;
-    if (sys::fstatat(at, entry.name.data(), facts) == 0)
-      usage += {1, static_cast<std::uint64_t>(facts.st_size), static_cast<std::uint64_t>(facts.st_blocks) * 512};
-    else if (errno != ENOENT && error == 0)
-      error = errno;
-    return false;
-  });
+  const int walked = walk(
+      directory,
+      [&](int at, const Entry& entry, std::size_t) {
+        if (is_bookkeeping(entry.name) && !entry.name.starts_with(claim_prefix)) return false;
+        if (entry.type == DT_DIR && areas != nullptr) areas->emplace_back(entry.name);
+        if (entry.type == DT_DIR) return areas == nullptr;
+        struct stat facts {};
+        if (entry.type != DT_REG) return false;
+        if (sys::fstatat(at, entry.name.data(), facts) == 0)
+          usage += {1, static_cast<std::uint64_t>(facts.st_size), static_cast<std::uint64_t>(facts.st_blocks) * 512};
+        else if (errno != ENOENT && error == 0)
+          error = errno;
+        return false;
+      },
+      where);
+  if (error != 0 && where != nullptr) where->clear();  // only its name is known, not the way there
   return error != 0 ? error : walked;
 }
 
 /// @throws Error when something cannot be read
 inline Usage usage_below(int directory, const std::filesystem::path& path, std::vector<std::string>* areas = nullptr) {
   Usage usage;
-  if (const int error = measure(directory, usage, areas))
-    throw_error(error, "measure all that is in", path, open_files_hint(error));
+  std::string where;
+  if (const int error = measure(directory, usage, areas, &where))
+    throw_error(error, "measure", where.empty() ? path : path / where, open_files_hint(error));
   return usage;
 }
 
@@ -115,7 +122,7 @@ inline UsageReport usage_report_below(int directory, const std::filesystem::path
     if (!below && errno == ENOENT) continue;
     if (!below) {
       const int error = errno;
-      throw_error(error, "measure all that is in", path / area, open_files_hint(error));
+      throw_error(error, "measure", path / area, open_files_hint(error));
     }
     const Usage usage = usage_below(below.get(), path / area);
     report.rows.push_back({std::move(area), usage});

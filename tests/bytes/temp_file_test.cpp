@@ -91,6 +91,8 @@ TEST_CASE("opening a workspace removes temporary files that nobody writes, and t
   put(dir / ".scratch-temp-0000000000000001", "left behind");
   put(dir / ".scratch-temp-0000000000000002", "being written");
   put(dir / "temp", "somebody's");
+  for (const char* theirs : {".scratch-temp-thesis.tex", ".scratch-temp-", ".scratch-temp-000000000000000G"})
+    put(dir / theirs, "somebody's");
   std::filesystem::create_symlink(dir / "temp", dir / ".scratch-temp-0000000000000003");
   REQUIRE(::mkfifo((dir / ".scratch-temp-0000000000000004").c_str(), 0600) == 0);
   const detail::Fd writer(::open((dir / ".scratch-temp-0000000000000002").c_str(), O_RDWR));
@@ -103,6 +105,9 @@ TEST_CASE("opening a workspace removes temporary files that nobody writes, and t
   REQUIRE(!names_in(dir.path()).contains(".scratch-temp-0000000000000001"));
   REQUIRE(names_in(dir.path()).contains(".scratch-temp-0000000000000002"));
   REQUIRE(names_in(dir.path()).contains("temp"));
+  for (const char* theirs : {".scratch-temp-thesis.tex", ".scratch-temp-", ".scratch-temp-000000000000000G",
+                             ".scratch-temp-0000000000000003", ".scratch-temp-0000000000000004"})
+    REQUIRE(names_in(dir.path()).contains(theirs));
   REQUIRE(names_in(area.path()).empty());
 }
 

@@ -155,6 +155,9 @@ TEST_CASE("Sessions have every member") {
   CHECK_FALSE(events.empty());
   const scratch::SweepReport report = scratch::sweep(scratch::Under{dir.path()}, {.dry_run = true});
   CHECK(report.kept == 1);
+  const std::optional<scratch::Error>& refused = report.refused;
+  CHECK_FALSE(refused);
+  CHECK(scratch::sweep(scratch::Under{dir.path()}, {.dry_run = true, .must = true}).kept == 1);
   CHECK(report.removed + report.live + report.too_young + report.foreign - report.foreign == 0);
   std::vector<scratch::SessionInfo> all = scratch::list_sessions(scratch::Under{dir.path()});
   REQUIRE(all.size() == 1);
@@ -162,6 +165,8 @@ TEST_CASE("Sessions have every member") {
   CHECK(all[0].pid == static_cast<decltype(all[0].pid)>(getpid()));
   CHECK((!all[0].start_time.empty() && all[0].status == "failed"));
   static_cast<void>(all[0].bytes);
+  const std::optional<scratch::Error>& unread = all[0].error;
+  CHECK((all[0].alive_known && !unread));
   CHECK(scratch::sweep(scratch::Under{dir.path()}, {.kept_too = true}).removed == 1);
 }
 

@@ -79,7 +79,8 @@ TEST_CASE("a squatted root is refused, named, and left as it was") {
     fs::create_directory(root);
     ::chmod(root.c_str(), 0777);
     CHECK(refused(RootKind::derived, "with mode 0777"));
-    CHECK(refused(RootKind::named, "not writable by group or others"));
+    CHECK(refused(RootKind::named, "not writable by group or others; chmod go-w makes it one"));
+    CHECK(refused(RootKind::derived, "chmod 700 makes it one"));
     CHECK(mode_of(root) == 0777);
   }
   SECTION("readable by others: fine for one that the user names") {

@@ -161,6 +161,7 @@ TEST_CASE("one bad session does not hide the others: what cannot be read is a ro
       must(info.error.has_value() != is_good, "an error where something could not be read");
       must(info.alive && info.alive_known != is_shut, "alive, and known to be where that can be");
       must(info.uid == ::geteuid() && !info.id.empty(), "what is known is there");
+      if (info.path == bad.path()) must(info.error->path() == area, "it says what of it");
       if (info.path == bad.path()) must(info.bytes == 5 && info.label == "bad", "all else of it is there");
       if (info.path == bad.path() || is_shut) must(info.error->code() == std::errc::permission_denied, "it says why");
       if (info.path == torn.path()) must(info.error->code() == scratch::errc::corrupt, "damage is damage");

@@ -49,9 +49,12 @@ void sweeps() {
   sweep(place, {.loose_files = {.older_than = 60s}});
   sweep(place, {.kept_too = true});
   sweep(place, {.all_users = true});
+  sweep(place, {.threads = 1});
+  sweep(place, {.must = true});
   sweep(place, {.on_event = hear});
   list_sessions(place, {});
   list_sessions(place, {.all_users = true});
+  list_sessions(place, {.trash = true});
 }
 
 void watches(const scratch::Workspace& here) {

@@ -230,13 +230,18 @@ class TempFile {
   MadeHere made_here_;
 };
 
+inline bool is_temp_name(std::string_view name) {
+  return name.size() == temp_prefix.size() + 16 && name.starts_with(temp_prefix) &&
+         parse_hex16(name.substr(temp_prefix.size()));
+}
+
 /// Removes what killed writers left under reserved temporary names; what is still being written stays. Best effort:
 /// what cannot be removed now can be next time.
 inline void remove_stale_temp_files(int directory, const std::filesystem::path& path) {
   std::vector<std::string> names;
   try {
     for_each_entry(directory, path, [&](const Entry& entry) {
-      if (entry.name.starts_with(temp_prefix)) names.emplace_back(entry.name);
+      if (is_temp_name(entry.name)) names.emplace_back(entry.name);
     });
   } catch (const Error&) {
     return;
@@ -247,6 +252,7 @@ inline void remove_stale_temp_files(int directory, const std::filesystem::path& 
     struct stat ours {
     }, named{};
     if (sys::fstat(file.get(), ours) != 0 || sys::fstatat(directory, name.c_str(), named) != 0) continue;
+    if (!S_ISREG(ours.st_mode) || ours.st_uid != sys::geteuid()) continue;
     if (ours.st_dev == named.st_dev && ours.st_ino == named.st_ino) sys::unlinkat(directory, name.c_str());
   }
 }

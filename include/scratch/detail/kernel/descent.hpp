@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -139,15 +140,20 @@ class Descent {
 /// type is always known. Where `visit` returns false for a directory, what is in that one is left out.
 ///
 /// What cannot be read is left out. Memory: the names of directories that wait, those beside the way to the deepest.
+/// @param where takes what the first errno is about, as seen from `top`
 /// @returns 0, or the first errno
 template <class Visit>
-int walk(int top, Visit visit) {
+int walk(int top, Visit visit, std::string* where = nullptr) {
   const Fd fresh = open_directory(top, ".");
   if (!fresh) return errno;
   Descent descent(fresh.get());
   int error = 0;
-  const auto note = [&](int what) {
-    if (error == 0 && what != ENOENT) error = what;  // what vanished meanwhile is no error
+  const auto note = [&](int what, std::string_view name = {}) {
+    if (error != 0 || what == 0 || what == ENOENT) return;  // what vanished meanwhile is no error
+    error = what;
+    if (where == nullptr) return;
+    *where = descent.way();
+    if (!name.empty()) where->append(where->empty() ? "" : "/").append(name);
   };
   const auto list = [&] {
     Listing listing(descent.fd());
@@ -155,7 +161,7 @@ int walk(int top, Visit visit) {
       if (entry.type == DT_UNKNOWN) {
         struct stat facts {};
         if (sys::fstatat(descent.fd(), entry.name.data(), facts) != 0) {
-          note(errno);
+          note(errno, entry.name);
           continue;
         }
         entry.type = static_cast<unsigned char>(IFTODT(facts.st_mode));
@@ -178,9 +184,9 @@ int walk(int top, Visit visit) {
     waiting.pop_back();
     Fd directory = open_directory(descent.fd(), name.c_str());
     if (!directory) {
-      note(errno);
-    } else if (const int refused = descent.down(std::move(name), std::move(directory))) {
-      note(refused == EXDEV ? 0 : refused);
+      note(errno, name);
+    } else if (const int refused = descent.down(name, std::move(directory))) {
+      note(refused == EXDEV ? 0 : refused, name);
     } else {
       list();
     }

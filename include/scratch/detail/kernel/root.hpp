@@ -95,10 +95,13 @@ inline std::string described(const struct stat& facts) {
 }
 
 [[noreturn]] inline void throw_untrusted(const RootWanted& wanted, const struct stat& found) {
-  const char* closed = wanted.kind == RootKind::derived ? "mode 0700" : "not writable by group or others";
+  const bool derived = wanted.kind == RootKind::derived;
+  const bool only_mode = S_ISDIR(found.st_mode) && found.st_uid == wanted.owner;
   throw_error(errc::untrusted_directory, "use the root", wanted.path,
               "found " + described(found) + "; needed: a directory of user " + std::to_string(wanted.owner) + ", " +
-                  closed + "; chosen because " + wanted.reason);
+                  (derived ? "mode 0700" : "not writable by group or others") + "; " +
+                  (only_mode ? derived ? "chmod 700 makes it one; " : "chmod go-w makes it one; " : "") +
+                  "chosen because " + wanted.reason);
 }
 
 /// What stands there, examined. @throws Error `untrusted_directory`

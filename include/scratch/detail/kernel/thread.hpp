@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <ctime>
@@ -63,7 +64,9 @@ class Thread {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     const int error = ::pthread_create(&id_, nullptr, run, given);
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (error != 0) throw_error(error, "start a thread", {});
+    if (error != 0)
+      throw_error(error, "start a thread", {},
+                  error == EAGAIN ? "this user, or the system, has as many as it may: see ulimit -u" : "");
     joinable_ = true;
   }
 

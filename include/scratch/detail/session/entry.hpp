@@ -242,7 +242,8 @@ class Condemned {
     const LockAnswer lock = try_flock(directory_.get(), LOCK_EX, entry_.path());
     if (lock == LockAnswer::busy) return Spared::in_use;
     if (lock == LockAnswer::unsupported && options.need_locks)
-      throw_error(errc::locks_unreliable, "remove", entry_.path());
+      throw_error(errc::locks_unreliable, "remove", entry_.path(),
+                  "whether somebody uses it cannot be known: if you know that nobody does, remove it by hand");
     // 3.
     if (!leads_to(entry_, facts_) || (options.only != nullptr && !same_file(facts_, *options.only)))
       return Spared::gone;

@@ -80,9 +80,11 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   });
   look([&] {
     Usage usage;
-    const int error = measure(directory, usage);
+    std::string where;
+    const int error = measure(directory, usage, nullptr, &where);
     info.bytes = usage.bytes;
-    if (error != 0) throw_error(error, "measure all that is in", info.path, open_files_hint(error));
+    if (error != 0)
+      throw_error(error, "measure", where.empty() ? info.path : info.path / where, open_files_hint(error));
   });
   look([&] { info.uncommitted = Quota::uncommitted(directory, info.path); });
   look([&] {
