@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// expect: use of deleted function
+// expect: deleted
 #include <scratch/atomic_file.hpp>
 
 void write(scratch::AtomicFile& file) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// expect: no matching function for call to
+// expect: function for call to
 #include <vector>
 
 #include <scratch/atomic_file.hpp>

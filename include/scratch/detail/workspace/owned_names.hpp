@@ -32,6 +32,7 @@
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -104,29 +105,33 @@ class OwnedNames {
     return found != known_.end() && found->second.contains(identity);
   }
 
-  // Whether what is known stands in the file of today.
+  // Whether what was added last stands in the file of today.
   bool is_current() const {
     struct stat facts {};
-    return sys::fstatat(directory_, file_name, facts) == 0 && facts.st_ino == inode_;
+    return sys::fstatat(directory_, file_name, facts) == 0 && facts.st_ino == appended_to_;
   }
 
   // @returns the file's size before
   std::uint64_t append(const std::string& record) {
-    for (;;) {
-      const Fd log = open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name);
-      const std::uint64_t size = check_owner(log);
-      const LockAnswer lock = try_for(Patience{5000}, [&] { return try_flock(log.get(), LOCK_SH, path_ / file_name); });
+    for (;; log_.reset()) {
+      // A child of fork must not share the lock with its parent.
+      if (!log_ || !made_here_.is_true())
+        log_ = open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name);
+      const LockAnswer lock =
+          try_for(Patience{5000}, [&] { return try_flock(log_.get(), LOCK_SH, path_ / file_name); });
       if (lock == LockAnswer::busy)
         throw_error(errc::busy, "record the file's name in", path_ / file_name,
                     "another process was stopped while it wrote it anew");
-      const UnlockAtEnd unlock(log);
-      if (facts_of(log.get(), path_ / file_name).st_nlink == 0) continue;  // somebody has just written it anew
-      const ssize_t written = sys::append_once(log.get(), bytes_of(record));
+      const UnlockAtEnd unlock(log_);
+      const struct stat facts = facts_of(log_.get(), path_ / file_name);
+      if (facts.st_nlink == 0) continue;  // somebody has just written it anew
+      const std::uint64_t size = checked_size(facts);
+      const ssize_t written = sys::append_once(log_.get(), bytes_of(record));
       const int error = written < 0                                     ? errno
                         : written < static_cast<ssize_t>(record.size()) ? ENOSPC
-                                                                        : error_at_close(log, path_ / file_name);
+                                                                        : error_at_close(log_, path_ / file_name);
       if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
-      read_on(log);
+      appended_to_ = facts.st_ino;
       return size;
     }
   }
@@ -140,7 +145,7 @@ class OwnedNames {
   // Reads what was not read before.
   void read_on(const Fd& log) {
     const struct stat facts = facts_of(log.get(), path_ / file_name);
-    const std::uint64_t size = check_owner(log);
+    const std::uint64_t size = checked_size(facts);
     if (facts.st_ino != inode_ || size < read_to_) {
       known_.clear();
       read_to_ = 0;
@@ -209,8 +214,7 @@ class OwnedNames {
   }
 
   // In a directory where others may write, root too trusts only its own record of what it may remove. Gives the size.
-  std::uint64_t check_owner(const Fd& log) const {
-    const struct stat facts = facts_of(log.get(), path_ / file_name);
+  std::uint64_t checked_size(const struct stat& facts) const {
     if (facts.st_uid != sys::geteuid())
       throw_error(errc::corrupt, "use", path_ / file_name,
                   "this record of files belongs to user " + std::to_string(facts.st_uid));
@@ -225,6 +229,9 @@ class OwnedNames {
   std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
   std::uint64_t inode_ = 0;
   std::uint64_t read_to_ = 0;
+  Fd log_;                         // once something was appended
+  std::uint64_t appended_to_ = 0;  // its inode
+  MadeHere made_here_;
   std::uint64_t compact_at_ = small;
 };
 
