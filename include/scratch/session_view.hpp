@@ -34,8 +34,7 @@ namespace scratch::inline SCRATCH_ABI {
 class SessionView {
  public:
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
-  explicit SessionView(const std::filesystem::path& path)
-      : seen_(std::make_unique<const Seen>(path)) {}
+  explicit SessionView(const std::filesystem::path& path) : seen_(std::make_unique<const Seen>(path)) {}
 
   operator Workspace() const { return workspace(); }
   const std::filesystem::path& path() const& { return seen().path; }

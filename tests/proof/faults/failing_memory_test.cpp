@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls alone
+#include "support/failing_memory.hpp"
 #include "scenarios.hpp"
 #include "support/catch.hpp"
-#include "support/failing_memory.hpp"
 
 using namespace scratch::test;
 
