@@ -58,8 +58,8 @@ class OwnedSession : public detail::SessionHandle {
     return *this;
   }
 
-  /// Ends it. What fails is left to the next sweep, and told as an event; a session that is to be kept for a failure and
-  /// cannot be marked is left as it is.
+  /// Ends it. What fails is left to the next sweep, and told as an event; a session that is to be kept and cannot be
+  /// marked is left as it is.
   ~OwnedSession() { end_silently(); }
 
   /// The application's own object in metadata.json, as JSON text: "{}" where it gave none.
@@ -82,7 +82,8 @@ class OwnedSession : public detail::SessionHandle {
   ///         be kept. While an exception is handled, or on its way, this throws for misuse only: that one is to be told.
   void fail(std::string_view reason) { state().fail(reason); }
 
-  /// The directory stays at the end, and sweeps leave it alone. @returns its path @throws Error
+  /// The directory stays at the end, and sweeps leave it alone. @returns its path
+  /// @throws Error and then the end of the session tries again, and does not remove it
   std::filesystem::path keep() {
     checked().keep();
     publish();

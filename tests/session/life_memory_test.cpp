@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: alone
+// ctest: labels=asan alone
 //
 // Memory that runs out at any allocation of a session's life.
 #include <scratch/session_dir.hpp>

@@ -260,6 +260,18 @@ TEST_CASE("a failure that cannot be marked leaves the session where it is, and s
   CHECK(scratch::sweep(Under{dir.path()}).removed == 1);  // nothing says that it is to stay
 }
 
+TEST_CASE("what could not be kept when it was said is kept at the end, after complete too") {
+  const TempDir dir;
+  {
+    SessionDir session(Under{dir.path()}, "x");
+    plan.fail_from(1, EIO);  // after the look at its name
+    CHECK(refusal([&] { session.keep(); }));
+    plan.clear();
+    session.complete();
+  }
+  CHECK(scratch::sweep(Under{dir.path()}).kept == 1);
+}
+
 TEST_CASE(
     "a failure that cannot be written while an exception is handled does not replace it, and is written at the end") {
   const TempDir dir;

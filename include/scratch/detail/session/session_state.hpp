@@ -92,8 +92,9 @@ class SessionState final : private HoldsLife, public SharedState {
   /// The session is there for others afterwards. @throws Error
   void begin(bool keep) {
     record_.begin(life_.umask_is_strange());
+    if (keep) wanted_ = Mark::for_good;
     if (keep)
-      mark(Mark::for_good);  // last: what a crash leaves before is nothing to be kept
+      mark();  // last: what a crash leaves before is nothing to be kept
     else if (durable())
       sync(life_.root());
     life_.announce();
@@ -112,24 +113,29 @@ class SessionState final : private HoldsLife, public SharedState {
     write([&] { record_.change(log(), [&](SessionFacts& facts) { facts.user = json; }); });
   }
 
-  /// The session is kept afterwards, by whoever meets it. @throws Error
+  /// The session is kept afterwards, by whoever meets it. @throws Error and then it is done at the end, or not removed
   void keep() {
+    bool kept = false;
     {
       const std::lock_guard hold(ending_);
-      mark(Mark::for_good);
+      wanted_ = Mark::for_good;
+      kept = mark();
     }
-    emit_kept();
+    if (kept) emit_kept();
   }
 
   /// @throws Error and then status and mark are as before
   void complete() {
     const std::lock_guard hold(ending_);
-    const bool was_marked = mark_ == Mark::of_failure;
-    if (was_marked) unmark();  // before: what is kept for a failure never says "completed"
+    const Mark before = wanted_;
+    if (mark_ == Mark::of_failure) unmark();  // first: what is kept for a failure never says "completed"
+    if (wanted_ == Mark::of_failure) wanted_ = Mark::none;
     try {
       write_status("completed", {});
     } catch (...) {
-      if (was_marked) try_to_mark();
+      wanted_ = before;
+      std::exception_ptr ignored;  // it is done at the end
+      attempt(ignored, [&] { mark(); });
       throw;
     }
     outcome_ = Outcome::completed;
@@ -147,7 +153,8 @@ class SessionState final : private HoldsLife, public SharedState {
     {
       const std::lock_guard hold(ending_);
       outcome_ = Outcome::failed;
-      attempt(failure, [&] { kept = mark_failure(); });
+      want_mark_of_failure();
+      attempt(failure, [&] { kept = mark(); });
       attempt(failure, [&] {
         unwritten_ = reason;
         write_failure();
@@ -175,7 +182,7 @@ class SessionState final : private HoldsLife, public SharedState {
     if (!ended_) attempt(failure, [&] { write_outcome(unwinding); });
     ended_ = true;
     close_files();
-    if (keep_on_failure_ && outcome_ == Outcome::failed && mark_ == Mark::none)
+    if (wanted_ != Mark::none && mark_ == Mark::none)
       life_.leave_it();
     else
       attempt(failure, [&] { tell_left(life_.leave()); });
@@ -224,32 +231,24 @@ class SessionState final : private HoldsLife, public SharedState {
 
   // What follows is done with `ending_`, save in `begin()`.
 
-  void mark(Mark why) {
+  void want_mark_of_failure() noexcept {
+    if (keep_on_failure_ && wanted_ == Mark::none) wanted_ = Mark::of_failure;
+  }
+
+  // It has the mark that it is to have. Whether it had none before.
+  bool mark() {
+    if (mark_ == wanted_) return false;
     mark_kept(life_.directory(), path());
     if (durable()) {
       sync(life_.directory());
       sync(life_.root());
     }
-    mark_ = why;
+    return std::exchange(mark_, wanted_) == Mark::none;
   }
 
   void unmark() {
     unmark_kept(life_.directory(), path());
     mark_ = Mark::none;
-  }
-
-  // Whether this made it a kept one.
-  bool mark_failure() {
-    if (!keep_on_failure_ || mark_ != Mark::none) return false;
-    mark(Mark::of_failure);
-    return true;
-  }
-
-  void try_to_mark() noexcept {
-    try {
-      mark(Mark::of_failure);
-    } catch (...) {  // it is tried again at the end
-    }
   }
 
   // metadata.json, which asks for room as all that writes does.
@@ -277,11 +276,10 @@ class SessionState final : private HoldsLife, public SharedState {
     bool kept = false;
     {
       const std::lock_guard hold(ending_);
-      if (unwinding && keep_on_failure_ && outcome_ == Outcome::open) {
-        outcome_ = Outcome::failed;
+      if (unwinding) want_mark_of_failure();
+      kept = mark();
+      if (unwinding && keep_on_failure_ && outcome_ == Outcome::open)
         unwritten_ = "an exception left the session's scope";
-      }
-      if (outcome_ == Outcome::failed || unwinding) kept = mark_failure();
       if (mark_ != Mark::none) unwritten_ ? write_failure() : publish();
     }
     if (kept) emit_kept();
@@ -294,6 +292,7 @@ class SessionState final : private HoldsLife, public SharedState {
   std::atomic<bool> told_gone_{false};
 
   std::mutex ending_;
+  Mark wanted_ = Mark::none;  // what it is to have, and `mark_`: what it has
   Mark mark_ = Mark::none;
   Outcome outcome_ = Outcome::open;
   std::optional<std::string> unwritten_;  // why it failed, which metadata.json does not say yet
