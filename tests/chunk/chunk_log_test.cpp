@@ -90,18 +90,7 @@ TEST_CASE("a line with any byte changed is passed over") {
 
 TEST_CASE("records that check but make no sense are passed over") {
   for (const char* text :
-       {"",
-        "gone",
-        "gone ",
-        "gone x",
-        "gone 1 2",
-        "chunk",
-        "chunk 1",
-        "other 1",
-        "comes 1",
-        "comes 1 inode=2 born=3",
-        "comes 1 inode=2 born=3 file=../a",
-        "comes 1 inode=2 file=a",
+       {"", "gone", "gone ", "gone x", "gone 1 2", "chunk", "chunk 1", "other 1",
         "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=0 file=a user= blocks=9555e8555c62dcfd",
         "chunk 1 size=5 rows=0 xxh3=9555e8555c62dcfd block=4194304 file=a user= blocks=",
         "chunk 1 size=18446744073709551615 rows=0 xxh3=9555e8555c62dcfd block=1 file=a user= blocks=9555e8555c62dcfd",
@@ -405,28 +394,6 @@ TEST_CASE("a chunk is found by its file, whatever became of the others") {
   }
 }
 
-TEST_CASE("a file that was to become a chunk is known by its mark until something else is on record about its id") {
-  const TempDir dir;
-  ChunkLog log(dir.fd(), dir.path()), reader(dir.fd(), dir.path());
-  const auto coming = [&] {
-    std::vector<std::string> files;
-    reader.for_each_coming([&](const std::string& file, const detail::FileMark& mark) {
-      CHECK(mark == detail::FileMark{7, 8});
-      files.push_back(file);
-    });
-    return files;
-  };
-  log.comes(3, "area/chunk_3.bin", {7, 8});
-  log.comes(4, "chunk_4.bin", {7, 8});
-  log.comes(5, "chunk_5.bin", {7, 8});
-  CHECK(coming().size() == 3);
-  CHECK(reader.chunks().empty());
-  CHECK(log.next_id() == 6);
-  log.append(record_of(3), false);
-  log.remove(5);
-  CHECK(coming() == std::vector<std::string>{"chunk_4.bin"});
-}
-
 TEST_CASE("a child forked while a thread uses the log is told so, and does not wait") {
   const TempDir dir;
   ChunkLog log(dir.fd(), dir.path());
@@ -448,7 +415,6 @@ TEST_CASE("a child forked while a thread uses the log is told so, and does not w
   CHECK(told([&] { log.chunks(); }));
   CHECK(told([&] { log.next_id(); }));
   CHECK(told([&] { log.append(record_of(9), false); }));
-  CHECK(told([&] { log.comes(9, "x", {}); }));
   CHECK(told([&] { log.leaves(0, "x"); }));
   CHECK(told([&] { log.remove(0); }));
   CHECK(told([&] { log.rename(0, "x"); }));
@@ -456,7 +422,6 @@ TEST_CASE("a child forked while a thread uses the log is told so, and does not w
   CHECK(told([&] { log.find_file("x"); }));
   CHECK(told([&] { log.extent(); }));
   CHECK(told([&] { log.for_each_chunk([](const ChunkInfo&) {}); }));
-  CHECK(told([&] { log.for_each_coming([](const std::string&, const detail::FileMark&) {}); }));
   done = true;
   other.join();
 }

@@ -98,6 +98,16 @@ TEST_CASE("prepare and advance, in steps of any size, mixed with append") {
   }
 }
 
+TEST_CASE("a literal is its text, without its NUL") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.append("id,name\n");
+  chunk.append(std::string_view("1,a\n"));
+  CHECK(chunk.size() == 12);
+  CHECK(text_of(dir / chunk.commit().file) == "id,name\n1,a\n");
+}
+
 TEST_CASE("a prepared block goes to the file without a copy") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
@@ -260,16 +270,6 @@ TEST_CASE("chunks of many threads and processes at once are all there and all wh
   }
 }
 
-TEST_CASE("a file in the place of a chunk that never came is not taken for ours") {
-  const TempDir dir;
-  Workspace where(dir.path());
-  put(dir / "chunk_0.bin", "by hand");
-  auto& log = detail::chunk_log(detail::directory_of(where).state());
-  log.comes(log.next_id(), "chunk_0.bin", {.inode = 1, .born = 1});
-  where.clear();
-  CHECK(text_of(dir / "chunk_0.bin") == "by hand");
-}
-
 TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
@@ -297,7 +297,7 @@ TEST_CASE("kill -9 while writing leaves nothing, and what was committed is whole
   REQUIRE(where.chunks().size() >= 2);
   for (const ChunkInfo& info : where.chunks()) ChunkReader(where, info).verify();
   where.clear();
-  REQUIRE(names_in(dir.path()) == std::set<std::string>{"chunks.log", ".scratch-ids"});
+  REQUIRE(names_in(dir.path()) == std::set<std::string>{"chunks.log", ".scratch-files", ".scratch-ids"});
 }
 
 TEST_CASE("room that is expected is taken at once: a quota is met before the first byte") {
@@ -321,17 +321,17 @@ TEST_CASE("an event tells of each chunk, and the engine is told once") {
   const TempDir dir;
   std::vector<Event> events;
   const Workspace where(dir.path(), {.on_event = [&](const Event& event) { events.push_back(event); }});
-  for (int i = 0; i < 3; ++i) write_chunk(where, noise(1000));
+  for (int i = 0; i < 3; ++i) write_chunk(where, noise(300'000));
   const auto count = [&](EventKind kind) {
     return std::count_if(events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; });
   };
   REQUIRE(count(EventKind::engine_chosen) == 1);
   REQUIRE(count(EventKind::chunk_committed) == 3);
-  REQUIRE(events.back().bytes == 1000);
+  REQUIRE(events.back().bytes == 300'000);
   REQUIRE(events.back().path == dir / "chunk_2.bin");
 }
 
-TEST_CASE("thousands of small chunks use one engine") {
+TEST_CASE("thousands of small chunks use no engine, and many larger ones one") {
   const TempDir dir;
   int made = 0;
   const Workspace where(dir.path(), {.io = [&](const Medium& medium) {
@@ -340,8 +340,10 @@ TEST_CASE("thousands of small chunks use one engine") {
                         }});
   const std::vector<std::byte> bytes = noise(4096);
   for (int i = 0; i < 3000; ++i) write_chunk(where, bytes);
+  REQUIRE(made == 0);
+  for (int i = 0; i < 100; ++i) write_chunk(where, noise(300'000));
   REQUIRE(made == 1);
-  REQUIRE(where.chunks().size() == 3000);
+  REQUIRE(where.chunks().size() == 3100);
 }
 
 TEST_CASE("use in a forked child is an error, and the parent notices nothing") {

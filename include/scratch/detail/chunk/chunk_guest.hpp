@@ -5,9 +5,7 @@
 #pragma once
 
 #include <cerrno>
-#include <cstdint>
 #include <exception>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,7 +16,6 @@
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
-#include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -27,14 +24,6 @@
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
-
-/// @throws Error
-inline FileMark mark_of(int fd, const std::filesystem::path& path) {
-  struct statx facts {};
-  if (sys::statx(fd, STATX_INO | STATX_BTIME, facts) != 0) throw_error(errno, "examine", path);
-  const auto born = static_cast<std::uint64_t>(facts.stx_btime.tv_sec) * 1'000'000'000 + facts.stx_btime.tv_nsec;
-  return {facts.stx_ino, (facts.stx_mask & STATX_BTIME) != 0 ? born : 0};
-}
 
 /// The record of a chunk whose file gets another name: right before, in between, and when the process dies on the way.
 class MovingChunk final : public Hold {
@@ -118,10 +107,6 @@ class ChunkGuest final : public Guest {
       throw_error(errc::corrupt, "use", state_.path() / chunks_log_name,
                   "this record of chunks belongs to user " + std::to_string(facts.st_uid));
     log_.for_each_chunk([&](const ChunkInfo& chunk) { names.insert(chunk.file); });
-    log_.for_each_coming([&](const std::string& file, const FileMark& mark) {
-      const Fd open(sys::openat(state_.fd(), file.c_str(), O_PATH | O_NOFOLLOW));
-      if (open && mark_of(open.get(), state_.path() / file) == mark) names.insert(file);
-    });
   }
 
  private:

@@ -84,22 +84,6 @@ class ChunkLog {
     }
   }
 
-  /// Comes before a chunk's file gets its name, in a directory where other files are not ours: from then on everybody
-  /// knows it by its mark, whatever happens to this process.
-  /// @throws Error and then it should get no name
-  void comes(std::uint64_t id, std::string_view file, const FileMark& mark) {
-    const auto alone = enter("record a chunk in");
-    append_locked(comes_record(id, file, mark));
-  }
-
-  /// Calls `visit(file, mark)` for each file that was about to become a chunk, and did not. @throws Error
-  template <class Visit>
-  void for_each_coming(Visit visit) {
-    const auto alone = enter("read");
-    refresh_locked();
-    for (const Coming& one : coming_) visit(one.file, one.mark);
-  }
-
   /// Comes before a chunk's file is renamed, to a name below this directory or, where `to` is empty, to elsewhere. From
   /// then on everybody looks where the file is, whatever happens to this process.
   /// @throws Error and then the file must stay where it is
@@ -188,13 +172,6 @@ class ChunkLog {
     std::uint64_t id;
     std::string to;
     bool settled = false;  // it was seen where it is now
-  };
-
-  // A file that was about to get its name when the last record about its id was written.
-  struct Coming {
-    std::uint64_t id;
-    std::string file;
-    FileMark mark;
   };
 
   // Locks the counter against other processes; threads exclude each other by the mutex. Where there are no locks every
@@ -302,18 +279,15 @@ class ChunkLog {
     return true;
   }
 
-  template <class T>
-  static T* find_in(std::vector<T>& few, std::uint64_t id) {
-    const auto it = std::find_if(few.begin(), few.end(), [id](const T& one) { return one.id == id; });
-    return it == few.end() ? nullptr : &*it;
+  std::vector<Leaving>::iterator find_leaving(std::uint64_t id) {
+    return std::find_if(leaving_.begin(), leaving_.end(), [id](const Leaving& one) { return one.id == id; });
   }
 
-  template <class T>
-  static void forget_in(std::vector<T>& few, std::uint64_t id) {
-    T* const one = find_in(few, id);
-    if (one == nullptr) return;
-    if (one != &few.back()) *one = std::move(few.back());
-    few.pop_back();
+  void forget_leaving(std::uint64_t id) {
+    const auto one = find_leaving(id);
+    if (one == leaving_.end()) return;
+    std::iter_swap(one, leaving_.end() - 1);
+    leaving_.pop_back();
   }
 
   // Takes in the lines that were completed since the last time.
@@ -360,7 +334,6 @@ class ChunkLog {
     ChunkInfo& info = record->info;
     const std::uint64_t id = info.id;
     floor_ = std::max(floor_, id == UINT64_MAX ? id : id + 1);
-    if (record->comes) return take_coming({id, std::move(info.file), *record->comes});
     if (record->leaves) return take_leaving(id, std::move(info.file));
     if (!record->gone) {
       take_chunk(std::move(info), line.size());
@@ -368,25 +341,18 @@ class ChunkLog {
       entries_.erase(id);
       rivals_.erase(id);
     }
-    forget_in(leaving_, id);
-    forget_in(coming_, id);
-  }
-
-  void take_coming(Coming one) {
-    coming_.reserve(coming_.size() + 1);
-    forget_in(coming_, one.id);
-    coming_.push_back(std::move(one));
+    forget_leaving(id);
   }
 
   void take_leaving(std::uint64_t id, std::string to) {
     leaving_.reserve(leaving_.size() + 1);
-    forget_in(leaving_, id);
+    forget_leaving(id);
     leaving_.push_back({id, std::move(to)});
   }
 
   void take_chunk(ChunkInfo info, std::size_t length) {
     const ChunkEntry* const known = entries_.find(info.id);
-    const bool is_other = known != nullptr && known->info.file != info.file && find_in(leaving_, info.id) == nullptr;
+    const bool is_other = known != nullptr && known->info.file != info.file && find_leaving(info.id) == leaving_.end();
     if (is_other) return static_cast<void>(rivals_.emplace(info.id, std::move(info.file)));
     info.user = normal_user(info.user);
     entries_.put({std::move(info), offset_, length});
@@ -404,9 +370,7 @@ class ChunkLog {
   std::uint64_t floor_ = 0;   // above every id seen
   std::uint64_t offset_ = 0;  // of the log: what comes before was taken in
   ChunkIndex entries_;
-  // Few at a time, each id at most once.
-  std::vector<Leaving> leaving_;
-  std::vector<Coming> coming_;
+  std::vector<Leaving> leaving_;                 // each id at most once, and few at a time
   std::map<std::uint64_t, std::string> rivals_;  // other files that have a chunk's id on record
 };
 

@@ -12,12 +12,7 @@
 //
 //   chunk <id> size=<n> rows=<n> xxh3=<16 hex> block=<n> file=<name> user=<json> blocks=<16 hex>,<16 hex>,...
 //   gone <id>
-//   comes <id> inode=<n> born=<n> file=<name>
 //   leaves <id> to=<name>
-//
-// `comes` is written in a plain directory before a chunk's file gets its name, and counts until the next record about
-// the id: a file of that name is this library's if it is that inode, born at that time (nanoseconds since 1970; 0 where
-// the file system does not tell). Nobody else's file is taken for ours where the writer died before it gave the name.
 //
 // `leaves` comes before the file is renamed, to a name below the directory, or to one elsewhere where `to` is empty.
 // Until the next record about the id, the chunk is `file` if that is there and has its size, else `to`, or gone.
@@ -44,21 +39,12 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Tells a file from whatever has its name later.
-struct FileMark {
-  std::uint64_t inode = 0;
-  std::uint64_t born = 0;
-
-  friend bool operator==(const FileMark&, const FileMark&) = default;
-};
-
 struct ChunkRecord {
   ChunkInfo info = {};
   std::uint64_t block = 4_MiB;
   std::vector<std::uint64_t> sums = {};  ///< of the blocks
   bool gone = false;                     ///< the chunk of `info.id` was removed; the rest means nothing
   bool leaves = false;  ///< it may be under the name `info.file`, or no longer here; the rest means nothing
-  std::optional<FileMark> comes = {};  ///< not a chunk yet, but `info.file` is ours if it is this file
 };
 
 /// What the application says of a chunk, as records have it: JSON without blanks. Another text becomes a JSON string.
@@ -142,11 +128,6 @@ inline std::string leaves_record(std::uint64_t id, std::string_view to) {
   return framed("leaves " + std::to_string(id) + " to=" + escape_field(to));
 }
 
-inline std::string comes_record(std::uint64_t id, std::string_view file, const FileMark& mark) {
-  return framed("comes " + std::to_string(id) + " inode=" + std::to_string(mark.inode) +
-                " born=" + std::to_string(mark.born) + " file=" + escape_field(file));
-}
-
 /// The text of a line that checks.
 inline std::optional<std::string_view> checked_text(std::string_view line) {
   if (line.size() < 18 || line[line.size() - 17] != ' ') return std::nullopt;
@@ -188,8 +169,8 @@ class RecordFields {
   bool good_ = true;
 };
 
-/// The inverse of `chunk_record`, `gone_record`, `comes_record` and `leaves_record`, for the text of a line; nothing where
-/// it makes no sense.
+/// The inverse of `chunk_record`, `gone_record` and `leaves_record`, for the text of a line; nothing where it makes no
+/// sense.
 inline std::optional<ChunkRecord> parse_record(std::string_view text) {
   RecordFields fields(text);
   ChunkRecord record;
@@ -205,14 +186,6 @@ inline std::optional<ChunkRecord> parse_record(std::string_view text) {
     record.leaves = true;
     if (!fields.good() || !to || (!to->empty() && !is_inner_path(*to))) return std::nullopt;
     record.info.file = std::move(*to);
-    return record;
-  }
-  if (text.starts_with("comes ")) {
-    record.info.id = fields.number("comes ");
-    record.comes = {.inode = fields.number("inode="), .born = fields.number("born=")};
-    auto file = unescape_field(fields.field("file="));
-    if (!fields.good() || !file || !is_inner_path(*file)) return std::nullopt;
-    record.info.file = std::move(*file);
     return record;
   }
   record.info.id = fields.number("chunk ");
