@@ -94,8 +94,8 @@ inline Work file_commit(Workspace where, int how) {
                 file->reset();
                 if (!done && how == 1) Workspace(where).clear();  // what could not be removed is known to be ours
                 const std::vector<std::string> names = where.list();
+                if (!done && how == 1) return expect(names.empty(), "something is left");
                 const bool may_be_new = done || detail::directory_of(where).durable();  // its name could not be synced
-                if (!done && how == 1 && names.empty()) return;
                 expect(names == std::vector<std::string>{"file"}, "other files are there");
                 const std::string now = text_of(where, "file");
                 expect((may_be_new && now == text + "end") || (!done && now == "old"), "the file has other bytes");
