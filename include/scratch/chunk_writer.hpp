@@ -10,7 +10,9 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <scratch/bytes.hpp>
@@ -48,30 +50,38 @@ class ChunkWriter {
 
   /// Adds bytes at the end.
   ///
-  /// @throws Error `quota_exceeded`; ENOSPC, after `on_full` was asked once; `session_gone`; EINVAL after `commit()`
-  void append(Bytes bytes) { open().append(bytes); }
+  /// @throws Error `quota_exceeded`; ENOSPC, when `on_full` made no room; `session_gone`
+  void append(Bytes bytes) { chunk().open().append(bytes); }
+  /// A text: of a literal everything before its NUL.
+  void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
   template <ByteRange R>
   void append(const R& range) {
     append(bytes_of(range));
   }
+  /// A buffer does not say how much of it is meant: `std::string_view(buffer, n)` does.
+  template <std::size_t N>
+  void append(char (&buffer)[N]) = delete;
 
   /// Lends `n` bytes of the engine's own buffer, to be filled without a copy; valid until the next call of any member.
   ///
   /// @pre n <= 4 MiB
   /// @throws Error as `append`
-  MutableBytes prepare(std::size_t n) { return open().prepare(n); }
+  MutableBytes prepare(std::size_t n) { return chunk().open().prepare(n); }
 
   /// Adds the first `n` of the bytes that `prepare` lent.
   ///
   /// @pre n is at most what was asked of `prepare`
   /// @throws Error as `append`
-  void advance(std::size_t n) { open().advance(n); }
+  void advance(std::size_t n) { chunk().open().advance(n); }
+
+  /// Bytes so far.
+  std::uint64_t size() const { return chunk().writer.size(); }
 
   /// Gives the chunk the next free number, its file the name `chunk_<number>.bin`, and puts it on record: for every
-  /// process, at O(1) cost however many there are. Nothing can be appended afterwards, also where it fails.
+  /// process, at O(1) cost however many there are.
   ///
-  /// @throws Error and then there is no chunk. Where it was the name or the record that failed, commit may be tried
-  ///         again: for want of room or descriptors; `busy` where another process was stopped while it took a number
+  /// @throws Error and then there is no chunk. Unless it was its bytes that could not be written, commit may be tried
+  ///         again: after EMFILE, a full disk, `busy` where another process was stopped while it took a number
   /// After a crash: the chunk is there with its record, or no record of it is; then `clear()` takes what there is. With
   /// `Durable`, after this returned it is there.
   ChunkInfo commit(ChunkMeta meta = {}) { return chunk().commit(std::move(meta)); }
@@ -91,9 +101,8 @@ class ChunkWriter {
     ~Chunk() { discard(); }
 
     ChunkInfo commit(ChunkMeta meta) {
-      writer.check_usable();
       if (!meta.user.empty()) meta.user = detail::checked_object(meta.user, "record the chunk", writer.file());
-      if (!std::exchange(closed, true)) writer.finish();
+      writer.finish();
       const detail::Directory& where = writer.where();
       where.check();
       if (name.empty())
@@ -128,8 +137,15 @@ class ChunkWriter {
       writer.discard();
     }
 
+    // For bytes: what has its name is whole.
+    detail::BlockWriter& open() {
+      if (!name.empty())
+        detail::throw_error(EINVAL, "append to the chunk", writer.where().path() / name,
+                            "it has its name, and only its record is missing: commit() it, or discard() it");
+      return writer;
+    }
+
     detail::BlockWriter writer;
-    bool closed = false;
 
    private:
     // Numbers whose file name somebody took by hand are passed over.
@@ -170,16 +186,6 @@ class ChunkWriter {
   Chunk& chunk() const {
     if (!chunk_) detail::throw_error(EINVAL, "write the chunk", {}, "it was moved to another object");
     return *chunk_;
-  }
-
-  detail::BlockWriter& open() const {
-    Chunk& chunk = this->chunk();
-    if (chunk.closed) {
-      chunk.writer.check_usable();
-      detail::throw_error(EINVAL, "append to the chunk", chunk.writer.file(),
-                          "commit() was called: only that can be tried again, or discard()");
-    }
-    return chunk.writer;
   }
 
   std::unique_ptr<Chunk> chunk_;

@@ -40,7 +40,7 @@ class Workspace {
   /// into the library's.)
   ///
   /// What the library keeps about its files stands beside them: `.scratch-files`, and, where they are needed,
-  /// `.scratch-ids`, `.scratch-locks` and `chunks.log`. Once the files are gone these may be removed by hand.
+  /// `.scratch-ids`, `.scratch-locks` and `chunks.jsonl`. Once the files are gone these may be removed by hand.
   ///
   /// @throws Error when it is not a directory, or cannot be opened; EINVAL for a session's, which has its `JoinedSession`
   explicit Workspace(std::filesystem::path directory, WorkspaceOptions options = {})

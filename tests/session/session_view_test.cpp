@@ -97,7 +97,7 @@ TEST_CASE("nothing is written, made, moved or removed through a view") {
   const std::error_code refused(EROFS, std::generic_category());
   CHECK(refuses_with(refused, [&] { ChunkWriter(look).commit(); }));
   CHECK(refuses_with(refused, [&] { scratch::AtomicFile(look, "a").commit(); }));
-  CHECK(refuses_with(refused, [&] { scratch::write_file(look, "a", std::string_view()); }));
+  CHECK(refuses_with(refused, [&] { scratch::write_file(look, "a", scratch::Bytes()); }));
   CHECK(refuses_with(refused, [&] { scratch::CountTable<std::uint64_t>(look, "t").commit(); }));
   CHECK(refuses_with(refused, [&] { look.clear(); }));
   CHECK(refuses_with(refused, [&] { look.remove_matching("*"); }));

@@ -2,9 +2,13 @@
 // ctest: syscalls=planned_syscalls
 #include <scratch/detail/workspace/quota.hpp>
 
+#include <atomic>
+#include <stdexcept>
 #include <string_view>
+#include <thread>
 
 #include "support/catch.hpp"
+#include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/temp_dir.hpp"
 
@@ -33,4 +37,30 @@ TEST_CASE("what is given back and taken again while somebody measures counts") {
   CHECK(used == 800);
   CHECK_FALSE(measuring.reserve(201));
   CHECK(measuring.reserve(200));
+}
+
+TEST_CASE("a child forked while a thread measures is told so, and does not wait") {
+  const TempDir dir;
+  Quota quota = Quota::shared(dir.fd(), dir.path(), 1000);
+  REQUIRE(quota.reserve(100));
+  std::atomic<bool> inside{false}, done{false};
+  plan.at_call = [&](std::string_view name) {
+    if (name != "getdents64" || inside.exchange(true)) return;
+    while (!done) std::this_thread::yield();
+  };
+  std::thread measuring([&] {
+    quota.removed(1);
+    CHECK(quota.used() == 100);
+  });
+  while (!inside) std::this_thread::yield();
+  CHECK(in_child([&] {
+          ::alarm(20);
+          if (quota.reserve(1) || quota.used() != 100) throw std::runtime_error("it was let in");
+          quota.release(100);
+          quota.commit(100);
+        }) == Ending::finished);
+  done = true;
+  measuring.join();
+  plan.clear();
+  CHECK(quota.used() == 100);
 }

@@ -5,14 +5,21 @@
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 
+#include <scratch/atomic_file.hpp>
+
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <mutex>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/private_mount.hpp"
 #include "support/refusal.hpp"
@@ -373,6 +380,70 @@ TEST_CASE("eight writing processes never take more than the limit and a block fo
   REQUIRE(committed <= limit);
   CHECK_FALSE(quota.reserve(limit - committed + 1));
   CHECK(quota.reserve(limit - committed));
+}
+
+TEST_CASE("on_full is asked again where others took the room that it made, until it says that there is none") {
+  const TempDir dir;
+  std::optional<scratch::Workspace> where;
+  int asked = 0;
+  const auto steal = [&](std::uint64_t) {
+    where->remove_matching("old");
+    if (++asked < 4) write_file(*where, "old", std::string(600, 'x'));  // somebody is faster
+    return asked < 6;
+  };
+  where.emplace(dir.path(), scratch::WorkspaceOptions{.quota = 1000, .on_full = steal});
+  write_file(*where, "old", std::string(600, 'x'));
+  write_file(*where, "new", std::string(500, 'x'));
+  CHECK(asked == 4);
+  CHECK(refuses_with(scratch::errc::quota_exceeded, [&] { write_file(*where, "more", std::string(600, 'x')); }));
+  CHECK(asked == 6);
+  CHECK(refuses_with(scratch::errc::quota_exceeded, [&] { write_file(*where, "more", std::string(1001, 'x')); }));
+  CHECK(asked == 6);  // nothing that it frees would do
+}
+
+TEST_CASE("four writers get by with what a consumer frees, however they take it from each other") {
+  const TempDir dir;
+  constexpr std::uint64_t room = 2_MiB, size = 512_KiB;
+  const int each = scratch::test::rounds(60, 2000);
+  std::mutex mutex;
+  std::deque<std::string> ready;
+  std::string wrong;
+  int writing = 4, consumed = 0;
+  std::optional<scratch::Workspace> where;
+  const auto wait = [&](std::uint64_t bytes) {
+    while (detail::directory_of(*where).state().quota().used() + bytes > room) std::this_thread::yield();
+    return true;
+  };
+  where.emplace(dir.path(), scratch::WorkspaceOptions{.quota = room, .on_full = wait});
+  {
+    std::vector<std::jthread> writers;
+    for (int i = 0; i < 4; ++i)
+      writers.emplace_back([&] {
+        const auto failure = refusal([&] {
+          for (int n = 0; n < each; ++n) {
+            const std::string file = scratch::test::write_chunk(*where, std::string(size, 'x')).file;
+            const std::lock_guard hold(mutex);
+            ready.push_back(file);
+          }
+        });
+        const std::lock_guard hold(mutex);
+        wrong += scratch::test::words_of(failure);
+        --writing;
+      });
+    for (bool done = false; !done;) {
+      std::string file;
+      {
+        const std::lock_guard hold(mutex);
+        done = writing == 0 && ready.empty();
+        if (!ready.empty()) file = std::move(ready.front());
+        if (!ready.empty()) ready.pop_front();
+      }
+      if (file.empty()) std::this_thread::yield();
+      if (!file.empty()) consumed += where->remove_matching(file) == size ? 1 : 0;
+    }
+  }
+  CHECK(wrong.empty());
+  CHECK(consumed == 4 * each);
 }
 
 TEST_CASE("a quota on a file system without room is an error, and leaves nothing behind") {

@@ -271,6 +271,8 @@ inline std::vector<Scenario> scenarios() {
                        expect(chunks[0].size == 100, "the first chunk is another one");
                        const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
+                       where.clear();
+                       expect(where.list().empty(), "a file is left that clear() does not know");
                      }});
 
   all.push_back({.name = "read a chunk",

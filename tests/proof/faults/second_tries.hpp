@@ -92,9 +92,10 @@ inline Work file_commit(Workspace where, int how) {
           .look =
               [file, where, text, how](bool done) {
                 file->reset();
+                if (!done && how == 1) Workspace(where).clear();  // what could not be removed is known to be ours
                 const std::vector<std::string> names = where.list();
+                if (!done && how == 1) return expect(names.empty(), "something is left");
                 const bool may_be_new = done || detail::directory_of(where).durable();  // its name could not be synced
-                if (!done && how == 1 && names.empty()) return;
                 expect(names == std::vector<std::string>{"file"}, "other files are there");
                 const std::string now = text_of(where, "file");
                 expect((may_be_new && now == text + "end") || (!done && now == "old"), "the file has other bytes");
@@ -327,12 +328,13 @@ inline SecondTry consumes_its_sums() {
             (*writer)->append(bytes_of(text));
             (*writer)->finish();
             auto sums = std::make_shared<std::vector<std::uint64_t>>((*writer)->sums().blocks());
-            const auto step = [writer, directory, sums] {
+            auto named = std::make_shared<bool>(false);
+            const auto step = [writer, directory, sums, named] {
               detail::ChunkRecord record;
               record.info = {.id = 0, .file = "chunk_0.bin", .size = (*writer)->size()};
               record.info.checksum = detail::checksum_text((*writer)->sums().whole());
               record.sums = std::move(*sums);
-              if ((*writer)->fd() >= 0) (*writer)->commit("chunk_0.bin", detail::Replacing::nothing);
+              if (!std::exchange(*named, true)) (*writer)->commit("chunk_0.bin", detail::Replacing::nothing);
               detail::chunk_log(directory.state()).append(record, false);
             };
             return Work{.step = step, .look = [writer, where, text](bool done) {

@@ -204,6 +204,8 @@ std::vector<Scenario> file_scenarios() {
                        for (const ChunkInfo& chunk : chunks) ChunkReader(where, chunk).verify();
                        const ChunkInfo info = write_chunk(where, noise_text(10, 10));
                        for (const ChunkInfo& chunk : chunks) expect(chunk.id != info.id, "a number was used twice");
+                       Workspace(where).clear();
+                       expect(where.list().empty(), "a file is left that clear() does not know");
                      }});
 
   all.push_back({.name = "control_in_place",

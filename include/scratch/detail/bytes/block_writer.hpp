@@ -63,8 +63,6 @@ class BlockWriter {
   std::uint64_t size() const { return written_ + filled_ + collected_.size(); }
   BlockSums& sums() { return *sums_; }
   bool is_open() const { return temp_.has_value(); }
-  /// Of the file; -1 once it has its name.
-  int fd() const { return temp_ ? temp_->fd() : -1; }
 
   void append(Bytes bytes) {
     begin();

@@ -5,9 +5,7 @@
 #pragma once
 
 #include <cerrno>
-#include <cstdint>
 #include <exception>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,7 +16,6 @@
 
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
-#include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>

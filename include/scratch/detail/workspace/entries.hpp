@@ -86,8 +86,15 @@ inline std::uint64_t remove_matching(const Directory& directory, std::string_vie
   };
   FileRemoval removal(directory);
   removal.books(NameFilter(goes));
-  for (const std::string& name : list_files(directory, glob))
-    if (goes(name)) removal.file(name);
+  if (!ours) {
+    for (const std::string& name : list_files(directory, glob)) removal.file(name);
+    return removal.finish();
+  }
+  for (const std::string& record : *ours) {
+    if (!record.starts_with(directory.prefix())) continue;
+    const std::string name = record.substr(directory.prefix().size());
+    if (name.find('/') == name.npos && goes(name)) removal.file(name);
+  }
   return removal.finish();
 }
 
