@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -97,6 +98,7 @@ struct Kernel {
   static int flock(int fd, int operation) { return ::flock(fd, operation); }
   static int fcntl(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
   static int fcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
+  static int eventfd(unsigned value, int flags) { return ::eventfd(value, flags); }
   // memory
   static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
     return ::mmap(nullptr, size, protection, flags, fd, offset);
@@ -304,6 +306,8 @@ inline int ofd_lock(int fd, int command, struct flock& lock) {
 inline int duplicate(int fd) {
   return retry([&] { return Calls::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
 }
+/// A counter to wait for in another thread; written to with `append_once`, also by a signal handler.
+inline int eventfd() { return Calls::eventfd(0, EFD_CLOEXEC); }
 /// F_GETFL, F_SETFL
 inline int file_flags(int fd) {
   return retry([&] { return Calls::fcntl(fd, F_GETFL, 0); });
