@@ -54,13 +54,14 @@ class Lines {
  public:
   /// To the standard output.
   Lines() : text_(enough) {}
-  /// To a stream, or to the session's file `name`, which exists when `commit()` has returned.
-  Lines(const scratch::Workspace& workspace, std::string_view name, support::Target& target) : Lines() {
-    if (target.is_stream())
-      stream_ = &target;
-    else
-      file_.emplace(workspace, name);
+  /// To a target, which has them when `commit()` has returned.
+  explicit Lines(support::Target& target) : Lines() {
+    target_ = &target;
     if (target.name().ends_with(".gz")) deflating_.emplace();
+  }
+  /// To a target that is a stream; else to the session's file `name`, for the target to take.
+  Lines(const scratch::Workspace& workspace, std::string_view name, support::Target& target) : Lines(target) {
+    if (!target.is_stream()) file_.emplace(workspace, name);
   }
 
   /// Room for that many characters; say with `advance()` where they end.
@@ -81,7 +82,10 @@ class Lines {
   /// @throws scratch::Error, support::Refused, support::ClosedOutput when not all could be written
   void commit() {
     flush(true);
-    if (file_) file_->commit();
+    if (file_)
+      file_->commit();
+    else if (target_ != nullptr)
+      target_->commit();
   }
 
  private:
@@ -99,14 +103,14 @@ class Lines {
   void put(std::string_view bytes) {
     if (file_)
       file_->append(bytes);
-    else if (stream_ != nullptr)
-      stream_->write(bytes);
+    else if (target_ != nullptr)
+      target_->write(bytes);
     else
       support::write_to_stdout(bytes);
   }
 
   std::optional<scratch::AtomicFile> file_;
-  support::Target* stream_ = nullptr;
+  support::Target* target_ = nullptr;
   std::optional<Deflating> deflating_;
   std::vector<char> text_;
   std::size_t used_ = 0;

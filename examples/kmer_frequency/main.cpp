@@ -16,10 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include <scratch/place.hpp>
-#include <scratch/session_dir.hpp>
-#include <scratch/sweep.hpp>
-
 #include "analysis.hpp"
 #include "lines.hpp"
 #include "options.hpp"
@@ -52,8 +48,7 @@ class TargetStream : public std::streambuf {
   Lines& lines_;
 };
 
-template <scratch::Place P>
-void write_simulated_reads(const P& place, const Options& options) {
+void write_simulated_reads(const Options& options) {
   RowSource rows(options.files, 1);
   support::Results results(rows.inputs());
   support::Target& target = results.add("the reads", options.output);
@@ -68,26 +63,12 @@ void write_simulated_reads(const P& place, const Options& options) {
     });
   }
   for (const std::string& notice : rows.notices()) support::notice(notice);
-  scratch::sweep(place);
-  scratch::SessionDir<P> session(place, "reads");
-  const std::string name = options.output.ends_with(".gz") ? "reads.gz" : "reads";
-  Lines lines(session, name, target);
+  Lines lines(target);
   TargetStream buffer(lines);
   std::ostream out(&buffer);
   out.exceptions(std::ios::badbit);
   simulate_reads(genome, options.simulation, out);
   lines.commit();
-  if (!target.is_stream()) results.deliver(session, target, name);
-  results.finish(session);
-  session.close();
-}
-
-template <class Work>
-void in_place(const Options& options, Work work) {
-  const std::string app = "kmer_frequency";
-  if (options.place == "shm") return work(scratch::Shm{app});
-  if (options.place == "tmp") return work(scratch::TmpDir{app});
-  work(scratch::Under{options.place});
 }
 
 int run(int argc, char** argv) {
@@ -97,7 +78,7 @@ int run(int argc, char** argv) {
   options->counting.check();
   if (!options->join.empty()) return be_worker_process(*options);
   if (options->simulation.reads > 0)
-    in_place(*options, [&](const auto& place) { write_simulated_reads(place, *options); });
+    write_simulated_reads(*options);
   else
     analyse(*options);
   return 0;

@@ -30,6 +30,9 @@ struct Stopped {};
 /// Nobody reads the standard output any more: exit code 141, and no word.
 struct ClosedOutput {};
 
+/// Somebody else in this process failed, and says why.
+struct GivenUp {};
+
 /// What lines on stderr begin with; `run_program` says it.
 inline std::string& program_name() {
   static std::string name = "program";

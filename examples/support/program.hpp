@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -62,15 +63,21 @@ inline void hold_standard_files() {
     if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
 }
 
-/// Runs `body()`, which returns the exit code, and says in one line what it throws. Signals ask it to stop.
+enum class Signals : std::uint8_t {
+  stop,  ///< ask it to stop: there is a session to remove
+  kill,  ///< end it, as they do by themselves
+};
+
+/// Runs `body()`, which returns the exit code, and says in one line what it throws.
 template <class Body>
-int run_program(const char* name, Body body) {
+int run_program(const char* name, Body body, Signals signals = Signals::stop) {
   program_name() = name;
   hold_standard_files();
   const auto say = [name](const char* what) { std::fprintf(stderr, "%s: %s\n", name, what); };
   try {
-    const scratch::StopOnSignals signals;
-    const Stop stop(signals.token());
+    std::optional<scratch::StopOnSignals> asked;
+    std::optional<Stop> stop;
+    if (signals == Signals::stop) stop.emplace(asked.emplace().token());
     try {
       const StandardOutput out;
       const int code = body();
@@ -79,7 +86,7 @@ int run_program(const char* name, Body body) {
     } catch (const ClosedOutput&) {
       return 128 + SIGPIPE;
     } catch (...) {
-      if (signals.signal() != 0) return 128 + signals.signal();
+      if (asked && asked->signal() != 0) return 128 + asked->signal();
       throw;
     }
   } catch (const Told&) {

@@ -158,6 +158,12 @@ int ResultLock::rename_to_target(unsigned flags) {
   return 0;
 }
 
+int ResultLock::rename_to(const std::string& path) {
+  if (::renameat(place_.directory.get(), name_.c_str(), AT_FDCWD, path.c_str()) != 0) return errno;
+  there_ = false;
+  return 0;
+}
+
 // ---- Target
 
 Target::Target(std::string name, bool seeks) : name_(std::move(name)) {
@@ -274,82 +280,73 @@ void Target::open_stream() {
   }
 }
 
-void Target::write(std::string_view bytes) {
-  open_stream();
-  const int error = write_some(open_.get(), bytes);
-  if (error == EPIPE && kind_ == Kind::standard_output) throw ClosedOutput{};
-  if (error != 0) refuse(error);
-}
-
-void Target::write_from(int from, int to, bool cut) {
-  std::uint64_t done = 0;
-  bool in_kernel = is_regular(to);
+int copy_rest(int from, int to) {
+  bool in_kernel = is_regular(from) && is_regular(to), any = false;
   std::string block;
-  ::lseek(from, 0, SEEK_SET);
   for (;;) {
     check_stop();
     if (in_kernel) {
       const ssize_t n = copy_in_kernel(from, to);
-      if (n == 0 && done > 0) break;
-      if (n > 0) {
-        done += static_cast<std::uint64_t>(n);
-        continue;
-      }
-      if (n < 0 && errno == ENOSPC) refuse(errno);
-      in_kernel = false;  // both offsets are where it came to
+      any = any || n > 0;
+      if (n > 0) continue;
+      if (n == 0 && any) return 0;
+      if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) return errno;
+      in_kernel = false;  // both are where it came to
     }
     block.resize(std::size_t{1} << 20);
     const ssize_t n = ::read(from, block.data(), block.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse(errno);
-    if (n == 0) break;
-    const int error = write_some(to, {block.data(), static_cast<std::size_t>(n)});
-    if (error == EPIPE && kind_ == Kind::standard_output) throw ClosedOutput{};
-    if (error != 0) refuse(error);
-    done += static_cast<std::uint64_t>(n);
+    if (n < 0) fail(errno);
+    if (n == 0) return 0;
+    if (const int error = write_some(to, {block.data(), static_cast<std::size_t>(n)}); error != 0) return error;
   }
-  if (cut && ::ftruncate(to, static_cast<off_t>(done)) != 0) refuse(errno);
 }
 
-void Target::take(scratch::OwnedSession& session, const std::string& file) try {
-  File made(::open((session.path() / file).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  struct stat facts {
-  }, beside{};
-  if (!made || ::fstat(made.get(), &facts) != 0) fail(errno);
-  const auto size = static_cast<std::uint64_t>(facts.st_size);
-  const auto needs = [&](std::uint64_t bytes) {
-    if (bytes > room())
-      refuse(text_of(ENOSPC) + " (" + scratch::readable_size(bytes) + " needed, " + scratch::readable_size(room()) +
-             " free)");
-  };
-  if (is_stream()) {
-    open_stream();
-    return write_from(made.get(), open_.get(), false);
+void look_like_new(const Place& directory, const std::vector<std::string>& names) {
+  const std::string probe = ".scratch-new-" + std::to_string(::getpid());
+  const int dir = directory.directory.get();
+  const File like(::openat(dir, probe.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  struct stat facts {};
+  if (!like || ::fstat(like.get(), &facts) != 0) fail(errno);
+  ::unlinkat(dir, probe.c_str(), 0);
+  for (const std::string& name : names) {
+    const File file(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!file) fail(errno);
+    make_alike(file.get(), like.get(), facts);
   }
+}
+
+int Target::to() {
+  if (kind_ == Kind::replaced) return lock_->fd();
+  open_stream();
+  return open_.get();
+}
+
+void Target::write(std::string_view bytes) {
+  const int error = write_some(to(), bytes);
+  if (error == EPIPE && kind_ == Kind::standard_output) throw ClosedOutput{};
+  if (error != 0) refuse(error);
+}
+
+void Target::copy(int from, int to) {
+  const int error = copy_rest(from, to);
+  if (error == EPIPE && kind_ == Kind::standard_output) throw ClosedOutput{};
+  if (error != 0) refuse(error);
+}
+
+void Target::need_room(std::uint64_t bytes) const {
+  if (is_stream()) return;
+  const std::uint64_t there = kind_ == Kind::in_place ? static_cast<std::uint64_t>(facts_.st_size) : 0;
+  if (bytes > there && bytes - there > room())
+    refuse(text_of(ENOSPC) + " (" + scratch::readable_size(bytes - there) + " needed, " +
+           scratch::readable_size(room()) + " free)");
+}
+
+void Target::commit() {
+  if (is_stream()) return;
   if (kind_ == Kind::in_place) {
-    const auto before = static_cast<std::uint64_t>(facts_.st_size);
-    needs(size > before ? size - before : 0);
-    return write_from(made.get(), open_.get(), true);
-  }
-  if (::fstat(lock_->fd(), &beside) != 0) fail(errno);
-  File like;
-  if (facts.st_dev == beside.st_dev) {
-    lock(made.get(), name_);
-    const int empty = ::fcntl(lock_->fd(), F_DUPFD_CLOEXEC, 3);
-    like = File(empty);
-    session.persist(file, lock_->path());
-    File there(::open(lock_->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    struct stat renamed {};
-    if (!there || ::fstat(there.get(), &renamed) != 0) fail(errno);
-    if (id_of(renamed) != id_of(facts)) {  // it was copied
-      lock(there.get(), name_);
-      made = std::move(there);
-    }
-    make_alike(made.get(), like.get(), beside);
-    lock_->holds(std::move(made));
-  } else {
-    needs(size);
-    write_from(made.get(), lock_->fd(), false);
+    if (::ftruncate(open_.get(), ::lseek(open_.get(), 0, SEEK_CUR)) != 0) refuse(errno);
+    return;
   }
   if (exists_) {
     const File before(::openat(place_.directory.get(), place_.name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -359,12 +356,51 @@ void Target::take(scratch::OwnedSession& session, const std::string& file) try {
   }
   const int error = lock_->rename_to_target();
   if (error == 0) return;
-  // What cannot be renamed to, as a mount point, may yet be written.
-  const File target(::openat(place_.directory.get(), place_.name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  // What cannot be renamed to may yet be written.
+  const File target(::openat(place_.directory.get(), place_.name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!target) refuse(error);
-  write_from(lock_->fd(), target.get(), true);
+  ::lseek(lock_->fd(), 0, SEEK_SET);
+  copy(lock_->fd(), target.get());
+  if (::ftruncate(target.get(), ::lseek(target.get(), 0, SEEK_CUR)) != 0) refuse(errno);
+}
+
+void Target::take(scratch::OwnedSession& session, const std::string& file) try {
+  const std::filesystem::path path = session.path() / file;
+  File made(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat facts {
+  }, beside{};
+  if (!made || ::fstat(made.get(), &facts) != 0) fail(errno);
+  if (kind_ == Kind::replaced && ::fstat(lock_->fd(), &beside) != 0) fail(errno);
+  if (kind_ != Kind::replaced || facts.st_dev != beside.st_dev) return take({path});
+  lock(made.get(), name_);
+  const File like(::fcntl(lock_->fd(), F_DUPFD_CLOEXEC, 3));
+  session.persist(file, lock_->path());
+  File there(::open(lock_->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat renamed {};
+  if (!there || ::fstat(there.get(), &renamed) != 0) fail(errno);
+  if (id_of(renamed) != id_of(facts)) {  // it was copied
+    lock(there.get(), name_);
+    made = std::move(there);
+  }
+  make_alike(made.get(), like.get(), beside);
+  lock_->holds(std::move(made));
+  commit();
 } catch (const std::system_error& error) {
-  if (const auto* ours = dynamic_cast<const scratch::Error*>(&error)) refuse(ours->code().message());
+  refuse(dynamic_cast<const scratch::Error*>(&error) != nullptr ? error.code().message()
+                                                                : text_of(error.code().value()));
+}
+
+void Target::take(const std::vector<std::filesystem::path>& files) try {
+  std::uint64_t bytes = 0;
+  for (const auto& file : files) bytes += std::filesystem::file_size(file);
+  need_room(bytes);
+  for (const auto& file : files) {
+    const File from(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!from) fail(errno);
+    copy(from.get(), to());
+  }
+  commit();
+} catch (const std::system_error& error) {
   refuse(error.code().value());
 }
 

@@ -25,6 +25,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <scratch/owned_session.hpp>
@@ -57,6 +58,8 @@ class ResultLock {
   std::string path() const { return place_.path + "/" + name_; }
   /// It takes the place's name. 0, or why not; then it is as it was.
   int rename_to_target(unsigned flags = 0);
+  /// Or another path's.
+  int rename_to(const std::string& path);
   /// What stands there now is to be given the name.
   void holds(File file) { file_ = std::move(file); }
 
@@ -91,15 +94,21 @@ class Target {
   /// Where its bytes are, or will be.
   std::string directory() const { return place_.path.empty() ? "." : place_.path; }
 
-  /// Writes to a stream. @throws Stopped, ClosedOutput, Refused
+  /// Writes what comes next. A file gets its name with `commit()`, and is not there before.
+  /// @throws Stopped, ClosedOutput, Refused
   void write(std::string_view bytes);
-  /// Puts a file in its place. @throws Refused, Stopped, ClosedOutput; the place is as before where it can be
+  void commit();
+  /// Puts a file of the session in its place. @throws as `write`; the place is as before where it can be
   void take(scratch::OwnedSession& session, const std::string& file);
+  /// The same of several files, one after the other, which stay where they are.
+  void take(const std::vector<std::filesystem::path>& files);
 
  private:
   void look(bool seeks);
   void look_at_regular(const struct stat& facts);
-  void write_from(int fd, int to, bool cut);
+  int to();
+  void copy(int from, int to);
+  void need_room(std::uint64_t bytes) const;
   void open_stream();
   [[noreturn]] void refuse(const std::string& why) const;
   [[noreturn]] void refuse(int error) const { refuse(text_of(error)); }
@@ -114,6 +123,12 @@ class Target {
   std::unique_ptr<ResultLock> lock_;
 };
 
+/// All that is left of a file, into another one. 0, or the error of writing. @throws Stopped, std::system_error
+int copy_rest(int from, int to);
+
+/// Gives files of a directory mode, group and ACL of files that are made there.
+void look_like_new(const Place& directory, const std::vector<std::string>& names);
+
 class Results {
  public:
   explicit Results(std::vector<Input> inputs) : inputs_(std::move(inputs)) {}
@@ -125,6 +140,7 @@ class Results {
   /// What is written without a target of its own goes to the standard output.
   void uses_stdout();
 
+  const std::vector<Input>& inputs() const { return inputs_; }
   /// Puts a file of the session in its place; what fails is told at the end, and the others go on.
   void deliver(scratch::OwnedSession& session, Target& target, const std::string& file);
   /// Does something that may fail likewise. @param file what is kept of the session then

@@ -33,9 +33,6 @@ class ByteSource {
   virtual std::size_t read(char* to, std::size_t size) = 0;
 };
 
-/// Reading was given up, since somebody else failed.
-struct GivenUp {};
-
 /// An open file. Somebody else may have reading given up, also where it waits.
 class FileSource : public ByteSource {
  public:

@@ -94,7 +94,11 @@ case $fact in
     refuses 'too little for 20 workers' --memory 128MiB --workers 20 reads.fa
     refuses 'not enough free space .*1.0 PiB needed' --need 1024TiB reads.fa
     refuses 'quota exceeded' --quota 200KiB --memory 40MiB -o result.tsv reads.fa
-    refuses 'quota exceeded' --quota 3MiB --memory 40MiB -o result.tsv reads.fa
+    code=0
+    "$program" --quota 3MiB --memory 40MiB -o result.tsv reads.fa 2>err || code=$?
+    [ "$code" = 1 ] || fail "it ended with $code"
+    grep -q 'quota exceeded.*; it is kept as ' err || fail "$(cat err)"
+    rm -r "$(dirname "$(sed -n 's/.*it is kept as //p' err)")"
     refuses 'cannot .*"/proc/kmers"' --place /proc/kmers reads.fa
     refuses 'cannot .*"nowhere/result.tsv"' -o nowhere/result.tsv reads.fa
     refuses 'cannot .*"output"' -o output reads.fa
