@@ -112,7 +112,7 @@ Place resolve(const std::string& name) {
 // ---- ResultLock
 
 ResultLock::ResultLock(const Place& place, bool directory, const std::string& called)
-    : place_(place), name_(result_name(place.name)) {
+    : place_(place), name_(result_name(place.name)), path_((std::filesystem::canonical(place.path) / name_).native()) {
   for (int i = 0; i < 1000; ++i)
     if (lock_what_is_there(directory, called)) return;
   throw Refused("cannot write \"" + called + "\": " + busy);

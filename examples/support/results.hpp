@@ -55,7 +55,8 @@ class ResultLock {
   ~ResultLock();
 
   int fd() const { return file_.get(); }
-  std::string path() const { return place_.path + "/" + name_; }
+  /// Without a link or `..` in it.
+  const std::string& path() const { return path_; }
   /// It takes the place's name. 0, or why not; then it is as it was.
   int rename_to_target(unsigned flags = 0);
   /// Or another path's.
@@ -67,7 +68,7 @@ class ResultLock {
   bool lock_what_is_there(bool directory, const std::string& called);
 
   const Place& place_;
-  std::string name_;
+  std::string name_, path_;
   File file_;
   bool there_ = false;
 };
