@@ -108,7 +108,7 @@ case $fact in
     [ "$code" = 1 ] || fail "it ended with $code"
     grep -q 'cannot write to the standard output: No space left.*; it is kept as ' err || fail "$(cat err)"
     kept=$(sed -n 's/.*it is kept as //p' err)
-    "$program" -k 4 --table table reads.fa >nothing 2>&1
+    "$program" --table table reads.fa >nothing 2>&1
     [ "$(head -c 4 "$kept" | od -An -tx1)" = "$(head -c 4 table | od -An -tx1)" ] || fail "no table is kept: $kept"
     rm -r "$(dirname "$kept")"
     must_leave_nothing

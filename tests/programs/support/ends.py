@@ -96,6 +96,7 @@ def told_at_once(work):
         check(not work.sessions(), "a killed worker leaves", work.sessions())
     read, write = os.pipe()
     process = start(export, "t", "-q", "--reader", "exit 3", stdin=read)
+    os.write(write, b"1,a row\n2,another row\n")
     code = process.wait(timeout=20)
     err = process.stderr.read().decode()
     check(code == 1 and "the reader ended with exit code 3" in err, "a reader that fails", code, err)
@@ -164,7 +165,7 @@ with common.Work() as work:
     signals_at_twenty_instants(work, "external_sort --processes",
                                [sorting, "sort", "-q", "--memory", "48MiB", "--processes", "-o", "out", "records"], gone("out"))
     signals_at_twenty_instants(work, "table_export", [export, "t", "-q", "--chunk-size", "4KiB", "--path-file", "path", "--reader",
-                                                      f"'{reader}' \"$SESSION_DIR\" >/dev/null", "rows.csv"],
+                                                      f"'{reader}' \"$SESSION_DIR\" >/dev/null 2>&1", "rows.csv"],
                                lambda code=0: os.path.exists("path") and os.unlink("path"))
     closed_pipe_at_twenty_instants(work, "kmer_frequency", [kmers, "-q", "-k", "25", "--workers", "1", "reads.fa"])
     closed_pipe_at_twenty_instants(work, "external_sort sort", [sorting, "sort", "-q", "-o", "-", "records"])
