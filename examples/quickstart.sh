@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . cmake/need.sh
-need_build libcli11-dev zlib1g-dev libhts-dev
+need_build libcli11-dev zlib1g-dev
 if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 
 build=build/quickstart

@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . cmake/need.sh
 workflow=${1:-release}
-need_build catch2 git libcli11-dev zlib1g-dev libhts-dev
+need_build catch2 git libcli11-dev zlib1g-dev
 case $workflow in
   asan) need clang libclang-rt-dev ;;
   clang) need clang ;;

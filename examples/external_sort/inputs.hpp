@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <span>
 #include <string>
 #include <system_error>
@@ -19,13 +20,18 @@
 #include <vector>
 
 #include "record.hpp"
-#include "refused.hpp"
+#include "support/errors.hpp"
+#include "support/inputs.hpp"
+#include "support/stop.hpp"
 
 namespace external_sort {
+
+using support::Refused;
 
 struct InputFile {
   std::filesystem::path path;
   std::uint64_t records = 0;
+  support::FileId id = {};
 };
 
 struct Inputs {
@@ -54,10 +60,27 @@ struct Inputs {
     std::vector<fs::path> found;
     fs::recursive_directory_iterator entries(place, error);
     for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error))
-      if (entries->is_regular_file()) found.push_back(entries->path());
+      if (entries->is_regular_file() && !is_ours(entries->path().filename().string())) found.push_back(entries->path());
     if (error) throw Refused("cannot read the directory " + place.string() + ": " + error.message());
     std::sort(found.begin(), found.end());
+    check_manifest(place);
     for (const fs::path& file : found) take_file(file);
+  }
+
+  /// What stands beside parts.
+  static bool is_ours(const std::string& name) {
+    return name == ".part_manifest" || name.starts_with(".scratch-result-");
+  }
+
+  /// A set of parts that says what belongs to it has all of that.
+  static void check_manifest(const std::filesystem::path& place) {
+    std::ifstream manifest(place / ".part_manifest");
+    std::string name;
+    for (std::uint64_t size = 0; manifest >> name >> size;) {
+      std::error_code error;
+      if (std::filesystem::file_size(place / name, error) != size || error)
+        throw Refused("the parts in " + place.string() + " are no whole set: " + name + " is not as it was delivered");
+    }
   }
 
   void take_file(const std::filesystem::path& path) {
@@ -68,9 +91,9 @@ struct Inputs {
       throw Refused(path.string() + " does not hold whole records of " + std::to_string(record_size) +
                     " bytes: " + std::to_string(size) + " bytes are " + std::to_string(size / record_size) +
                     " records and " + std::to_string(size % record_size) + " bytes");
-    if (::access(path.c_str(), R_OK) != 0)
-      throw Refused("cannot read " + path.string() + ": " + std::generic_category().message(errno));
-    files.push_back({std::filesystem::absolute(path), size / record_size});
+    const support::File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (!file) throw Refused("cannot read " + path.string() + ": " + std::generic_category().message(errno));
+    files.push_back({std::filesystem::absolute(path), size / record_size, support::input_of(path.string(), file).id});
     records += size / record_size;
   }
 
@@ -93,6 +116,7 @@ class InputReader {
   /// Fills `to` from its start. Fewer records than fit come only at the end.
   /// @throws Refused when a file cannot be read, or shrank since it was found
   std::size_t read(std::span<Record> to) {
+    support::check_stop();
     std::size_t done = 0;
     while (done < to.size() && left_ > 0) {
       const InputFile& file = inputs_.files[file_];

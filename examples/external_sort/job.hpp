@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -22,6 +23,7 @@
 #include "delivery.hpp"
 #include "metrics.hpp"
 #include "preflight.hpp"
+#include "support/results.hpp"
 #include "workers.hpp"
 
 namespace external_sort {
@@ -38,6 +40,7 @@ struct SortOptions {
   bool processes = false;
   bool keep_finished = false;
   bool validate = true;
+  bool to_file = false, replace = false;
   bool quiet = false;
 };
 
@@ -46,15 +49,20 @@ class Job {
   explicit Job(const SortOptions& options)
       : options_(options),
         plan_(Plan::make(Inputs::find(options.inputs), options.memory, options.workers, options.processes)),
-        delivery_(options.output) {
+        results_(ids_of(plan_.inputs)) {
     plan_.keep_finished = options.keep_finished;
+    if (options.to_file || options.output == "-")
+      delivery_ = std::make_unique<OneFile>(results_.add("the records", options.output.string()));
+    else
+      delivery_ = std::make_unique<PartsDirectory>(options.output, options.replace, options.inputs);
+    if (!options.metrics.empty()) metrics_target_ = &results_.add("the metrics", options.metrics.string());
   }
 
   template <scratch::Place P>
   void run(const P& place) {
     const Need need(plan_);
-    say(std::to_string(plan_.inputs.records) + " records in " + std::to_string(plan_.inputs.files.size()) + " files; " +
-        std::to_string(plan_.partitions) + " partitions, " + std::to_string(plan_.workers) + " workers, " +
+    say(support::plural(plan_.inputs.records, "record") + " in " + support::plural(plan_.inputs.files.size(), "file") +
+        "; " + support::plural(plan_.partitions, "partition") + ", " + support::plural(plan_.workers, "worker") + ", " +
         std::to_string(plan_.capacity()) + " records at a time in the memory of each");
     say("need " + need.breakdown(plan_));
     if (options_.quota != 0 && options_.quota < need.total())
@@ -75,8 +83,12 @@ class Job {
          }});
     finished.emplace(session.area("finished"));  // a full disk would have no room for a directory
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
-    const bool renames = on_one_file_system(session.path(), delivery_.directory());
-    if (!renames) scratch::require_space(delivery_.directory(), plan_.inputs.bytes());
+    const bool renames = delivery_->renames_from(session.path());
+    if (!renames)
+      scratch::require_space(
+          delivery_->place(),
+          plan_.inputs.bytes() +
+              (options_.to_file && on_one_file_system(session.path(), delivery_->place()) ? need.total() : 0));
     scratch::user(session, plan_.to_json());
 
     const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
@@ -86,9 +98,9 @@ class Job {
     });
     for (const Phase& phase : phases) run_phase(phase, session);
     deliver(session, renames);
+    results_.finish(session);
     session.complete();
     session.close();
-    delivery_.release();
     say("peak memory " + scratch::readable_size(peak_memory()));
   }
 
@@ -160,12 +172,12 @@ class Job {
     Work work;
     work.set.records = plan_.inputs.records;
     if (!renames) work.bytes_read = work.bytes_written = plan_.inputs.bytes();
-    delivery_.take(session);
+    delivery_->take(session);
     metrics_.add("persist", "all", seconds_since(start), work);
     report("persist", seconds_since(start), session);
     if (options_.validate) {
       start = Clock::now();
-      const Check seen = delivery_.check(plan_);
+      const Check seen = check_parts(delivery_->gathered(session, plan_.buffers), plan_.workers);
       if (!seen.sorted()) throw Refused("the output is not sorted at record " + std::to_string(*seen.first_unsorted));
       if (!(seen.set == input_))
         throw Refused("the output does not hold the records of the input: " + std::to_string(seen.set.records) +
@@ -175,10 +187,11 @@ class Job {
       say("validated: " + std::to_string(seen.set.records) + " records in order, checksum " + hex(seen.set.sum) +
           ", that of the input; " + std::to_string(seen.duplicate_keys) + " duplicate keys");
     }
-    if (options_.metrics.empty()) return;
+    results_.attempt([&] { delivery_->finish(session); }, "output");
+    if (metrics_target_ == nullptr) return;
     const std::string csv = metrics_.csv();
     scratch::write_file(session, "metrics.csv", scratch::bytes_of(csv));
-    session.persist("metrics.csv", options_.metrics);
+    results_.deliver(session, *metrics_target_, "metrics.csv");
   }
 
   void report(const std::string& phase, double seconds, const scratch::Workspace& session) const {
@@ -198,9 +211,17 @@ class Job {
     return text.str();
   }
 
+  static std::vector<support::Input> ids_of(const Inputs& inputs) {
+    std::vector<support::Input> ids;
+    for (const InputFile& file : inputs.files) ids.push_back({file.path.string(), file.id});
+    return ids;
+  }
+
   const SortOptions& options_;
   Plan plan_;
-  Delivery delivery_;
+  support::Results results_;
+  std::unique_ptr<Delivery> delivery_;
+  support::Target* metrics_target_ = nullptr;
   Metrics metrics_;
   Multiset input_;
 };

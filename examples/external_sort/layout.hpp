@@ -2,12 +2,15 @@
 //
 // What stands where in the session. Every file is atomic: it is there whole, or not at all.
 //
-//   sampling/      sample.2, splitters                     records from each worker's share, and the cuts chosen of
-//   them partitioning/  W2/partition.3                          what worker 2 found for partition 3 received/
-//   partition.3, partition.3.from_W2        the owner's own part of partition 3, and what others sent sorting/
-//   partition.3/chunk_0042.sorted           as much of partition 3 as fits in memory, sorted output/        part_0003
-//   partition 3, sorted finished/                                              what nobody needs any more
-//   (--keep-finished) workers/       sorting.W2                              what worker 2 did in a phase
+// clang-format off
+//   sampling/      sample.2, splitters               records from each worker's share, and the cuts chosen of them
+//   partitioning/  W2/partition.3                    what worker 2 found for partition 3
+//   received/      partition.3, partition.3.from_W2  the owner's own part of partition 3, and what others sent
+//   sorting/       partition.3/chunk_0042.sorted     as much of partition 3 as fits in memory, sorted
+//   output/        part_0003                         partition 3, sorted
+//   finished/                                        what nobody needs any more (--keep-finished)
+//   workers/       sorting.W2                        what worker 2 did in a phase
+// clang-format on
 #pragma once
 
 #include <string>

@@ -7,18 +7,14 @@
 //   external_sort check sorted
 //   cat sorted/part_* | cmp - <(LC_ALL=C sort records.txt)
 //
-// When it fails, or a worker process dies, nothing is left but one line on stderr. After kill -9 the session is left to
-// the next sort, which sweeps it; parts that stood in the output directory already are whole, and the next sort into
-// that directory asks for them to be removed.
+// When it fails, a worker process dies, or a signal stops it, nothing is left but one line on stderr. After kill -9 the
+// session, and what stood beside the output, are left to the next sort.
 //
-// Exit code 0: done; 1: it could not be done, and one line on stderr says why; 2 (`check`): not sorted; CLI11's own
-// codes, above 100: the command line was not understood.
+// Exit codes: support/program.hpp; 3 (`check`): not sorted.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdint>
-#include <exception>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <map>
@@ -28,6 +24,9 @@
 #include "checker.hpp"
 #include "generator.hpp"
 #include "job.hpp"
+#include "support/numbers.hpp"
+#include "support/program.hpp"
+#include "support/results.hpp"
 
 namespace {
 
@@ -41,18 +40,20 @@ struct GenerateOptions {
 };
 
 int generate(const GenerateOptions& options) {
-  std::ofstream file;
-  const bool to_stdout = options.output == "-";
-  if (!to_stdout) file.open(options.output, std::ios::binary);
-  std::ostream& out = to_stdout ? std::cout : file;
+  support::Results results({});
+  support::Target& target = results.add("the records", options.output);
+  if (options.records * record_size > target.room())
+    throw Refused("cannot write " + options.output + ": not enough free space (" +
+                  scratch::readable_size(options.records * record_size) + " needed, " +
+                  scratch::readable_size(target.room()) + " free)");
   const Generator generator(options.seed, options.text, options.keys, options.records);
   std::vector<Record> block;
-  for (std::uint64_t i = 0; i < options.records && out; i += block.size()) {
+  for (std::uint64_t i = 0; i < options.records; i += block.size()) {
     block.clear();
     for (std::uint64_t j = i; j < std::min(options.records, i + 8192); ++j) block.push_back(generator(j));
-    out.write(reinterpret_cast<const char*>(block.data()), static_cast<std::streamsize>(block.size() * record_size));
+    target.write({reinterpret_cast<const char*>(block.data()), block.size() * record_size});
   }
-  if (!out.flush()) throw Refused("cannot write " + (to_stdout ? "to stdout" : options.output));
+  target.commit();
   return 0;
 }
 
@@ -67,33 +68,38 @@ int check(const std::vector<std::filesystem::path>& paths, bool any_order) {
     return 0;
   }
   std::cout << "not sorted: record " << *seen.first_unsorted << " is less than the one before it\n";
-  return 2;
+  return 3;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app("Sorts records of 100 bytes by their first 10, in a given amount of memory");
+  support::prepare(app, "external_sort");
+  app.footer(std::string("check ends with 3 when the records are not sorted. ") + support::exit_codes);
   app.require_subcommand(1);
 
   SortOptions sort_options;
   CLI::App* sort_command = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
   sort_command->add_option("input", sort_options.inputs, "Files, and directories read recursively")->required();
-  sort_command->add_option("-o,--output", sort_options.output, "Directory that gets part_0000, part_0001, ...")
+  sort_command
+      ->add_option("-o,--output", sort_options.output, "Directory that gets part_0000, part_0001, ...; - is stdout")
+      ->transform(support::some_name())
       ->required();
+  sort_command->add_flag("--to-file", sort_options.to_file, "The output is one file");
+  sort_command->add_flag("--replace", sort_options.replace, "The output directory's parts are replaced");
   sort_command->add_option("--memory", sort_options.memory, "For all workers together, 256MiB when not given")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(support::size());
   sort_command->add_option("--workers", sort_options.workers, "How many sort at once")
       ->capture_default_str()
-      ->check(CLI::Range(1U, 256U));
+      ->transform(support::count(1, 256));
   sort_command->add_flag("--processes", sort_options.processes, "Each worker is a process that joins the session");
   sort_command->add_option("--place", sort_options.place, "Where the session is: tmp, shm, or a directory")
       ->capture_default_str();
   sort_command->add_option("--quota", sort_options.quota, "Bytes that the session may take")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(support::size());
   sort_command->add_option("--low-space", sort_options.low_space, "Room for less is told, and frees finished phases")
-      ->transform(CLI::AsSizeValue(false));
-  sort_command->add_option("--metrics", sort_options.metrics, "csv file with seconds and bytes of each phase");
+      ->transform(support::size());
+  sort_command->add_option("--metrics", sort_options.metrics, "csv file with seconds and bytes of each phase")
+      ->transform(support::some_name());
   sort_command->add_flag("--keep-finished", sort_options.keep_finished,
                          "Finished phases keep their files as long as there is room");
   sort_command->add_flag("!--no-validate", sort_options.validate, "Do not read the output back");
@@ -101,16 +107,25 @@ int main(int argc, char** argv) {
 
   GenerateOptions generate_options;
   CLI::App* generate_command = app.add_subcommand("generate", "Make records to sort");
-  generate_command->add_option("-n,--records", generate_options.records, "How many")->required();
-  generate_command->add_option("--seed", generate_options.seed, "Equal seeds, equal records")->capture_default_str();
+  generate_command->add_option("-n,--records", generate_options.records, "How many")
+      ->transform(support::count(0, support::no_limit / 1000))
+      ->required();
+  generate_command->add_option("--seed", generate_options.seed, "Equal seeds, equal records")
+      ->transform(support::count())
+      ->capture_default_str();
   generate_command->add_flag("--text", generate_options.text, "Printable keys: each record is a line");
-  generate_command->add_option("--keys", generate_options.keys, "random, few, equal, ascending or descending")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Keys>{{"random", Keys::random},
-                                                                      {"few", Keys::few},
-                                                                      {"equal", Keys::equal},
-                                                                      {"ascending", Keys::ascending},
-                                                                      {"descending", Keys::descending}}));
+  std::string keys = "random";
+  const std::map<std::string, Keys> kinds{{"random", Keys::random},
+                                          {"few", Keys::few},
+                                          {"equal", Keys::equal},
+                                          {"ascending", Keys::ascending},
+                                          {"descending", Keys::descending}};
+  generate_command->add_option("--keys", keys, "random, few, equal, ascending or descending")
+      ->check(CLI::IsMember({"random", "few", "equal", "ascending", "descending"}))
+      ->type_name("KIND")
+      ->capture_default_str();
   generate_command->add_option("-o,--output", generate_options.output, "A file, or - for stdout")
+      ->transform(support::some_name())
       ->capture_default_str();
 
   std::vector<std::filesystem::path> check_paths;
@@ -122,21 +137,25 @@ int main(int argc, char** argv) {
   std::string phase;
   unsigned worker = 0;
   std::uint64_t buffers = 0;
+  pid_t parent = 0;
   CLI::App* worker_command = app.add_subcommand("worker", "One worker in one phase, in the session SESSION_DIR");
   worker_command->group("");
   worker_command->add_option("phase", phase)->required();
   worker_command->add_option("number", worker)->required();
   worker_command->add_option("buffers", buffers)->required();
+  worker_command->add_option("parent", parent)->required();
 
-  CLI11_PARSE(app, argc, argv);
-  try {
-    if (generate_command->parsed()) return generate(generate_options);
-    if (check_command->parsed()) return check(check_paths, any_order);
-    if (worker_command->parsed()) return run_as_worker(phase, worker, buffers);
-    sort(sort_options);
-    return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "external_sort: " << error.what() << '\n';
-    return 1;
-  }
+  if (const auto code = support::parse(app, argc, argv)) return *code;
+  generate_options.keys = kinds.at(keys);
+  if (generate_command->parsed()) return generate(generate_options);
+  if (check_command->parsed()) return check(check_paths, any_order);
+  if (worker_command->parsed()) return run_as_worker(phase, worker, buffers, parent);
+  sort(sort_options);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return support::run_program("external_sort", [&] { return run(argc, argv); });
 }

@@ -75,6 +75,7 @@ class OutputWriter {
     block.reserve(block_bytes / record_size);
     LoserTree tree(sources);
     const auto flush = [&] {
+      stage_.go_on();
       file.append(block);
       work_.bytes_read += block.size() * record_size;
       work_.bytes_written += block.size() * record_size;

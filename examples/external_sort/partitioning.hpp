@@ -66,6 +66,7 @@ inline Work partition_share(const Stage& stage) {
   InputReader share(plan.inputs, plan.first_record(stage.worker), plan.first_record(stage.worker + 1));
   std::vector<Record> records(records_at_a_time);
   while (const std::size_t n = share.read(records)) {
+    stage.go_on();
     const std::span<const Record> some(records.data(), n);
     work.set.add(some);
     for (const Record& record : some) outlets[splitters.partition_of(record)].add(record);
@@ -85,6 +86,7 @@ inline Work receive_partitions(const Stage& stage) {
     const std::string extra = from == stage.worker ? "" : "from_" + worker_name(from);
     for (const scratch::Numbered& file : partitions().list(sent)) {
       if (!stage.plan.owns(stage.worker, file.index)) continue;
+      stage.go_on();
       scratch::check_records(sent, file.name, record_size);
       sent.move(file.name, received, partitions().name(file.index, extra));
       work.set.records += file.bytes / record_size;

@@ -15,17 +15,24 @@
 #include "inputs.hpp"
 #include "memory_sort.hpp"
 #include "record.hpp"
-#include "refused.hpp"
+#include "support/errors.hpp"
+#include "support/names.hpp"
 
 namespace external_sort {
 
 using namespace scratch::literals;
 
-/// The files that this process may have open, a few left for other uses: each worker writes all partitions at once.
+/// The files that this process may have open, a few left for other uses: each worker writes all partitions at once. As
+/// many as it may have without asking anybody.
 inline std::uint64_t files_to_open() {
   struct rlimit limit {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 4096;
-  return std::clamp<std::uint64_t>(limit.rlim_cur, 64, 4096) - 48;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 4096;
+  constexpr rlim_t enough = 16384;
+  if (limit.rlim_cur < enough && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = std::min(enough, limit.rlim_max);
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
+  }
+  return std::clamp<std::uint64_t>(std::min<std::uint64_t>(limit.rlim_cur, enough), 64, enough) - 48;
 }
 
 /// What every worker knows. It stands in the session's metadata.json, under `user`, for workers that join.
@@ -60,6 +67,11 @@ struct Plan {
 
   /// @throws Refused when there is too little memory for so many workers
   static Plan make(Inputs inputs, std::uint64_t memory, unsigned workers, bool processes) {
+    const unsigned asked = workers;
+    while (workers > 1 && std::uint64_t{workers} * (processes ? 1 : workers) > files_to_open()) --workers;
+    if (workers < asked)
+      support::notice(std::to_string(workers) + " workers instead of " + std::to_string(asked) +
+                      ": more would need more open files than this process may have (ulimit -n)");
     const std::uint64_t programs = program_memory * (processes ? workers : 1);
     const std::uint64_t least = (programs + workers * least_worker_memory) * 3 / 2;
     if (memory < least)
@@ -74,8 +86,8 @@ struct Plan {
     plan.buffers = transfers / 3 / (processes ? workers : 1);
     const std::uint64_t full = plan.capacity() * 100 / (100 + slack_percent);
     const std::uint64_t rounds = (plan.inputs.records + full * workers - 1) / (full * workers);
-    const std::uint64_t most_files =
-        std::min(files_to_open() * (processes ? workers : 1), (memory - programs) / file_memory);
+    const std::uint64_t most_files = std::min(
+        std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1), (memory - programs) / file_memory);
     const std::uint64_t most_rounds = most_files / workers / workers;
     plan.partitions = std::max<std::uint64_t>(1, std::min(rounds, most_rounds)) * workers;
     return plan;
@@ -83,7 +95,7 @@ struct Plan {
 
   nlohmann::json to_json() const {
     nlohmann::json files = nlohmann::json::array();
-    for (const InputFile& file : inputs.files) files.push_back({file.path.string(), file.records});
+    for (const InputFile& file : inputs.files) files.push_back({support::encoded(file.path.native()), file.records});
     return {{"inputs", files},          {"records", inputs.records},      {"workers", workers},
             {"partitions", partitions}, {"worker_memory", worker_memory}, {"keep_finished", keep_finished}};
   }
@@ -91,7 +103,8 @@ struct Plan {
   static Plan from_json(const nlohmann::json& json) {
     Plan plan;
     for (const nlohmann::json& file : json.at("inputs"))
-      plan.inputs.files.push_back({file.at(0).get<std::string>(), file.at(1).get<std::uint64_t>()});
+      plan.inputs.files.push_back(
+          {support::decoded(file.at(0).get<std::string>()), file.at(1).get<std::uint64_t>(), {}});
     plan.inputs.records = json.at("records").get<std::uint64_t>();
     plan.workers = json.at("workers").get<unsigned>();
     plan.partitions = json.at("partitions").get<std::uint64_t>();

@@ -86,6 +86,7 @@ class PartitionSorter {
     scratch::AtomicFile file(area, name);
     std::vector<Record> block(1_MiB / record_size);
     for (std::size_t at = 0; at < records.size(); at += block.size()) {
+      stage_.go_on();
       const std::span<Record> some = std::span(block).first(std::min(block.size(), records.size() - at));
       order_.copy(at, some);
       file.append(some);

@@ -3,6 +3,7 @@
 // One worker in one phase: what it is given, and what it says that it did.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -13,7 +14,8 @@
 #include "layout.hpp"
 #include "plan.hpp"
 #include "record.hpp"
-#include "refused.hpp"
+#include "support/errors.hpp"
+#include "support/stop.hpp"
 
 namespace external_sort {
 
@@ -21,6 +23,13 @@ struct Stage {
   scratch::Workspace session;
   const Plan& plan;
   unsigned worker;
+  const std::atomic<bool>* given_up = nullptr;  ///< by another thread
+
+  /// @throws support::Stopped, support::GivenUp
+  void go_on() const {
+    support::check_stop();
+    if (given_up != nullptr && *given_up) throw support::GivenUp{};
+  }
 
   /// Gives a file up that no later step reads: removed, or kept for looking at as long as there is room.
   void give_up(scratch::Workspace area, const std::string& name, const std::string& kept_name) const {

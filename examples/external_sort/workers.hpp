@@ -5,20 +5,18 @@
 #pragma once
 
 #include <signal.h>
-#include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <exception>
+#include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <scratch/session_json.hpp>
@@ -28,6 +26,8 @@
 #include "sampling.hpp"
 #include "sorting.hpp"
 #include "stage.hpp"
+#include "support/child.hpp"
+#include "support/threads.hpp"
 
 namespace external_sort {
 
@@ -57,24 +57,23 @@ inline Performance perform(const Phase& phase, const Stage& stage) {
 }
 
 /// Runs a phase in a thread for each worker.
-/// @throws what the first worker that failed threw, when all have ended
+/// @throws what the first worker that failed threw, named, when all have ended
 inline std::vector<Performance> run_in_threads(const Phase& phase, const scratch::Workspace& session,
                                                const Plan& plan) {
   std::vector<Performance> done(plan.workers);
-  std::vector<std::exception_ptr> errors(plan.workers);
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned worker = 0; worker < plan.workers; ++worker)
-      threads.emplace_back([&, worker] {
+  std::atomic<bool> given_up = false;
+  support::in_threads(
+      plan.workers,
+      [&](unsigned worker) {
         try {
-          done[worker] = perform(phase, {session, plan, worker});
-        } catch (...) {
-          errors[worker] = std::current_exception();
+          done[worker] = perform(phase, {session, plan, worker, &given_up});
+        } catch (const std::bad_alloc&) {
+          throw;
+        } catch (const std::exception& error) {
+          throw Refused("worker " + std::to_string(worker) + " (" + phase.name + "): " + error.what());
         }
-      });
-  }
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
+      },
+      given_up);
   return done;
 }
 
@@ -84,8 +83,10 @@ inline std::string report_name(std::string_view phase, unsigned worker) {
 
 /// A worker process: joins the session that SESSION_DIR names, runs one phase, and leaves a report there.
 /// @param buffers as in the plan, which can be read only when the session is joined
-inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint64_t buffers) {
+/// @param parent  that started it
+inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint64_t buffers, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without its parent it works for nobody
+  if (::getppid() != parent) return 1;
   std::optional<scratch::Workspace> finished;
   const scratch::JoinedSession session(std::getenv("SESSION_DIR"), {.buffers = buffers, .on_full = [&](std::uint64_t) {
                                                                       if (finished) finished->clear();
@@ -113,42 +114,32 @@ class WorkerProcesses {
  public:
   WorkerProcesses(const Phase& phase, scratch::Workspace session, const Plan& plan)
       : phase_(phase), session_(std::move(session)) {
-    const std::string place = "SESSION_DIR=" + session_.path().string();
-    std::vector<char*> environment;
-    for (char** variable = environ; *variable != nullptr; ++variable)
-      if (std::strncmp(*variable, "SESSION_DIR=", 12) != 0) environment.push_back(*variable);
-    environment.push_back(const_cast<char*>(place.c_str()));
-    environment.push_back(nullptr);
-    for (unsigned worker = 0; worker < plan.workers; ++worker) {
-      std::string program = "external_sort", command = "worker", name = phase_.name;
-      std::string number = std::to_string(worker), buffers = std::to_string(plan.buffers);
-      const std::array<char*, 6> arguments{program.data(), command.data(), name.data(),
-                                           number.data(),  buffers.data(), nullptr};
-      pid_t child = 0;
-      const int error = ::posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, arguments.data(), environment.data());
-      if (error != 0) throw Refused("cannot start a worker process: " + std::generic_category().message(error));
-      children_.push_back(child);
-    }
-  }
-  WorkerProcesses(const WorkerProcesses&) = delete;
-  WorkerProcesses& operator=(const WorkerProcesses&) = delete;
-  ~WorkerProcesses() {
-    for (const pid_t child : children_)
-      if (child != 0) ::kill(child, SIGKILL);
-    for (const pid_t child : children_)
-      if (child != 0) ::waitpid(child, nullptr, 0);
+    for (unsigned worker = 0; worker < plan.workers; ++worker)
+      children_.push_back(std::make_unique<support::Child>(
+          "/proc/self/exe",
+          std::vector<std::string>{"external_sort", "worker", phase_.name, std::to_string(worker),
+                                   std::to_string(plan.buffers), std::to_string(::getpid())},
+          support::ChildOptions{.environment = {"SESSION_DIR=" + session_.path().string()}}));
   }
 
-  /// @throws Refused that says which worker failed or died, and of what, as soon as one has
+  /// @throws Refused that says which worker failed or died, and of what, as soon as one has; support::Stopped
   std::vector<Performance> wait() {
     std::vector<Performance> done(children_.size());
-    for (std::size_t left = children_.size(); left > 0; --left) {
-      int status = 0;
-      const pid_t child = ::waitpid(-1, &status, 0);
+    std::vector<bool> seen(children_.size());
+    for (std::size_t left = children_.size(); left > 0;) {
+      std::vector<int> ends;
+      bool polled = true;  // there may be no descriptor to wait for
+      for (std::size_t i = 0; i < children_.size(); ++i) {
+        ends.push_back(seen[i] ? -1 : children_[i]->fd());
+        polled = polled && (seen[i] || children_[i]->fd() >= 0);
+      }
+      support::wait_for_any(ends, polled ? -1 : 20);
       for (unsigned worker = 0; worker < children_.size(); ++worker) {
-        if (children_[worker] != child) continue;
-        children_[worker] = 0;
-        done[worker] = result_of(worker, status);
+        const auto status = seen[worker] ? std::nullopt : children_[worker]->ended();
+        if (!status) continue;
+        done[worker] = result_of(worker, *status);
+        seen[worker] = true;
+        --left;
       }
     }
     return done;
@@ -157,7 +148,7 @@ class WorkerProcesses {
  private:
   Performance result_of(unsigned worker, int status) const {
     const std::string who = "worker " + std::to_string(worker) + " (" + phase_.name + ")";
-    if (WIFSIGNALED(status)) throw Refused(who + " was killed by signal " + std::to_string(WTERMSIG(status)));
+    if (WIFSIGNALED(status)) throw Refused(who + " " + support::end_of(status));
     nlohmann::json report;
     try {
       const std::vector<std::byte> text =
@@ -178,7 +169,7 @@ class WorkerProcesses {
 
   const Phase& phase_;
   scratch::Workspace session_;
-  std::vector<pid_t> children_;
+  std::vector<std::unique_ptr<support::Child>> children_;
 };
 
 }  // namespace external_sort

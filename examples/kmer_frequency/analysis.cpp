@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "analysis.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
-#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -26,10 +19,13 @@
 #include <scratch/space.hpp>
 #include <scratch/sweep.hpp>
 
+#include "histogram.hpp"
 #include "measures.hpp"
-#include "progress.hpp"
 #include "results.hpp"
 #include "rows.hpp"
+#include "support/progress.hpp"
+#include "support/results.hpp"
+#include "support/stop.hpp"
 #include "tell.hpp"
 #include "workers.hpp"
 
@@ -44,23 +40,13 @@ struct Facts {
   bool in_memory = false;  // the place
   ReadSoFar read;
   std::vector<Counted> workers;
-  Results results;
+  Found found;
+  std::string other_letters;
   double counting = 0, merging = 0, writing = 0, all = 0;
   std::uint64_t spilled = 0, tables = 0;  // bytes written
   std::uint64_t most_in_files = 0;        // bytes at any time, at most
   std::uint64_t peak = 0;                 // bytes of all processes
 };
-
-/// Before hours of work: whether a file can be put there.
-void check_target(const std::string& file) {
-  if (file.empty() || file == "-") return;
-  const std::filesystem::path path(file);
-  const std::string directory = path.has_parent_path() ? path.parent_path().native() : ".";
-  struct stat facts {};
-  int error = ::access(directory.c_str(), W_OK | X_OK) == 0 ? 0 : errno;
-  if (error == 0 && ::stat(file.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode)) error = EISDIR;
-  if (error != 0) throw std::runtime_error("cannot write \"" + file + "\": " + std::strerror(error));
-}
 
 /// The workers' tables become that of the first. Returns its name.
 std::string merge_tables(const scratch::Workspace& workspace, const Counting& counting, Progress& progress) {
@@ -71,7 +57,8 @@ std::string merge_tables(const scratch::Workspace& workspace, const Counting& co
         workspace, table_of_worker(0), others,
         {.threads = counting.workers,
          .memory = counting.memory / 2,
-         .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.step("merging", done, total); }});
+         .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.step("merging", done, total); },
+         .stop = support::Stop::token()});
   });
   return table_of_worker(0);
 }
@@ -91,12 +78,13 @@ void summarize(const Facts& facts, const Options& options) {
   };
   line("rows", facts.read.rows);
   line("bases", facts.read.bases);
+  if (!facts.other_letters.empty()) std::fprintf(stderr, "%-16s%s\n", "other letters", facts.other_letters.c_str());
   line("k-mers", kmers);
   if (counting.rows) line("skipped", skipped);
-  line("distinct", facts.results.distinct);
-  line("over threshold", facts.results.over_threshold);
-  if (facts.results.least_count > 1)
-    std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", facts.results.least_count);
+  line("distinct", facts.found.distinct);
+  line("over threshold", facts.found.over_threshold);
+  if (facts.found.least_count > 1)
+    std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", facts.found.least_count);
   std::fprintf(stderr, "%-16s%.2f adding, %.2f committing, %.2f merging, %.2f writing; %.2f in all\n", "seconds",
                adding, committing, facts.merging, facts.writing, facts.all);
   const std::string files = scratch::readable_size(facts.most_in_files);
@@ -110,9 +98,17 @@ void summarize(const Facts& facts, const Options& options) {
 template <scratch::Place P>
 void analyse_in(const P& place, const Options& options) {
   const auto began = Clock::now();
-  for (const std::string& file : {options.output, options.table, options.histogram_svg}) check_target(file);
   const Counting& counting = options.counting;
-  RowSource rows(options.files, counting.longest_row());
+  RowSource rows(options.files, counting.k);
+  support::Results results(rows.inputs());
+  Targets targets;
+  if (!options.output.empty()) targets.output = &results.add("the k-mers", options.output);
+  if (!options.table.empty()) targets.table = &results.add("the table", options.table, true);
+  if (!options.histogram_svg.empty()) {
+    targets.histogram_svg = &results.add("the drawing", options.histogram_svg);
+    need_gnuplot();
+  }
+  if (options.histogram || options.top > 0) results.uses_stdout();
 
   scratch::OnEvent told;
   if (options.events) told = tell;
@@ -137,11 +133,16 @@ void analyse_in(const P& place, const Options& options) {
   facts.place = session.path().native() + ", since " + place.reason();
   facts.in_memory = scratch::space(session.path()).memory_backed;
   Progress progress(!options.quiet);
-  if (progress.is_shown()) rows.on_progress([&](const ReadSoFar& so_far) { progress.reading(so_far); });
+  if (progress.is_shown())
+    rows.on_progress(
+        [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, read.bytes_there, read.rows); });
 
   facts.workers = options.processes ? count_in_processes(session, counting, rows, options.events)
                                     : count_in_threads(session, counting, rows);
   facts.read = rows.so_far();
+  facts.other_letters = rows.other_letters();
+  progress.clear();
+  for (const std::string& notice : rows.notices()) support::notice(notice);
   facts.peak = peak_rss();
   for (const Counted& counted : facts.workers) {
     spilled += counted.spilled;
@@ -159,14 +160,12 @@ void analyse_in(const P& place, const Options& options) {
   facts.tables += merged;
 
   const auto writing = Clock::now();
-  const Persist persist = [&](const std::string& name, const std::filesystem::path& to) {
-    facts.most_in_files = std::max(facts.most_in_files, session.usage().bytes);
-    session.persist(name, to);
-  };
-  facts.results = write_results(session, table, options, facts.read.rows, persist, progress);
-  if (!options.table.empty()) session.persist(table, options.table);
+  facts.found = write_results(session, table, options, facts.read.rows, targets, results, progress);
+  facts.most_in_files = std::max(facts.most_in_files, session.usage().bytes);
+  if (targets.table != nullptr) results.deliver(session, *targets.table, table);
   facts.writing = seconds_since(writing);
 
+  results.finish(session);
   session.complete();
   facts.engine = session.engine();
   session.close();

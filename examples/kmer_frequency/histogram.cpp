@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "histogram.hpp"
 
-#include <spawn.h>
-#include <sys/wait.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 #include <scratch/atomic_file.hpp>
 
-extern char** environ;
+#include "support/child.hpp"
 
 namespace kmer_frequency {
 
@@ -46,18 +44,19 @@ void Histogram::draw(const scratch::Workspace& workspace, const std::string& nam
 
   std::vector<std::string> words{"gnuplot", "-c"};
   for (const std::string& file : {script, data, name}) words.push_back((workspace.path() / file).native());
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, "gnuplot", nullptr, nullptr, arguments.data(), environ);
-  if (error == ENOENT)
-    throw std::runtime_error("cannot draw the histogram: gnuplot is not installed (Debian: gnuplot-nox)");
-  if (error != 0) throw std::runtime_error(std::string("cannot start gnuplot: ") + std::strerror(error));
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  const int status = support::Child("gnuplot", std::move(words)).wait();
+  if (status != 0) throw support::Refused("cannot draw the histogram: gnuplot " + support::end_of(status));
+}
+
+void need_gnuplot() {
+  const int nothing = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  const support::File out(nothing);
+  try {
+    if (support::Child("gnuplot", {"gnuplot", "--version"}, {.output = out.get()}).wait() == 0) return;
+  } catch (const scratch::Error& error) {
+    if (error.code() != std::errc::no_such_file_or_directory) throw;
   }
-  if (status != 0) throw std::runtime_error("cannot draw the histogram: gnuplot failed");
+  throw support::Refused("cannot draw the histogram: gnuplot is not installed (Debian: gnuplot-nox)");
 }
 
 }  // namespace kmer_frequency

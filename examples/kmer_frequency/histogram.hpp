@@ -13,6 +13,9 @@
 
 namespace kmer_frequency {
 
+/// @throws support::Refused where there is none
+void need_gnuplot();
+
 class Histogram {
  public:
   void see(std::uint64_t count) {
@@ -26,7 +29,7 @@ class Histogram {
   void print(Lines& out) const;
 
   /// Draws it as the file `name` of the workspace.
-  /// @throws std::runtime_error, one line, when there is no gnuplot, or it fails
+  /// @throws support::Refused when gnuplot fails
   void draw(const scratch::Workspace& workspace, const std::string& name) const;
 
  private:

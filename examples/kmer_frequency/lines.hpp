@@ -1,36 +1,73 @@
 // SPDX-License-Identifier: MIT
 //
-// Where lines go: a file of the session, to be put in its place when whole, or the standard output.
+// Where lines go: a file of the session, to be put in its place when whole, or a stream. With a name that ends with .gz
+// they are compressed.
 #pragma once
 
-#include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include <scratch/atomic_file.hpp>
-#include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 
+#include "support/results.hpp"
+
 namespace kmer_frequency {
+
+/// Bytes as one member of gzip.
+class Deflating {
+ public:
+  Deflating() {
+    if (::deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+      throw std::bad_alloc();
+  }
+  Deflating(const Deflating&) = delete;
+  Deflating& operator=(const Deflating&) = delete;
+  ~Deflating() { ::deflateEnd(&stream_); }
+
+  template <class Write>
+  void put(std::span<const char> text, bool last, Write write) {
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream_.avail_in = static_cast<uInt>(text.size());
+    do {
+      stream_.next_out = reinterpret_cast<Bytef*>(out_.data());
+      stream_.avail_out = static_cast<uInt>(out_.size());
+      ::deflate(&stream_, last ? Z_FINISH : Z_NO_FLUSH);
+      write(std::string_view(out_.data(), out_.size() - stream_.avail_out));
+    } while (stream_.avail_out == 0);
+  }
+
+ private:
+  z_stream stream_{};
+  std::vector<char> out_ = std::vector<char>(std::size_t{1} << 17);
+};
 
 class Lines {
  public:
   /// To the standard output.
   Lines() : text_(enough) {}
-  /// To a file that exists when `commit()` has returned.
-  Lines(const scratch::Workspace& workspace, std::string_view name) : Lines() { file_.emplace(workspace, name); }
+  /// To a target, which has them when `commit()` has returned.
+  explicit Lines(support::Target& target) : Lines() {
+    target_ = &target;
+    if (target.name().ends_with(".gz")) deflating_.emplace();
+  }
+  /// To a target that is a stream; else to the session's file `name`, for the target to take.
+  Lines(const scratch::Workspace& workspace, std::string_view name, support::Target& target) : Lines(target) {
+    if (!target.is_stream()) file_.emplace(workspace, name);
+  }
 
   /// Room for that many characters; say with `advance()` where they end.
   char* prepare(std::size_t most) {
     if (used_ + most > text_.size()) {
-      flush();
+      flush(false);
       if (most > text_.size()) text_.resize(std::max(most, enough));
     }
     return text_.data() + used_;
@@ -42,28 +79,39 @@ class Lines {
     advance(to + text.size());
   }
 
-  /// @throws scratch::Error when not all could be written
+  /// @throws scratch::Error, support::Refused, support::ClosedOutput when not all could be written
   void commit() {
-    flush();
-    if (file_) file_->commit();
+    flush(true);
+    if (file_)
+      file_->commit();
+    else if (target_ != nullptr)
+      target_->commit();
   }
 
  private:
   static constexpr std::size_t enough = 1 << 18;
 
-  void flush() {
+  void flush(bool last) {
     const std::span<const char> text(text_.data(), used_);
     used_ = 0;
-    if (file_) return file_->append(text);
-    for (std::size_t at = 0; at < text.size();) {
-      const ssize_t n = ::write(1, text.data() + at, text.size() - at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw scratch::Error(errno, "write to the standard output", {});
-      at += static_cast<std::size_t>(n);
-    }
+    if (deflating_)
+      deflating_->put(text, last, [this](std::string_view bytes) { put(bytes); });
+    else
+      put({text.data(), text.size()});
+  }
+
+  void put(std::string_view bytes) {
+    if (file_)
+      file_->append(bytes);
+    else if (target_ != nullptr)
+      target_->write(bytes);
+    else
+      support::write_to_stdout(bytes);
   }
 
   std::optional<scratch::AtomicFile> file_;
+  support::Target* target_ = nullptr;
+  std::optional<Deflating> deflating_;
   std::vector<char> text_;
   std::size_t used_ = 0;
 };

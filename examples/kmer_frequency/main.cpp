@@ -2,45 +2,73 @@
 //
 // High-frequency k-mer analysis: which pieces of k bases are in many of these sequences?
 //
-//   rows.hpp       FASTA and FASTQ, plain or gzipped, into rows
+//   rows.hpp       FASTA and FASTQ, plain or gzipped, into rows        support/sequences.hpp
 //   kmers.hpp      rows into k-mers
 //   worker.hpp     one worker's table                    scratch::CountTable
 //   threads.cpp    workers that are threads
 //   processes.cpp  workers that are processes            scratch::JoinedSession
 //   analysis.cpp   the session, the merge, the summary   scratch::SessionDir, sweep, merge_all
-//   results.cpp    the merged table, read once           scratch::CountReader, AtomicFile
-#include <cstdio>
-#include <exception>
-#include <fstream>
-#include <iostream>
-#include <new>
-#include <stdexcept>
+//   results.cpp    the merged table, read once           scratch::CountReader, AtomicFile, support/results.hpp
+#include <ostream>
+#include <streambuf>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "analysis.hpp"
+#include "lines.hpp"
 #include "options.hpp"
 #include "rows.hpp"
 #include "simulate_reads.hpp"
+#include "support/program.hpp"
+#include "support/results.hpp"
 #include "workers.hpp"
 
 namespace kmer_frequency {
 namespace {
 
-void write_simulated_reads(const Options& options) {
-  constexpr std::uint64_t longest_chromosome = (1U << 30) - 1;
-  RowSource rows(options.files, longest_chromosome);
-  std::vector<std::string> genome;
-  for (Batch batch; rows.next(batch);) batch.for_each_row([&](std::string_view row) { genome.emplace_back(row); });
-  if (options.output == "-") {
-    simulate_reads(genome, options.simulation, std::cout);
-    if (!std::cout.flush()) throw std::runtime_error("cannot write to the standard output");
-    return;
+/// A stream of C++ that ends in a target.
+class TargetStream : public std::streambuf {
+ public:
+  explicit TargetStream(Lines& lines) : lines_(lines) {}
+
+ protected:
+  std::streamsize xsputn(const char* text, std::streamsize size) override {
+    lines_.write({text, static_cast<std::size_t>(size)});
+    return size;
   }
-  std::ofstream out(options.output, std::ios::binary);
-  if (out) simulate_reads(genome, options.simulation, out);
-  out.close();
-  if (!out) throw std::runtime_error("cannot write \"" + options.output + "\"");
+  int_type overflow(int_type c) override {
+    const char byte = static_cast<char>(c);
+    lines_.write({&byte, 1});
+    return 0;
+  }
+
+ private:
+  Lines& lines_;
+};
+
+void write_simulated_reads(const Options& options) {
+  RowSource rows(options.files, 1);
+  support::Results results(rows.inputs());
+  support::Target& target = results.add("the reads", options.output);
+  std::vector<std::string> genome;
+  for (Batch batch; rows.next(batch);) {
+    bool goes_on = batch.begins_within;
+    batch.for_each_row([&](std::string_view row) {
+      if (std::exchange(goes_on, false))
+        genome.back() += row;
+      else
+        genome.emplace_back(row);
+    });
+  }
+  for (const std::string& notice : rows.notices()) support::notice(notice);
+  Lines lines(target);
+  TargetStream buffer(lines);
+  std::ostream out(&buffer);
+  out.exceptions(std::ios::badbit);
+  simulate_reads(genome, options.simulation, out);
+  lines.commit();
 }
 
 int run(int argc, char** argv) {
@@ -60,12 +88,5 @@ int run(int argc, char** argv) {
 }  // namespace kmer_frequency
 
 int main(int argc, char** argv) {
-  try {
-    return kmer_frequency::run(argc, argv);
-  } catch (const std::bad_alloc&) {
-    std::fputs("kmer_frequency: out of memory\n", stderr);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "kmer_frequency: %s\n", error.what());
-  }
-  return 1;
+  return support::run_program("kmer_frequency", [&] { return kmer_frequency::run(argc, argv); });
 }

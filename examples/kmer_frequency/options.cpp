@@ -2,16 +2,14 @@
 #include "options.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <thread>
 
 #include <CLI/CLI.hpp>
 #include <scratch/bytes.hpp>
-#include <scratch/version.hpp>
 
 #include "kmers.hpp"
+#include "support/program.hpp"
 
 namespace kmer_frequency {
 namespace {
@@ -40,12 +38,13 @@ Where it works
   In a session: a directory of its own in the --place, for tables that do not fit in
   memory. `tmp` is $TMPDIR or /tmp, `shm` is /dev/shm, which is memory; SCRATCH_DIR moves
   both; anything with a slash in it is a directory that must be yours alone, and is made
-  when it is not there. What -o and --table are for is made there, too, and moved when it
-  is whole. The session goes when the program ends, also when that fails. The program
-  handles no signals: what Ctrl-C, a kill or a power cut leave is removed by the next run
-  in the same place, which sweeps it first.
+  when it is not there. What -o and --table are for is made there, too, and put in its place
+  when it is whole; what has no place in the end is kept there. Else the session goes when
+  the program ends, also when that fails, and with Ctrl-C. What kill -9 or a power cut leave
+  is removed by the next run in the same place, which sweeps it first.
 
-Ends with 0 when all is done, 1 when something failed, 2 for options it does not know.
+Ends with 0 when all is done; 1 when it is not, and one line says why; 2 for a command line
+that is wrong; 128 + n when signal n stopped it, 141 when nobody reads what it writes.
 
 Examples
   kmer_frequency -k 31 --canonical --count occurrences --min-count 2 -o out.tsv reads.fa.gz
@@ -54,30 +53,23 @@ Examples
   kmer_frequency --histogram --histogram-svg counts.svg reads.fa
   kmer_frequency --simulate-reads 10000 --read-length 150 -o reads.fa genome.fa.gz)";
 
-std::string version_text() {
-  return std::to_string(scratch::version.major) + "." + std::to_string(scratch::version.minor) + "." +
-         std::to_string(scratch::version.patch);
-}
-
 unsigned usual_workers() { return std::clamp(std::thread::hardware_concurrency(), 1U, 16U); }
 
 }  // namespace
 
-std::uint64_t Counting::longest_row() const { return std::clamp<std::uint64_t>(memory / 32, 1 << 16, (1U << 30) - 1); }
-
 void Counting::check() const {
   if (key_bits() > 64)
-    throw std::runtime_error("a k-mer of " + std::to_string(k) + " bases and " + std::to_string(occurrence_bits) +
-                             " occurrence bits take " + std::to_string(key_bits()) +
-                             " bits, and keys have 64: choose a smaller -k or --occurrence-bits");
+    throw support::WrongUsage("a k-mer of " + std::to_string(k) + " bases and " + std::to_string(occurrence_bits) +
+                              " occurrence bits take " + std::to_string(key_bits()) +
+                              " bits, and keys have 64: choose a smaller -k or --occurrence-bits");
   if (!rows && occurrence_bits > 0)
-    throw std::runtime_error("--count occurrences counts every time, so that it needs --occurrence-bits 0");
+    throw support::WrongUsage("--count occurrences counts every time, so that it needs --occurrence-bits 0");
   constexpr std::uint64_t least_table = 256 << 10;
   if (table_memory() < least_table) {
     const std::uint64_t least = (program_memory + workers * (buffer_memory + least_table)) / 7 * 8;
-    throw std::runtime_error("--memory " + scratch::readable_size(memory) + " is too little for " +
-                             std::to_string(workers) + " workers: they take at least " +
-                             std::to_string((least >> 20) + 1) + " MiB");
+    throw support::WrongUsage("--memory " + scratch::readable_size(memory) + " is too little for " +
+                              std::to_string(workers) + " workers: they take at least " +
+                              std::to_string((least >> 20) + 1) + " MiB");
   }
 }
 
@@ -85,8 +77,7 @@ std::uint64_t Threshold::least_count(std::uint64_t rows) const {
   if (min_count) return std::max<std::uint64_t>(*min_count, 1);
   constexpr std::uint64_t none = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t most = none;  // that is not over it
-  if (max_appearance_rate)
-    most = static_cast<std::uint64_t>(std::floor(*max_appearance_rate * static_cast<double>(rows)));
+  if (max_appearance_rate) most = max_appearance_rate->of(rows);
   if (max_appearance_nrow) most = std::min(most, *max_appearance_nrow);
   return most == none ? 1 : most + 1;
 }
@@ -99,23 +90,20 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
 
   CLI::App app(about, "kmer_frequency");
   app.footer(after);
-  app.set_version_flag("--version", [] { return std::string("kmer_frequency, with scratch ") + version_text(); });
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "kmer_frequency: " + std::string(error.what()) + " (--help says more)\n";
-  });
+  support::prepare(app, "kmer_frequency");
   app.option_defaults()->take_last();
-  const auto size = CLI::AsSizeValue(false);
+  const auto size = support::size();
 
   app.add_option("reads", options.files, "FASTA or FASTQ files, plain or gzipped; - is the standard input")->take_all();
 
   const char* what = "What is counted";
   app.add_option("-k", counting.k, "Bases of a k-mer, 1 to 32")
-      ->check(CLI::Range(1U, longest_kmer))
+      ->transform(support::count(1, longest_kmer))
       ->capture_default_str()
       ->group(what);
   app.add_flag("--canonical", counting.canonical, "A k-mer and its reverse complement are one")->group(what);
   app.add_option("--occurrence-bits", counting.occurrence_bits, "B: bits of the occurrence number")
-      ->check(CLI::Range(0U, 62U))
+      ->transform(support::count(0, 62))
       ->type_name("B")
       ->capture_default_str()
       ->group(what);
@@ -128,40 +116,50 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
 
   const char* which = "Which are written";
   auto* min_count = app.add_option("--min-count", options.threshold.min_count, "Those counted N times or more")
+                        ->transform(support::count())
                         ->type_name("N")
                         ->group(which);
-  auto* rate = app.add_option("--max-appearance-rate", options.threshold.max_appearance_rate,
-                              "Those counted more than R times the number of rows")
-                   ->check(CLI::Range(0.0, 1e9))
-                   ->type_name("R")
-                   ->group(which);
+  auto* rate =
+      app.add_option_function<std::string>(
+             "--max-appearance-rate",
+             [&](const std::string& text) { options.threshold.max_appearance_rate = support::Share::parse(text); },
+             "Those counted more than R times the number of rows")
+          ->transform(support::share(1000000000))
+          ->type_name("R")
+          ->group(which);
   auto* nrow = app.add_option("--max-appearance-nrow", options.threshold.max_appearance_nrow,
                               "Those counted more than N times; with the rate, the smaller of both")
+                   ->transform(support::count())
                    ->type_name("N")
                    ->group(which);
   min_count->excludes(rate)->excludes(nrow);
 
   const char* where = "What comes of it";
-  app.add_option("-o,--output", options.output, "Where the k-mers go; - is the standard output")
+  app.add_option("-o,--output", options.output, "Where the k-mers go; - is the standard output, .gz compresses")
+      ->transform(support::some_name())
       ->type_name("FILE")
       ->group(where);
   app.add_flag("--sorted", options.sorted, "In the order of the k-mers; else in the table's")->group(where);
   app.add_option("--table", options.table,
                  "Keep the merged table, all counts, as this file (`scratchctl count` reads it)")
+      ->transform(support::some_name())
       ->type_name("FILE")
       ->group(where);
   app.add_option("--top", options.top, "Print the N most frequent")
       ->type_name("N")
-      ->check(CLI::Range(1U, 1000000U))
+      ->transform(support::count(1, 1000000))
       ->group(where);
   app.add_flag("--histogram", options.histogram, "Print how many k-mers have each count")->group(where);
-  app.add_option("--histogram-svg", options.histogram_svg, "Draw that (with gnuplot)")->type_name("FILE")->group(where);
+  app.add_option("--histogram-svg", options.histogram_svg, "Draw that (with gnuplot)")
+      ->transform(support::some_name())
+      ->type_name("FILE")
+      ->group(where);
   app.add_flag("-q,--quiet", options.quiet, "No summary and no progress")->group(where);
   app.add_flag("--events", options.events, "Tell the session's life")->group(where);
 
   const char* how = "How it works";
   app.add_option("--workers", counting.workers, "Workers, each with a table of its own")
-      ->check(CLI::Range(1U, 256U))
+      ->transform(support::count(1, 256))
       ->type_name("N")
       ->capture_default_str()
       ->group(how);
@@ -187,21 +185,22 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
   const char* simulating = "Making reads instead, of the genome that the files are";
   auto* reads = app.add_option("--simulate-reads", options.simulation.reads, "How many")
                     ->type_name("N")
-                    ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 40))
+                    ->transform(support::count(1, std::uint64_t{1} << 40))
                     ->group(simulating);
   app.add_option("--read-length", options.simulation.length, "Bases of each")
-      ->check(CLI::Range(1U, 1U << 20))
+      ->transform(support::count(1, 1U << 20))
       ->type_name("N")
       ->capture_default_str()
       ->needs(reads)
       ->group(simulating);
   app.add_option("--error-rate", options.simulation.error_rate, "Share of bases that are wrong")
-      ->check(CLI::Range(0.0, 1.0))
+      ->transform(support::share(1))
       ->type_name("R")
       ->capture_default_str()
       ->needs(reads)
       ->group(simulating);
   app.add_option("--seed", options.simulation.seed, "Other reads for another number")
+      ->transform(support::count())
       ->type_name("N")
       ->capture_default_str()
       ->needs(reads)
@@ -210,18 +209,16 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
   app.add_option("--join", options.join)->group("");
   app.add_option("--worker", options.worker)->group("");
 
-  try {
-    app.parse(argc, argv);
-    if (options.join.empty() && options.files.empty()) throw CLI::ParseError("no reads are given", 2);
-    if (std::count(options.files.begin(), options.files.end(), "-") > 1)
-      throw CLI::ParseError("the standard input can be read once", 2);
-    if (options.place != "shm" && options.place != "tmp" && options.place.find('/') == std::string::npos)
-      throw CLI::ParseError(
-          "--place: \"" + options.place + "\" is neither shm, tmp nor a path (./" + options.place + " is one)", 2);
-  } catch (const CLI::ParseError& error) {
-    exit_code = app.exit(error) == 0 ? 0 : 2;
+  if (const auto code = support::parse(app, argc, argv)) {
+    exit_code = *code;
     return std::nullopt;
   }
+  if (options.join.empty() && options.files.empty()) throw support::WrongUsage("no reads are given");
+  if (std::count(options.files.begin(), options.files.end(), "-") > 1)
+    throw support::WrongUsage("the standard input can be read once");
+  if (options.place != "shm" && options.place != "tmp" && options.place.find('/') == std::string::npos)
+    throw support::WrongUsage("--place: \"" + options.place + "\" is neither shm, tmp nor a path (./" + options.place +
+                              " is one)");
   const bool other_results =
       !options.table.empty() || options.top > 0 || options.histogram || !options.histogram_svg.empty();
   if (options.output.empty() && !other_results) options.output = "-";

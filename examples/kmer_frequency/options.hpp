@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "simulate_reads.hpp"
+#include "support/numbers.hpp"
 
 namespace kmer_frequency {
 
@@ -29,9 +30,7 @@ struct Counting {
     const std::uint64_t others = memory / 8 + program_memory + workers * buffer_memory;
     return memory < others ? 0 : (memory - others) / workers;
   }
-  /// The longest row that fits: it is read, and handed to a worker, each time with room to grow.
-  std::uint64_t longest_row() const;
-  /// @throws std::runtime_error, one line, for what cannot be
+  /// @throws support::WrongUsage for what cannot be
   void check() const;
 
   static constexpr std::uint64_t program_memory = 8 << 20;
@@ -40,7 +39,7 @@ struct Counting {
 
 struct Threshold {
   std::optional<std::uint64_t> min_count;
-  std::optional<double> max_appearance_rate;
+  std::optional<support::Share> max_appearance_rate;
   std::optional<std::uint64_t> max_appearance_nrow;
 
   /// The least count that is over it.

@@ -4,7 +4,6 @@
 // the last header says that there are no more, so that a parent that died is told from one that is done. Back goes one
 // answer: what was counted, or why not.
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -14,10 +13,11 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -27,10 +27,9 @@
 #include <scratch/joined_session.hpp>
 
 #include "measures.hpp"
+#include "support/child.hpp"
 #include "tell.hpp"
 #include "workers.hpp"
-
-extern char** environ;
 
 namespace kmer_frequency {
 namespace {
@@ -38,10 +37,11 @@ namespace {
 struct Header {
   std::uint64_t rows = 0;
   std::uint64_t bases = 0;
+  bool begins_within = false, goes_on = false;
   bool is_last() const { return rows == std::numeric_limits<std::uint64_t>::max(); }
 };
 
-constexpr Header last_header{std::numeric_limits<std::uint64_t>::max(), 0};
+constexpr Header last_header{std::numeric_limits<std::uint64_t>::max(), 0, false, false};
 
 struct Answer {
   Counted counted;
@@ -74,9 +74,9 @@ class Socket {
     }
     return true;
   }
-  bool receive(void* data, std::size_t size) const {
+  bool receive(void* data, std::size_t size, int flags = 0) const {
     for (char* at = static_cast<char*>(data); size > 0;) {
-      const ssize_t n = ::recv(fd_, at, size, 0);
+      const ssize_t n = ::recv(fd_, at, size, flags);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return false;
       at += n;
@@ -86,7 +86,7 @@ class Socket {
   }
 
   bool send(const Batch& batch) const {
-    const Header header{batch.ends.size(), batch.bases.size()};
+    const Header header{batch.ends.size(), batch.bases.size(), batch.begins_within, batch.goes_on};
     return send(&header, sizeof header) && send(batch.ends.data(), batch.ends.size() * sizeof batch.ends[0]) &&
            send(batch.bases.data(), batch.bases.size());
   }
@@ -95,14 +95,11 @@ class Socket {
   int fd_;
 };
 
-std::string name_of(unsigned worker, pid_t pid) {
-  return "worker " + std::to_string(worker) + " (process " + std::to_string(pid) + ")";
-}
-
 /// A worker process, seen from here.
-class Child {
+class WorkerProcess {
  public:
-  Child(const scratch::Workspace& workspace, unsigned number, const Counting& counting, bool events) : number_(number) {
+  WorkerProcess(const scratch::Workspace& workspace, unsigned number, const Counting& counting, bool events)
+      : number_(number) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
       throw scratch::Error(errno, "make a socket", {});
@@ -126,59 +123,47 @@ class Child {
                                    std::to_string(counting.memory)};
     if (counting.canonical) words.emplace_back("--canonical");
     if (events) words.emplace_back("--events");
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, theirs.fd(), 0);
-    const int error = ::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, arguments.data(), environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw scratch::Error(error, "start a worker process", "/proc/self/exe");
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    socket_.close();  // it ends without a table, unless it was told that there are no more rows
-    if (!ended_) wait();
+    process_.emplace("/proc/self/exe", std::move(words), support::ChildOptions{.input = theirs.fd()});
   }
 
   unsigned number() const { return number_; }
-  pid_t pid() const { return pid_; }
+  std::string name() const {
+    return "worker " + std::to_string(number_) + " (process " + std::to_string(process_->pid()) + ")";
+  }
+  support::Child& process() { return *process_; }
+  /// It was left alone, since something else failed: that it has no table says nothing.
+  bool given_up() const { return given_up_; }
 
-  /// @throws std::runtime_error when the worker failed
-  Counted feed(RowSource& rows) {
+  /// Gives it rows until there are none, then waits for its answer. When it dies meanwhile, rows are stopped.
+  void feed(RowSource& rows) {
     bool there = true;
     for (Batch batch; there && rows.next(batch);) there = socket_.send(batch);
-    if (there && rows.is_stopped()) return {};
-    there = there && socket_.send(&last_header, sizeof last_header);
-    Answer answer;
-    const bool answered = socket_.receive(&answer, sizeof answer);
-    const int status = wait();
-    if (WIFSIGNALED(status))
-      throw std::runtime_error(name_of(number_, pid_) + " was killed by signal " + std::to_string(WTERMSIG(status)) +
-                               " (" + ::strsignal(WTERMSIG(status)) + ")");
-    if (answered && answer.failure[0] != '\0')
-      throw std::runtime_error(name_of(number_, pid_) + ": " + answer.failure.data());
-    if (!answered || status != 0)
-      throw std::runtime_error(name_of(number_, pid_) + " ended with exit code " + std::to_string(WEXITSTATUS(status)));
-    return answer.counted;
+    if (there && rows.is_stopped()) {
+      answered_ = socket_.receive(&answer_, sizeof answer_, MSG_DONTWAIT | MSG_WAITALL);
+      given_up_ = !answered_;
+      return socket_.close();  // it ends without a table
+    }
+    if (there) socket_.send(&last_header, sizeof last_header);
+    answered_ = socket_.receive(&answer_, sizeof answer_);
+    if (!answered_ || answer_.failure[0] != '\0') rows.stop();
+  }
+
+  /// What it counted. @pre it was fed @throws support::Refused when it failed, support::Stopped
+  Counted counted() {
+    const int status = process_->wait();
+    if (!WIFSIGNALED(status) && answered_ && answer_.failure[0] != '\0')
+      throw support::Refused(name() + ": " + answer_.failure.data());
+    if (!answered_ || status != 0) throw support::Refused(name() + " " + support::end_of(status));
+    return answer_.counted;
   }
 
  private:
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    ended_ = true;
-    return status;
-  }
-
   unsigned number_;
   Socket socket_;
-  pid_t pid_ = -1;
-  bool ended_ = false;
+  std::optional<support::Child> process_;
+  bool answered_ = false;
+  std::atomic<bool> given_up_ = false;
+  Answer answer_;
 };
 
 Counted count_for_parent(const Socket& parent, const Options& options) {
@@ -192,13 +177,15 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
   const auto worker = make_worker(session, options.worker, options.counting);
   for (Batch batch;;) {
     Header header;
-    if (!parent.receive(&header, sizeof header)) throw std::runtime_error("the parent process is gone");
+    if (!parent.receive(&header, sizeof header)) throw support::Refused("the parent process is gone");
     if (header.is_last()) break;
     batch.ends.resize(header.rows);
     batch.bases.resize(header.bases);
+    batch.begins_within = header.begins_within;
+    batch.goes_on = header.goes_on;
     if (!parent.receive(batch.ends.data(), header.rows * sizeof batch.ends[0]) ||
         !parent.receive(batch.bases.data(), header.bases))
-      throw std::runtime_error("the parent process is gone");
+      throw support::Refused("the parent process is gone");
     worker->add(batch);
   }
   Counted counted = worker->commit();
@@ -211,29 +198,55 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
 
 std::vector<Counted> count_in_processes(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
                                         bool events) {
-  std::vector<std::unique_ptr<Child>> children;
+  std::vector<std::unique_ptr<WorkerProcess>> workers;
   for (unsigned i = 0; i < counting.workers; ++i) {
-    children.push_back(std::make_unique<Child>(workspace, i, counting, events));
-    if (events) std::fprintf(stderr, "  %s started\n", name_of(i, children.back()->pid()).c_str());
+    workers.push_back(std::make_unique<WorkerProcess>(workspace, i, counting, events));
+    if (events) std::fprintf(stderr, "  %s started\n", workers.back()->name().c_str());
   }
-  std::vector<Counted> counted(counting.workers);
   std::mutex mutex;
   std::exception_ptr failure;
-  {
-    std::vector<std::jthread> feeders;
-    for (const auto& child : children)
-      feeders.emplace_back([&, child = child.get()] {
-        try {
-          counted[child->number()] = child->feed(rows);
-        } catch (...) {
-          const std::lock_guard lock(mutex);
-          if (!failure) failure = std::current_exception();
+  const auto failed = [&](std::exception_ptr error) {
+    const std::lock_guard lock(mutex);
+    if (!failure) failure = std::move(error);
+    rows.stop();
+  };
+  support::Alarm all_fed;
+  std::atomic<std::size_t> being_fed = workers.size();
+  std::vector<std::jthread> feeders;
+  for (const auto& worker : workers)
+    feeders.emplace_back([&, worker = worker.get()] {
+      try {
+        worker->feed(rows);
+      } catch (...) {
+        failed(std::current_exception());
+      }
+      if (--being_fed == 0) all_fed.ring();
+    });
+  // One that dies is told at once, though all wait for the input.
+  WorkerProcess* dead = nullptr;
+  try {
+    while (being_fed > 0) {
+      std::vector<int> ends{all_fed.fd()};
+      for (const auto& worker : workers) ends.push_back(worker->process().ended() ? -1 : worker->process().fd());
+      support::wait_for_any(ends);
+      for (const auto& worker : workers)
+        if (const auto status = worker->process().ended();
+            status && *status != 0 && !worker->given_up() && dead == nullptr) {
+          dead = worker.get();
           rows.stop();
         }
-      });
+    }
+  } catch (...) {
+    failed(std::current_exception());
+    for (const auto& worker : workers) worker->process().kill();
   }
-  children.clear();
+  feeders.clear();
   if (failure) std::rethrow_exception(failure);
+  if (dead != nullptr) dead->counted();
+  std::vector<Counted> counted;
+  for (const bool given_up : {false, true})
+    for (const auto& worker : workers)
+      if (worker->given_up() == given_up) counted.push_back(worker->counted());
   return counted;
 }
 

@@ -95,32 +95,42 @@ class Prefixes {
 template <class Key>
 class Writer {
  public:
-  Writer(const scratch::Workspace& workspace, const std::string& table, const Options& options, std::uint64_t rows,
-         Progress& progress)
-      : workspace_(workspace), options_(options), progress_(progress), reader_(workspace, table) {
-    results_.distinct = reader_.distinct();
-    results_.total = reader_.total();
-    results_.least_count = options.threshold.least_count(rows);
+  Writer(scratch::OwnedSession& session, const std::string& table, const Options& options, std::uint64_t rows,
+         const Targets& targets, support::Results& results, Progress& progress)
+      : session_(session),
+        table_(table),
+        options_(options),
+        targets_(targets),
+        results_(results),
+        progress_(progress),
+        reader_(session, table) {
+    found_.distinct = reader_.distinct();
+    found_.total = reader_.total();
+    found_.least_count = options.threshold.least_count(rows);
   }
 
-  Results write(const Persist& persist) {
-    const std::string file_name = "output";
-    const bool to_file = !options_.output.empty() && options_.output != "-";
+  Found write() {
+    const std::string file_name = options_.output.ends_with(".gz") ? "output.gz" : "output";
     std::optional<Lines> lines;
-    if (to_file)
-      lines.emplace(workspace_, file_name);
-    else if (!options_.output.empty())
-      lines.emplace();
+    if (targets_.output != nullptr) lines.emplace(session_, file_name, *targets_.output);
 
-    first_pass(lines ? &*lines : nullptr);
-    if (lines && options_.sorted) write_sorted(*lines);
-    if (lines) lines->commit();
-    if (!options_.histogram_svg.empty()) histogram_.draw(workspace_, "histogram.svg");
-    if (options_.histogram || options_.top > 0) print();
-
-    if (to_file) persist(file_name, options_.output);
-    if (!options_.histogram_svg.empty()) persist("histogram.svg", options_.histogram_svg);
-    return results_;
+    results_.attempt(
+        [&] {
+          first_pass(lines ? &*lines : nullptr);
+          if (lines && options_.sorted) write_sorted(*lines);
+          if (lines) lines->commit();
+          if (lines && !targets_.output->is_stream()) results_.deliver(session_, *targets_.output, file_name);
+        },
+        table_);
+    if (targets_.histogram_svg != nullptr)
+      results_.attempt(
+          [&] {
+            histogram_.draw(session_, "histogram.svg");
+            results_.deliver(session_, *targets_.histogram_svg, "histogram.svg");
+          },
+          table_);
+    if (options_.histogram || options_.top > 0) results_.attempt([&] { print(); }, table_);
+    return found_;
   }
 
  private:
@@ -128,17 +138,20 @@ class Writer {
   void first_pass(Lines* lines) {
     const bool all = options_.histogram || !options_.histogram_svg.empty() || options_.top > 0;
     const bool in_order_of_table = lines != nullptr && !options_.sorted;
-    if (!all && lines == nullptr && results_.least_count <= 1) {
-      results_.over_threshold = results_.distinct;
+    if (!all && lines == nullptr && found_.least_count <= 1) {
+      found_.over_threshold = found_.distinct;
       return;
     }
     if (options_.sorted && lines != nullptr) prefixes_.emplace(options_.counting.key_bits());
     std::uint64_t seen = 0;
-    for (const auto& entry : reader_.at_least(all ? 1 : results_.least_count)) {
-      if (++seen % 65536 == 0) progress_.step("reading", seen, results_.distinct);
+    for (const auto& entry : reader_.at_least(all ? 1 : found_.least_count)) {
+      if (++seen % 65536 == 0) {
+        support::check_stop();
+        progress_.step("reading", seen, found_.distinct);
+      }
       if (all) histogram_.see(entry.count);
-      if (entry.count < results_.least_count) continue;
-      ++results_.over_threshold;
+      if (entry.count < found_.least_count) continue;
+      ++found_.over_threshold;
       if (options_.top > 0) top_.see(entry);
       if (in_order_of_table) write_line(*lines, entry);
       if (prefixes_) prefixes_->see(entry.key);
@@ -156,8 +169,10 @@ class Writer {
       const auto& range = ranges[i];
       entries.clear();
       entries.reserve(static_cast<std::size_t>(range.keys));
-      for (const auto& entry : reader_.at_least(results_.least_count))
+      support::check_stop();
+      for (const auto& entry : reader_.at_least(found_.least_count))
         if (entry.key >= range.first && entry.key <= range.last) entries.push_back(entry);
+      support::check_stop();
       std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
       for (const auto& entry : entries) write_line(lines, entry);
       progress_.step("sorting", i + 1, ranges.size());
@@ -176,11 +191,14 @@ class Writer {
     out.commit();
   }
 
-  scratch::Workspace workspace_;
+  scratch::OwnedSession& session_;
+  std::string table_;
   const Options& options_;
+  const Targets& targets_;
+  support::Results& results_;
   Progress& progress_;
   scratch::CountReader<Key> reader_;
-  Results results_;
+  Found found_;
   Histogram histogram_;
   MostFrequent<Key> top_{options_.top};
   std::optional<Prefixes<Key>> prefixes_;
@@ -188,10 +206,10 @@ class Writer {
 
 }  // namespace
 
-Results write_results(const scratch::Workspace& workspace, const std::string& table, const Options& options,
-                      std::uint64_t rows, const Persist& persist, Progress& progress) {
+Found write_results(scratch::OwnedSession& session, const std::string& table, const Options& options,
+                    std::uint64_t rows, const Targets& targets, support::Results& results, Progress& progress) {
   return scratch::with_key_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
-    return Writer<Key>(workspace, table, options, rows, progress).write(persist);
+    return Writer<Key>(session, table, options, rows, targets, results, progress).write();
   });
 }
 

@@ -4,31 +4,36 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <map>
 #include <string>
 
-#include <scratch/workspace.hpp>
+#include <scratch/owned_session.hpp>
 
 #include "options.hpp"
-#include "progress.hpp"
+#include "support/progress.hpp"
+#include "support/results.hpp"
 
 namespace kmer_frequency {
 
-/// Puts a finished file of the session where the user wants it: `session.persist()`.
-using Persist = std::function<void(const std::string& name, const std::filesystem::path& to)>;
+using support::Progress;
 
-struct Results {
+/// Where the user wants them; nothing where he does not.
+struct Targets {
+  support::Target* output = nullptr;
+  support::Target* table = nullptr;
+  support::Target* histogram_svg = nullptr;
+};
+
+struct Found {
   std::uint64_t distinct = 0;
   std::uint64_t total = 0;
   std::uint64_t least_count = 0;
   std::uint64_t over_threshold = 0;
 };
 
-/// Reads the merged table and writes all that was asked for.
-/// @throws scratch::Error, std::runtime_error; no output file is there then that was not there before
-Results write_results(const scratch::Workspace& workspace, const std::string& table, const Options& options,
-                      std::uint64_t rows, const Persist& persist, Progress& progress);
+/// Reads the merged table, and writes and delivers all that was asked for: what fails is remembered by `results`, and
+/// the rest is done.
+/// @throws scratch::Error when the table cannot be read; support::Stopped
+Found write_results(scratch::OwnedSession& session, const std::string& table, const Options& options,
+                    std::uint64_t rows, const Targets& targets, support::Results& results, Progress& progress);
 
 }  // namespace kmer_frequency

@@ -4,144 +4,74 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <stdexcept>
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include <htslib/kseq.h>
+#include "row_keys.hpp"
 
 namespace kmer_frequency {
 namespace {
 
-/// A gzip stream, or plain bytes, for kseq.
-struct Stream {
-  gzFile gz = nullptr;
-  const std::string* name = nullptr;
-  bool seen_any = false;
-  bool is_fastq = false;
-  std::uint64_t longest_row = 0;
-  const kstring_t* row = nullptr;  // that is being read
+using support::Refused;
 
-  int read(void* into, int size) {
-    if (row != nullptr && row->l > longest_row)
-      throw std::runtime_error("\"" + *name + "\": a row has more than " + std::to_string(longest_row) +
-                               " bases, more than --memory allows");
-    const int n = gzread(gz, into, static_cast<unsigned>(size));
-    if (n <= 0) check();
-    if (n > 0 && !seen_any) check_begins_like_sequences(static_cast<const char*>(into), n);
-    return n;
-  }
+/// A batch is full then; a row has at least as many k-mers as one counts in the cache before it comes in pieces.
+constexpr std::size_t enough_bases = 1 << 19;
+constexpr std::size_t enough_rows = 1 << 16;
+constexpr std::size_t whole_row = SeenInRow<std::uint64_t>::most_kmers + 64;
 
-  void check() const {
-    int code = Z_OK;
-    const char* message = gzerror(gz, &code);
-    if (code == Z_OK || code == Z_STREAM_END) return;
-    if (code == Z_BUF_ERROR) throw std::runtime_error("\"" + *name + "\" is truncated: its gzip stream has no end");
-    throw std::runtime_error("cannot read \"" + *name + "\": " + (code == Z_ERRNO ? std::strerror(errno) : message));
-  }
+/// What every file of BGZF ends with.
+constexpr std::string_view bgzf_end("\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0BC\x02\0\x1b\0\x03\0\0\0\0\0\0\0\0\0", 28);
 
-  void check_begins_like_sequences(const char* text, int size) {
-    seen_any = true;
-    int at = 0;
-    while (at < size && (text[at] == '\n' || text[at] == '\r')) ++at;
-    is_fastq = at < size && text[at] == '@';
-    if (at < size && text[at] != '>' && text[at] != '@')
-      throw std::runtime_error("\"" + *name + "\" is neither FASTA nor FASTQ: it does not begin with '>' or '@'");
-  }
-};
-
-int read_stream(Stream* stream, void* into, int size) { return stream->read(into, size); }
-
-KSTREAM_INIT2(static, Stream*, read_stream, (1 << 18))
-__KSEQ_TYPE(Stream*)
-__KSEQ_BASIC(static, Stream*)
-__KSEQ_READ(static)
+/// A file that was cut between two blocks is known before the rest is read.
+void check_bgzf(const std::string& name, int fd, std::uint64_t size) {
+  std::string bytes(bgzf_end.size(), '\0');
+  if (::pread(fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) return;
+  if (!bytes.starts_with("\x1f\x8b") || (bytes[3] & 4) == 0 || bytes.substr(12, 2) != "BC") return;
+  if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(size - bytes.size())) > 0 && bytes != bgzf_end)
+    throw Refused("\"" + name + "\" is truncated: the empty block that ends BGZF is missing");
+}
 
 }  // namespace
-}  // namespace kmer_frequency
-#pragma GCC diagnostic pop
 
-namespace kmer_frequency {
-
-class RowSource::File {
+/// One file while it is read.
+class RowSource::Reading {
  public:
-  File(std::string name, std::uint64_t longest_row) : name_(std::move(name)) {
-    const int fd = name_ == "-" ? ::dup(0) : ::open(name_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw std::runtime_error("cannot open \"" + name_ + "\": " + std::strerror(errno));
-    stream_.gz = gzdopen(fd, "rb");
-    if (stream_.gz == nullptr) {
-      ::close(fd);
-      throw std::bad_alloc();
-    }
-    gzbuffer(stream_.gz, 1 << 17);
-    stream_.name = &name_;
-    stream_.longest_row = longest_row;
-    sequence_ = kseq_init(&stream_);
-  }
-  ~File() {
-    kseq_destroy(sequence_);
-    gzclose_r(stream_.gz);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
+  Reading(const std::string& name, support::File file, const std::atomic<bool>* stopped, int alarm)
+      : file_(std::move(file)), source_(name, file_, stopped, alarm), sequences_(name, source_) {}
 
-  bool next(std::string_view& row) {
-    stream_.row = &sequence_->seq;
-    const int length = kseq_read(sequence_);
-    // A FASTQ record cut off before its '+' looks like one of FASTA.
-    const bool cut_off = length >= 0 && stream_.is_fastq && sequence_->qual.l != sequence_->seq.l;
-    if (length == -2 || cut_off)
-      throw std::runtime_error("\"" + name_ + "\" is truncated: the qualities of \"" + sequence_->name.s +
-                               "\" are not as many as its bases");
-    if (length < 0) {
-      if (!stream_.seen_any) throw std::runtime_error("\"" + name_ + "\" is empty");
-      if (!any_) throw std::runtime_error("\"" + name_ + "\" is neither FASTA nor FASTQ: it has no sequences");
-      return false;
-    }
-    any_ = true;
-    row = std::string_view(sequence_->seq.s, static_cast<std::size_t>(length));
-    return true;
-  }
-
-  std::uint64_t offset() const {
-    const auto at = gzoffset(stream_.gz);
-    return at < 0 ? 0 : static_cast<std::uint64_t>(at);
-  }
+  support::Sequences& sequences() { return sequences_; }
+  std::uint64_t bytes() const { return source_.bytes_read(); }
 
  private:
-  std::string name_;
-  Stream stream_;
-  kseq_t* sequence_ = nullptr;
-  bool any_ = false;
+  support::File file_;
+  support::FileSource source_;
+  support::Sequences sequences_;
 };
 
-RowSource::RowSource(std::vector<std::string> files, std::uint64_t longest_row)
-    : files_(std::move(files)), longest_row_(longest_row) {
+RowSource::RowSource(std::vector<std::string> files, unsigned k) : overlap_(k - 1) {
   bool known = true;
-  for (const std::string& file : files_) {
+  for (const std::string& name : files) {
+    support::File file = support::open_input(name);
     struct stat facts {};
-    if (file == "-" ? ::fstat(0, &facts) != 0 : ::stat(file.c_str(), &facts) != 0)
-      throw std::runtime_error("cannot open \"" + file + "\": " + std::strerror(errno));
-    if (file != "-" && ::access(file.c_str(), R_OK) != 0)
-      throw std::runtime_error("cannot open \"" + file + "\": " + std::strerror(errno));
-    if (S_ISDIR(facts.st_mode)) throw std::runtime_error("\"" + file + "\" is a directory");
+    ::fstat(file.get(), &facts);
+    inputs_.push_back(support::input_of(name, file));
     if (!S_ISREG(facts.st_mode)) {
       known = false;
+      open_.push_back(std::move(file));
       continue;
     }
-    if (facts.st_size == 0) throw std::runtime_error("\"" + file + "\" is empty");
     const auto size = static_cast<std::uint64_t>(facts.st_size);
     bytes_there_ += size;
-    expected_bytes_ += file.ends_with(".gz") ? 4 * size : size;
+    expected_bytes_ += name.ends_with(".gz") ? 4 * size : size;
+    if (name == "-") {
+      open_.push_back(std::move(file));
+      continue;
+    }
+    open_.emplace_back();
+    check_bgzf(name, file.get(), size);
+    Reading(name, std::move(file), nullptr, -1).sequences().next();
   }
   if (!known) bytes_there_ = expected_bytes_ = 0;
   so_far_.bytes_there = bytes_there_;
@@ -149,41 +79,100 @@ RowSource::RowSource(std::vector<std::string> files, std::uint64_t longest_row)
 
 RowSource::~RowSource() = default;
 
-bool RowSource::read_row(std::string_view& row) {
+void RowSource::stop() noexcept {
+  stopped_ = true;
+  alarm_.ring();
+  row_ended_.notify_all();
+}
+
+void RowSource::finish_file() {
+  const support::Sequences& sequences = reading_->sequences();
+  for (const std::string& notice : sequences.notices()) notices_.push_back(notice);
+  if (const std::string why = sequences.why_none(); !why.empty()) why_none_.push_back(why);
+  for (std::size_t c = 0; c < other_letters_.size(); ++c) other_letters_[c] += sequences.other_letters()[c];
+  bytes_of_finished_ += reading_->bytes();
+  reading_.reset();
+}
+
+bool RowSource::next_row() {
   for (;;) {
-    if (!file_) {
-      if (next_file_ == files_.size()) return false;
-      file_ = std::make_unique<File>(files_[next_file_++], longest_row_);
+    if (!reading_) {
+      if (next_file_ == inputs_.size()) {
+        if (so_far_.rows == 0 && !why_none_.empty()) throw Refused(why_none_.front());
+        for (std::string& why : why_none_) notices_.push_back(std::move(why));
+        why_none_.clear();
+        return false;
+      }
+      const support::Input& input = inputs_[next_file_];
+      support::File file = std::move(open_[next_file_]);
+      if (!file) file = support::open_input(input.name);
+      if (support::input_of(input.name, file).id != input.id)
+        throw Refused("\"" + input.name + "\" was replaced by another file meanwhile");
+      ++next_file_;
+      reading_ = std::make_unique<Reading>(input.name, std::move(file), &stopped_, alarm_.fd());
     }
-    if (file_->next(row)) return true;
-    bytes_of_finished_ += file_->offset();
-    file_.reset();
+    if (reading_->sequences().next()) return true;
+    finish_file();
   }
 }
 
+bool RowSource::fill(Batch& batch) {
+  bool within = owner_ == std::this_thread::get_id();
+  batch.begins_within = within;
+  batch.bases = std::exchange(carried_, {});
+  const std::size_t again = batch.bases.size();
+  while (batch.bases.size() < enough_bases && batch.ends.size() < enough_rows && (within || next_row())) {
+    within = reading_->sequences().read(batch.bases, whole_row);
+    batch.ends.push_back(batch.bases.size());
+    if (within) break;
+    ++so_far_.rows;
+  }
+  owner_ = {};
+  if (within) {
+    batch.goes_on = true;
+    owner_ = std::this_thread::get_id();
+    const std::uint64_t from = batch.ends.size() > 1 ? batch.ends[batch.ends.size() - 2] : 0;
+    carried_ =
+        batch.bases.substr(std::max<std::size_t>(from, batch.bases.size() - std::min(overlap_, batch.bases.size())));
+  }
+  so_far_.bases += batch.bases.size() - again;
+  so_far_.bytes = bytes_of_finished_ + (reading_ ? reading_->bytes() : 0);
+  return !batch.ends.empty();
+}
+
 bool RowSource::next(Batch& batch) {
-  constexpr std::size_t enough_bases = 1 << 19;
-  constexpr std::size_t enough_rows = 1 << 16;
   batch.clear();
-  const std::lock_guard lock(mutex_);
-  std::string_view row;
+  std::unique_lock lock(mutex_);
+  row_ended_.wait(lock,
+                  [this] { return stopped_ || owner_ == std::thread::id() || owner_ == std::this_thread::get_id(); });
+  if (stopped_) return false;
+  bool any = false;
   try {
-    while (!stopped_ && batch.bases.size() < enough_bases && batch.ends.size() < enough_rows && read_row(row))
-      batch.push(row);
+    support::check_stop();
+    any = fill(batch);
+  } catch (const support::GivenUp&) {
+    return false;
   } catch (...) {
-    stopped_ = true;  // one worker says what is wrong: what the others would find behind it means nothing
+    stop();  // one worker says what is wrong: what the others would find behind it means nothing
     throw;
   }
-  so_far_.rows += batch.ends.size();
-  so_far_.bases += batch.bases.size();
-  so_far_.bytes = bytes_of_finished_ + (file_ ? file_->offset() : 0);
+  if (owner_ == std::thread::id()) row_ended_.notify_all();
   if (told_) told_(so_far_);
-  return !stopped_ && !batch.ends.empty();
+  return any && !stopped_;
 }
 
 ReadSoFar RowSource::so_far() const {
   const std::lock_guard lock(mutex_);
   return so_far_;
+}
+
+std::string RowSource::other_letters() const {
+  std::string text;
+  for (std::size_t c = 'A'; c <= 'Z'; ++c) {
+    const std::uint64_t n = other_letters_[c] + other_letters_[c + 32];
+    if (n > 0) text += (text.empty() ? "" : ", ") + std::string(1, static_cast<char>(c)) + " " + std::to_string(n);
+  }
+  return text;
 }
 
 }  // namespace kmer_frequency

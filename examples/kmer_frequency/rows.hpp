@@ -3,7 +3,9 @@
 // The input: rows (sequences) of FASTA and FASTQ files, plain or gzipped.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -11,22 +13,29 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
+
+#include "support/inputs.hpp"
+#include "support/sequences.hpp"
+#include "support/stop.hpp"
 
 namespace kmer_frequency {
 
 /// Some rows, back to back: row i is `bases` from `ends[i - 1]` (or 0) to `ends[i]`.
+///
+/// A row that is too long for one batch comes in pieces, each of which begins with the k - 1 bases that the one before
+/// ended with: the last of a batch that goes on, and the first of the next one of the same worker.
 struct Batch {
   std::string bases;
   std::vector<std::uint64_t> ends;
+  bool begins_within = false;  ///< the first row is a further piece of one
+  bool goes_on = false;        ///< the last row is a piece, and not the last
 
   void clear() {
     bases.clear();
     ends.clear();
-  }
-  void push(std::string_view row) {
-    bases += row;
-    ends.push_back(bases.size());
+    begins_within = goes_on = false;
   }
   template <class Visit>
   void for_each_row(Visit visit) const {
@@ -50,46 +59,63 @@ struct ReadSoFar {
 /// less than counting that workers need not read side by side.
 class RowSource {
  public:
+  /// Opens and looks at every file.
   /// @param files `-` is the standard input
-  /// @param longest_row more bases than that in one row are refused
-  /// @throws std::runtime_error, one line, for a file that is missing or empty
-  RowSource(std::vector<std::string> files, std::uint64_t longest_row);
+  /// @param k     of k-mers: what pieces of a row share
+  /// @throws support::Refused, one line, for a file that is missing, or does not begin like sequences
+  RowSource(std::vector<std::string> files, unsigned k);
   ~RowSource();
   RowSource(const RowSource&) = delete;
   RowSource& operator=(const RowSource&) = delete;
 
-  /// The next rows; false: there are no more, or `stop()` was called.
-  /// @throws std::runtime_error, one line, for what is not FASTA or FASTQ, or ends too early
+  /// Some more rows; false: there are none, or `stop()` was called. Pieces of one row are given to one thread.
+  /// @throws support::Refused when a file is truncated or damaged, or is no sequence file; support::Stopped
   bool next(Batch& batch);
 
-  /// From now on there are no more rows.
-  void stop() noexcept { stopped_ = true; }
+  /// No further batches, and nobody waits for one any more.
+  void stop() noexcept;
   bool is_stopped() const noexcept { return stopped_; }
 
   ReadSoFar so_far() const;
+
+  /// What the user should know of the files, when all were read.
+  const std::vector<std::string>& notices() const { return notices_; }
+  /// "N 120, R 3": letters of IUPAC's that are no bases.
+  std::string other_letters() const;
 
   /// Called now and then by whoever reads.
   void on_progress(std::function<void(const ReadSoFar&)> told) { told_ = std::move(told); }
 
   /// Bytes that the input has, were it plain; 0 when that is not known.
   std::uint64_t expected_bytes() const noexcept { return expected_bytes_; }
+  /// Which files these are.
+  const std::vector<support::Input>& inputs() const noexcept { return inputs_; }
 
  private:
-  class File;
+  class Reading;
 
-  bool read_row(std::string_view& row);
+  bool fill(Batch& batch);
+  bool next_row();
+  void finish_file();
 
-  std::vector<std::string> files_;
-  std::uint64_t longest_row_;
+  std::vector<support::Input> inputs_;
+  std::vector<support::File> open_;  // of those that can be read once only
+  std::size_t overlap_;
   std::uint64_t bytes_there_ = 0, expected_bytes_ = 0;
   std::function<void(const ReadSoFar&)> told_;
   std::atomic<bool> stopped_ = false;
+  support::Alarm alarm_;
 
   mutable std::mutex mutex_;
+  std::condition_variable row_ended_;
+  std::thread::id owner_;  // who has a row of which there is more
+  std::string carried_;    // what the next piece of it begins with
   std::size_t next_file_ = 0;
-  std::unique_ptr<File> file_;
+  std::unique_ptr<Reading> reading_;
   ReadSoFar so_far_;
   std::uint64_t bytes_of_finished_ = 0;
+  std::vector<std::string> notices_, why_none_;
+  std::array<std::uint64_t, 256> other_letters_{};
 };
 
 }  // namespace kmer_frequency

@@ -5,8 +5,9 @@
 #include <cmath>
 #include <limits>
 #include <random>
-#include <stdexcept>
 #include <utility>
+
+#include "support/stop.hpp"
 
 namespace kmer_frequency {
 namespace {
@@ -56,12 +57,13 @@ void simulate_reads(const std::vector<std::string>& genome, const Simulation& si
   for (const std::string& sequence : genome)
     starts.push_back(places += sequence.size() >= simulation.length ? sequence.size() - simulation.length + 1 : 0);
   if (places == 0)
-    throw std::runtime_error("no sequence has the " + std::to_string(simulation.length) + " bases of a read");
+    throw support::Refused("no sequence has the " + std::to_string(simulation.length) + " bases of a read");
 
   Dice dice(simulation.seed);
   std::uint64_t correct = dice.correct_ones(simulation.error_rate);
   std::string read;
   for (std::uint64_t i = 0; i < simulation.reads; ++i) {
+    if (i % 4096 == 0) support::check_stop();
     const std::uint64_t place = dice.below(places);
     const auto sequence =
         static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), place) - starts.begin());

@@ -2,6 +2,8 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 
 #include "workers.hpp"
@@ -13,11 +15,22 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
   std::mutex mutex;
   std::exception_ptr failure;
   std::atomic<bool> failed = false;
+  // What goes wrong with a worker is told with its name; what goes wrong with the input is nobody's.
+  const auto named = [&](unsigned number, auto action) {
+    try {
+      action();
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw support::Refused("worker " + std::to_string(number) + ": " + error.what());
+    }
+  };
   const auto work = [&](unsigned number) noexcept {
     try {
-      const auto worker = make_worker(workspace, number, counting);
-      for (Batch batch; rows.next(batch);) worker->add(batch);
-      if (!failed) counted[number] = worker->commit();
+      std::unique_ptr<Worker> worker;
+      named(number, [&] { worker = make_worker(workspace, number, counting); });
+      for (Batch batch; rows.next(batch);) named(number, [&] { worker->add(batch); });
+      if (!failed) named(number, [&] { counted[number] = worker->commit(); });
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
@@ -27,8 +40,15 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
   };
   {
     std::vector<std::jthread> threads;
-    for (unsigned i = 1; i < counting.workers; ++i) threads.emplace_back(work, i);
+    unsigned started = 1;
+    try {
+      for (; started < counting.workers; ++started) threads.emplace_back(work, started);
+    } catch (const std::system_error&) {
+      support::notice("only " + std::to_string(started) + " of " + std::to_string(counting.workers) +
+                      " threads could be started");
+    }
     work(0);
+    for (unsigned i = started; i < counting.workers && !failed; ++i) work(i);  // no rows are left: an empty table
   }
   if (failure) std::rethrow_exception(failure);
   return counted;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -54,14 +55,16 @@ class TableWorker final : public Worker {
 
   template <bool canonical>
   void add_rows(const Batch& batch) {
+    std::size_t number = 0;
     batch.for_each_row([&](std::string_view row) {
-      if (row.size() < counting_.k) return;
+      const bool begun = number == 0 && batch.begins_within;
+      const bool goes_on = ++number == batch.ends.size() && batch.goes_on;
       if (!counting_.rows)
         add_each_time<canonical>(row);
-      else if (const std::size_t kmers = row.size() - counting_.k + 1; kmers <= SeenInRow<Key>::most_kmers)
-        add_once_a_row<canonical>(row, kmers);
-      else
-        add_long_row<canonical>(row);
+      else if (begun || goes_on || row.size() >= counting_.k + SeenInRow<Key>::most_kmers)
+        add_to_long_row<canonical>(row, !goes_on);
+      else if (row.size() >= counting_.k)
+        add_once_a_row<canonical>(row, row.size() - counting_.k + 1);
     });
   }
 
@@ -86,27 +89,29 @@ class TableWorker final : public Worker {
     });
   }
 
-  // A row whose k-mers are too many for the cache, as a whole chromosome's, is counted in a table of its own.
+  // A row whose k-mers are too many for the cache, as a whole chromosome's, is counted in a table of its own. It comes in
+  // pieces.
   template <bool canonical>
-  void add_long_row(std::string_view row) {
+  void add_to_long_row(std::string_view piece, bool is_last) {
     const std::string name = "row_of_" + table_of_worker(number_);
-    {
-      scratch::CountTable<Key> counts(workspace_, name,
-                                      {.memory = std::max<std::uint64_t>(counting_.table_memory() / 8, 256 << 10)});
-      std::vector<Key> kmers;
-      const auto hand_over_row = [&] {
-        counts.add(kmers);
-        counted_.kmers += kmers.size();
-        kmers.clear();
-      };
-      kmers.reserve(keys_at_once);
-      for_each_kmer<canonical>(row, counting_.k, [&](std::uint64_t kmer) {
-        kmers.push_back(static_cast<Key>(kmer));
-        if (kmers.size() == keys_at_once) hand_over_row();
-      });
-      hand_over_row();
-      counts.commit();
-    }
+    if (!row_)
+      row_.emplace(workspace_, name,
+                   scratch::CountOptions{.memory = std::max<std::uint64_t>(counting_.table_memory() / 8, 256 << 10)});
+    std::vector<Key> kmers;
+    const auto hand_over_row = [&] {
+      row_->add(kmers);
+      counted_.kmers += kmers.size();
+      kmers.clear();
+    };
+    kmers.reserve(keys_at_once);
+    for_each_kmer<canonical>(piece, counting_.k, [&](std::uint64_t kmer) {
+      kmers.push_back(static_cast<Key>(kmer));
+      if (kmers.size() == keys_at_once) hand_over_row();
+    });
+    hand_over_row();
+    if (!is_last) return;
+    row_->commit();
+    row_.reset();
     for (const auto& [kmer, count] : scratch::CountReader<Key>(workspace_, name)) {
       const std::uint64_t numbered = std::min<std::uint64_t>(count, most_occurrences_);
       for (std::uint64_t i = 0; i < numbered; ++i) add_key(std::uint64_t{kmer} << counting_.occurrence_bits | i);
@@ -133,6 +138,7 @@ class TableWorker final : public Worker {
   scratch::CountTable<Key> table_;
   std::vector<Key> keys_;
   SeenInRow<Key> seen_;
+  std::optional<scratch::CountTable<Key>> row_;  // that comes in pieces
   Counted counted_;
 };
 

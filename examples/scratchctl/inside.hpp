@@ -25,7 +25,7 @@
 
 namespace scratchctl {
 
-inline constexpr int damaged = 2;  ///< exit code of verify
+inline constexpr int damaged = 3;  ///< exit code of verify
 
 inline int du(const std::string& path, bool as_json) {
   const scratch::UsageReport report = scratch::SessionView(path).usage_report();

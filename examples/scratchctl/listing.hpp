@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "places.hpp"
+#include "support/names.hpp"
 #include "text.hpp"
 
 namespace scratchctl {
@@ -24,7 +25,23 @@ namespace scratchctl {
 using nlohmann::json;
 
 /// A file name in JSON: bytes that are no UTF-8 are replaced.
-inline std::string dumped(const json& value, int indent = 2) {
+/// A text that is no UTF-8 has its bytes beside it, percent-encoded, as `<name>_bytes`.
+inline void add_bytes(json& value) {
+  json more = json::object();
+  for (auto& item : value.items()) {
+    if (item.value().is_structured()) add_bytes(item.value());
+    if (!value.is_object() || !item.value().is_string()) continue;
+    try {
+      static_cast<void>(item.value().dump());
+    } catch (const json::type_error&) {
+      more[item.key() + "_bytes"] = support::encoded(item.value().get<std::string>());
+    }
+  }
+  if (value.is_object()) value.update(more);
+}
+
+inline std::string dumped(json value, int indent = 2) {
+  add_bytes(value);
   return value.dump(indent, ' ', false, json::error_handler_t::replace);
 }
 

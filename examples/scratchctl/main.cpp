@@ -16,23 +16,27 @@
 
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "inside.hpp"
 #include "listing.hpp"
+#include "support/numbers.hpp"
+#include "support/program.hpp"
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   using namespace scratchctl;
   CLI::App app("Looks at sessions of scratch files, and removes what dead ones left");
+  support::prepare(app, "scratchctl");
   app.footer(
       "PLACE: shm:APP or tmp:APP, a pgsql_tmp directory, a directory of sessions, or one in which such directories of\n"
       "       yours stand, as /dev/shm. Without one: /dev/shm, TMPDIR, /tmp and SCRATCH_DIR.\n"
-      "Exit codes: 0 done; 1 it could not be done, or not all of it, and stderr says what and why; 2 verify found\n"
-      "       damage; above 100 the command line was not understood.");
+      "Exit codes: 0 done; 1 it could not be done, or not all of it, and stderr says what and why; 2 the command line "
+      "is\n"
+      "       wrong; 3 verify found damage; 141 nobody reads the output.");
   app.require_subcommand(1);
   bool as_json = false;
   const auto command = [&](const char* name, const char* what) {
@@ -58,17 +62,16 @@ int main(int argc, char** argv) {
   CLI::App* count_command = command("count", "A count table: what it is, and its highest counts or those of keys");
   count_command->add_option("file", path)->required();
   count_command->add_option("key", keys, "Decimal, or hexadecimal with 0x");
-  count_command->add_option("--top", top, "How many of the highest counts")->capture_default_str();
+  count_command->add_option("--top", top, "How many of the highest counts")
+      ->transform(support::count(0, 100000000))
+      ->capture_default_str();
 
-  const std::map<std::string, double> units{{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
-  const CLI::AsNumberWithUnit duration(units, CLI::AsNumberWithUnit::DEFAULT, "TIME");
   SweepCommand sweeping;
   CLI::App* sweep_command = command("sweep", "Remove what dead sessions left");
   sweep_command->add_option("place", sweeping.place, "See below")->required();
   sweep_command->add_flag("--dry-run", sweeping.dry_run, "Only say what would be removed");
   sweep_command->add_option("--older-than", sweeping.older_than, "Spare what changed since: 90s, 15m, 2h, 7d")
-      ->transform(duration)
-      ->check(CLI::NonNegativeNumber);
+      ->transform(support::duration());
   sweep_command->add_flag("--kept", sweeping.kept, "Remove kept sessions, too");
   sweep_command->add_flag("--all-users", sweeping.all_users, "As root, for shm:APP and tmp:APP: everybody's");
 
@@ -77,23 +80,28 @@ int main(int argc, char** argv) {
   CLI::App* watch_command = command("watch", "List sessions again and again; with --json a line each time");
   watch_command->add_option("place", place, "See below");
   watch_command->add_flag("--all-users", all_users, "As root: everybody's");
-  watch_command->add_option("--every", every, "2s when not given")->transform(duration)->check(CLI::PositiveNumber);
-  watch_command->add_option("--times", times, "How often; 0: until interrupted")->capture_default_str();
+  watch_command->add_option("--every", every, "2s when not given")->transform(support::duration(0.001));
+  watch_command->add_option("--times", times, "How often; 0: until interrupted")
+      ->transform(support::count())
+      ->capture_default_str();
 
-  CLI11_PARSE(app, argc, argv);
-  try {
-    int code = 0;
-    if (ls_command->parsed()) code = ls(place, all_users, as_json);
-    if (du_command->parsed()) code = du(path, as_json);
-    if (show_command->parsed()) code = show(path, as_json);
-    if (verify_command->parsed()) code = verify(path, as_json);
-    if (count_command->parsed()) code = count(path, keys, top, as_json);
-    if (sweep_command->parsed()) code = sweep(sweeping, as_json);
-    if (watch_command->parsed()) code = watch(place, all_users, milliseconds_of(every), times, as_json);
-    if (!std::cout.flush()) throw Refused("cannot write to stdout");
-    return code;
-  } catch (const std::exception& error) {
-    std::cerr << "scratchctl: " << error.what() << '\n';
-    return 1;
-  }
+  if (const auto code = support::parse(app, argc, argv)) return *code;
+  int code = 0;
+  if (ls_command->parsed()) code = ls(place, all_users, as_json);
+  if (du_command->parsed()) code = du(path, as_json);
+  if (show_command->parsed()) code = show(path, as_json);
+  if (verify_command->parsed()) code = verify(path, as_json);
+  if (count_command->parsed()) code = count(path, keys, top, as_json);
+  if (sweep_command->parsed()) code = sweep(sweeping, as_json);
+  if (watch_command->parsed())
+    code = watch(place, all_users, milliseconds_of(every), times, as_json);
+  return code;
+}
+
+}  // namespace
+
+// A signal ends it at once: nothing is left of looking, and a sweep is finished by the next one.
+int main(int argc, char** argv) {
+  return support::run_program(
+      "scratchctl", [&] { return run(argc, argv); }, support::Signals::kill);
 }

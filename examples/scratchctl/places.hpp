@@ -17,19 +17,18 @@
 #include <filesystem>
 #include <initializer_list>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "support/errors.hpp"
+
 namespace scratchctl {
 
 namespace fs = std::filesystem;
 
-struct Refused : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+using support::Refused;
 
 using AnyPlace = std::variant<scratch::Shm, scratch::TmpDir, scratch::Under, scratch::PgsqlTmp>;
 

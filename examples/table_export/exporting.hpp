@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "input.hpp"
-#include "refused.hpp"
 #include "rows.hpp"
+#include "support/names.hpp"
 
 namespace table_export {
 
@@ -25,6 +25,7 @@ struct Exported {
   std::uint64_t rows = 0;
   std::uint64_t bytes = 0;  ///< of the whole input
   std::uint64_t chunks = 0;
+  bool last_line_ends = true;
 };
 
 /// A chunk that rows are added to as long as there is room.
@@ -65,24 +66,41 @@ inline std::string hex(std::string_view bytes) {
   return text.str();
 }
 
+inline bool is_utf8(const std::string& text) {
+  try {
+    return !nlohmann::json(text).dump().empty();
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
 /// Reads all of the input. Every chunk holds whole rows and nothing else, at most `chunk_size` bytes unless one row has
 /// more; header and trailer, which make the input again from them, stand as hex under `user` in metadata.json.
 ///
+/// @param max_row     a row that is longer is an error
 /// @param allow_empty csv without names and text of a table without rows have no byte, as a command that failed
 /// @param committed   told of each chunk
 /// @throws Refused, scratch::Error
 template <class Session>
-Exported export_rows(Session& session, Input& input, Rows& rows, std::uint64_t chunk_size, const std::string& table,
-                     bool allow_empty, const std::function<void(const scratch::ChunkInfo&)>& committed) {
+Exported export_rows(Session& session, Input& input, Rows& rows, std::uint64_t chunk_size, std::uint64_t max_row,
+                     const std::string& table, bool allow_empty,
+                     const std::function<void(const scratch::ChunkInfo&)>& committed) {
   Exported all;
   if (input.rest().empty() && !input.more() && !allow_empty) throw Refused("the input is empty (" + input.name() + ")");
   std::optional<std::size_t> header;
-  while (!(header = rows.header(input.rest())))
+  while (!(header = rows.header(input.rest()))) {
+    if (input.rest().size() > max_row) rows.too_long(max_row);
     if (!input.more()) throw Refused("the input is cut short: it ends within its header");
-  scratch::user(session, {{"table", table},
-                          {"format", rows.format()},
-                          {"header", hex(input.rest().substr(0, *header))},
-                          {"trailer", hex(rows.trailer())}});
+  }
+  nlohmann::json user{{"table", table},
+                      {"format", rows.format()},
+                      {"header", hex(input.rest().substr(0, *header))},
+                      {"trailer", hex(rows.trailer())}};
+  if (!is_utf8(table)) {
+    user["table_bytes"] = support::encoded(table);
+    user["table"] = user["table_bytes"];
+  }
+  scratch::user(session, user);
   input.use(*header);
   all.bytes = *header;
 
@@ -112,9 +130,16 @@ Exported export_rows(Session& session, Input& input, Rows& rows, std::uint64_t c
       ++run_rows;
     }
     flush();
+    if (input.rest().size() > max_row && !rows.ended()) rows.too_long(max_row);
     more = !(rows.ended() && input.rest().size() > 2) && input.more();
   }
-  rows.finish(input.rest());
+  if (rows.finish(input.rest())) {
+    if (!chunk.has_room(input.rest().size())) commit();
+    chunk.add(input.rest(), 1);
+    all.bytes += input.rest().size();
+    ++all.rows;
+    all.last_line_ends = false;
+  }
   all.bytes += rows.trailer().size();
   commit();
   return all;

@@ -10,28 +10,42 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "refused.hpp"
+#include "support/errors.hpp"
+#include "support/inputs.hpp"
+#include "support/stop.hpp"
+#include "support/streams.hpp"
 
 namespace table_export {
+
+using support::Refused;
 
 class Input {
  public:
   /// @param name a file, or "-" for stdin
   /// @throws Refused
   explicit Input(const std::string& name) : name_(name == "-" ? "stdin" : name) {
-    if (name != "-") fd_ = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd_ < 0) throw Refused("cannot open " + name_ + ": " + std::strerror(errno));
-    if (name == "-" && ::isatty(fd_) == 1)
+    file_ = support::File(name == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                                      : ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+    if (!file_) throw Refused("cannot open " + name_ + ": " + support::text_of(errno));
+    if (name == "-" && ::isatty(file_.get()) == 1)
       throw Refused("stdin is a terminal; pipe rows into it: psql -c 'COPY t TO STDOUT (FORMAT binary)' | ...");
   }
+  /// What a command writes.
+  Input(std::string name, support::File file) : name_(std::move(name)), file_(std::move(file)) {}
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
-  ~Input() {
-    if (fd_ > 0) ::close(fd_);
+
+  support::Input id() const { return support::input_of(name_, file_); }
+  /// Also waits for `fd()`, and calls `look()` before each read: what goes on beside may end this.
+  void watch(std::function<int()> fd, std::function<void()> look) {
+    beside_ = std::move(fd);
+    look_ = std::move(look);
   }
 
   const std::string& name() const { return name_; }
@@ -48,20 +62,22 @@ class Input {
     }
     // What a row needs, it has: a row that claims to be long takes memory only as it comes.
     if (buffer_.size() - end_ < least_read) buffer_.resize(std::max(2 * buffer_.size(), 4 * least_read));
-    for (;;) {
-      const ssize_t n = ::read(fd_, buffer_.data() + end_, buffer_.size() - end_);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw Refused("cannot read " + name_ + ": " + std::strerror(errno));
-      end_ += static_cast<std::size_t>(n);
-      return n > 0;
-    }
+    if (look_) look_();
+    while (!support::is_regular(file_.get()) && !support::wait_for_any({beside_ ? beside_() : -1, file_.get()})[1])
+      look_();
+    const ssize_t n = support::read_some(file_.get(), buffer_.data() + end_, buffer_.size() - end_);
+    if (n < 0) throw Refused("cannot read " + name_ + ": " + support::text_of(errno));
+    end_ += static_cast<std::size_t>(n);
+    return n > 0;
   }
 
  private:
   static constexpr std::size_t least_read = std::size_t{256} << 10;
 
   std::string name_;
-  int fd_ = STDIN_FILENO;
+  support::File file_;
+  std::function<int()> beside_;
+  std::function<void()> look_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;
 };

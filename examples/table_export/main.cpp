@@ -2,37 +2,48 @@
 //
 // table_export: rows that come through a pipe, as chunks of a session in /dev/shm, for readers in other processes.
 //
-//   psql -c "COPY customer TO STDOUT (FORMAT binary)" | table_export customer --reader 'table_export_reader
-//   "$SESSION_DIR"' psql -c "COPY customer TO STDOUT (FORMAT csv, HEADER)" | table_export customer --header --keep
+// clang-format off
+//   table_export customer --reader 'table_export_reader "$SESSION_DIR"' -- psql -c "COPY customer TO STDOUT (FORMAT binary)"
+//   psql -c "COPY customer TO STDOUT (FORMAT csv, HEADER)" | table_export customer --header --keep
+// clang-format on
 //
 // Any number may run at once, for one table or for several: each has a session of its own. The first line on stdout is
 // the session's path. While it works metadata.json there has every chunk so far and the status in_progress; in the end
 // completed, or failed when the input was no whole table. Then the session goes, unless it was to be kept; a reader
 // that has joined it holds it for as long as it reads.
 //
-// Exit code 0: done; 1: it could not be done, or the reader could not, and one line on stderr says why; CLI11's own
-// codes, above 100: the command line was not understood.
+// Whether a table of csv or text is whole, its end does not say: after -- stands the command that makes it, whose exit
+// code does, or --rows says how many rows there are.
+//
+// Exit codes: support/program.hpp.
 #include <scratch/scratch.hpp>
 
 #include <CLI/CLI.hpp>
 
 #include <fcntl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "exporting.hpp"
 #include "input.hpp"
-#include "refused.hpp"
 #include "rows.hpp"
+#include "support/child.hpp"
+#include "support/numbers.hpp"
+#include "support/program.hpp"
+#include "support/results.hpp"
 
 namespace {
 
@@ -44,7 +55,10 @@ struct Options {
   std::string input = "-";
   std::string format = "auto";
   bool has_names = false;
-  std::uint64_t chunk_size = 64_MiB;
+  std::uint64_t chunk_size = 64_MiB, max_row = 256_MiB;
+  std::optional<std::uint64_t> rows;
+  std::vector<std::string> command;  // that writes the table
+  std::string path_file = "-";
   std::string place = "shm";
   std::uint64_t need = 0, quota = 0;
   bool keep = false, allow_empty = false;
@@ -63,45 +77,76 @@ class Reader {
  public:
   Reader(const std::string& command, const std::string& session) {
     if (command.empty()) return;
-    ::setenv("SESSION_DIR", session.c_str(), 1);
-    std::cout.flush();
-    pid_ = ::fork();
-    if (pid_ < 0) throw Refused("cannot start the reader");
-    if (pid_ > 0) return;
     // What comes in is for the exporter alone.
-    const int nothing = ::open("/dev/null", O_RDONLY);
-    ::dup2(nothing, STDIN_FILENO);
-    ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
-    ::_exit(127);
+    const support::File nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    process_.emplace("/bin/sh", std::vector<std::string>{"sh", "-c", command},
+                     support::ChildOptions{.input = nothing.get(), .environment = {"SESSION_DIR=" + session}});
   }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
-  ~Reader() { wait(); }
+  /// It sees that the session failed; when this process is to stop, it is asked to, too.
+  ~Reader() {
+    if (!process_) return;
+    try {
+      process_->wait();
+    } catch (...) {
+      process_->kill(SIGTERM);
+      for (int i = 0; i < 30 && !process_->ended(); ++i) ::usleep(10000);
+    }
+  }
 
+  /// -1 where nothing needs to be waited for.
+  int fd() { return process_ && !process_->ended() ? process_->fd() : -1; }
+  /// @throws Refused where it has failed
+  void check() {
+    if (const auto status = process_ ? process_->ended() : std::nullopt; status && *status != 0)
+      throw Refused("the reader " + support::end_of(*status));
+  }
   /// @throws Refused unless it ended well
   void finish() {
-    const int status = wait();
-    if (status != 0)
-      throw Refused("the reader " + (WIFSIGNALED(status)
-                                         ? "was killed by signal " + std::to_string(WTERMSIG(status))
-                                         : "ended with exit code " + std::to_string(WEXITSTATUS(status))));
+    if (process_) process_->wait();
+    check();
   }
 
  private:
-  int wait() {
-    int status = 0;
-    if (pid_ > 0) {
-      while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
-    }
-    pid_ = -1;
-    return status;
+  std::optional<support::Child> process_;
+};
+
+/// A command whose output is the table.
+class Producer {
+ public:
+  explicit Producer(const std::vector<std::string>& command) : name_(command.front()) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw scratch::Error(errno, "make a pipe", {});
+    output_ = support::File(ends[0]);
+    const support::File theirs(ends[1]);
+    process_.emplace(name_, command, support::ChildOptions{.output = theirs.get(), .own_group = false});
   }
-  pid_t pid_ = -1;
+
+  support::File output() { return std::move(output_); }
+  /// @throws Refused unless it ended well
+  void finish() {
+    if (const int status = process_->wait(); status != 0) throw Refused(name_ + " " + support::end_of(status));
+  }
+
+ private:
+  std::string name_;
+  support::File output_;
+  std::optional<support::Child> process_;
 };
 
 template <class Place>
 void run(const Place& place, const Options& options) {
-  Input input(options.input);
+  std::optional<Producer> producer;
+  if (!options.command.empty()) producer.emplace(options.command);
+  std::optional<Input> from;
+  if (producer)
+    from.emplace(options.command.front(), producer->output());
+  else
+    from.emplace(options.input);
+  Input& input = *from;
+  support::Results results({input.id()});
+  support::Target& path = results.add("the session's path", options.path_file);
   const std::string format = options.format == "auto" ? found_format(input) : options.format;
   if (options.has_names && format == "binary") throw Refused("--header is for csv and text, the input is binary");
   const std::unique_ptr<Rows> rows = make_rows(format, options.has_names);
@@ -110,24 +155,35 @@ void run(const Place& place, const Options& options) {
   brief.budget = std::chrono::seconds(2);
   const scratch::SweepReport swept = scratch::sweep(place, brief);
   if (swept.removed > 0 && !options.quiet)
-    std::cerr << "swept " << swept.removed << " dead sessions, " << scratch::readable_size(swept.bytes_freed) << '\n';
+    std::cerr << "swept " << support::plural(swept.removed, "dead session") << ", "
+              << scratch::readable_size(swept.bytes_freed) << '\n';
 
   const auto began = std::chrono::steady_clock::now();
   scratch::SessionDir session(place, options.table, {.need = options.need, .quota = options.quota});
-  std::cout << session.path().native() << '\n' << std::flush;
+  path.write(session.path().native() + "\n");
+  path.commit();
   Reader reader(options.reader, session.path());
+  input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
   Exported all;
   try {
-    all = export_rows(session, input, *rows, options.chunk_size, options.table, options.allow_empty,
+    all = export_rows(session, input, *rows, options.chunk_size, options.max_row, options.table, options.allow_empty,
                       [&](const scratch::ChunkInfo& chunk) {
                         if (!options.quiet)
                           std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, "
                                     << chunk.checksum << '\n';
                       });
+    if (producer) producer->finish();
+    if (options.rows && *options.rows != all.rows)
+      throw Refused("the input has " + std::to_string(all.rows) + " rows, and not " + std::to_string(*options.rows));
   } catch (const std::exception& error) {
     session.fail(error.what());  // for those who read along
     throw;
+  } catch (const support::Stopped&) {
+    session.fail("stopped by a signal");
+    throw;
   }
+  if (!all.last_line_ends && !producer && !options.rows)
+    support::notice("the last line of the input has no end: it may have been cut there");
   if (options.keep) session.keep();
   session.complete();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
@@ -138,39 +194,56 @@ void run(const Place& place, const Options& options) {
   session.close();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_with(int argc, char** argv) {
   CLI::App app("Writes the rows of a table, as COPY ... TO STDOUT gives them, as chunks of a session");
+  support::prepare(app, "table_export");
+  app.footer(std::string("After -- stands a command that writes the table, instead of an input: its exit code says\n"
+                         "whether that is whole.\n\n") +
+             support::exit_codes);
   Options options;
-  app.add_option("table", options.table, "What to call the session")->required();
-  app.add_option("input", options.input, "A file, or - for stdin")->capture_default_str();
+  // What stands after -- is the command, whatever it looks like.
+  char** const end = argv + argc;
+  char** const dashes = std::find(argv, end, std::string_view("--"));
+  if (dashes != end) {
+    options.command.assign(dashes + 1, end);
+    if (options.command.empty()) throw support::WrongUsage("no command stands after --");
+    argc = static_cast<int>(dashes - argv);
+  }
+  app.add_option("table", options.table, "What to call the session")->transform(support::some_name())->required();
+  auto* input = app.add_option("input", options.input, "A file, or - for stdin")->capture_default_str();
   app.add_option("--format", options.format, "binary, csv, text; auto: binary where it looks so, else csv")
       ->check(CLI::IsMember({"auto", "binary", "csv", "text"}))
       ->capture_default_str();
   app.add_flag("--header", options.has_names, "The first line holds the columns' names");
   app.add_flag("--allow-empty", options.allow_empty, "No byte of csv or text is a table without rows, and no error");
+  app.add_option("--rows", options.rows, "How many rows there are: any other number is an error")
+      ->transform(support::count());
+  app.add_option("--max-row", options.max_row, "A longer row is an error; 256MiB if not given")
+      ->transform(support::size(1));
   app.add_option("--chunk-size", options.chunk_size, "Chunks are cut before they grow beyond this; 64MiB if not given")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::PositiveNumber);
+      ->transform(support::size(1));
   app.add_option("--place", options.place, "Where the session is: shm, tmp, or a directory")->capture_default_str();
-  app.add_option("--need", options.need, "Bytes that must be free before the first row")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--quota", options.quota, "Bytes that the session may take")->transform(CLI::AsSizeValue(false));
+  app.add_option("--need", options.need, "Bytes that must be free before the first row")->transform(support::size());
+  app.add_option("--quota", options.quota, "Bytes that the session may take")->transform(support::size());
   app.add_flag("--keep", options.keep, "The session stays when it is complete, and sweeps leave it alone");
+  app.add_option("--path-file", options.path_file, "A file that gets the session's path, instead of stdout")
+      ->transform(support::some_name());
   app.add_option("--reader", options.reader, "Shell command run beside, with SESSION_DIR in its environment");
-  app.add_flag("-q,--quiet", options.quiet, "Say nothing on stderr but errors");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    if (options.place == "shm")
-      run(scratch::Shm{"table_export"}, options);
-    else if (options.place == "tmp")
-      run(scratch::TmpDir{"table_export"}, options);
-    else
-      run(scratch::Under{options.place}, options);
-    return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "table_export: " << error.what() << '\n';
-    return 1;
-  }
+  app.add_flag("-q,--quiet", options.quiet, "Say nothing on stderr but errors and notices");
+  if (const auto code = support::parse(app, argc, argv)) return *code;
+  if (!options.command.empty() && input->count() > 0)
+    throw support::WrongUsage("the rows come from an input, or from a command after --, and not from both");
+  if (options.place == "shm")
+    run(scratch::Shm{"table_export"}, options);
+  else if (options.place == "tmp")
+    run(scratch::TmpDir{"table_export"}, options);
+  else
+    run(scratch::Under{options.place}, options);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return support::run_program("table_export", [&] { return run_with(argc, argv); });
 }

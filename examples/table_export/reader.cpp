@@ -5,27 +5,25 @@
 //   table_export_reader SESSION                                    counts rows and bytes, every block checked
 //   table_export_reader SESSION --copy | psql -c "COPY copy_of FROM STDIN (FORMAT binary)"
 //
-// Exit code 0: all of the table was read; 1: it was not, and one line on stderr says why; CLI11's own codes, above 100:
-// the command line was not understood.
+// Exit code 0: all of the table was read; the others: support/program.hpp.
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
 #include <CLI/CLI.hpp>
 
-#include <chrono>
 #include <cstdint>
-#include <exception>
 #include <iostream>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 
-#include "refused.hpp"
+#include "support/errors.hpp"
+#include "support/program.hpp"
+#include "support/stop.hpp"
 
 namespace {
 
-using table_export::Refused;
+using support::Refused;
 
 std::string unhex(std::string_view hex) {
   std::string bytes;
@@ -46,8 +44,7 @@ Read read_rows(const Session& session, std::ostream* out) {
   std::uint64_t next = 0;  // chunks before this id were read
   bool header_written = false;
   const auto write = [&](std::string_view bytes) {
-    if (out != nullptr && !out->write(bytes.data(), static_cast<std::streamsize>(bytes.size())))
-      throw Refused("cannot write to stdout");
+    if (out != nullptr) out->write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   };
   for (;;) {
     // First the owner, then the status: a status that a dead owner left is final. What is committed before the status
@@ -62,8 +59,10 @@ Read read_rows(const Session& session, std::ostream* out) {
     bool idle = true;
     for (const scratch::ChunkInfo& chunk : session.chunks()) {
       if (chunk.id < next) continue;
-      for (const scratch::Bytes block : scratch::ChunkReader(session, chunk))
+      for (const scratch::Bytes block : scratch::ChunkReader(session, chunk)) {
+        support::check_stop();
         write({reinterpret_cast<const char*>(block.data()), block.size()});
+      }
       all.rows += chunk.rows;
       all.bytes += chunk.size;
       ++all.chunks;
@@ -73,11 +72,12 @@ Read read_rows(const Session& session, std::ostream* out) {
     if (status == "failed") throw Refused("the export failed: " + metadata.at("reason").get<std::string>());
     if (status == "completed") {
       if (ready) write(unhex(user.at("trailer").get<std::string>()));
-      if (out != nullptr && !out->flush()) throw Refused("cannot write to stdout");
+      if (out != nullptr) out->flush();
       return all;
     }
     if (!owner_is_alive) throw Refused("the export ended before the table did: its process died");
-    if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    support::check_stop();
+    if (idle) support::pause_for(5);
   }
 }
 
@@ -92,21 +92,22 @@ Read read_session(const std::string& path, std::ostream* out) {
   return held ? read_rows(*held, out) : read_rows(scratch::SessionView(path), out);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app("Reads the rows of a session of table_export, while it is in progress and after");
+  support::prepare(app, "table_export_reader");
+  app.footer(support::exit_codes);
   std::string path;
   bool copy = false;
   app.add_option("session", path, "Its directory")->required();
   app.add_flag("--copy", copy, "Write to stdout what the exporter read, header and trailer included");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    const Read all = read_session(path, copy ? &std::cout : nullptr);
-    (copy ? std::cerr : std::cout) << all.rows << " rows, " << all.bytes << " bytes in " << all.chunks << " chunks\n";
-    return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "table_export_reader: " << error.what() << '\n';
-    return 1;
-  }
+  if (const auto code = support::parse(app, argc, argv)) return *code;
+  const Read all = read_session(path, copy ? &std::cout : nullptr);
+  (copy ? std::cerr : std::cout) << all.rows << " rows, " << all.bytes << " bytes in " << all.chunks << " chunks\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return support::run_program("table_export_reader", [&] { return run(argc, argv); });
 }

@@ -2,11 +2,12 @@
 //
 // Where rows end in what PostgreSQL's COPY ... TO STDOUT writes.
 //
-// binary: PGCOPY\n\377\r\n\0, 4 bytes of flags, 4 bytes length of an extension, the extension; then rows: 2 bytes
-// number
+// clang-format off
+// binary: PGCOPY\n\377\r\n\0, 4 bytes of flags, 4 bytes length of an extension, the extension; then rows: 2 bytes number
 //         of fields, for each 4 bytes length (-1: null) and the bytes; in the end -1 as number of fields. Big-endian.
 // csv:    a line, unless within quotes; a quote within quotes is doubled. The first line may be column names.
 // text:   a line; newlines within values are written as \n.
+// clang-format on
 #pragma once
 
 #include <scratch/bytes.hpp>
@@ -19,9 +20,11 @@
 #include <string>
 #include <string_view>
 
-#include "refused.hpp"
+#include "support/errors.hpp"
 
 namespace table_export {
+
+using support::Refused;
 
 inline constexpr std::string_view binary_signature("PGCOPY\n\377\r\n\0", 11);
 
@@ -43,8 +46,11 @@ class Rows {
   virtual std::string trailer() const = 0;
   /// Whether the stream's own mark of its end was seen: nothing may follow.
   virtual bool ended() const { return false; }
-  /// The input ended, with `rest` after the last row. @throws Refused when that is no end
-  virtual void finish(std::string_view rest) const = 0;
+  /// The input ended, with `rest` after the last row. @returns whether that is one more row @throws Refused when it is no
+  /// end
+  virtual bool finish(std::string_view rest) const = 0;
+  /// The row that began and has not ended has grown too long. @throws Refused
+  [[noreturn]] virtual void too_long(std::uint64_t most) const = 0;
 };
 
 class BinaryRows : public Rows {
@@ -99,7 +105,7 @@ class BinaryRows : public Rows {
   std::string trailer() const override { return "\xff\xff"; }
   bool ended() const override { return ended_; }
 
-  void finish(std::string_view rest) const override {
+  bool finish(std::string_view rest) const override {
     if (!ended_)
       throw Refused("the input is cut short: it ends " +
                     (rest.empty() ? std::string("before the end mark of COPY's "
@@ -107,6 +113,11 @@ class BinaryRows : public Rows {
                                   : "within a row") +
                     ", after " + std::to_string(rows_) + " rows");
     if (rest.size() > 2) throw Refused("the input goes on after its end mark");
+    return false;
+  }
+
+  [[noreturn]] void too_long(std::uint64_t most) const override {
+    damaged("the next row is longer than " + std::to_string(most) + " bytes (--max-row)");
   }
 
  private:
@@ -153,6 +164,7 @@ class TextRows : public Rows {
           return std::nullopt;
         }
         at_ = 0;
+        ++rows_;
         return newline + 1;
       }
       const std::size_t quote = find(rest, '"', at_);
@@ -168,9 +180,18 @@ class TextRows : public Rows {
 
   std::string trailer() const override { return {}; }
 
-  void finish(std::string_view rest) const override {
-    if (within_) throw Refused("the input is cut short: it ends within quotes");
-    if (!rest.empty()) throw Refused("the input is cut short: its last line has no newline");
+  bool finish(std::string_view rest) const override {
+    if (within_) throw Refused("the input is cut short: it ends within quotes, which began in row " + row());
+    if (rest.empty()) return false;
+    if (rest.find('\r') != rest.npos)
+      throw Refused("row " + row() + " has a carriage return: lines must end with LF or CR LF");
+    if (!quotes_) throw Refused("the input is cut short: its last line has no newline");
+    return true;
+  }
+
+  [[noreturn]] void too_long(std::uint64_t most) const override {
+    throw Refused("row " + row() + " is longer than " + std::to_string(most) + " bytes (--max-row)" +
+                  (within_ ? ": a quote in it does not close" : ""));
   }
 
  private:
@@ -179,9 +200,12 @@ class TextRows : public Rows {
     return found == nullptr ? text.size() : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
   }
 
+  std::string row() const { return std::to_string(rows_ + 1); }
+
   bool quotes_, has_names_;
-  bool within_ = false;  // quotes
-  std::size_t at_ = 0;   // in this row
+  std::uint64_t rows_ = 0;  // lines of the table so far, that of the names too
+  bool within_ = false;     // quotes
+  std::size_t at_ = 0;      // in this row
 };
 
 inline std::unique_ptr<Rows> make_rows(const std::string& format, bool has_names) {

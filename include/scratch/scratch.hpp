@@ -11,7 +11,7 @@
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
 //     list_sessions  sweep          series  check_records
-//     place  policy                 space_watch hash_ring         detail/count/   the format, the memory, the table
+//     place  policy  hash_ring      space_watch  stop_on_signals  detail/count/   the format, the memory, the table
 //     detail/session/               detail/chunk/
 //               \                         |                          /
 //                        workspace   usage  space  event  error  bytes
@@ -49,6 +49,7 @@
 #include <scratch/session_view.hpp>
 #include <scratch/space.hpp>
 #include <scratch/space_watch.hpp>
+#include <scratch/stop_on_signals.hpp>
 #include <scratch/sweep.hpp>
 #include <scratch/usage.hpp>
 #include <scratch/version.hpp>

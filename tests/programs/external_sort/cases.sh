@@ -2,30 +2,11 @@
 # SPDX-License-Identifier: MIT
 #
 # cases.sh <external_sort> <case>: one case; what it asserts is its name. Exit code 77: cannot run here.
-set -eu
 program=$1
-here=$(mktemp -d "${TMPDIR:-/tmp}/external-sort-test-XXXXXX")
-trap 'rm -rf "$here"' EXIT
-cd "$here"
-export SCRATCH_DIR=$here/place LC_ALL=C
-unset SCRATCH_KEEP TMPDIR
-mkdir place
-
-fail() {
-  echo "failed: $*" >&2
-  [ ! -f err ] || sed 's/^/  stderr: /' err >&2
-  exit 1
-}
+. "$(dirname "$0")/../common.sh"
 
 generate() { "$program" generate "$@"; }
 sort_records() { "$program" sort -q "$@" 2>err || fail "external_sort sort $* exited with $?"; }
-
-# The session is gone, and with it everything below the place, but for the directory of the application.
-nothing_left() {
-  local left
-  left=$(find place -mindepth 2 | head -n 5)
-  [ -z "$left" ] || fail "left behind: $left"
-}
 
 # refuses <words that the one line on stderr has> <arguments of sort ...>
 refuses() {
@@ -110,7 +91,7 @@ case_binary_records_come_out_in_order_and_complete() {
   [ "$("$program" check --any-order records)" = "$("$program" check sorted | grep -v '^sorted')" ] ||
     fail "other records in the output than in the input"
   "$program" check sorted | grep -q '^sorted' || fail "not sorted"
-  "$program" check records >out && fail "the input passes for sorted" || [ $? = 2 ] || fail "not exit code 2"
+  "$program" check records >out && fail "the input passes for sorted" || [ $? = 3 ] || fail "not exit code 3"
   grep -q '^not sorted: record' out || fail "no word about which record"
   nothing_left
 }

@@ -1,31 +1,14 @@
 # SPDX-License-Identifier: MIT
 #
 # Sourced by the tests of kmer_frequency: <script> <fact> <program> <source directory>
-set -eu
 fact=$1
 program=$2
 source=$3
-LC_ALL=C
-export LC_ALL
-
-# Everything happens below one directory; sessions stand in $work/place.
-work=$(mktemp -d "${TMPDIR:-/tmp}/kmer_frequency.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/../common.sh"
+work=$here
 unset SCRATCH_DIR
 TMPDIR=$work/place
 export TMPDIR
-mkdir "$TMPDIR"
-cd "$work"
-
-fail() {
-  echo "FAILED: $*" >&2
-  exit 1
-}
-need_program() {
-  for name in "$@"; do
-    command -v "$name" >/dev/null || { echo "skipped: there is no $name"; exit 77; }
-  done
-}
 
 # Roots stay; in them are neither sessions nor files.
 left_behind() { find "$work/place" ! -type d -o -name 'session_*'; }

@@ -2,28 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # cases.sh <table_export> <table_export_reader> <reader.py> <case>: one case; what it asserts is its name.
-set -eu
 export_rows=$1 reader=$2 python_reader=$3 case=$4
-here=$(mktemp -d "${TMPDIR:-/tmp}/table-export-test-XXXXXX")
-trap 'rm -rf "$here"' EXIT
-cd "$here"
-export SCRATCH_DIR=$here/place LC_ALL=C
-unset SCRATCH_KEEP TMPDIR
-mkdir place
-
-fail() {
-  echo "failed: $*" >&2
-  for file in out err; do [ ! -f $file ] || sed "s/^/  $file: /" $file >&2; done
-  exit 1
-}
-
-nothing_left() {
-  local left
-  left=$(find place -mindepth 2 | head -n 5)
-  [ -z "$left" ] || fail "left behind: $left"
-}
-
-need_python() { command -v python3 >/dev/null || { echo "skipped: there is no python3"; exit 77; }; }
+. "$(dirname "$0")/../common.sh"
 
 # refuses <words of the one line on stderr> <arguments of table_export ...>; stdin is the input
 refuses() {
@@ -49,7 +29,7 @@ csv_rows() {
 
 # binary_rows <rows>: as COPY ... (FORMAT binary) writes an int4 and a text or null
 binary_rows() {
-  need_python
+  need_program python3
   python3 - "$1" <<'END'
 import struct, sys
 out = sys.stdout.buffer
@@ -64,7 +44,7 @@ END
 # Keeps a session, reads it back in three ways, and removes it.
 # agrees <rows> <arguments of table_export ...>; the input is in the file `input`
 agrees() {
-  need_python
+  need_program python3
   local rows=$1
   shift
   "$export_rows" t --keep "$@" input >out 2>err || fail "exit code $?"
@@ -139,7 +119,7 @@ case_many_jobs_for_one_table_and_others_do_not_collide() {
 }
 
 case_a_reader_reads_while_the_status_is_in_progress() {
-  need_python
+  need_program python3
   mkfifo pipe
   "$export_rows" t --chunk-size 100B --reader "'$reader' \"\$SESSION_DIR\" --copy >copy 2>said" pipe >out 2>err &
   job=$!
@@ -238,8 +218,8 @@ case_bad_input_is_one_line_and_leaves_nothing() {
   csv_rows 1 10 >rows
   refuses 'not in COPY.s binary format' t --format binary rows
   refuses 'header is for csv' t --header whole
-  printf '1,a\n2,b' >cut
-  refuses 'its last line has no newline' t cut
+  printf '1\ta\n2\tb' >cut
+  refuses 'its last line has no newline' t --format text cut
   printf '1,a\n2,"b\n' >cut
   refuses 'ends within quotes' t cut
   { head -c 19 whole; printf '\x7f\x00'; } >many

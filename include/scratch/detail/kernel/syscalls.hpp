@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -106,6 +107,7 @@ struct Kernel {
     return ::inotify_add_watch(fd, path, what);
   }
   static int poll(struct pollfd* files, nfds_t count, int milliseconds) { return ::poll(files, count, milliseconds); }
+  static int eventfd(unsigned value, int flags) { return ::eventfd(value, flags); }
   // memory
   static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
     return ::mmap(nullptr, size, protection, flags, fd, offset);
@@ -355,6 +357,8 @@ inline int ofd_lock(int fd, int command, struct flock& lock) {
 inline int duplicate(int fd) {
   return retry([&] { return Calls::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
 }
+/// A counter to wait for in another thread; written to with `append_once`, also by a signal handler.
+inline int eventfd() { return Calls::eventfd(0, EFD_CLOEXEC); }
 /// F_GETFL, F_SETFL
 inline int file_flags(int fd) {
   return retry([&] { return Calls::fcntl(fd, F_GETFL, 0); });

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -13,9 +14,7 @@
 
 #include <scratch/bytes.hpp>
 
-#include "rows.hpp"
-
-namespace kmer_frequency {
+namespace support {
 
 class Progress {
  public:
@@ -27,21 +26,22 @@ class Progress {
   bool is_shown() const { return shown_; }
 
   /// "counting  42 %  1,234,567 rows  81.3 MiB/s  3 s left"
-  void reading(const ReadSoFar& so_far) {
+  /// @param there bytes in all; 0 where that is not known
+  void reading(const char* what, std::uint64_t bytes, std::uint64_t there, std::uint64_t rows) {
     const std::lock_guard lock(mutex_);
     if (!due()) return;
     const double seconds = std::chrono::duration<double>(last_ - began_).count();
-    const double rate = static_cast<double>(so_far.bytes) / seconds;
+    const double rate = static_cast<double>(bytes) / seconds;
     char text[160];
     const std::string per_second = scratch::readable_size(static_cast<std::uint64_t>(rate));
-    if (so_far.bytes_there > 0)
-      std::snprintf(text, sizeof text, "counting  %3.0f %%  %llu rows  %s/s  %.0f s left",
-                    100.0 * static_cast<double>(so_far.bytes) / static_cast<double>(so_far.bytes_there),
-                    static_cast<unsigned long long>(so_far.rows), per_second.c_str(),
-                    rate > 0 ? static_cast<double>(so_far.bytes_there - so_far.bytes) / rate : 0.0);
+    if (there > 0)
+      std::snprintf(text, sizeof text, "%s  %3.0f %%  %llu rows  %s/s  %.0f s left", what,
+                    100.0 * static_cast<double>(bytes) / static_cast<double>(there),
+                    static_cast<unsigned long long>(rows), per_second.c_str(),
+                    rate > 0 ? static_cast<double>(there - std::min(bytes, there)) / rate : 0.0);
     else
-      std::snprintf(text, sizeof text, "counting  %llu rows  %s/s", static_cast<unsigned long long>(so_far.rows),
-                    per_second.c_str());
+      std::snprintf(text, sizeof text, "%s  %llu rows  %s  %s/s", what, static_cast<unsigned long long>(rows),
+                    scratch::readable_size(bytes).c_str(), per_second.c_str());
     show(text);
   }
 
@@ -79,4 +79,4 @@ class Progress {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now(), last_ = began_;
 };
 
-}  // namespace kmer_frequency
+}  // namespace support

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+#
+# Sourced by the scripts that test programs, before anything else: a directory to work in, $here, with a place for
+# sessions, and how to fail.
+set -eu
+LC_ALL=C
+export LC_ALL
+here=$(mktemp -d "${TMPDIR:-/tmp}/programs-test-XXXXXX")
+trap 'rm -rf "$here"' EXIT
+cd "$here"
+mkdir place
+unset SCRATCH_KEEP TMPDIR
+SCRATCH_DIR=$here/place
+export SCRATCH_DIR
+
+fail() {
+  echo "failed: $*" >&2
+  for file in out err; do [ ! -f $file ] || sed "s/^/  $file: /" $file >&2; done
+  exit 1
+}
+
+need_program() {
+  for name in "$@"; do
+    command -v "$name" >/dev/null || { echo "skipped: there is no $name"; exit 77; }
+  done
+}
+
+# The session is gone, and with it everything below the place, but for the directory of the application.
+nothing_left() {
+  left=$(find place -mindepth 2 | head -n 5)
+  [ -z "$left" ] || fail "left behind: $left"
+}
