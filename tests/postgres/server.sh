@@ -9,10 +9,11 @@ bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 [ -n "$bin" ] && [ -x "$bin/initdb" ] || { echo "skipped: there is no PostgreSQL server"; exit 77; }
 if [ "$(id -u)" = 0 ]; then
   id postgres >/dev/null 2>&1 || { echo "skipped: there is no user postgres"; exit 77; }
-  as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+  user='setpriv --reuid postgres --regid postgres --init-groups'
 else
-  as() { "$@"; }
+  user=env
 fi
+as() { $user "$@"; }
 work=$(mktemp -d /tmp/scratch-pg-XXXXXX)
 chmod 0755 "$work"
 [ "$(id -u)" != 0 ] || chown postgres "$work"
