@@ -61,7 +61,7 @@ create materialized view mat as select seq from rows;
 create temp table gone (seq text);"
 
 same() { # <relation> <column> <k> <canonical> <bits> <workers>
-  [ "$(sql "set kmer_frequency.workers = $6; select differences('$1', '$2', $3, $4, $5)")" = 0 ]
+  equal 0 "$(sql "set kmer_frequency.workers = $6; select differences('$1', '$2', $3, $4, $5)")"
 }
 for workers in 0 1 2 4; do
   for what in "8 true 0" "8 false 0" "5 true 3" "15 false 2" "31 true 0" "32 false 0" "1 true 1"; do

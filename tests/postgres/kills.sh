@@ -10,13 +10,8 @@ rounds=${3:-1} control=${4:-}
 make_server "$1" "$2"
 as mkdir "$work/ts"
 
+make_job 20000 120
 sql "create extension kmer_frequency;
-create table job (seq text);
-select setseed(0.75);
-insert into job select translate(md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i), '0123456789abcdef', 'ACGTACGTACGTACGT')
-  from generate_series(1, 20000) i;
-insert into job select repeat((select string_agg(substr('ACGT', 1 + floor(random() * 4)::int, 1), '') from generate_series(1, 1000)), 2000)
-  from generate_series(1, 120);
 create table few (seq text);
 insert into few select seq from job limit 200"
 sql "create tablespace ts location '$work/ts'"

@@ -66,6 +66,15 @@ expect() { # <what> <command ...>
   if "$@"; then echo "ok: $what"; else echo "FAILED: $what"; failed=$((failed + 1)); fi
 }
 not() { ! "$@"; }
+equal() { [ "$1" = "$2" ] || { printf '%s, and not\n%s\n' "$2" "$1"; return 1; }; } # <what is wanted> <what is there>
+# The table `job`: many keys in short rows, and few in long ones, which take their time.
+make_job() { # <short rows> <long rows>
+  sql "create table job (seq text);
+    insert into job select translate(md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i), '0123456789abcdef', 'ACGTACGTACGTACGT')
+      from generate_series(1, $1) i;
+    insert into job select repeat((select string_agg(substr(translate(md5(i::text), '0123456789abcdef', 'ACGTACGTACGTACGT'), 1, 31), '')
+      from generate_series(1, 32) i), 2000) from generate_series(1, $2)"
+}
 # Names of this library in all tablespaces.
 left() { find -L "$data/base/pgsql_tmp" "$data"/pg_tblspc/*/PG_*/pgsql_tmp -maxdepth 1 -name 'pgsql_tmp_scratch*' 2>/dev/null; }
 nothing_left() { [ -z "$(left)" ] || { left; return 1; }; }

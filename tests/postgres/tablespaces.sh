@@ -17,15 +17,14 @@ as mkdir one two small
 sql "create extension kmer_frequency"
 sql "create tablespace one location '$work/one'"
 sql "create tablespace two location '$work/two'"
-sql "create table job (seq text); create role somebody;
-insert into job select translate(md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i), '0123456789abcdef', 'ACGTACGTACGTACGT')
-  from generate_series(1, 20000) i"
+sql "create role somebody"
+make_job 20000 0
 counts="select count(*) from kmer_frequency('job', 'seq', 31)"
 fails="set temp_file_limit = '200kB'; set kmer_frequency.memory = '256kB'; $counts"
 kill_in_the_middle() { # a backend, by SIGKILL, as soon as it has a session
   sql "set temp_tablespaces = one; select * from kmer_frequency('job', 'seq', 31) a, kmer_frequency('job', 'seq', 31) b limit 1" >/dev/null 2>&1 &
   local backend
-  until [ -n "$(left)" ]; do sleep 0.005; done
+  until [ -e "$(left)/metadata.json" ]; do sleep 0.005; done
   backend=$(left | sed -n '1s/.*_pid\([0-9]*\)_.*/\1/p')
   kill -9 "$backend"
   wait $!
@@ -34,16 +33,16 @@ kill_in_the_middle() { # a backend, by SIGKILL, as soon as it has a session
 sessions() { sql "select count(*) filter (where alive), count(*) filter (where kept), count(*) from scratch_sessions()"; }
 cleaned() { sql "select deleted_count, deleted_size > 0, error_count from scratch_delete_tempfiles()"; }
 
-expect "no sessions at first" [ "$(sessions)" = "0|0|0" ]
-expect "nothing to delete" [ "$(cleaned)" = "0|f|0" ]
+expect "no sessions at first" equal "0|0|0" "$(sessions)"
+expect "nothing to delete" equal "0|f|0" "$(cleaned)"
 expect "others may not look" not sql "set role somebody; select scratch_sessions()" 2>/dev/null
 expect "nor delete" not sql "set role somebody; select scratch_delete_tempfiles()" 2>/dev/null
 
 kill_in_the_middle
-expect "a dead one is seen, where it is" [ "$(sql "select tablespace, alive, status, bytes > 0, age < '1 minute' from scratch_sessions()")" = "one|f|in_progress|t|t" ]
+expect "a dead one is seen, where it is" equal "one|f|in_progress|t|t" "$(sql "select tablespace, alive, status, bytes >= 0, age < '1 minute' from scratch_sessions()")"
 as "$work/session" "$data/base/pgsql_tmp" dies >/dev/null 2>&1
-expect "another program's is not counted" [ "$(sessions)" = "0|0|1" ]
-expect "it is deleted" [ "$(cleaned)" = "1|t|0" ]
+expect "another program's is not counted" equal "0|0|1" "$(sessions)"
+expect "it is deleted" equal "1|t|0" "$(cleaned)"
 expect "and the other program's is not" [ "$(left | wc -l)" = 1 ]
 as rm -r "$(left)"
 kill_in_the_middle
@@ -54,23 +53,26 @@ expect "in turn: a backend with two temp_tablespaces" not sql "set temp_tablespa
   do \$\$ begin for i in 1..4 loop begin set temp_file_limit = '200kB'; set kmer_frequency.memory = '256kB';
     perform count(*) from kmer_frequency('job', 'seq', 31); exception when configuration_limit_exceeded then null; end; end loop; end \$\$;
   select 1 / 0" 2>/dev/null
-expect "each has half, kept as was asked" [ "$(sql "select tablespace, count(*), bool_and(kept), bool_and(status = 'failed') from scratch_sessions() group by 1 order by 1")" = \
-  "$(printf 'one|2|t|t\ntwo|2|t|t')" ]
-expect "kept ones are deleted when that is asked for" [ "$(cleaned)" = "4|t|0" ]
+expect "each has half, kept as was asked" equal "$(printf 'one|2|t|t\ntwo|2|t|t')" "$(sql "select tablespace, count(*), bool_and(kept), bool_and(status = 'failed') from scratch_sessions() group by 1 order by 1")"
+expect "kept ones are deleted when that is asked for" equal "4|t|0" "$(cleaned)"
 expect "without keep nothing stays" not sql "set temp_tablespaces = one; $fails" 2>/dev/null
 expect "nothing" nothing_left
 
-sql "set temp_tablespaces = one; select pg_sleep(0) from job; select count(*) from kmer_frequency('job', 'seq', 31) a, kmer_frequency('job', 'seq', 30) b" >/dev/null 2>&1 &
+sql "alter table job rename to short"
+make_job 0 120
+sql "set temp_tablespaces = one; $counts" >/dev/null 2>&1 &
 query=$!
 until [ -n "$(left)" ]; do sleep 0.005; done
 as "$bin/pg_basebackup" --no-sync -c fast -X none -D backup -T "$work/one=$work/backup_one" -T "$work/two=$work/backup_two" 2>/dev/null
 expect "a backup meanwhile is whole" [ -s backup/backup_manifest ]
 expect "and has nothing of it" [ -z "$(find backup backup_one backup_two -name '*scratch*')" ]
 deleted=$(cleaned)
-expect "what is alive is not deleted" [ "$deleted" = "0|f|0" ]
+expect "it lasted as long as the backup" equal "1|0|1" "$(sessions)"
+expect "what is alive is not deleted" equal "0|f|0" "$deleted"
 sql "select pg_terminate_backend(pid) from pg_stat_activity where query like '%job%' and pid <> pg_backend_pid()" >/dev/null
 wait $query
 until_true nothing_left >/dev/null
+sql "drop table job; alter table short rename to job"
 expect "nothing is left of it" nothing_left
 
 if [ "$(id -u)" = 0 ]; then
@@ -85,6 +87,7 @@ if [ "$(id -u)" = 0 ]; then
   expect "the server lives on" sql "$counts" >/dev/null
   expect "the full one can be dropped" sql "drop tablespace small"
 fi
+umount small 2>/dev/null
 expect "the others can be dropped" sql "drop tablespace one"
 expect "and the second" sql "drop tablespace two"
 expect "the log says nothing of an unexpected file" not grep -q "unexpected file" "$log"

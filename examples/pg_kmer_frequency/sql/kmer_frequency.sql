@@ -16,9 +16,9 @@ RESET kmer_frequency.workers;
 -- into a table
 CREATE TABLE frequent (rel oid, col name, uintkey bigint PRIMARY KEY, appearance_nrow bigint, reason text, created_at timestamptz);
 SELECT kmer_frequency_to('reads', 'seq', 4, 'frequent', max_appearance_rate => 0.2, max_appearance_nrow => 3);
-SELECT rel::regclass, col, uintkey, appearance_nrow, reason, created_at = now() AS now FROM frequent ORDER BY uintkey;
+SELECT rel::regclass, col, uintkey, appearance_nrow, reason, created_at <= now() AS made FROM frequent ORDER BY uintkey;
 BEGIN;
-SELECT kmer_frequency_to('reads', 'seq', 4, 'frequent') > 1 AS written, created_at = now() AS now FROM frequent;
+SELECT kmer_frequency_to('reads', 'seq', 4, 'frequent');
 ROLLBACK;
 SELECT count(*) FROM frequent;
 BEGIN READ ONLY;
