@@ -22,7 +22,8 @@ using namespace scratch::literals;
 template <scratch::CountKey Key>
 class TableCounter final : public Counter {
  public:
-  TableCounter(const scratch::Workspace& workspace, const std::string& name, const Counting& counting, Between between)
+  TableCounter(const scratch::Workspace& workspace, const std::string& name, const Counting& counting,
+               const Between& between)
       : workspace_(workspace),
         name_(name),
         counting_(counting),
@@ -131,7 +132,7 @@ class TableAppearances final : public Appearances {
 }  // namespace
 
 std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const std::string& name,
-                                      const Counting& counting, Between between) {
+                                      const Counting& counting, const Between& between) {
   return scratch::with_key_type(counting.key_bits(),
                                 [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Counter> {
                                   return std::make_unique<TableCounter<Key>>(workspace, name, counting, between);
@@ -139,14 +140,14 @@ std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const
 }
 
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
-                         Between between) {
+                         const Between& between) {
   scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     while (names.size() > 1) {
       std::vector<std::string> merged;
       for (std::size_t i = 0; i < names.size(); i += 2) {
         if (i + 1 < names.size())
           scratch::merge<Key>(workspace, names[i], names[i + 1],
-                              {.progress = [between](std::uint64_t, std::uint64_t) { between(); }});
+                              {.progress = [&between](std::uint64_t, std::uint64_t) { between(); }});
         merged.push_back(std::move(names[i]));
       }
       names = std::move(merged);

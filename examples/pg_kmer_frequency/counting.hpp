@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,7 +17,7 @@
 
 namespace kmer_frequency {
 
-using Between = void (*)();
+using Between = std::function<void()>;
 
 /// What is counted: k-mers of 2 bits a base, followed by `occurrence_bits` of their occurrence number in the row.
 struct Counting {
@@ -37,12 +38,12 @@ class Counter {
   virtual void commit() = 0;
 };
 std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const std::string& name,
-                                      const Counting& counting, Between between);
+                                      const Counting& counting, const Between& between);
 
 /// All these tables become one. Returns its name.
 /// @pre there is one at least
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
-                         Between between);
+                         const Between& between);
 
 struct Appearance {
   std::uint64_t key;

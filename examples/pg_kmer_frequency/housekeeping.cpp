@@ -6,6 +6,8 @@
 #include <vector>
 
 #include <scratch/list_sessions.hpp>
+#include <scratch/session_json.hpp>
+#include <scratch/session_view.hpp>
 #include <scratch/sweep.hpp>
 
 #include "places.hpp"
@@ -21,10 +23,19 @@ extern "C" {
 namespace kmer_frequency {
 namespace {
 
-constexpr int session_columns = 9;
+constexpr int session_columns = 10;
+
+/// What its leader said last: {"doing":"counting","rows":12345}.
+std::string progress_of(const scratch::SessionInfo& session) {
+  try {
+    return scratch::user_json(scratch::SessionView(session.path)).dump();
+  } catch (const std::exception&) {  // it ended, or has only begun
+    return "{}";
+  }
+}
 
 /// Has the server's rules.
-void put_session(ReturnSetInfo* result, Oid tablespace, const scratch::SessionInfo& session) {
+void put_session(ReturnSetInfo* result, Oid tablespace, const scratch::SessionInfo& session, const char* progress) {
   Datum values[session_columns];
   bool nulls[session_columns] = {};
   const char* const name = get_tablespace_name(tablespace);
@@ -43,6 +54,7 @@ void put_session(ReturnSetInfo* result, Oid tablespace, const scratch::SessionIn
                                             ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
     values[8] = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(GetCurrentTimestamp()), start);
   }
+  values[9] = CStringGetTextDatum(progress);
   tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -59,8 +71,10 @@ PGDLLEXPORT Datum pg_scratch_sessions(PG_FUNCTION_ARGS) {
   auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
   scratch_pg::guarded([&] {
     for (const TemporaryPlace& there : all_places())
-      for (const scratch::SessionInfo& session : scratch::list_sessions(there.place))
-        scratch_pg::server([&] { put_session(result, there.tablespace, session); });
+      for (const scratch::SessionInfo& session : scratch::list_sessions(there.place)) {
+        const std::string progress = progress_of(session);
+        scratch_pg::server([&] { put_session(result, there.tablespace, session, progress.c_str()); });
+      }
   });
   return Datum(0);
 }

@@ -3,6 +3,7 @@
 // The leader makes a session and tells its workers the path. Each process counts its share of the rows into a table of
 // its own there; the leader makes one of them. The leader counts, too, so that a job without workers is only slower.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <scratch/joined_session.hpp>
+#include <scratch/owned_session.hpp>
 #include <scratch/policy.hpp>
 #include <scratch/session_dir.hpp>
 
@@ -45,9 +47,31 @@ struct Job {
 
 std::string table_of(int worker) { return "worker_" + std::to_string(worker); }
 
+/// Says in the session's metadata.json, at most once a second, how far the job has come: scratch_sessions() shows it.
+class Progress {
+ public:
+  explicit Progress(scratch::OwnedSession& session) : session_(session) {}
+
+  /// To be called between pieces of work. @throws ServerError
+  void tell(const char* doing, std::uint64_t rows) {
+    check_for_interrupts();
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::seconds(1);
+    try {
+      session_.user("{\"doing\":\"" + std::string(doing) + "\",\"rows\":" + std::to_string(rows) + "}");
+    } catch (const scratch::Error&) {  // whoever only looks must not end the work
+    }
+  }
+
+ private:
+  scratch::OwnedSession& session_;
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+};
+
 void count_share(const scratch::Workspace& workspace, const std::string& table, const Counting& counting,
-                 SharedScan& scan) {
-  const auto counter = make_counter(workspace, table, counting, &check_for_interrupts);
+                 SharedScan& scan, const Between& between) {
+  const auto counter = make_counter(workspace, table, counting, between);
   Rows rows(scan);
   for (std::string_view row; rows.next(row);) counter->add(row);
   counter->commit();
@@ -117,15 +141,16 @@ class Team {
 };
 
 /// Counts all rows. Returns how many there are; afterwards `names` are the tables.
-std::uint64_t count_in_team(const scratch::Workspace& workspace, const std::filesystem::path& session,
-                            const Request& request, std::vector<std::string>& names) {
+std::uint64_t count_in_team(const scratch::OwnedSession& session, const Request& request, Progress& progress,
+                            std::vector<std::string>& names) {
   Job job{};
   job.counting = request.counting;
-  session.native().copy(job.session, sizeof job.session - 1);
+  session.path().native().copy(job.session, sizeof job.session - 1);
   const OpenTables tables = server([&] { return OpenTables::open(request.relation, NameStr(request.column)); });
   const Team team = server([&] { return Team::gather(tables, job, workers_for(tables)); });
   names.push_back("leader");
-  count_share(workspace, names.front(), request.counting, team.scan());
+  count_share(session, names.front(), request.counting, team.scan(),
+              [&] { progress.tell("counting", pg_atomic_read_u64(&team.scan().rows)); });
   server([&] { team.wait(); });
   for (int i = 0; i < most_workers; ++i)
     if (team.job().committed[i]) names.push_back(table_of(i));
@@ -143,12 +168,13 @@ void analyse_in_session(const Request& request, const std::function<void(const C
   auto session = TransactionSession<Session>::in(CurrentMemoryContext, next_place().place,
                                                  "k" + std::to_string(request.counting.k), session_options());
   {
-    const scratch::Workspace workspace = *session;
+    Progress progress(*session);
     std::vector<std::string> names;
-    const std::uint64_t rows = count_in_team(workspace, session->path(), request, names);
-    const std::string all = merge_tables(workspace, std::move(names), request.counting, &check_for_interrupts);
+    const std::uint64_t rows = count_in_team(*session, request, progress, names);
+    const std::string all =
+        merge_tables(*session, std::move(names), request.counting, [&] { progress.tell("merging", rows); });
     const std::uint64_t least = request.least_rows(rows);
-    const auto appearances = read_table(workspace, all, request.counting, least);
+    const auto appearances = read_table(*session, all, request.counting, least);
     consume({*appearances, rows, least});
   }
   session.close();
@@ -159,7 +185,7 @@ void work(shm_toc* toc) {
   auto* const scan = static_cast<SharedScan*>(server([&] { return shm_toc_lookup(toc, scan_key, false); }));
   auto session = TransactionSession<scratch::JoinedSession>::in(CurrentMemoryContext, std::string(job->session),
                                                                 session_options());
-  count_share(*session, table_of(ParallelWorkerNumber), job->counting, *scan);
+  count_share(*session, table_of(ParallelWorkerNumber), job->counting, *scan, &check_for_interrupts);
   session.close();
   job->committed[ParallelWorkerNumber] = true;
 }

@@ -23,7 +23,7 @@ COMMENT ON FUNCTION kmer_frequency_to IS
 
 CREATE FUNCTION scratch_sessions()
 RETURNS TABLE (tablespace name, id text, label text, pid integer, status text, alive boolean, kept boolean,
-               bytes bigint, age interval)
+               bytes bigint, age interval, progress text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_scratch_sessions';
 

@@ -105,7 +105,7 @@ bool Rows::next(std::string_view& row) {
     return nullptr;
   });
   if (found == nullptr) return false;
-  ++seen_;
+  if (++seen_ == 256) pg_atomic_fetch_add_u64(&shared_.rows, static_cast<int64>(std::exchange(seen_, 0)));
   row = std::string_view(VARDATA_ANY(found), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(found)));
   return true;
 }

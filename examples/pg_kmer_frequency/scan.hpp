@@ -26,7 +26,7 @@ struct SharedScan {
     Size scan;  ///< from here to its ParallelTableScanDesc
   };
 
-  pg_atomic_uint64 rows;  ///< not NULL, read to their end so far
+  pg_atomic_uint64 rows;  ///< read so far, without NULLs
   int count;
 
   Table* tables() { return reinterpret_cast<Table*>(this + 1); }

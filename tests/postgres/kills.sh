@@ -10,7 +10,7 @@ rounds=${3:-1} control=${4:-}
 make_server "$1" "$2"
 as mkdir "$work/ts"
 
-make_job 20000 120
+make_job 20000 150
 sql "create extension kmer_frequency;
 create table few (seq text);
 insert into few select seq from job limit 200"
@@ -18,16 +18,16 @@ sql "create tablespace ts location '$work/ts'"
 query="set temp_tablespaces = ts; set kmer_frequency.workers = 2; set kmer_frequency.memory = '1MB'; set client_connection_check_interval = '50ms';
        select count(*) from kmer_frequency('job', 'seq', 31)"
 
-pids() { sql "select pid from pg_stat_activity where $1" 2>/dev/null; }
-leader() { pids "application_name = 'job' and backend_type = 'client backend'" | head -n 1; }
-worker() { pids "application_name = 'job' and backend_type = 'parallel worker'" | head -n 1; }
-# A job that is in the middle of something: the instant is another each time.
+worker_of() { grep -lzs "parallel worker for PID $1" /proc/[0-9]*/cmdline | sed -n '1s@/proc/\([0-9]*\)/.*@\1@p'; }
+# A job with workers that is in the middle of something: the instant is another each time. Found without asking the
+# server, which takes its time.
 begin_job() { # [query]
   (exec $user env PGAPPNAME=job "$bin/psql" -XAtq -v VERBOSITY=verbose -c "${1:-$query}" >"$work/job" 2>&1) &
-  job=$!
-  until [ -n "$(left)" ] || ended $job; do sleep 0.005; done
+  job=$! leader='' worker=''
+  until ended $job || { leader=$(left | sed -n '1s/.*_pid\([0-9]*\)_.*/\1/p') && [ -n "$leader" ] && worker=$(worker_of "$leader") && [ -n "$worker" ]; }; do
+    sleep 0.005
+  done
   sleep "0.0$((RANDOM % 90 + 10))"
-  leader=$(leader) worker=$(worker)
 }
 there_were_files() { [ -n "$(left)" ]; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
@@ -114,9 +114,9 @@ for _ in $(seq "$rounds"); do
   expect "success: the tablespace can be dropped" drop_tablespace
 
   ends "cancel" "ERROR:  57014" eval 'sql "select pg_cancel_backend($leader)"'
-  ends "cancel of a worker" "ERROR:  57014" eval 'sql "select pg_cancel_backend($worker)"'
+  ends "cancel of a worker" "ERROR:  57014" eval 'kill -INT $worker'
   ends "terminate" "FATAL:  57P01" eval 'sql "select pg_terminate_backend($leader)"'
-  ends "terminate of a worker" "57P01" eval 'sql "select pg_terminate_backend($worker)"'
+  ends "terminate of a worker" "57P01" eval 'kill -TERM $worker'
   ends "the client goes away" "" eval 'kill -9 $job'
   begin_job "set statement_timeout = 300; $query"
   wait $job

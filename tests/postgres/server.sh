@@ -67,25 +67,23 @@ expect() { # <what> <command ...>
 }
 not() { ! "$@"; }
 equal() { [ "$1" = "$2" ] || { printf '%s, and not\n%s\n' "$2" "$1"; return 1; }; } # <what is wanted> <what is there>
-# The table `job`: many keys in short rows, and few in long ones, which take their time.
-make_job() { # <short rows> <long rows>
+# The table `job`: many keys in short rows, and every so many rows a long one, which takes its time.
+make_job() { # <rows> <one of how many is long>
   sql "create table job (seq text);
-    insert into job select translate(md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i), '0123456789abcdef', 'ACGTACGTACGTACGT')
-      from generate_series(1, $1) i;
-    insert into job select repeat((select string_agg(substr(translate(md5(i::text), '0123456789abcdef', 'ACGTACGTACGTACGT'), 1, 31), '')
-      from generate_series(1, 32) i), 2000) from generate_series(1, $2)"
+    insert into job select case when i % $2 = 0 then repeat(s, 15000) else s end from
+      (select i, translate(md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i), '0123456789abcdef', 'ACGTACGTACGTACGT') s
+         from generate_series(1, $1) i) as short"
 }
 # Names of this library in all tablespaces.
 left() { find -L "$data/base/pgsql_tmp" "$data"/pg_tblspc/*/PG_*/pgsql_tmp -maxdepth 1 -name 'pgsql_tmp_scratch*' 2>/dev/null; }
 nothing_left() { [ -z "$(left)" ] || { left; return 1; }; }
-# Until a command succeeds, 20 s at most.
+# Until a command succeeds, 60 s at most.
 until_true() {
-  local i
-  for i in $(seq 2000); do
-    "$@" && return
+  local end=$((SECONDS + 60))
+  until "$@"; do
+    [ "$SECONDS" -lt "$end" ] || return 1
     sleep 0.01
   done
-  return 1
 }
 finish() {
   [ "$failed" = 0 ] || tail -20 "$log"

@@ -18,7 +18,7 @@ sql "create extension kmer_frequency"
 sql "create tablespace one location '$work/one'"
 sql "create tablespace two location '$work/two'"
 sql "create role somebody"
-make_job 20000 0
+make_job 20000 30000
 counts="select count(*) from kmer_frequency('job', 'seq', 31)"
 fails="set temp_file_limit = '200kB'; set kmer_frequency.memory = '256kB'; $counts"
 kill_in_the_middle() { # a backend, by SIGKILL, as soon as it has a session
@@ -59,10 +59,12 @@ expect "without keep nothing stays" not sql "set temp_tablespaces = one; $fails"
 expect "nothing" nothing_left
 
 sql "alter table job rename to short"
-make_job 0 120
+make_job 20000 150
 sql "set temp_tablespaces = one; $counts" >/dev/null 2>&1 &
 query=$!
 until [ -n "$(left)" ]; do sleep 0.005; done
+said_more() { [ "$(sql "select progress::json ->> 'doing' in ('counting', 'merging') from scratch_sessions()")" = t ]; }
+expect "how far it is can be seen" until_true said_more
 as "$bin/pg_basebackup" --no-sync -c fast -X none -D backup -T "$work/one=$work/backup_one" -T "$work/two=$work/backup_two" 2>/dev/null
 expect "a backup meanwhile is whole" [ -s backup/backup_manifest ]
 expect "and has nothing of it" [ -z "$(find backup backup_one backup_two -name '*scratch*')" ]
