@@ -34,6 +34,7 @@ void put_rows(ReturnSetInfo* result, std::span<const Appearance> some, const Cou
 }  // namespace
 }  // namespace kmer_frequency
 
+//! [function]
 extern "C" {
 PG_FUNCTION_INFO_V1(pg_kmer_frequency);
 
@@ -54,3 +55,4 @@ PGDLLEXPORT Datum pg_kmer_frequency(PG_FUNCTION_ARGS) {
   return Datum(0);
 }
 }
+//! [function]

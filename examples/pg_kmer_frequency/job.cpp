@@ -162,6 +162,7 @@ std::uint64_t count_in_team(const scratch::OwnedSession& session, const Request&
   return rows;
 }
 
+//! [session]
 template <class Policy>
 void analyse_in_session(const Request& request, const std::function<void(const Counts&)>& consume) {
   using Session = scratch::SessionDir<scratch::PgsqlTmp, Policy>;
@@ -189,6 +190,7 @@ void work(shm_toc* toc) {
   session.close();
   job->committed[ParallelWorkerNumber] = true;
 }
+//! [session]
 
 }  // namespace
 
