@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <scratch/sweep.hpp>
 
@@ -48,8 +49,8 @@ std::vector<TemporaryPlace> all_places() {
 }
 
 void sweep_once() noexcept {
-  static bool done = false;
-  if (std::exchange(done, true)) return;
+  static int done_by = 0;  // a backend is a fork of the postmaster, which did it when this was preloaded
+  if (std::exchange(done_by, MyProcPid) == MyProcPid) return;
   try {
     for (const TemporaryPlace& there : all_places()) {
       try {

@@ -12,6 +12,7 @@ fi
 cp "$3" session && chmod 0755 session
 make_server "$1" "$2"
 sql "alter system set remove_temp_files_after_crash = off"
+sql "alter system set shared_preload_libraries = 'kmer_frequency'"
 server restart
 as mkdir one two small
 sql "create extension kmer_frequency"
