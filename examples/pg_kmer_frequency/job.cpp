@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+//
+// The leader makes a session and tells its workers the path. Each process counts its share of the rows into a table of
+// its own there; the leader makes one of them. The leader counts, too, so that a job without workers is only slower.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <scratch/joined_session.hpp>
+#include <scratch/owned_session.hpp>
+#include <scratch/policy.hpp>
+#include <scratch/session_dir.hpp>
+
+#include "job.hpp"
+#include "places.hpp"
+#include "scan.hpp"
+
+extern "C" {
+#include <access/parallel.h>
+#include <storage/shm_toc.h>
+#include <utils/guc.h>
+#include <utils/snapmgr.h>
+}
+
+namespace kmer_frequency {
+
+using scratch_pg::check_for_interrupts;
+using scratch_pg::server;
+using scratch_pg::TransactionSession;
+
+namespace {
+
+constexpr int most_workers = 64;
+constexpr uint64 job_key = 1, scan_key = 2;
+
+/// What workers are told, and tell.
+struct Job {
+  Counting counting;
+  bool committed[most_workers];  ///< whose tables are there
+  char session[MAXPGPATH];
+};
+
+std::string table_of(int worker) { return "worker_" + std::to_string(worker); }
+
+/// Says in the session's metadata.json, at most once a second, how far the job has come: scratch_sessions() shows it.
+class Progress {
+ public:
+  explicit Progress(scratch::OwnedSession& session) : session_(session) {}
+
+  /// To be called between pieces of work. @throws ServerError
+  void tell(const char* doing, std::uint64_t rows) {
+    check_for_interrupts();
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) return;
+    next_ = now + std::chrono::seconds(1);
+    try {
+      session_.user("{\"doing\":\"" + std::string(doing) + "\",\"rows\":" + std::to_string(rows) + "}");
+    } catch (const scratch::Error&) {  // whoever only looks must not end the work
+    }
+  }
+
+ private:
+  scratch::OwnedSession& session_;
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+};
+
+void count_share(const scratch::Workspace& workspace, const std::string& table, const Counting& counting,
+                 SharedScan& scan, const Between& between) {
+  const auto counter = make_counter(workspace, table, counting, between);
+  Rows rows(scan);
+  for (std::string_view row; rows.next(row);) counter->add(row);
+  counter->commit();
+}
+
+scratch::SessionOptions session_options() {
+  scratch::SessionOptions options;
+  if (temp_file_limit >= 0)
+    options.quota = std::max<std::uint64_t>(static_cast<std::uint64_t>(temp_file_limit) * 1024, 1);
+  options.buffers = 4 << 20;
+  return options;
+}
+
+int workers_for(const OpenTables& tables) {
+  if (!tables.shareable || IsInParallelMode()) return 0;
+  if (settings.workers >= 0) return std::min(settings.workers, most_workers);
+  constexpr std::uint64_t blocks_of_a_worker = 32;  // a process is started in the time that it takes to count them
+  return static_cast<int>(std::min<std::uint64_t>({static_cast<std::uint64_t>(max_parallel_maintenance_workers),
+                                                   most_workers, tables.blocks / blocks_of_a_worker}));
+}
+
+/// The processes that share a scan: this one, and workers where there are any.
+class Team {
+ public:
+  /// Has the server's rules: may jump, has no destructor.
+  static Team gather(const OpenTables& tables, const Job& job, int workers) {
+    Team team;
+    const Snapshot snapshot = GetActiveSnapshot();
+    const Size size = tables.shared_size(snapshot);
+    if (workers > 0) {
+      EnterParallelMode();
+      team.context_ = CreateParallelContext("kmer_frequency", "kmer_frequency_worker", workers);
+      shm_toc_estimate_chunk(&team.context_->estimator, sizeof(Job));
+      shm_toc_estimate_chunk(&team.context_->estimator, size);
+      shm_toc_estimate_keys(&team.context_->estimator, 2);
+      InitializeParallelDSM(team.context_);
+      team.job_ = static_cast<Job*>(shm_toc_allocate(team.context_->toc, sizeof(Job)));
+      team.scan_ = static_cast<SharedScan*>(shm_toc_allocate(team.context_->toc, size));
+      shm_toc_insert(team.context_->toc, job_key, team.job_);
+      shm_toc_insert(team.context_->toc, scan_key, team.scan_);
+    } else {
+      team.job_ = static_cast<Job*>(palloc(sizeof(Job)));
+      team.scan_ = static_cast<SharedScan*>(palloc(size));
+    }
+    *team.job_ = job;
+    tables.share(*team.scan_, snapshot);
+    if (workers > 0) LaunchParallelWorkers(team.context_);
+    return team;
+  }
+
+  void wait() const {
+    if (context_ != nullptr) WaitForParallelWorkersToFinish(context_);
+  }
+  void dismiss() const {
+    if (context_ == nullptr) return;
+    DestroyParallelContext(context_);
+    ExitParallelMode();
+  }
+
+  const Job& job() const { return *job_; }
+  SharedScan& scan() const { return *scan_; }
+
+ private:
+  ParallelContext* context_ = nullptr;
+  Job* job_ = nullptr;
+  SharedScan* scan_ = nullptr;
+};
+
+/// Counts all rows. Returns how many there are; afterwards `names` are the tables.
+std::uint64_t count_in_team(const scratch::OwnedSession& session, const Request& request, Progress& progress,
+                            std::vector<std::string>& names) {
+  Job job{};
+  job.counting = request.counting;
+  session.path().native().copy(job.session, sizeof job.session - 1);
+  const OpenTables tables = server([&] { return OpenTables::open(request.relation, NameStr(request.column)); });
+  const Team team = server([&] { return Team::gather(tables, job, workers_for(tables)); });
+  names.push_back("leader");
+  count_share(session, names.front(), request.counting, team.scan(),
+              [&] { progress.tell("counting", pg_atomic_read_u64(&team.scan().rows)); });
+  server([&] { team.wait(); });
+  for (int i = 0; i < most_workers; ++i)
+    if (team.job().committed[i]) names.push_back(table_of(i));
+  const std::uint64_t rows = pg_atomic_read_u64(&team.scan().rows);
+  server([&] {
+    team.dismiss();
+    tables.close();
+  });
+  return rows;
+}
+
+//! [session]
+template <class Policy>
+void analyse_in_session(const Request& request, const std::function<void(const Counts&)>& consume) {
+  using Session = scratch::SessionDir<scratch::PgsqlTmp, Policy>;
+  auto session = TransactionSession<Session>::in(CurrentMemoryContext, next_place().place,
+                                                 "k" + std::to_string(request.counting.k), session_options());
+  {
+    Progress progress(*session);
+    std::vector<std::string> names;
+    const std::uint64_t rows = count_in_team(*session, request, progress, names);
+    const std::string all =
+        merge_tables(*session, std::move(names), request.counting, [&] { progress.tell("merging", rows); });
+    const std::uint64_t least = request.least_rows(rows);
+    const auto appearances = read_table(*session, all, request.counting, least);
+    consume({*appearances, rows, least});
+  }
+  session.close();
+}
+
+void work(shm_toc* toc) {
+  auto* const job = static_cast<Job*>(server([&] { return shm_toc_lookup(toc, job_key, false); }));
+  auto* const scan = static_cast<SharedScan*>(server([&] { return shm_toc_lookup(toc, scan_key, false); }));
+  auto session = TransactionSession<scratch::JoinedSession>::in(CurrentMemoryContext, std::string(job->session),
+                                                                session_options());
+  count_share(*session, table_of(ParallelWorkerNumber), job->counting, *scan, &check_for_interrupts);
+  session.close();
+  job->committed[ParallelWorkerNumber] = true;
+}
+//! [session]
+
+}  // namespace
+
+std::uint64_t Request::least_rows(std::uint64_t rows) const {
+  if (has_least) return static_cast<std::uint64_t>(least);
+  std::uint64_t bound = std::numeric_limits<std::uint64_t>::max();
+  if (has_rate) {
+    const double scaled = std::floor(rate * static_cast<double>(rows));
+    if (scaled < 0x1p63) bound = static_cast<std::uint64_t>(scaled);
+  }
+  if (has_most) bound = std::min(bound, static_cast<std::uint64_t>(most));
+  if (!has_rate && !has_most) return 1;
+  return bound == std::numeric_limits<std::uint64_t>::max() ? bound : bound + 1;
+}
+
+void analyse(const Request& request, const std::function<void(const Counts&)>& consume) {
+  sweep_once();
+  if (settings.keep) return analyse_in_session<scratch::KeepOnFailure>(request, consume);
+  analyse_in_session<scratch::RemoveAlways>(request, consume);
+}
+
+}  // namespace kmer_frequency
+
+extern "C" PGDLLEXPORT void kmer_frequency_worker(dsm_segment*, shm_toc* toc) {
+  scratch_pg::guarded([&] { kmer_frequency::work(toc); });
+}
