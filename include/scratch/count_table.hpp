@@ -160,8 +160,8 @@ class CountTable {
   void add(I key, N n) = delete;
 
   /// Counts each key once: the fast way for many.
-  /// @throws as above: all of them were counted, or none. A call with more than 1,024 keys may end after some of them;
-  ///         the error then says how many of the first ones were counted
+  /// @throws as above: all of them were counted, or none. A call with more than 1,048,576 keys may end after some of
+  ///         them; the error then says how many of the first ones were counted
   void add(std::span<const Key> keys) { input_.add(keys); }
 
   /// Counts `keys[i]` `counts[i]` times.

@@ -130,7 +130,15 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
       failures += go_on([&] { table->add(keys, counts); });
     else if (stream.by_adders)
       failures += go_on([&] { adders[i / keys.size() % 2].add(keys); });
-    else if (i / keys.size() % 3 == 0)
+    else if (stream.kind == Stream::uniform && !stream.ask && i + 5 * keys.size() < stream.adds && i % 7000 == 0) {
+      // A long call, of several parts
+      for (int more = 0; more < 5000; ++more) {
+        keys.push_back(random() % stream.range);
+        ++model[keys.back()];
+      }
+      failures += go_on([&] { table->add(keys); });
+      keys.resize(1000);
+    } else if (i / keys.size() % 3 == 0)
       for (const U64 key : keys) failures += go_on([&] { table->add(key); });
     else
       failures += go_on([&] { table->add(keys); });
@@ -145,8 +153,8 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
   }
   adders.clear();
   failures += go_on([&] { table->commit(); });
-  const CountReader<U64> reader(where, "table");
-  reader.verify();
+  plan.first = plan.last = plan.never;
+  CountReader<U64>(where, "table").verify();
   if (read_table<U64>(where, "table") != model) throw std::runtime_error("a count is wrong");
   return failures;
 }

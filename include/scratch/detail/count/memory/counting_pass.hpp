@@ -44,7 +44,8 @@ class CountingMemory {
   std::array<std::uint64_t, batch + Lines::ahead> keys_{}, left_{};
 };
 
-/// One pass over the records of a range. Whatever becomes of it, its memory is empty and ready for the next one when
+/// One pass over the records of a range. Counts are numbers modulo 2^64, of which some may take others back; a key
+/// whose sum is 0 is no entry. Whatever becomes of it, its memory is empty and ready for the next one when
 /// it ends.
 class CountingPass {
  public:
@@ -111,16 +112,20 @@ class CountingPass {
     if (more.empty()) return n;
     std::size_t a = n, to = n + more.size();
     const std::size_t last = to;
+    std::size_t gone = 0;  // what was taken back
     for (std::size_t b = more.size(); b > 0; --b) {
       const CountEntry entry{prefix + more[b - 1].mixed, more[b - 1].count};
       while (a > 0 && out[a - 1].mixed > entry.mixed) out[--to] = out[--a];
       if (a > 0 && out[a - 1].mixed == entry.mixed)
-        out[a - 1].count += entry.count;
+        gone += (out[a - 1].count += entry.count) == 0;
       else
         out[--to] = entry;
     }
     std::copy(out + to, out + last, out + a);
-    return a + (last - to);
+    const std::size_t all = a + (last - to);
+    if (gone == 0) return all;
+    return static_cast<std::size_t>(
+        std::remove_if(out, out + all, [](const CountEntry& entry) { return entry.count == 0; }) - out);
   }
 
   bool compact() {
@@ -140,6 +145,9 @@ class CountingPass {
         rest[++n] = rest[i];
     }
     rest.resize(n + 1);
+    rest.resize(static_cast<std::size_t>(
+        std::remove_if(rest.begin(), rest.end(), [](const CountEntry& entry) { return entry.count == 0; }) -
+        rest.begin()));
   }
 
   CountingMemory& memory_;

@@ -33,6 +33,7 @@ struct Lane {
   std::size_t number;
   std::atomic<std::uint64_t> total{0};  ///< of all that was added here; saturating
   bool must_evict = false;              ///< hot keys are not worth it
+  PlainVector<CountEntry> debt;         ///< what a call counted before it failed: counts below zero, to be added
   std::size_t sampled = 0;
   std::array<std::uint64_t, 128> samples;
   std::array<std::uint64_t, batch + Lines::ahead> mixed, picked;

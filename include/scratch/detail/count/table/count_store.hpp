@@ -20,13 +20,14 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <memory>
 #include <mutex>
-#include <optional>
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
@@ -153,13 +154,18 @@ class CountStore {
 
   // ---- adding
 
-  /// Counts each of these keys once. All of them are counted when this returns; none when it throws, save that a long
-  /// call may end after some thousand keys: the error then says how many were counted.
+  /// Counts each of these keys once. All of them are counted when this returns; none when it throws, save that a call
+  /// with more than `most_at_once` may end after some thousand: the error then says how many were counted.
   void add(AdderState& state, const void* keys, std::size_t n) {
-    const std::size_t at_once = plan_.keys_at_once();
     std::unique_lock<std::mutex> sharing = share(state);
-    for (std::size_t done = 0; done < n; done += std::min(n - done, at_once))
-      tell_progress(done, [&] { add_some(*state.lane, keys, done, std::min(n - done, at_once)); });
+    add_in_parts(
+        *state.lane, n, plan_.keys_at_once(),
+        [&](std::size_t from, std::size_t some) { add_some(*state.lane, keys, from, some); },
+        [&](std::size_t from, std::size_t some) {
+          mix_(keys, from, some, state.lane->mixed.data());
+          for (std::size_t i = 0; i < some; ++i) state.lane->debt.push_back({state.lane->mixed[i], ~std::uint64_t{0}});
+          return some;
+        });
   }
   /// Counts them as often as is said.
   void add(AdderState& state, const void* keys, const std::uint64_t* counts, std::size_t n) {
@@ -167,15 +173,22 @@ class CountStore {
     Lane& lane = *state.lane;
     PlainVector<CountEntry> entries;
     entries.resize(std::min(n, Lane::batch));
-    for (std::size_t done = 0; done < n;) {
-      const std::size_t some = std::min(n - done, Lane::batch);
-      tell_progress(done, [&] {
-        mix_(keys, done, some, lane.mixed.data());
-        for (std::size_t i = 0; i < some; ++i) entries[i] = {lane.mixed[i], counts[done + i]};
-        add_some(lane, entries.first(some));
-      });
-      done += some;
-    }
+    add_in_parts(
+        lane, n, Lane::batch,
+        [&](std::size_t from, std::size_t some) {
+          mix_(keys, from, some, lane.mixed.data());
+          for (std::size_t i = 0; i < some; ++i) entries[i] = {lane.mixed[i], counts[from + i]};
+          add_some(lane, entries.first(some));
+        },
+        [&](std::size_t from, std::size_t some) {
+          mix_(keys, from, some, lane.mixed.data());
+          std::uint64_t all = 0;
+          for (std::size_t i = 0; i < some; ++i) {
+            lane.debt.push_back({lane.mixed[i], std::uint64_t{0} - counts[from + i]});
+            all += counts[from + i];
+          }
+          return all;
+        });
   }
   /// The same for mixed keys.
   void add(AdderState& state, std::span<const CountEntry> entries) {
@@ -278,6 +291,7 @@ class CountStore {
   // What adders that are gone had in hand, and full chunks of all lanes, come to the level.
   void collect() {
     for (AdderState* state : idle_) drain(*state);
+    for (const std::unique_ptr<Lane>& lane : lanes_) pay(*lane);
     end_streaming();
     const auto lock = level_.lock();
     for (const std::unique_ptr<Lane>& lane : lanes_) level_.hand_over(lane->appender);
@@ -306,17 +320,52 @@ class CountStore {
     return {};
   }
 
-  template <class Add>
-  void tell_progress(std::size_t done, Add add) {
-    if (done == 0) return add();
+  // Calls `add(from, n)` for parts of a call, each of which counts all or nothing, and where one throws `owe(from, n)` for
+  // what was counted before: it adds what takes that back to the debt, and says how much it is.
+  template <class Add, class Owe>
+  void add_in_parts(Lane& lane, std::size_t n, std::size_t at_once, Add add, Owe owe) {
+    std::size_t done = 0, kept = 0;
+    try {
+      for (; done < n; done += std::min(n - done, at_once)) {
+        if (done >= kept + most_at_once) kept = done;
+        if (done == kept && n - done > at_once) {
+          pay(lane);
+          lane.debt.reserve(std::min(n - done, most_at_once + at_once));
+        }
+        add(done, std::min(n - done, at_once));
+      }
+    } catch (...) {
+      std::uint64_t owed = 0;
+      for (std::size_t i = kept; i < done; i += Lane::batch) owed += owe(i, std::min(done - i, Lane::batch));
+      lane.total.store(lane.total.load(std::memory_order_relaxed) - owed, std::memory_order_relaxed);
+      if (kept > 0) tell_progress(kept);
+      throw;
+    }
+  }
+  // @pre an exception is being handled
+  [[noreturn]] void tell_progress(std::size_t done) const {
     const std::string so_far = "the first " + std::to_string(done) + " keys of this call were counted";
     try {
-      add();
+      throw;
     } catch (const Error& error) {
       throw Error(error.code(), error.doing(), error.path(), error.hint() + "; " + so_far, error.other_path());
     } catch (const std::bad_alloc&) {
       throw Error(ENOMEM, "count in", shown_, so_far);
     }
+  }
+
+  void pay(Lane& lane) {
+    while (!lane.debt.empty()) {
+      const CountEntry entry = lane.debt.back();
+      if (entry.count != 0) append(lane, entry);
+      lane.debt.pop_back();
+    }
+  }
+  void append(Lane& lane, const CountEntry& entry) {
+    if (lane.hot.take(entry.mixed, entry.count)) return;
+    lane.appender.allow(plan_.records.kind_of(entry.count));
+    while (!lane.appender.append(entry.mixed, entry.count)) exchange(lane);
+    lane.appender.keep();
   }
 
   void add_some(Lane& lane, const void* keys, std::size_t from, std::size_t n) {
@@ -390,6 +439,7 @@ class CountStore {
   void begin(Lane& lane) {
     if (lane.must_evict) evict_hot_keys(lane);
     lane.must_evict = false;
+    pay(lane);
   }
   static void end(Lane& lane, std::uint64_t total) {
     lane.appender.keep();
@@ -679,6 +729,7 @@ class CountStore {
         for (std::size_t p = 0; p < plan_.records.partitions(); ++p) fold(from.appender, to, kind, p);
       }
       const auto lock = level_.lock();
+      level_.hand_over(to.appender);
       from.appender.free.give_to(pool_);
     }
   }
@@ -762,6 +813,7 @@ class CountStore {
   // One table takes the place of what the level and these appenders have, and of tables that are not much larger; of
   // all tables, where that is wanted.
   void consolidate(std::unique_lock<std::mutex>& lock, const std::vector<Appender*>& hands, bool all) {
+    for (Appender* hand : hands) level_.hand_over(*hand);
     std::uint64_t records = 0;
     for (std::size_t p = 0; p < plan_.records.partitions(); ++p)
       records += PartitionSource{plan_.records, pool_, level_.contents(), hands, p}.count();
@@ -832,6 +884,7 @@ class CountStore {
   }
 
   static constexpr std::size_t most_segments = 262'144;
+  static constexpr std::size_t most_at_once = 1'048'576;
 
   Directory directory_;
   std::filesystem::path shown_;

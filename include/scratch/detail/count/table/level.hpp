@@ -113,6 +113,7 @@ class Level {
         wait_for_change(lock);
         return;
       }
+      make_file(file);
       lock.unlock();
       write(job, file);
       lock.lock();
@@ -155,6 +156,7 @@ class Level {
           ++p;
         }
         if (job.parts.empty()) break;
+        make_file(0);
         write(job, 0);
         record(job);
       } catch (...) {
@@ -284,15 +286,14 @@ class Level {
       for (const Bytes bytes : part.staged)
         if (!bytes.empty()) pieces.push_back({const_cast<std::byte*>(bytes.data()), bytes.size()});
     }
-    AppendFile& to = file_to_write(job.file);
+    AppendFile& to = *contents_.files[job.file];
     job.offset = to.extend(job.bytes);
     to.write_at(job.offset, pieces);
   }
 
-  AppendFile& file_to_write(std::size_t i) {
-    const std::lock_guard lock(making_file_);
-    if (!contents_.files[i]) contents_.files[i] = std::make_shared<AppendFile>(directory_, shown_, "spill counts of");
-    return *contents_.files[i];
+  void make_file(std::size_t i) {
+    std::shared_ptr<AppendFile>& file = contents_.files[i % contents_.files.size()];
+    if (!file) file = std::make_shared<AppendFile>(directory_, shown_, "spill counts of");
   }
 
   void record(const Job& job) {
@@ -328,7 +329,7 @@ class Level {
   ChunkPool* pool_;
   Records records_;
   std::size_t batch_;
-  std::mutex mutex_, making_file_;
+  std::mutex mutex_;
   Condition changed_;
   Contents contents_;
   std::size_t cursor_ = 0;
