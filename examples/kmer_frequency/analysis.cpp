@@ -62,10 +62,11 @@ void check_target(const std::string& file) {
   if (error != 0) throw std::runtime_error("cannot write \"" + file + "\": " + std::strerror(error));
 }
 
-/// The workers' tables become that of the first. Returns its name.
+/// The workers' tables, where there are several, become that of the first. Returns its name.
 std::string merge_tables(const scratch::Workspace& workspace, const Counting& counting, Progress& progress) {
+  if (counting.tables() == 1) return table_of_worker(0);
   std::vector<std::string> others;
-  for (unsigned i = 1; i < counting.workers; ++i) others.push_back(table_of_worker(i));
+  for (unsigned i = 1; i < counting.tables(); ++i) others.push_back(table_of_worker(i));
   scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
         workspace, table_of_worker(0), others,
@@ -139,8 +140,8 @@ void analyse_in(const P& place, const Options& options) {
   Progress progress(!options.quiet);
   if (progress.is_shown()) rows.on_progress([&](const ReadSoFar& so_far) { progress.reading(so_far); });
 
-  facts.workers = options.processes ? count_in_processes(session, counting, rows, options.events)
-                                    : count_in_threads(session, counting, rows);
+  facts.workers = counting.processes ? count_in_processes(session, counting, rows, options.events)
+                                     : count_in_threads(session, counting, rows);
   facts.read = rows.so_far();
   facts.peak = peak_rss();
   for (const Counted& counted : facts.workers) {

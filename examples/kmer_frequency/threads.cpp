@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <atomic>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -13,11 +14,12 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
   std::mutex mutex;
   std::exception_ptr failure;
   std::atomic<bool> failed = false;
+  const std::unique_ptr<Table> table = make_table(workspace, 0, counting);
   const auto work = [&](unsigned number) noexcept {
     try {
-      const auto worker = make_worker(workspace, number, counting);
+      const auto worker = table->make_worker(number);
       for (Batch batch; rows.next(batch);) worker->add(batch);
-      if (!failed) counted[number] = worker->commit();
+      if (!failed) counted[number] = worker->finish();
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
@@ -31,6 +33,7 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
     work(0);
   }
   if (failure) std::rethrow_exception(failure);
+  if (!rows.is_stopped()) table->commit(counted[0]);
   return counted;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <scratch/count_reader.hpp>
@@ -21,14 +22,15 @@ namespace kmer_frequency {
 namespace {
 
 template <scratch::CountKey Key>
-class TableWorker final : public Worker {
+class KeyWorker final : public Worker {
  public:
-  TableWorker(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+  KeyWorker(const scratch::Workspace& workspace, unsigned number, const Counting& counting,
+            scratch::CountAdder<Key> adder)
       : workspace_(workspace),
         number_(number),
         counting_(counting),
         most_occurrences_(std::uint64_t{1} << counting.occurrence_bits),
-        table_(workspace, table_of_worker(number), {.memory = counting.table_memory()}) {
+        adder_(std::move(adder)) {
     keys_.reserve(keys_at_once);
   }
 
@@ -39,13 +41,9 @@ class TableWorker final : public Worker {
       add_rows<false>(batch);
   }
 
-  Counted commit() override {
-    const auto began = std::chrono::steady_clock::now();
-    counted_.adding = std::chrono::duration<double>(began - began_).count();
+  Counted finish() override {
     hand_over();
-    table_.commit();
-    counted_.distinct = table_.distinct();
-    counted_.committing = seconds_since(began);
+    counted_.adding = seconds_since(began_);
     return counted_;
   }
 
@@ -91,8 +89,7 @@ class TableWorker final : public Worker {
   void add_long_row(std::string_view row) {
     const std::string name = "row_of_" + table_of_worker(number_);
     {
-      scratch::CountTable<Key> counts(workspace_, name,
-                                      {.memory = std::max<std::uint64_t>(counting_.table_memory() / 8, 256 << 10)});
+      scratch::CountTable<Key> counts(workspace_, name, {.memory = counting_.row_memory()});
       std::vector<Key> kmers;
       const auto hand_over_row = [&] {
         counts.add(kmers);
@@ -121,7 +118,7 @@ class TableWorker final : public Worker {
   }
 
   void hand_over() {
-    table_.add(keys_);
+    adder_.add(keys_);
     keys_.clear();
   }
 
@@ -130,19 +127,44 @@ class TableWorker final : public Worker {
   Counting counting_;
   std::uint64_t most_occurrences_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-  scratch::CountTable<Key> table_;
+  scratch::CountAdder<Key> adder_;
   std::vector<Key> keys_;
   SeenInRow<Key> seen_;
   Counted counted_;
 };
 
+template <scratch::CountKey Key>
+class KeyTable final : public Table {
+ public:
+  KeyTable(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+      : workspace_(workspace),
+        counting_(counting),
+        table_(workspace, table_of_worker(number),
+               {.memory = counting.table_memory(), .threads = counting.processes ? 1 : counting.workers}) {}
+
+  std::unique_ptr<Worker> make_worker(unsigned number) override {
+    return std::make_unique<KeyWorker<Key>>(workspace_, number, counting_, table_.adder());
+  }
+
+  void commit(Counted& counted) override {
+    const auto began = std::chrono::steady_clock::now();
+    table_.commit();
+    counted.distinct = table_.distinct();
+    counted.committing = seconds_since(began);
+  }
+
+ private:
+  scratch::Workspace workspace_;
+  Counting counting_;
+  scratch::CountTable<Key> table_;
+};
+
 }  // namespace
 
-std::unique_ptr<Worker> make_worker(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
-  return scratch::with_key_type(counting.key_bits(),
-                                [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Worker> {
-                                  return std::make_unique<TableWorker<Key>>(workspace, number, counting);
-                                });
+std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
+  return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
+    return std::make_unique<KeyTable<Key>>(workspace, number, counting);
+  });
 }
 
 }  // namespace kmer_frequency

@@ -27,6 +27,7 @@ class CountingMemory {
 
   /// For decoding a batch; 16 more numbers behind it are readable.
   std::uint64_t* keys() { return keys_.data(); }
+  CountEntry* entries() { return entries_.data(); }
 
  private:
   friend class CountingPass;
@@ -42,6 +43,7 @@ class CountingMemory {
   PlainVector<CountEntry> rest_;
   PlainVector<CountEntry> out_;
   std::array<std::uint64_t, batch + Lines::ahead> keys_{}, left_{};
+  std::array<CountEntry, batch> entries_{}, entries_left_{};
 };
 
 /// One pass over the records of a range. Counts are numbers modulo 2^64, of which some may take others back; a key
@@ -73,6 +75,18 @@ class CountingPass {
     }
     if (n > CountingMemory::most_rest - memory_.rest_.size() && !compact()) return false;
     for (std::size_t i = 0; i < n; ++i) memory_.rest_.push_back({left[i], 1});
+    return true;
+  }
+  /// Counts keys, of which `mask` is taken, as often as these entries say.
+  bool add(const CountEntry* entries, std::size_t n, std::uint64_t mask) {
+    for (std::size_t some = 0; n > 0; entries += some, n -= some) {
+      some = std::min(n, CountingMemory::batch);
+      std::size_t left = some;
+      if (in_lines_) left = memory_.lines_.add(entries, some, mask, memory_.entries_left_.data());
+      const CountEntry* const from = in_lines_ ? memory_.entries_left_.data() : entries;
+      if (left > CountingMemory::most_rest - memory_.rest_.size() && !compact()) return false;
+      for (std::size_t i = 0; i < left; ++i) memory_.rest_.push_back({from[i].mixed & mask, from[i].count});
+    }
     return true;
   }
   bool add(std::uint64_t key, std::uint64_t count) {

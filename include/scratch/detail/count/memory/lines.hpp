@@ -100,6 +100,16 @@ class Lines {
     return careful ? add_here<true>(numbers, n, rest, find_plainly) : add_here<false>(numbers, n, rest, find_plainly);
   }
 
+  /// Counts the numbers, of which `mask` is taken, as often as these entries say, and writes those that have no room to
+  /// `rest`.
+  /// @returns how many these are
+  std::size_t add(const CountEntry* entries, std::size_t n, std::uint64_t mask, CountEntry* rest) {
+#if defined(__x86_64__)
+    if (instructions_ == Instructions::avx512) return add_entries_avx512(entries, n, mask, rest);
+#endif
+    return add_entries_here(entries, n, mask, rest, find_plainly);
+  }
+
   /// @returns false where it has no room
   bool add(std::uint64_t number, std::uint64_t count) {
     total_ = saturating_add(total_, count);
@@ -197,6 +207,31 @@ class Lines {
     return left;
   }
 
+  template <class Find>
+  SCRATCH_INLINED std::size_t add_entries_here(const CountEntry* entries, std::size_t n, std::uint64_t mask,
+                                               CountEntry* rest, const Find& find) {
+    std::uint64_t* const all = line(0);
+    const unsigned half_bits = word_bits_ - 1, count_bits = 64 - word_bits_;
+    const std::uint64_t most_count = most_count_;
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      __builtin_prefetch(all + ((entries[std::min(i + ahead, n - 1)].mixed & mask) >> half_bits) * 4, 1);
+      const std::uint64_t number = entries[i].mixed & mask, key = number << count_bits, count = entries[i].count;
+      total_ = saturating_add(total_, count);
+      std::uint64_t* half = all + (number >> half_bits) * 4;
+      unsigned hits = find(half, key, most_count);
+      if (hits == 0) [[unlikely]]
+        hits = find(half = other_half(half), key, most_count);
+      std::uint64_t* const word = half + std::countr_zero(hits | 16);
+      if (hits == 0 || count > most_count - (*word & most_count)) [[unlikely]] {
+        rest[left++] = {number, count};
+        continue;
+      }
+      *word = (*word | key) + count;
+    }
+    return left;
+  }
+
   std::size_t take_plainly(std::size_t end, std::uint64_t prefix, CountEntry* const out) {
     CountEntry* to = out;
     for (std::size_t i = at_; i < end; ++i) {
@@ -222,18 +257,25 @@ class Lines {
   using SignedHalf [[gnu::vector_size(32)]] = long long;
   using Doubles [[gnu::vector_size(32)]] = double;
 
+  struct FindAvx512 {
+    Half group;
+    SCRATCH_AVX512 unsigned operator()(const std::uint64_t* half, std::uint64_t key, std::uint64_t) const {
+      const Half found = *reinterpret_cast<const Half*>(half);
+      constexpr int not_above = 2, equal = 0;
+      return static_cast<unsigned>(__builtin_ia32_ucmpq256_mask(reinterpret_cast<SignedHalf>(found ^ key),
+                                                                reinterpret_cast<SignedHalf>(group), not_above, 0xf)) |
+             static_cast<unsigned>(
+                 __builtin_ia32_ucmpq256_mask(reinterpret_cast<SignedHalf>(found), SignedHalf{}, equal, 0xf));
+    }
+  };
+
   template <bool Careful>
   SCRATCH_AVX512 std::size_t add_avx512(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
-    const Half group = Half{} + most_count_;
-    return add_here<Careful>(
-        numbers, n, rest, [group](const std::uint64_t* half, std::uint64_t key, std::uint64_t) SCRATCH_AVX512 {
-          const Half found = *reinterpret_cast<const Half*>(half);
-          constexpr int not_above = 2, equal = 0;
-          return static_cast<unsigned>(__builtin_ia32_ucmpq256_mask(
-                     reinterpret_cast<SignedHalf>(found ^ key), reinterpret_cast<SignedHalf>(group), not_above, 0xf)) |
-                 static_cast<unsigned>(
-                     __builtin_ia32_ucmpq256_mask(reinterpret_cast<SignedHalf>(found), SignedHalf{}, equal, 0xf));
-        });
+    return add_here<Careful>(numbers, n, rest, FindAvx512{Half{} + most_count_});
+  }
+  SCRATCH_AVX512 std::size_t add_entries_avx512(const CountEntry* entries, std::size_t n, std::uint64_t mask,
+                                                CountEntry* rest) {
+    return add_entries_here(entries, n, mask, rest, FindAvx512{Half{} + most_count_});
   }
 
   template <bool Careful>

@@ -78,9 +78,10 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
                         const std::byte* at, std::size_t n, std::uint64_t mask) {
   const std::size_t size = records.size(kind);
   if (kind != Kind::plain) {
-    for (; n > 0; --n, at += size) {
-      const CountEntry entry = records.load(kind, at);
-      if (!pass.add(entry.mixed & mask, entry.count)) return false;
+    for (std::size_t some = 0; n > 0; n -= some) {
+      some = std::min(n, CountingMemory::batch);
+      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.load(kind, at);
+      if (!pass.add(memory.entries(), some, mask)) return false;
     }
     return true;
   }
@@ -149,16 +150,13 @@ class PartitionCounter {
     return {begin, end};
   }
 
-  // Calls `visit(entry)` for hot keys, and what is in other tables, of a range, until it returns false.
+  // Calls `visit(entries)` for hot keys, and what is in other tables, of a range, until it returns false.
   template <class Visit>
   bool for_each_entry(Range range, Visit visit) {
-    for (const CountEntry& entry : hot_in(range))
-      if (!visit(entry)) return false;
-    bool go_on = true;
+    bool go_on = visit(hot_in(range));
     for (const SortedTable* table : job_->tables)
-      table->for_each_span(range.first, range.last(), memory_->table, [&](std::span<const CountEntry> entries) {
-        for (std::size_t i = 0; go_on && i < entries.size(); ++i) go_on = visit(entries[i]);
-      });
+      table->for_each_span(range.first, range.last(), memory_->table,
+                           [&](std::span<const CountEntry> entries) { go_on = go_on && visit(entries); });
     return go_on;
   }
 
@@ -168,8 +166,9 @@ class PartitionCounter {
           return add_records(memory_->counting, pass, source.records, kind, at, n, mask);
         }))
       return false;
-    return !outermost ||
-           for_each_entry(range, [&](const CountEntry& entry) { return pass.add(entry.mixed & mask, entry.count); });
+    return !outermost || for_each_entry(range, [&](std::span<const CountEntry> entries) {
+      return pass.add(entries.data(), entries.size(), mask);
+    });
   }
 
   // The bits with which all keys of a range begin.
@@ -199,7 +198,10 @@ class PartitionCounter {
       }
       return true;
     });
-    if (!all || (outermost && !for_each_entry(range, [&](const CountEntry& entry) { return see(entry.mixed); })))
+    if (!all || (outermost && !for_each_entry(range, [&](std::span<const CountEntry> entries) {
+                   return std::all_of(entries.begin(), entries.end(),
+                                      [&](const CountEntry& entry) { return see(entry.mixed); });
+                 })))
       return range;
     const auto bits = static_cast<unsigned>(std::bit_width(different));
     return {range.first | (any & ~low_mask(bits)), bits};
@@ -302,8 +304,8 @@ class PartitionCounter {
       return true;
     });
     if (outermost)
-      for_each_entry(range, [&](const CountEntry& entry) {
-        to.append({entry.mixed & mask, entry.count});
+      for_each_entry(range, [&](std::span<const CountEntry> entries) {
+        for (const CountEntry& entry : entries) to.append({entry.mixed & mask, entry.count});
         return true;
       });
     end_streaming();
