@@ -48,10 +48,11 @@ struct Facts {
   std::uint64_t peak = 0;                 // bytes of all processes
 };
 
-/// The workers' tables become that of the first. Returns its name.
+/// The workers' tables, where there are several, become that of the first. Returns its name.
 std::string merge_tables(const scratch::Workspace& workspace, const Counting& counting, Progress& progress) {
+  if (counting.tables() == 1) return table_of_worker(0);
   std::vector<std::string> others;
-  for (unsigned i = 1; i < counting.workers; ++i) others.push_back(table_of_worker(i));
+  for (unsigned i = 1; i < counting.tables(); ++i) others.push_back(table_of_worker(i));
   scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
         workspace, table_of_worker(0), others,
@@ -137,8 +138,8 @@ void analyse_in(const P& place, const Options& options) {
     rows.on_progress(
         [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, read.bytes_there, read.rows); });
 
-  facts.workers = options.processes ? count_in_processes(session, counting, rows, options.events)
-                                    : count_in_threads(session, counting, rows);
+  facts.workers = counting.processes ? count_in_processes(session, counting, rows, options.events)
+                                     : count_in_threads(session, counting, rows);
   facts.read = rows.so_far();
   facts.other_letters = rows.other_letters();
   progress.clear();

@@ -75,6 +75,7 @@ int run(int argc, char** argv) {
   int exit_code = 0;
   const auto options = options_of(argc, argv, exit_code);
   if (!options) return exit_code;
+  if (!options->join.empty()) options->counting.processes = true;
   options->counting.check();
   if (!options->join.empty()) return be_worker_process(*options);
   if (options->simulation.reads > 0)

@@ -57,6 +57,12 @@ unsigned usual_workers() { return std::clamp(std::thread::hardware_concurrency()
 
 }  // namespace
 
+std::uint64_t Counting::longest_row() const { return std::clamp<std::uint64_t>(memory / 32, 1 << 16, (1U << 30) - 1); }
+
+std::uint64_t Counting::row_memory() const {
+  return std::max<std::uint64_t>(table_memory() * tables() / workers / 8, 256 << 10);
+}
+
 void Counting::check() const {
   if (key_bits() > 64)
     throw support::WrongUsage("a k-mer of " + std::to_string(k) + " bases and " + std::to_string(occurrence_bits) +
@@ -66,7 +72,8 @@ void Counting::check() const {
     throw support::WrongUsage("--count occurrences counts every time, so that it needs --occurrence-bits 0");
   constexpr std::uint64_t least_table = 256 << 10;
   if (table_memory() < least_table) {
-    const std::uint64_t least = (program_memory + workers * (buffer_memory + least_table)) / 7 * 8;
+    const std::uint64_t least =
+        (program_memory + tables() * (buffer_memory + least_table) + (processes ? 0 : workers * thread_memory)) / 7 * 8;
     throw support::WrongUsage("--memory " + scratch::readable_size(memory) + " is too little for " +
                               std::to_string(workers) + " workers: they take at least " +
                               std::to_string((least >> 20) + 1) + " MiB");
@@ -158,12 +165,12 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
   app.add_flag("--events", options.events, "Tell the session's life")->group(where);
 
   const char* how = "How it works";
-  app.add_option("--workers", counting.workers, "Workers, each with a table of its own")
+  app.add_option("--workers", counting.workers, "Workers: threads that count into one table, or processes")
       ->transform(support::count(1, 256))
       ->type_name("N")
       ->capture_default_str()
       ->group(how);
-  app.add_flag("--processes", options.processes, "Workers are processes; else threads")->group(how);
+  app.add_flag("--processes", options.counting.processes, "Workers are processes; else threads")->group(how);
   app.add_option("--memory", counting.memory, "What the program and all workers may take")
       ->transform(size)
       ->type_name("SIZE")

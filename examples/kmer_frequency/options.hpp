@@ -20,21 +20,29 @@ struct Counting {
   unsigned occurrence_bits = 0;
   bool rows = true;  ///< else occurrences
   unsigned workers = 2;
+  bool processes = false;    ///< each with a table of its own; threads share one
   std::uint64_t memory = 0;  ///< in all
 
   unsigned key_bits() const { return 2 * k + occurrence_bits; }
 
-  /// What a worker's table may take. An eighth of the memory is for rows as they are read, some for the program, and
-  /// some for the buffers of each table's files.
+  unsigned tables() const { return processes ? workers : 1; }
+  /// What a table may take. An eighth of the memory is for rows as they are read, some for the program, for what each
+  /// thread has in hand, and for the buffers of each table.
   std::uint64_t table_memory() const {
-    const std::uint64_t others = memory / 8 + program_memory + workers * buffer_memory;
-    return memory < others ? 0 : (memory - others) / workers;
+    const std::uint64_t others =
+        memory / 8 + program_memory + tables() * buffer_memory + (processes ? 0 : workers * thread_memory);
+    return memory < others ? 0 : (memory - others) / tables();
   }
+  /// What a worker may take of it for a row that needs a table of its own.
+  std::uint64_t row_memory() const;
+  /// The longest row that fits: it is read, and handed to a worker, each time with room to grow.
+  std::uint64_t longest_row() const;
   /// @throws support::WrongUsage for what cannot be
   void check() const;
 
   static constexpr std::uint64_t program_memory = 8 << 20;
   static constexpr std::uint64_t buffer_memory = 12 << 20;
+  static constexpr std::uint64_t thread_memory = 6 << 20;
 };
 
 struct Threshold {
@@ -50,7 +58,6 @@ struct Options {
   std::vector<std::string> files;
   Counting counting;
   Threshold threshold;
-  bool processes = false;
 
   std::string place = "tmp";
   std::optional<std::uint64_t> need;  ///< bytes that must be free; else computed from the input

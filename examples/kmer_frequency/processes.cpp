@@ -174,7 +174,8 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
     if (options.events) tell(event);
   };
   const scratch::JoinedSession session(options.join, session_options);
-  const auto worker = make_worker(session, options.worker, options.counting);
+  const auto table = make_table(session, options.worker, options.counting);
+  auto worker = table->make_worker(options.worker);
   for (Batch batch;;) {
     Header header;
     if (!parent.receive(&header, sizeof header)) throw support::Refused("the parent process is gone");
@@ -188,7 +189,9 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
       throw support::Refused("the parent process is gone");
     worker->add(batch);
   }
-  Counted counted = worker->commit();
+  Counted counted = worker->finish();
+  worker.reset();
+  table->commit(counted);
   counted.spilled = spilled;
   counted.peak_rss = peak_rss();
   return counted;

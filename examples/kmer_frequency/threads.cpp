@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <atomic>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -25,12 +26,13 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
       throw support::Refused("worker " + std::to_string(number) + ": " + error.what());
     }
   };
+  const std::unique_ptr<Table> table = make_table(workspace, 0, counting);
   const auto work = [&](unsigned number) noexcept {
     try {
       std::unique_ptr<Worker> worker;
-      named(number, [&] { worker = make_worker(workspace, number, counting); });
+      named(number, [&] { worker = table->make_worker(number); });
       for (Batch batch; rows.next(batch);) named(number, [&] { worker->add(batch); });
-      if (!failed) named(number, [&] { counted[number] = worker->commit(); });
+      if (!failed) named(number, [&] { counted[number] = worker->finish(); });
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
@@ -51,6 +53,7 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
     for (unsigned i = started; i < counting.workers && !failed; ++i) work(i);  // no rows are left: an empty table
   }
   if (failure) std::rethrow_exception(failure);
+  if (!rows.is_stopped()) table->commit(counted[0]);
   return counted;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <scratch/count_reader.hpp>
@@ -22,14 +23,15 @@ namespace kmer_frequency {
 namespace {
 
 template <scratch::CountKey Key>
-class TableWorker final : public Worker {
+class KeyWorker final : public Worker {
  public:
-  TableWorker(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+  KeyWorker(const scratch::Workspace& workspace, unsigned number, const Counting& counting,
+            scratch::CountAdder<Key> adder)
       : workspace_(workspace),
         number_(number),
         counting_(counting),
         most_occurrences_(std::uint64_t{1} << counting.occurrence_bits),
-        table_(workspace, table_of_worker(number), {.memory = counting.table_memory()}) {
+        adder_(std::move(adder)) {
     keys_.reserve(keys_at_once);
   }
 
@@ -40,13 +42,9 @@ class TableWorker final : public Worker {
       add_rows<false>(batch);
   }
 
-  Counted commit() override {
-    const auto began = std::chrono::steady_clock::now();
-    counted_.adding = std::chrono::duration<double>(began - began_).count();
+  Counted finish() override {
     hand_over();
-    table_.commit();
-    counted_.distinct = table_.distinct();
-    counted_.committing = seconds_since(began);
+    counted_.adding = seconds_since(began_);
     return counted_;
   }
 
@@ -94,9 +92,7 @@ class TableWorker final : public Worker {
   template <bool canonical>
   void add_to_long_row(std::string_view piece, bool is_last) {
     const std::string name = "row_of_" + table_of_worker(number_);
-    if (!row_)
-      row_.emplace(workspace_, name,
-                   scratch::CountOptions{.memory = std::max<std::uint64_t>(counting_.table_memory() / 8, 256 << 10)});
+    if (!row_) row_.emplace(workspace_, name, scratch::CountOptions{.memory = counting_.row_memory()});
     std::vector<Key> kmers;
     const auto hand_over_row = [&] {
       row_->add(kmers);
@@ -126,7 +122,7 @@ class TableWorker final : public Worker {
   }
 
   void hand_over() {
-    table_.add(keys_);
+    adder_.add(keys_);
     keys_.clear();
   }
 
@@ -135,20 +131,45 @@ class TableWorker final : public Worker {
   Counting counting_;
   std::uint64_t most_occurrences_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
-  scratch::CountTable<Key> table_;
+  scratch::CountAdder<Key> adder_;
   std::vector<Key> keys_;
   SeenInRow<Key> seen_;
   std::optional<scratch::CountTable<Key>> row_;  // that comes in pieces
   Counted counted_;
 };
 
+template <scratch::CountKey Key>
+class KeyTable final : public Table {
+ public:
+  KeyTable(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+      : workspace_(workspace),
+        counting_(counting),
+        table_(workspace, table_of_worker(number),
+               {.memory = counting.table_memory(), .threads = counting.processes ? 1 : counting.workers}) {}
+
+  std::unique_ptr<Worker> make_worker(unsigned number) override {
+    return std::make_unique<KeyWorker<Key>>(workspace_, number, counting_, table_.adder());
+  }
+
+  void commit(Counted& counted) override {
+    const auto began = std::chrono::steady_clock::now();
+    table_.commit();
+    counted.distinct = table_.distinct();
+    counted.committing = seconds_since(began);
+  }
+
+ private:
+  scratch::Workspace workspace_;
+  Counting counting_;
+  scratch::CountTable<Key> table_;
+};
+
 }  // namespace
 
-std::unique_ptr<Worker> make_worker(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
-  return scratch::with_key_type(counting.key_bits(),
-                                [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Worker> {
-                                  return std::make_unique<TableWorker<Key>>(workspace, number, counting);
-                                });
+std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
+  return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
+    return std::make_unique<KeyTable<Key>>(workspace, number, counting);
+  });
 }
 
 }  // namespace kmer_frequency

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// One worker: rows in, a committed table out.
+// Workers: rows in, and a committed table out.
 #pragma once
 
 #include <chrono>
@@ -32,14 +32,26 @@ inline double seconds_since(std::chrono::steady_clock::time_point then) {
 
 inline std::string table_of_worker(unsigned worker) { return "worker_" + std::to_string(worker); }
 
+/// For one thread.
 class Worker {
  public:
   virtual ~Worker() = default;
   virtual void add(const Batch& batch) = 0;
-  /// Its table is there afterwards: `table_of_worker(number)`.
-  virtual Counted commit() = 0;
+  /// Everything is in the table afterwards; this worker is done.
+  virtual Counted finish() = 0;
 };
 
-std::unique_ptr<Worker> make_worker(const scratch::Workspace& workspace, unsigned number, const Counting& counting);
+/// What workers count into.
+class Table {
+ public:
+  virtual ~Table() = default;
+  virtual std::unique_ptr<Worker> make_worker(unsigned number) = 0;
+  /// The table is there afterwards: `table_of_worker(number)`. All workers have finished.
+  /// @param counted of one of the workers: keys and time are put in
+  virtual void commit(Counted& counted) = 0;
+};
+
+/// @param number of the first worker
+std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting);
 
 }  // namespace kmer_frequency

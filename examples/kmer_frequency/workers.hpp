@@ -14,11 +14,11 @@
 
 namespace kmer_frequency {
 
-/// Counts all rows. Afterwards the workspace has a table of each worker.
+/// Counts all rows into one table, that of worker 0, which is there afterwards.
 /// @throws what the first worker that failed threw; all have ended then
 std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows);
 
-/// The same in processes that join the session. Rows go to them through sockets.
+/// The same in processes that join the session, each with a table of its own. Rows go to them through sockets.
 /// @throws std::runtime_error, one line, that says which worker failed or was killed; all have ended then
 std::vector<Counted> count_in_processes(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
                                         bool events);

@@ -189,6 +189,12 @@ struct Calls : Kernel {
   static ssize_t pwrite(int fd, const void* from, std::size_t size, off_t offset) {
     return test::by_plan("pwrite", [&] { return Kernel::pwrite(fd, from, test::cut(size), offset); });
   }
+  static ssize_t pwritev(int fd, const struct iovec* from, int n, off_t offset) {
+    return test::by_plan("pwritev", [&] {
+      if (from->iov_len <= test::plan.longest) return Kernel::pwritev(fd, from, n, offset);
+      return Kernel::pwrite(fd, from->iov_base, test::cut(from->iov_len), offset);
+    });
+  }
   static ssize_t read(int fd, void* to, std::size_t size) {
     return test::by_plan("read", [&] { return Kernel::read(fd, to, test::cut(size)); });
   }

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
@@ -23,6 +24,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -74,11 +76,15 @@ struct Kernel {
   static int uname(struct utsname* facts) { return ::uname(facts); }
   static uid_t geteuid() { return ::geteuid(); }
   static pid_t getpid() { return ::getpid(); }
+  static int sched_getaffinity(cpu_set_t* processors) { return ::sched_getaffinity(0, sizeof *processors, processors); }
   static ssize_t getrandom(void* to, std::size_t size) { return ::getrandom(to, size, 0); }
   // bytes
   static ssize_t pread(int fd, void* to, std::size_t size, off_t offset) { return ::pread(fd, to, size, offset); }
   static ssize_t pwrite(int fd, const void* from, std::size_t size, off_t offset) {
     return ::pwrite(fd, from, size, offset);
+  }
+  static ssize_t pwritev(int fd, const struct iovec* from, int n, off_t offset) {
+    return ::pwritev(fd, from, n, offset);
   }
   static ssize_t read(int fd, void* to, std::size_t size) { return ::read(fd, to, size); }
   static ssize_t write(int fd, const void* from, std::size_t size) { return ::write(fd, from, size); }
@@ -235,10 +241,12 @@ inline char* getcwd(char* to, std::size_t size) { return Calls::getcwd(to, size)
 inline int uname(struct utsname& facts) { return Calls::uname(&facts); }
 inline uid_t geteuid() { return Calls::geteuid(); }
 inline pid_t getpid() { return Calls::getpid(); }
-/// How many threads the machine runs at once; 1 where it does not say.
-inline std::size_t processors() noexcept {
-  const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
-  return online > 0 ? static_cast<std::size_t>(online) : 1;
+/// How many processors this process may use, at least 1.
+inline unsigned processors() {
+  cpu_set_t set;
+  if (Calls::sched_getaffinity(&set) != 0) return 1;
+  const int n = CPU_COUNT(&set);
+  return n > 1 ? static_cast<unsigned>(n) : 1;
 }
 
 /// By a clock that only goes forward.
@@ -308,6 +316,31 @@ inline Moved pwrite_all(int fd, Bytes from, std::uint64_t offset) {
     return Calls::pwrite(fd, from.data() + done, from.size() - done, static_cast<off_t>(offset + done));
   });
   if (moved.size < from.size() && moved.error == 0) moved.error = ENOSPC;
+  return moved;
+}
+/// The same of several pieces, one behind the other. What was written of them is cut off their beginnings.
+inline Moved pwritev_all(int fd, struct iovec* from, std::size_t n, std::uint64_t offset) {
+  constexpr std::size_t most = 1024;  // IOV_MAX
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < n; ++i) size += from[i].iov_len;
+  if (over_file_size_limit(offset + size)) return {0, EFBIG};
+  Moved moved;
+  while (n > 0) {
+    const auto at = static_cast<off_t>(offset + moved.size);
+    const ssize_t result = retry([&] { return Calls::pwritev(fd, from, static_cast<int>(n < most ? n : most), at); });
+    if (result < 0) return {moved.size, errno};
+    if (result == 0 && from->iov_len > 0) return {moved.size, ENOSPC};
+    auto done = static_cast<std::size_t>(result);
+    moved.size += done;
+    for (; n > 0 && done >= from->iov_len; ++from, --n) {
+      done -= from->iov_len;
+      from->iov_len = 0;
+    }
+    if (n > 0) {
+      from->iov_base = static_cast<char*>(from->iov_base) + done;
+      from->iov_len -= done;
+    }
+  }
   return moved;
 }
 /// One write to an O_APPEND file, so that it stands in one piece; short only where the disk is full.

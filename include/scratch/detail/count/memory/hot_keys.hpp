@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <span>
 #include <utility>
 
 #include <scratch/count_key.hpp>
@@ -21,6 +20,7 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// All keys are mixed.
 class HotKeys {
  public:
   /// @param slots a power of 2, at least 2. They are made when as many keys have come
@@ -30,61 +30,92 @@ class HotKeys {
   bool are_known() const { return known_; }
 
   /// Looks at keys that are counted elsewhere.
-  template <CountKey Key>
-  void watch(std::span<const Key> keys) noexcept {
+  void watch(const std::uint64_t* keys, std::size_t n) noexcept {
     if (idle_ > 0 || !make_slots()) {
-      idle_ -= std::min(idle_, keys.size());
+      idle_ -= std::min(idle_, n);
       return;
     }
     std::size_t again = 0;
-    for (const Key key : keys) {
-      const std::uint64_t mixed = mix(key);
-      CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
-      const bool same = slot.mixed == mixed;
+    for (std::size_t i = 0; i < n; ++i) {
+      CountEntry& slot = slots_[keys[i] & (slot_count_ - 1)];
+      const bool same = slot.mixed == keys[i];
       again += same;
-      slot.mixed = slot.count == 0 ? mixed : slot.mixed;
+      slot.mixed = slot.count == 0 ? keys[i] : slot.mixed;
       slot.count += same || slot.count == 0 ? 1 : ~std::uint64_t{0};
     }
-    watched_ += keys.size();
-    if (are_rare(again, keys.size())) {
+    again_ += again;
+    looked_at_ += n;
+    watched_ += n;
+  }
+
+  /// Counts those that are known, and moves the others to the front.
+  /// @pre they are known
+  /// @returns how many others there are
+  std::size_t take(std::uint64_t* keys, std::size_t n) {
+    std::size_t others = 0;
+    CountEntry* const slots = slots_.data();
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t key = keys[i];
+      CountEntry& slot = slots[key & (slot_count_ - 1)];
+      const bool same = slot.mixed == key;
+      slot.count += same;
+      keys[others] = key;
+      others += !same;
+    }
+    again_ += n - others;
+    looked_at_ += n;
+    return others;
+  }
+
+  /// Counts a key so many times, if it is known. A count below zero takes back.
+  bool take(std::uint64_t key, std::uint64_t count) {
+    if (!known_) return false;
+    CountEntry& slot = slots_[key & (slot_count_ - 1)];
+    if (slot.mixed != key) return false;
+    slot.count += count;
+    return true;
+  }
+
+  /// Draws conclusions from what came: other keys may be known afterwards, or none.
+  /// @returns false when too few keys come again to be worth it: `evict`
+  bool judge() {
+    if (looked_at_ < enough * slot_count_) return true;
+    const bool rare = std::exchange(again_, 0) < std::exchange(looked_at_, 0) / few;
+    if (known_) return !rare;
+    if (rare) {
       forget();
       idle_ = pause * slot_count_;
     } else if (watched_ >= long_enough * slot_count_) {
       known_ = true;
       for (CountEntry& slot : slots_) slot.count = 0;
     }
-  }
-
-  /// Counts a key once, if it is one of these.
-  /// @pre they are known
-  bool count(std::uint64_t mixed) {
-    CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
-    const bool same = slot.mixed == mixed;
-    slot.count += same;
-    return same;
+    return true;
   }
 
   /// How often a key was counted here.
-  std::uint64_t find(std::uint64_t mixed) const {
+  std::uint64_t find(std::uint64_t key) const {
     if (!known_) return 0;
-    const CountEntry& slot = slots_[mixed & (slot_count_ - 1)];
-    return slot.mixed == mixed ? slot.count : 0;
+    const CountEntry& slot = slots_[key & (slot_count_ - 1)];
+    return slot.mixed == key ? slot.count : 0;
   }
 
-  /// Whether too few keys come again to be worth it. Told how many of the last ones did.
-  bool are_rare(std::size_t again, std::size_t keys) {
-    again_ += again;
-    looked_at_ += keys;
-    if (looked_at_ < enough * slot_count_) return false;
-    return std::exchange(again_, 0) < std::exchange(looked_at_, 0) / few;
-  }
-
-  /// Gives every count to `visit(entry)`, and knows no keys any more.
+  /// Calls `visit(entry)` for every count.
   template <class Visit>
-  void evict(Visit visit) {
+  void for_each(Visit visit) const {
     if (!known_) return;
     for (const CountEntry& slot : slots_)
       if (slot.count > 0) visit(slot);
+  }
+
+  /// Gives every count to `visit(entry)`, and knows no keys any more. What was given is not here, also where it throws.
+  template <class Visit>
+  void evict(Visit visit) {
+    if (!known_) return;
+    for (CountEntry& slot : slots_) {
+      if (slot.count == 0) continue;
+      visit(slot);
+      slot.count = 0;
+    }
     forget();
   }
 

@@ -1,170 +1,314 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Counts mixed keys of one range in lines of eight words, where the processor has AVX-512.
+// Counts numbers of one range in lines of eight words, each the size of a line of the cache.
 //
 // The range is divided evenly among the lines, so that mixed keys, which are uniform, fill them evenly. A word is what
-// of a key its line does not tell, in the upper bits, and its count, in the lower ones; 0 is a free word, and the words
-// in use come first. Eight compares in one instruction find a key or the first free word without a branch that could be
-// guessed wrongly. Lines are sorted when they are read, which makes all of them sorted.
+// of a key its line does not tell, in the upper bits, and its count, in the lower ones; 0 is a free word. A key is looked
+// for in the half of the line that the first bit of the rest tells; where that is full, in the other one: four compares
+// in one instruction, and no branch that could be guessed wrongly. Lines are sorted when they are read, which makes all
+// of them sorted.
 //
-// What has no room goes elsewhere: a ninth key of a line, and counts that a word cannot hold.
+// What has no room is the caller's: a key whose line is full, and what a word's count cannot hold.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+#include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/count/memory/big_memory.hpp>
+#include <scratch/version.hpp>
 
 #if defined(__x86_64__)
-#define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,bmi,bmi2,popcnt")))
+#define SCRATCH_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,bmi,bmi2,popcnt")))
+#define SCRATCH_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #endif
-
-#include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/plain_vector.hpp>
-#include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// Which instructions to use.
+enum class Instructions : std::uint8_t { plain, avx2, avx512 };
+
+inline Instructions best_instructions() {
 #if defined(__x86_64__)
+  static const Instructions best = [] {
+    const bool bits = __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
+                      __builtin_cpu_supports("popcnt") != 0;
+    if (bits && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+        __builtin_cpu_supports("avx512vl") != 0)
+      return Instructions::avx512;
+    return bits && __builtin_cpu_supports("avx2") != 0 ? Instructions::avx2 : Instructions::plain;
+  }();
+  return best;
+#else
+  return Instructions::plain;
+#endif
+}
 
 class Lines {
  public:
-  static bool are_supported() {
-    static const bool supported = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
-                                  __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
-                                  __builtin_cpu_supports("popcnt") != 0;
-    return supported;
-  }
+  static constexpr std::size_t words = 8;
+  static constexpr std::size_t most_lines = 32768;  ///< 2 MiB
+  /// So many numbers behind those that are added must be readable; what they are does not matter.
+  static constexpr std::size_t ahead = 16;
 
-  /// Empty lines for the keys in [first, first + span], of which about `distinct` are expected.
-  /// @returns false where lines are no use for so wide a range in so little memory
-  bool begin(std::uint64_t first, std::uint64_t span, std::size_t distinct, std::size_t most_bytes) {
-    const auto span_bits = static_cast<unsigned>(std::bit_width(span));
-    const std::size_t least = span_bits > most_key_bits ? std::size_t{1} << (span_bits - most_key_bits) : 1;
-    const std::size_t most = std::bit_floor(most_bytes / line_size);
-    std::size_t lines = std::bit_ceil(std::max<std::size_t>(distinct / usual_words, least));
-    lines = std::min(lines, most);
-    while (lines > 1 && lines > span / 2) lines /= 2;
-    if (span == 0 || lines < least) return false;
-    if (lines > capacity_) {
-      memory_ = {};
-      capacity_ = 0;
-      memory_.reserve((lines + 1) * words);
-      const std::size_t misfit = reinterpret_cast<std::uintptr_t>(memory_.data()) % line_size;
-      words_ = memory_.data() + (line_size - misfit) / sizeof(std::uint64_t);
-      capacity_ = lines;
-      used_ = 1;
+  explicit Lines(Instructions instructions = best_instructions()) : instructions_(instructions) {}
+
+  /// How many distinct keys are welcome: a few of them find their line full.
+  static constexpr std::size_t capacity(std::size_t lines) { return lines * 5; }
+  /// Up to this width of a range every key in it has room.
+  static constexpr unsigned exact_bits = 15 + 3;
+
+  /// Readies empty lines for numbers of `bits` bits, of which about `distinct` come.
+  /// @returns false where lines are no use for so narrow a range: everything is the caller's then
+  /// @throws Error ENOMEM, and nothing has changed
+  bool begin(unsigned bits, std::size_t distinct) {
+    if (bits < 3) return false;
+    std::size_t lines = std::bit_ceil(std::max<std::size_t>(distinct / usual_words, 1));
+    if (bits > most_word_bits) lines = std::max(lines, std::size_t{1} << (bits - most_word_bits));
+    const std::size_t useful = bits - 3 < 15 ? std::size_t{1} << (bits - 3) : most_lines;
+    lines = std::min({lines, useful, most_lines});
+    if (lines > most_here()) {
+      BigMemory larger(std::max(std::bit_ceil(lines), least_lines) * line_size, lines == most_lines);
+      memory_ = std::move(larger);
     }
-    if (used_ != 0) std::memset(words_, 0, capacity_ * line_size);
-    used_ = 0;
-    first_ = first;
     line_count_ = lines;
-    key_bits_ = span_bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
-    most_count_ = ~std::uint64_t{0} >> key_bits_;
+    word_bits_ = bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
+    most_count_ = ~std::uint64_t{0} >> word_bits_;
     total_ = 0;
+    at_ = 0;
     return true;
   }
 
-  /// Counts the keys of `load(0)` to `load(n - 1)` that are in the range as often as these say, and calls
-  /// `rest(entry)` for what has no room here. Where that returns false, the pass ends.
-  /// @param total of all their counts, or more
-  /// @returns how many entries were looked at
-  template <class Load, class Rest>
-  std::size_t add_all(std::size_t n, std::uint64_t total, std::uint64_t span, Load load, Rest rest) {
-    total_ += std::min(total, most_count_ - total_);
-    return total_ < most_count_ ? add_all<false>(n, span, load, rest) : add_all<true>(n, span, load, rest);
+  std::size_t line_count() const { return line_count_; }
+
+  /// Counts each number once, and writes those that have no room to `rest`.
+  /// @returns how many these are
+  std::size_t add(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
+    total_ = saturating_add(total_, n);
+    const bool careful = total_ >= most_count_;
+#if defined(__x86_64__)
+    if (instructions_ == Instructions::avx512)
+      return careful ? add_avx512<true>(numbers, n, rest) : add_avx512<false>(numbers, n, rest);
+    if (instructions_ == Instructions::avx2)
+      return careful ? add_avx2<true>(numbers, n, rest) : add_avx2<false>(numbers, n, rest);
+#endif
+    return careful ? add_here<true>(numbers, n, rest, find_plainly) : add_here<false>(numbers, n, rest, find_plainly);
   }
 
-  /// The counts, sorted, at the beginning of `out`, which grows where it must. The lines are empty afterwards.
-  /// @returns how many there are
-  SCRATCH_AVX512 std::size_t finish(PlainVector<CountEntry>& out) {
-    const unsigned key_bits = key_bits_;
-    if (out.size() < used_ + words) out.resize(used_ + words);
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < line_count_; ++i) {
-      std::uint64_t* const line = words_ + i * words;
-      const Line found = *reinterpret_cast<const Line*>(line);
-      *reinterpret_cast<Line*>(line) = Line{};
-      // Free words are the largest, and sorted away.
-      const Line sorted = sort(found | reinterpret_cast<Line>(found == 0));
-      const Line keys = (sorted >> (64 - key_bits)) + (first_ + (i << key_bits));
-      const Line counts = sorted & most_count_;
-      LineAnywhere* const to = reinterpret_cast<LineAnywhere*>(out.data() + at);
-      to[0] = __builtin_shufflevector(keys, counts, 0, 8, 1, 9, 2, 10, 3, 11);
-      to[1] = __builtin_shufflevector(keys, counts, 4, 12, 5, 13, 6, 14, 7, 15);
-      at += static_cast<std::size_t>(std::popcount(unsigned{compare<not_equal>(found, Line{})}));
-    }
-    used_ = 0;
-    return at;
+  /// Counts the numbers, of which `mask` is taken, as often as these entries say, and writes those that have no room to
+  /// `rest`.
+  /// @returns how many these are
+  std::size_t add(const CountEntry* entries, std::size_t n, std::uint64_t mask, CountEntry* rest) {
+#if defined(__x86_64__)
+    if (instructions_ == Instructions::avx512) return add_entries_avx512(entries, n, mask, rest);
+#endif
+    return add_entries_here(entries, n, mask, rest, find_plainly);
+  }
+
+  /// @returns false where it has no room
+  bool add(std::uint64_t number, std::uint64_t count) {
+    total_ = saturating_add(total_, count);
+    std::uint64_t* const all = line(0);
+    std::uint64_t* half = all + (number >> (word_bits_ - 1)) * 4;
+    const std::uint64_t key = number << (64 - word_bits_);
+    unsigned hits = find_plainly(half, key, most_count_);
+    if (hits == 0) hits = find_plainly(half = other_half(half), key, most_count_);
+    if (hits == 0) return false;
+    std::uint64_t* const word = half + std::countr_zero(hits);
+    if (count > most_count_ - (*word & most_count_)) return false;
+    *word = (*word | key) + count;
+    return true;
+  }
+
+  /// How many words are in use.
+  std::size_t used() const {
+    std::size_t n = 0;
+    for (const std::uint64_t* word = line(0); word != line(line_count_); ++word) n += *word != 0;
+    return n;
+  }
+
+  bool at_end() const { return at_ == line_count_; }
+  /// Takes the counts of up to `most` lines, sorted, to `out`, which has room for all their words; `prefix` stands
+  /// before each number. The lines are empty afterwards.
+  /// @returns how many
+  std::size_t take(std::size_t most, std::uint64_t prefix, CountEntry* out) {
+    const std::size_t end = std::min(line_count_, at_ + most);
+#if defined(__x86_64__)
+    const std::size_t n =
+        instructions_ == Instructions::avx512 ? take_avx512(end, prefix, out) : take_plainly(end, prefix, out);
+#else
+    const std::size_t n = take_plainly(end, prefix, out);
+#endif
+    at_ = end;
+    return n;
+  }
+  /// Numbers below this were taken.
+  std::uint64_t taken_below() const { return static_cast<std::uint64_t>(at_) << word_bits_; }
+
+  /// All lines are empty afterwards.
+  void clear() noexcept {
+    std::fill(line(at_), line(line_count_), 0);
+    at_ = line_count_;
   }
 
  private:
+  static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
+  static constexpr std::size_t usual_words = 4;
+  static constexpr std::size_t least_lines = 1024;
+  static constexpr unsigned most_word_bits = 56;  // the others count
+
+  std::size_t most_here() const { return memory_.size() / line_size; }
+  std::uint64_t* line(std::size_t i) const { return reinterpret_cast<std::uint64_t*>(memory_.data()) + i * words; }
+  static std::uint64_t* other_half(std::uint64_t* half) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return reinterpret_cast<std::uint64_t*>(reinterpret_cast<std::uintptr_t>(half) ^ (line_size / 2));
+  }
+
+  // A bit for each of four words that is free or has this key.
+  static unsigned find_plainly(const std::uint64_t* half, std::uint64_t key, std::uint64_t most_count) {
+    unsigned hits = 0;
+    for (unsigned k = 0; k < 4; ++k) hits |= (unsigned{(half[k] ^ key) <= most_count} | unsigned{half[k] == 0}) << k;
+    return hits;
+  }
+
+  template <bool Careful, class Find>
+  SCRATCH_INLINED std::size_t add_here(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest,
+                                       const Find& find) {
+    std::uint64_t* const all = line(0);
+    const unsigned half_bits = word_bits_ - 1, count_bits = 64 - word_bits_;
+    const std::uint64_t most_count = most_count_;
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      // Any address will do: asking for one that is not there is no access.
+      __builtin_prefetch(  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+          reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + (numbers[i + ahead] >> half_bits) * 32),
+          1);
+      const std::uint64_t number = numbers[i], key = number << count_bits;
+      std::uint64_t* half = all + (number >> half_bits) * 4;
+      unsigned hits = find(half, key, most_count);
+      if (hits == 0) [[unlikely]] {
+        hits = find(half = other_half(half), key, most_count);
+        if (hits == 0) {
+          rest[left++] = number;
+          continue;
+        }
+      }
+      std::uint64_t* const word = half + std::countr_zero(hits);
+      if (Careful && (*word & most_count) == most_count) [[unlikely]] {
+        rest[left++] = number;
+        continue;
+      }
+      *word = (*word | key) + 1;
+    }
+    return left;
+  }
+
+  template <class Find>
+  SCRATCH_INLINED std::size_t add_entries_here(const CountEntry* entries, std::size_t n, std::uint64_t mask,
+                                               CountEntry* rest, const Find& find) {
+    std::uint64_t* const all = line(0);
+    const unsigned half_bits = word_bits_ - 1, count_bits = 64 - word_bits_;
+    const std::uint64_t most_count = most_count_;
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      __builtin_prefetch(all + ((entries[std::min(i + ahead, n - 1)].mixed & mask) >> half_bits) * 4, 1);
+      const std::uint64_t number = entries[i].mixed & mask, key = number << count_bits, count = entries[i].count;
+      total_ = saturating_add(total_, count);
+      std::uint64_t* half = all + (number >> half_bits) * 4;
+      unsigned hits = find(half, key, most_count);
+      if (hits == 0) [[unlikely]]
+        hits = find(half = other_half(half), key, most_count);
+      std::uint64_t* const word = half + std::countr_zero(hits | 16);
+      if (hits == 0 || count > most_count - (*word & most_count)) [[unlikely]] {
+        rest[left++] = {number, count};
+        continue;
+      }
+      *word = (*word | key) + count;
+    }
+    return left;
+  }
+
+  std::size_t take_plainly(std::size_t end, std::uint64_t prefix, CountEntry* const out) {
+    CountEntry* to = out;
+    for (std::size_t i = at_; i < end; ++i) {
+      CountEntry* const begin = to;
+      for (std::uint64_t* word = line(i); word != line(i + 1); ++word) {
+        if (*word == 0) continue;
+        const CountEntry entry{prefix + (i << word_bits_) + (*word >> (64 - word_bits_)), *word & most_count_};
+        *word = 0;
+        CountEntry* at = to++;
+        for (; at != begin && (at - 1)->mixed > entry.mixed; --at) *at = *(at - 1);
+        *at = entry;
+      }
+    }
+    return static_cast<std::size_t>(to - out);
+  }
+
+#if defined(__x86_64__)
   // Vectors of the compiler's own: <immintrin.h> takes as long to compile as <filesystem>.
   using Line [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
   using LineAnywhere [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
   using SignedLine [[gnu::vector_size(64)]] = long long;
+  using Half [[gnu::vector_size(32), gnu::may_alias]] = std::uint64_t;
+  using SignedHalf [[gnu::vector_size(32)]] = long long;
+  using Doubles [[gnu::vector_size(32)]] = double;
 
-  static constexpr std::size_t words = 8;
-  static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
-  static constexpr std::size_t usual_words = 4;  // of 8: one key in a hundred finds its line full
-  static constexpr unsigned most_key_bits = 56;  // the other bits count
-
-  // Any address will do: asking for one that is not there is no access.
-  static void prefetch(const std::uint64_t* all, std::uint64_t line) {  // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + line * line_size), 1);
-  }
-
-  template <bool CountsMayOverflow, class Load, class Rest>
-  SCRATCH_AVX512 std::size_t add_all(std::size_t n, std::uint64_t span, Load load, Rest rest) {
-    constexpr std::size_t ahead = 16;  // keys between asking for a line and using it
-    const std::size_t leading = n > ahead ? n - ahead : 0;
-    const std::size_t done = add_some<CountsMayOverflow, ahead>(0, leading, span, load, rest);
-    return done < leading ? done : add_some<CountsMayOverflow, 0>(leading, n, span, load, rest);
-  }
-
-  template <bool CountsMayOverflow, std::size_t Ahead, class Load, class Rest>
-  SCRATCH_AVX512 std::size_t add_some(std::size_t i, std::size_t n, std::uint64_t span, Load load, Rest rest) {
-    std::uint64_t* const all = words_;
-    const std::uint64_t first = first_, most_count = most_count_;
-    const unsigned key_bits = key_bits_, count_bits = 64 - key_bits;
-    const Line group = Line{} + most_count;
-    std::size_t used = used_;
-    for (bool go_on = true; go_on && i < n; ++i) {
-      if constexpr (Ahead > 0) prefetch(all, (load(i + Ahead).mixed - first) >> key_bits);
-      const CountEntry entry = load(i);
-      const std::uint64_t distance = entry.mixed - first;
-      if (distance > span) continue;
-      std::uint64_t* const line = all + (distance >> key_bits) * words;
-      const std::uint64_t key = distance << count_bits;
-      const Line found = *reinterpret_cast<const Line*>(line);
-      const unsigned hits = compare<not_above>(found ^ key, group) | compare<equal>(found, Line{});
-      std::uint64_t* const word = line + std::countr_zero(hits | 0x100U);
-      if (hits == 0) [[unlikely]] {
-        go_on = rest(entry);
-        continue;
-      }
-      const std::uint64_t before = *word;
-      if (CountsMayOverflow && entry.count > (~before & most_count)) [[unlikely]] {
-        go_on = rest(entry);
-        continue;
-      }
-      *word = before + entry.count + (before == 0 ? key : 0);
-      used += before == 0;
+  struct FindAvx512 {
+    Half group;
+    SCRATCH_AVX512 unsigned operator()(const std::uint64_t* half, std::uint64_t key, std::uint64_t) const {
+      const Half found = *reinterpret_cast<const Half*>(half);
+      constexpr int not_above = 2, equal = 0;
+      return static_cast<unsigned>(__builtin_ia32_ucmpq256_mask(reinterpret_cast<SignedHalf>(found ^ key),
+                                                                reinterpret_cast<SignedHalf>(group), not_above, 0xf)) |
+             static_cast<unsigned>(
+                 __builtin_ia32_ucmpq256_mask(reinterpret_cast<SignedHalf>(found), SignedHalf{}, equal, 0xf));
     }
-    used_ = used;
-    return i;
+  };
+
+  template <bool Careful>
+  SCRATCH_AVX512 std::size_t add_avx512(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
+    return add_here<Careful>(numbers, n, rest, FindAvx512{Half{} + most_count_});
+  }
+  SCRATCH_AVX512 std::size_t add_entries_avx512(const CountEntry* entries, std::size_t n, std::uint64_t mask,
+                                                CountEntry* rest) {
+    return add_entries_here(entries, n, mask, rest, FindAvx512{Half{} + most_count_});
   }
 
-  // As the instruction is told.
-  enum Comparison { equal = 0, not_above = 2, not_equal = 4 };
+  template <bool Careful>
+  SCRATCH_AVX2 std::size_t add_avx2(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
+    const unsigned count_bits = 64 - word_bits_;
+    return add_here<Careful>(
+        numbers, n, rest, [count_bits](const std::uint64_t* half, std::uint64_t key, std::uint64_t) SCRATCH_AVX2 {
+          const Half found = *reinterpret_cast<const Half*>(half);
+          const SignedHalf hits = ((found >> count_bits) == (Half{} + (key >> count_bits)) && found != 0) || found == 0;
+          return static_cast<unsigned>(__builtin_ia32_movmskpd256(reinterpret_cast<Doubles>(hits)));
+        });
+  }
 
-  // A bit for each word.
-  template <Comparison What>
-  SCRATCH_AVX512 static unsigned char compare(Line a, Line b) {
-    return __builtin_ia32_ucmpq512_mask(reinterpret_cast<SignedLine>(a), reinterpret_cast<SignedLine>(b), What, 0xff);
+  SCRATCH_AVX512 std::size_t take_avx512(std::size_t end, std::uint64_t prefix, CountEntry* const out) {
+    const unsigned word_bits = word_bits_, count_bits = 64 - word_bits;
+    const std::uint64_t most_count = most_count_;
+    std::size_t n = 0;
+    for (std::size_t i = at_; i < end; ++i) {
+      std::uint64_t* const here = line(i);
+      const Line found = *reinterpret_cast<const Line*>(here);
+      *reinterpret_cast<Line*>(here) = Line{};
+      // Free words are the largest, and sorted away.
+      const Line sorted = sort(found | reinterpret_cast<Line>(found == 0));
+      const Line keys = (sorted >> count_bits) + (prefix + (i << word_bits));
+      const Line counts = sorted & most_count;
+      LineAnywhere* const to = reinterpret_cast<LineAnywhere*>(out + n);
+      to[0] = __builtin_shufflevector(keys, counts, 0, 8, 1, 9, 2, 10, 3, 11);
+      to[1] = __builtin_shufflevector(keys, counts, 4, 12, 5, 13, 6, 14, 7, 15);
+      constexpr int not_equal = 4;
+      n += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(static_cast<unsigned char>(
+          __builtin_ia32_ucmpq512_mask(reinterpret_cast<SignedLine>(found), SignedLine{}, not_equal, 0xff)))));
+    }
+    return n;
   }
 
   // Orders each word and its partner, whose place is its own with the bits of `Partner` flipped; where a bit of `Upper`
@@ -188,32 +332,15 @@ class Lines {
     line = exchange<2, 0b11001100>(line);
     return exchange<1, 0b10101010>(line);
   }
+#endif
 
-  PlainVector<std::uint64_t> memory_;
-  std::uint64_t* words_ = nullptr;  // in it, where a line of the cache begins
-  std::size_t capacity_ = 0;        // in lines
+  Instructions instructions_;
+  BigMemory memory_;  // all zeros between two passes
   std::size_t line_count_ = 0;
-  std::size_t used_ = 0;     // words
-  std::uint64_t total_ = 0;  // of all counts, or more; `most_count_` also stands for what is above it
-  std::uint64_t first_ = 0;
-  unsigned key_bits_ = 0;  // of a word; the others count
+  std::size_t at_ = 0;       // lines before it were taken
+  std::uint64_t total_ = 0;  // of all counts, or more
+  unsigned word_bits_ = 0;   // of a key in its word; the others count
   std::uint64_t most_count_ = 0;
 };
-
-#else
-
-/// Nothing is counted in lines here.
-class Lines {
- public:
-  static constexpr bool are_supported() { return false; }
-  static constexpr bool begin(std::uint64_t, std::uint64_t, std::size_t, std::size_t) { return false; }
-  template <class Load, class Rest>
-  static std::size_t add_all(std::size_t, std::uint64_t, std::uint64_t, Load, Rest) {
-    return 0;
-  }
-  static std::size_t finish(PlainVector<CountEntry>&) { return 0; }
-};
-
-#endif
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,65 +1,347 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Counting partitions, on one of several threads, into a table.
+// Counts partitions, as one of several threads, and hands over their entries in order.
+//
+// A partition whose keys are more than a pass has room for is split: a level of its own, with further bits of the keys,
+// in a small pool and a file that is cut back afterwards. Where all of its keys begin alike, these bits are left out
+// first, so that keys that were chosen to crowd cost a few passes at most.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
 
+#include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
-#include <scratch/detail/bytes/spill_reader.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
-#include <scratch/detail/count/memory/aggregate.hpp>
-#include <scratch/detail/count/table/partitioned_table.hpp>
-#include <scratch/detail/count/table/sources.hpp>
+#include <scratch/detail/count/memory/appender.hpp>
+#include <scratch/detail/count/memory/chunk_pool.hpp>
+#include <scratch/detail/count/memory/counting_pass.hpp>
+#include <scratch/detail/count/memory/lines.hpp>
+#include <scratch/detail/count/memory/records.hpp>
+#include <scratch/detail/count/table/contents.hpp>
+#include <scratch/detail/count/table/level.hpp>
+#include <scratch/detail/count/table/sorted_table.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
-#include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// Entries of a piece on their way to the table.
+struct CutPiece {
+  std::size_t piece = 0;
+  bool is_last = false;
+  PlainVector<CountEntry> head, tail;
+  CutEntries cut;
+  Blocks blocks;
+  ByteBuffer lead;
+  std::uint64_t offset = 0;
+
+  std::size_t size() const { return blocks.bytes.size() + (head.size() + tail.size()) * sizeof(CountEntry); }
+};
+
+/// What a table is counted from, and where it goes.
+struct CountingJob {
+  const Directory& directory;
+  const std::filesystem::path& shown;
+  unsigned key_bits;
+  const Records& records;
+  const ChunkPool& pool;
+  const Contents& contents;
+  std::span<Appender* const> appenders;
+  std::span<const CountEntry> hot;  ///< sorted
+  std::span<const SortedTable* const> tables;
+  std::span<const std::uint64_t> distinct;  ///< of each partition, about
+  std::uint64_t split_memory;               ///< for the splits of one thread
+  TableWriter& out;
+  ReorderWindow<CutPiece>& window;
+};
+
+/// The memory of a thread that counts.
+struct CountingThread {
+  CountingMemory counting;
+  SegmentBuffer buffer;
+  TableFile::Buffers table;
+};
+
+/// Shows the keys of records to a pass. False when it has no room.
+inline bool add_records(CountingMemory& memory, CountingPass& pass, const Records& records, Kind kind,
+                        const std::byte* at, std::size_t n, std::uint64_t mask) {
+  const std::size_t size = records.size(kind);
+  if (kind != Kind::plain) {
+    for (std::size_t some = 0; n > 0; n -= some) {
+      some = std::min(n, CountingMemory::batch);
+      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.load(kind, at);
+      if (!pass.add(memory.entries(), some, mask)) return false;
+    }
+    return true;
+  }
+  for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
+    const std::size_t some = std::min(n - i, CountingMemory::batch);
+    std::uint64_t* const keys = memory.keys();
+    decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
+    std::fill_n(keys + some, Lines::ahead, keys[0]);
+    if (!pass.add(keys, some)) return false;
+  }
+  return true;
+}
+
 /// The worker of a `Sequencer` whose pieces are partitions.
-template <CountKey Key>
 class PartitionCounter {
  public:
-  /// @param memory for the partition that is being counted, in bytes
-  PartitionCounter(const Sources<Key>& sources, TableWriter& to, std::size_t memory)
-      : sources_(&sources), out_(&to), aggregate_(memory) {
-    if (sources.spill != nullptr) spill_reader_.emplace(sources.spill->reader());
-  }
-
-  void expect(std::size_t p) {
-    if (spill_reader_) sources_->spill->expect(p, *spill_reader_);
-  }
+  explicit PartitionCounter(const CountingJob& job) : job_(&job), memory_(std::make_unique<CountingThread>()) {}
 
   void work(std::size_t p, Sequencer& sequencer) {
-    std::uint64_t first = sources_->partitions.ranges.first(p);
-    const std::uint64_t last = sources_->partitions.ranges.last(p);
-    for (bool done = false; !done;) {
-      aggregate_.begin(first, last, usual_distinct_ > 0 ? usual_distinct_ : sources_->records(p));
-      sources_->partitions.count(p, aggregate_);
-      if (spill_reader_) sources_->spill->count(p, sources_->partitions, aggregate_, *spill_reader_);
-      for (const PartitionedTable* table : sources_->tables) table->count(p, first, last, buffers_, aggregate_);
-      done = aggregate_.finish();
-      usual_distinct_ = aggregate_.entries().size();
-      if (!done) first = aggregate_.next();
-      const CutEntries cut(key_bits<Key>, aggregate_.entries(), blocks_);
-      sequencer.wait_for(p);
-      out_->append(cut, blocks_);
-    }
+    sequencer_ = &sequencer;
+    piece_ = p;
+    const unsigned bits = job_->records.rest_bits();
+    const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
+    const Range range{std::uint64_t{p} << bits, bits};
+    count(source, range, job_->distinct[p], true, true);
   }
 
  private:
-  const Sources<Key>* sources_;
-  TableWriter* out_;
-  Aggregate aggregate_;
-  std::size_t usual_distinct_ = 0;  // distinct keys of the partition before
-  std::optional<SpillReader> spill_reader_;
-  TableFile::Buffers buffers_;
-  Blocks blocks_;
+  // Keys from `first` on, of which `bits` bits differ.
+  struct Range {
+    std::uint64_t first;
+    unsigned bits;
+    std::uint64_t last() const { return first | low_mask(bits); }
+  };
+
+  std::size_t room() const { return Lines::capacity(Lines::most_lines); }
+
+  // `outermost`: hot keys and tables are not in the records yet.
+  void count(const PartitionSource& source, Range range, std::uint64_t distinct, bool outermost, bool is_last) {
+    const std::uint64_t records = source.count();
+    const std::uint64_t expected =
+        std::min(distinct, records + (outermost ? hot_in(range).size() : 0) + (job_->tables.empty() ? 0 : distinct));
+    if (expected <= room() || range.bits <= Lines::exact_bits) {
+      for (std::uint64_t wanted = expected;; wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
+        CountingPass pass(memory_->counting, range.bits,
+                          static_cast<std::size_t>(std::min<std::uint64_t>(wanted, 1 << 30)));
+        if (add_all(source, range, outermost, pass)) {
+          pass.finish();
+          do {
+            const std::span<const CountEntry> entries = pass.next(range.first);
+            give(entries, is_last && pass.at_end());
+          } while (!pass.at_end());
+          return;
+        }
+        if (wanted >= Lines::most_lines * Lines::words) break;
+      }
+    }
+    split(source, range, std::max(expected, std::min(records, 2 * std::uint64_t{room()})), outermost, is_last);
+  }
+
+  std::span<const CountEntry> hot_in(Range range) const {
+    const auto before = [](const CountEntry& entry, std::uint64_t key) { return entry.mixed < key; };
+    const auto begin = std::lower_bound(job_->hot.begin(), job_->hot.end(), range.first, before);
+    auto end = begin;
+    while (end != job_->hot.end() && end->mixed <= range.last()) ++end;
+    return {begin, end};
+  }
+
+  // Calls `visit(entries)` for hot keys, and what is in other tables, of a range, until it returns false.
+  template <class Visit>
+  bool for_each_entry(Range range, Visit visit) {
+    bool go_on = visit(hot_in(range));
+    for (const SortedTable* table : job_->tables)
+      table->for_each_span(range.first, range.last(), memory_->table,
+                           [&](std::span<const CountEntry> entries) { go_on = go_on && visit(entries); });
+    return go_on;
+  }
+
+  bool add_all(const PartitionSource& source, Range range, bool outermost, CountingPass& pass) {
+    const std::uint64_t mask = low_mask(range.bits);
+    if (!source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
+          return add_records(memory_->counting, pass, source.records, kind, at, n, mask);
+        }))
+      return false;
+    return !outermost || for_each_entry(range, [&](std::span<const CountEntry> entries) {
+      return pass.add(entries.data(), entries.size(), mask);
+    });
+  }
+
+  // The bits with which all keys of a range begin.
+  Range narrow(const PartitionSource& source, Range range, bool outermost) {
+    const std::uint64_t mask = low_mask(range.bits);
+    std::uint64_t any = 0, different = 0;
+    bool begun = false;
+    const auto see = [&](std::uint64_t key) {
+      if (!std::exchange(begun, true)) any = key & mask;
+      different |= (key & mask) ^ any;
+      return range.bits - static_cast<unsigned>(std::bit_width(different)) >= 4;
+    };
+    const bool all = source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
+      const std::size_t size = source.records.size(kind);
+      if (kind != Kind::plain) {
+        for (std::size_t i = 0; i < n; ++i)
+          if (!see(source.records.load(kind, at + i * size).mixed)) return false;
+        return true;
+      }
+      for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
+        const std::size_t some = std::min(n - i, CountingMemory::batch);
+        std::uint64_t* const keys = memory_->counting.keys();
+        decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
+        if (!see(keys[0])) return false;
+        for (std::size_t k = 0; k < some; ++k) different |= keys[k] ^ any;
+        if (!see(any)) return false;
+      }
+      return true;
+    });
+    if (!all || (outermost && !for_each_entry(range, [&](std::span<const CountEntry> entries) {
+                   return std::all_of(entries.begin(), entries.end(),
+                                      [&](const CountEntry& entry) { return see(entry.mixed); });
+                 })))
+      return range;
+    const auto bits = static_cast<unsigned>(std::bit_width(different));
+    return {range.first | (any & ~low_mask(bits)), bits};
+  }
+
+  void split(const PartitionSource& source, Range range, std::uint64_t distinct, bool outermost, bool is_last) {
+    const Range narrower = narrow(source, range, outermost);
+    if (narrower.bits <= Lines::exact_bits && narrower.bits < range.bits)
+      return count(source, narrower, distinct, outermost, is_last);
+    range = narrower;
+
+    if (!pool_) {
+      const std::uint64_t memory = std::max<std::uint64_t>(job_->split_memory, 2_MiB);
+      pool_ = std::make_unique<ChunkPool>(memory, memory >= 8_MiB ? 4096 : 2048);
+      file_ = std::make_shared<AppendFile>(job_->directory, job_->shown, "split counts of");
+    }
+    for (Nested* level : nested_) level->level.flush(std::span(&level->appender_here, 1));
+    const auto wanted = static_cast<unsigned>(std::bit_width((distinct + distinct / 8) / room()));
+    const auto possible = static_cast<unsigned>(std::bit_width(pool_->count() / 4)) - 1;
+    const unsigned bits = std::clamp(wanted, 1U, std::min({8U, possible, range.bits - 8}));
+    const std::uint64_t from = file_->size();
+    {
+      Nested inner(file_, *pool_, Records{range.bits, bits});
+      nested_.push_back(&inner);
+      const std::unique_ptr<std::vector<Nested*>, PopBack> pop(&nested_);
+      scatter(source, range, outermost, inner);
+      const std::uint64_t all = source.count() + 1;
+      for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
+        const PartitionSource part{inner.level.records(), *pool_, inner.level.contents(),
+                                   std::span(&inner.appender_here, 1), q};
+        const bool ends = is_last && q + 1 == inner.level.records().partitions();
+        if (part.count() == 0 && !ends) continue;
+        const std::uint64_t share = static_cast<std::uint64_t>(
+            static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
+        const unsigned rest = inner.level.records().rest_bits();
+        count(part, {range.first | std::uint64_t{q} << rest, rest}, share + 16, false, ends);
+        inner.level.drop(q);
+        for (std::size_t k = 0; k < kinds; ++k) inner.appender.clear(static_cast<Kind>(k), q);
+      }
+    }
+    file_->truncate(from);
+  }
+
+  struct Nested {
+    Nested(const std::shared_ptr<AppendFile>& file, ChunkPool& pool, const Records& records)
+        : level(file, pool, records), appender(pool, records) {}
+    Nested(const Nested&) = delete;
+    Nested& operator=(const Nested&) = delete;
+    ~Nested() {
+      for (std::size_t p = 0; p < level.records().partitions(); ++p) {
+        level.drop(p);
+        for (std::size_t k = 0; k < kinds; ++k) appender.clear(static_cast<Kind>(k), p);
+      }
+      appender.keep();
+      appender.full.give_to(level.pool());
+      appender.free.give_to(level.pool());
+    }
+
+    void append(const std::uint64_t* keys, std::size_t n) {
+      for (std::size_t done = 0; (done += appender.append(keys + done, n - done)) < n;) {
+        appender.keep();
+        level.exchange(appender);
+      }
+      appender.keep();
+    }
+    void append(const CountEntry& entry) {
+      appender.allow(appender.records().kind_of(entry.count));
+      while (!appender.append(entry.mixed, entry.count)) {
+        appender.keep();
+        level.exchange(appender);
+      }
+    }
+
+    Level level;
+    Appender appender;
+    Appender* appender_here = &appender;
+  };
+  struct PopBack {
+    void operator()(std::vector<Nested*>* from) const { from->pop_back(); }
+  };
+
+  void scatter(const PartitionSource& source, Range range, bool outermost, Nested& to) {
+    const std::uint64_t mask = low_mask(range.bits);
+    to.appender.allow(Kind::plain);
+    source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
+      const std::size_t size = source.records.size(kind);
+      if (kind != Kind::plain) {
+        for (std::size_t i = 0; i < n; ++i) {
+          const CountEntry entry = source.records.load(kind, at + i * size);
+          to.append({entry.mixed & mask, entry.count});
+        }
+        return true;
+      }
+      for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
+        const std::size_t some = std::min(n - i, CountingMemory::batch);
+        std::uint64_t* const keys = memory_->counting.keys();
+        decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
+        to.append(keys, some);
+      }
+      return true;
+    });
+    if (outermost)
+      for_each_entry(range, [&](std::span<const CountEntry> entries) {
+        for (const CountEntry& entry : entries) to.append({entry.mixed & mask, entry.count});
+        return true;
+      });
+    end_streaming();
+    to.appender.keep();
+    to.level.hand_over(to.appender);
+  }
+
+  void give(std::span<const CountEntry> entries, bool is_last) {
+    std::unique_ptr<CutPiece> item = job_->window.spare(*sequencer_);
+    const CutEntries cut(job_->key_bits, entries, item->blocks);
+    item->piece = piece_;
+    item->is_last = is_last;
+    item->head.clear();
+    item->head.append(cut.head);
+    item->tail.clear();
+    item->tail.append(cut.tail);
+    item->cut.first = cut.first;
+    item->cut.last = cut.last;
+    job_->window.give(
+        std::move(item), *sequencer_,
+        [this](CutPiece& each) {
+          each.cut.head = each.head.all();
+          each.cut.tail = each.tail.all();
+          each.lead.clear();
+          each.offset = job_->out.place(each.cut, each.blocks, each.lead);
+        },
+        [this](const CutPiece& each) { job_->out.write(each.offset, each.lead.bytes(), each.blocks.bytes.bytes()); });
+  }
+
+  const CountingJob* job_;
+  std::unique_ptr<CountingThread> memory_;
+  Sequencer* sequencer_ = nullptr;
+  std::size_t piece_ = 0;
+  std::unique_ptr<ChunkPool> pool_;
+  std::shared_ptr<AppendFile> file_;
+  std::vector<Nested*> nested_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -64,7 +64,6 @@ class SmallCounts {
     const ByteBuffer body = stored();
     to.write(store_small_header(distinct(), absorbed, body.bytes()));
     to.write(body.bytes());
-    to.flush();
   }
 
  private:

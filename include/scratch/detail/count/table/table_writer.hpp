@@ -4,6 +4,8 @@
 // Writing the file of a count table of 32- or 64-bit keys.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -33,6 +35,7 @@ struct CutEntries {
   std::uint64_t first = 0;  // where the range of the first block begins; with no blocks, everything is in `tail`
   std::uint64_t last = 0;   // where that of the last one ends
 
+  CutEntries() = default;
   CutEntries(unsigned bits, std::span<const CountEntry> entries, Blocks& blocks) : tail(entries) {
     constexpr std::size_t worthwhile = 4 * most_block_entries;
     blocks.clear();
@@ -48,7 +51,7 @@ struct CutEntries {
   }
 };
 
-/// Entries go in sorted, from one thread at a time.
+/// Entries go in sorted, from one thread at a time; the bytes may be written by several.
 class TableWriter {
  public:
   TableWriter(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
@@ -60,16 +63,38 @@ class TableWriter {
   }
 
   void append(const CutEntries& entries, const Blocks& blocks) {
-    add_pending(entries.head);
-    if (!blocks.records.empty()) {
+    lead_.clear();
+    const std::uint64_t offset = place(entries, blocks, lead_);
+    write(offset, lead_.bytes(), blocks.bytes.bytes());
+  }
+
+  /// Puts the next entries on record.
+  /// @param lead gets the blocks that stand before `blocks`
+  /// @returns where both are to be written
+  std::uint64_t place(const CutEntries& entries, const Blocks& blocks, ByteBuffer& lead) {
+    pending_.append(entries.head);
+    if (!blocks.records.empty() || pending_.size() > 8 * most_block_entries) {
       cut_.clear();
-      cutter_.cut(pending_.all(), BlockCutter::block_at(entries.first), cut_);
-      pending_.clear();
-      put(cut_);
-      put(blocks);
+      const std::size_t done = cutter_.cut(
+          pending_.all(), blocks.records.empty() ? BlockCutter::unknown() : BlockCutter::block_at(entries.first), cut_);
+      pending_.erase_front(done);
+      put_on_record(cut_);
+      lead.append(cut_.bytes.bytes());
+    }
+    if (!blocks.records.empty()) {
+      put_on_record(blocks);
       cutter_.continue_behind(entries.last);
     }
-    add_pending(entries.tail);
+    pending_.append(entries.tail);
+    return out_->extend(lead.size() + blocks.bytes.size());
+  }
+  /// For any thread.
+  void write(std::uint64_t offset, Bytes lead, Bytes blocks) {
+    std::array<struct iovec, 2> pieces;
+    std::size_t n = 0;
+    for (const Bytes bytes : {lead, blocks})
+      if (!bytes.empty()) pieces[n++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+    out_->write_at(offset, std::span(pieces).first(n));
   }
 
   /// Everything is in the file afterwards, header and all.
@@ -77,7 +102,8 @@ class TableWriter {
     cut_.clear();
     cutter_.cut(pending_.all(), BlockCutter::nothing(), cut_);
     pending_.clear();
-    put(cut_);
+    put_on_record(cut_);
+    out_->write(cut_.bytes.bytes());
     header_.key_bits = bits_;
     header_.absorbed = absorbed;
     header_.body = out_->size() - count_header_size;
@@ -87,25 +113,22 @@ class TableWriter {
       out_->write(bytes);
     };
     if (index_file_) {
-      index_file_->flush();
       ByteBuffer buffer;
-      for (std::uint64_t at = 0; at < index_file_->size(); at += AppendFile::buffer_size) {
-        const MutableBytes part = buffer.resize_for(
-            static_cast<std::size_t>(std::min<std::uint64_t>(AppendFile::buffer_size, index_file_->size() - at)));
+      const std::uint64_t size = index_file_->size();
+      for (std::uint64_t at = 0; at < size; at += most_index) {
+        const MutableBytes part =
+            buffer.resize_for(static_cast<std::size_t>(std::min<std::uint64_t>(most_index, size - at)));
         index_file_->read(at, part);
         put_index(part);
       }
     }
     put_index(index_.bytes());
     header_.content = sum.digest();
-    out_->flush();
-    out_->overwrite(0, store_count_header(header_));
+    out_->write_at(0, store_count_header(header_));
     index_file_.reset();
   }
 
   const CountHeader& header() const noexcept { return header_; }
-  std::uint64_t size() const noexcept { return out_->size(); }
-  AppendFile& file() noexcept { return *out_; }
   /// @pre `finish` was called
   void commit(const std::string& name, Replacing replacing) { out_->commit(name, replacing); }
   std::unique_ptr<AppendFile> release() { return std::move(out_); }
@@ -113,17 +136,7 @@ class TableWriter {
  private:
   static constexpr std::size_t most_index = 512_KiB;
 
-  void add_pending(std::span<const CountEntry> entries) {
-    pending_.append(entries);
-    if (pending_.size() <= 8 * most_block_entries) return;
-    cut_.clear();
-    const std::size_t done = cutter_.cut(pending_.all(), BlockCutter::unknown(), cut_);
-    pending_.erase_front(done);
-    put(cut_);
-  }
-
-  void put(const Blocks& blocks) {
-    out_->write(blocks.bytes.bytes());
+  void put_on_record(const Blocks& blocks) {
     for (const BlockRecord& record : blocks.records) {
       record.store(index_.prepare(count_record_size));
       index_.advance(count_record_size);
@@ -141,7 +154,7 @@ class TableWriter {
   std::unique_ptr<AppendFile> out_;
   std::filesystem::path shown_;
   std::unique_ptr<AppendFile> index_file_;
-  ByteBuffer index_;
+  ByteBuffer index_, lead_;
   CountHeader header_;
   PlainVector<CountEntry> pending_;
   Blocks cut_;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// floor 1: kernel and formats
+//
+// Mixed keys as records of the partitions that they fall in.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/text/little_endian.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// What a record says.
+enum class Kind : std::uint8_t {
+  plain,    ///< a key, once
+  counted,  ///< a key and a small count, in a word
+  large,    ///< a key and any count, in two words
+};
+inline constexpr std::size_t kinds = 3;
+
+/// Keys of `key_bits` bits, of which the first `bits` choose one of 2^`bits` partitions, and records of the rest.
+struct Records {
+  unsigned key_bits = 0, bits = 0;
+
+  static constexpr std::size_t granule_room = 512;  ///< what a granule takes at most
+
+  unsigned rest_bits() const { return key_bits - bits; }
+  std::size_t partitions() const { return std::size_t{1} << bits; }
+  std::size_t of(std::uint64_t key) const { return static_cast<std::size_t>(key >> rest_bits()); }
+  std::uint64_t rest_of(std::uint64_t key) const { return key & low_mask(rest_bits()); }
+  /// Counts up to this stand in `counted` records.
+  std::uint64_t most_counted() const { return low_mask(64 - rest_bits()); }
+
+  std::size_t size(Kind kind) const {
+    return kind == Kind::plain ? (rest_bits() + 7) / 8 : kind == Kind::counted ? 8 : 16;
+  }
+  /// Records go to memory by so many: whole lines of the cache.
+  static constexpr std::size_t granule(Kind kind) { return kind == Kind::large ? 32 : 64; }
+  std::size_t granule_size(Kind kind) const { return granule(kind) * size(kind); }
+  /// How much of a chunk is used: whole granules.
+  std::size_t payload(Kind kind, std::size_t chunk) const { return chunk / granule_size(kind) * granule_size(kind); }
+
+  Kind kind_of(std::uint64_t count) const {
+    return count == 1 ? Kind::plain : count <= most_counted() ? Kind::counted : Kind::large;
+  }
+  std::uint64_t counted_word(std::uint64_t key, std::uint64_t count) const {
+    return rest_of(key) | count << rest_bits();
+  }
+
+  /// The entry that stands in a record that is not plain.
+  CountEntry load(Kind kind, const std::byte* from) const {
+    const auto word = load_le<std::uint64_t>(from);
+    if (kind == Kind::counted) return {rest_of(word), word >> rest_bits()};
+    return {word, load_le<std::uint64_t>(from + 8)};
+  }
+};
+
+#if defined(__x86_64__)
+#define SCRATCH_AVX512_BYTES __attribute__((target("avx512f,avx512bw,avx512vbmi")))
+
+template <unsigned Size, std::size_t... I>
+SCRATCH_AVX512_BYTES inline void decode_wide(const std::byte* at, std::size_t n, std::uint64_t mask, std::uint64_t* to,
+                                             std::index_sequence<I...>) {
+  using ByteLine [[gnu::vector_size(64), gnu::aligned(1), gnu::may_alias]] = char;
+  using Line [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+  const Line masks = Line{} + mask;
+  for (std::size_t i = 0; i < n; i += 8) {
+    const ByteLine bytes = *reinterpret_cast<const ByteLine*>(at + Size * i);
+    const ByteLine spread =
+        __builtin_shufflevector(bytes, bytes, (Size * (I / 8) + I % 8 < 64 ? Size * (I / 8) + I % 8 : 63)...);
+    *reinterpret_cast<Line*>(to + i) = reinterpret_cast<Line>(spread) & masks;
+  }
+}
+inline bool has_byte_shuffles() {
+  static const bool has = __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
+  return has;
+}
+#endif
+
+template <unsigned Size>
+void decode_plain(const std::byte* at, std::size_t n, std::uint64_t mask, std::uint64_t* to) {
+#if defined(__x86_64__)
+  if (has_byte_shuffles()) return decode_wide<Size>(at, n, mask, to, std::make_index_sequence<64>());
+#endif
+  for (std::size_t i = 0; i < n; ++i) to[i] = load_le<std::uint64_t>(at + Size * i) & mask;
+}
+
+/// Plain records as numbers.
+/// @pre 64 bytes behind the last one are readable, 8 numbers behind `to + n` writable
+inline void decode_plain(unsigned size, const std::byte* at, std::size_t n, std::uint64_t mask, std::uint64_t* to) {
+  switch (size) {
+    case 1:
+      return decode_plain<1>(at, n, mask, to);
+    case 2:
+      return decode_plain<2>(at, n, mask, to);
+    case 3:
+      return decode_plain<3>(at, n, mask, to);
+    case 4:
+      return decode_plain<4>(at, n, mask, to);
+    case 5:
+      return decode_plain<5>(at, n, mask, to);
+    case 6:
+      return decode_plain<6>(at, n, mask, to);
+    case 7:
+      return decode_plain<7>(at, n, mask, to);
+    default:
+      return decode_plain<8>(at, n, mask, to);
+  }
+}
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// What an adder has in hand. It belongs to the table, so that dropping an adder needs neither memory nor disk.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/memory/appender.hpp>
+#include <scratch/detail/count/memory/chunk_pool.hpp>
+#include <scratch/detail/count/memory/hot_keys.hpp>
+#include <scratch/detail/count/memory/lines.hpp>
+#include <scratch/detail/count/memory/records.hpp>
+#include <scratch/version.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// A way for keys into the table: for one thread at a time.
+struct Lane {
+  static constexpr std::size_t batch = 1024;
+
+  Lane(ChunkPool& pool, const Records& records, std::size_t hot_slots, std::size_t n)
+      : appender(pool, records), hot(hot_slots), number(n) {}
+
+  Appender appender;
+  HotKeys hot;
+  std::size_t number;
+  std::atomic<std::uint64_t> total{0};  ///< of all that was added here; saturating
+  bool must_evict = false;              ///< hot keys are not worth it
+  PlainVector<CountEntry> debt;         ///< what a call counted before it failed: counts below zero, to be added
+  std::size_t sampled = 0;
+  std::array<std::uint64_t, 128> samples;
+  std::array<std::uint64_t, batch + Lines::ahead> mixed, picked;
+  std::mutex mutex;  ///< for adders that share it
+};
+
+/// What one adder, or the table itself, was given and has not passed on.
+struct AdderState {
+  static constexpr std::size_t most_waiting = 1024;
+
+  explicit AdderState(Lane* where) : lane(where) {}
+
+  Lane* lane;
+  std::atomic<bool> in_use{false};  ///< a thread is in it
+  std::size_t waiting = 0;          ///< keys, of whatever type
+  alignas(64) std::array<std::byte, most_waiting * sizeof(std::uint64_t)> keys;
+  PlainVector<CountEntry> entries;    ///< with their counts, mixed
+  PlainVector<std::uint64_t> counts;  ///< of a small table: its own, by key,
+  std::uint64_t added = 0;            ///< and all of them
+
+  std::uint64_t total() const {
+    std::uint64_t sum = waiting;
+    for (const CountEntry& entry : entries) sum = saturating_add(sum, entry.count);
+    return sum;
+  }
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

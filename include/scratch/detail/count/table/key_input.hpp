@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// Taking keys for a count table, for the table itself or for one of its adders.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count/memory/mixing.hpp>
+#include <scratch/detail/count/table/adder_state.hpp>
+#include <scratch/detail/count/table/count_store.hpp>
+#include <scratch/detail/count/table/small_store.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// What a table and its adders share.
+template <CountKey Key>
+struct CountState {
+  template <class... Args>
+  explicit CountState(const Directory& directory, std::filesystem::path where, Args... args)
+      : path(where), store(directory, std::move(where), args..., key_bits<Key>, mix_keys<Key>) {}
+
+  std::filesystem::path path;
+  StoreOf<Key> store;
+  MadeHere made_here;
+  std::atomic<bool> closed{false};     ///< nothing more is counted,
+  std::atomic<bool> committed{false};  ///< since the table was committed, else since it is gone
+  std::atomic<bool> exact{false};      ///< all counts together come near 2^64: every key is looked up
+  std::atomic<bool> unusual{false};    ///< one of these
+  std::mutex large;                    ///< held while much is added
+
+  static constexpr std::uint64_t much = std::uint64_t{1} << 62;
+  void look_closely_from(std::uint64_t total) {
+    if (total >= much) exact = unusual = true;
+  }
+  void close(bool is_committed) {
+    committed = is_committed;
+    closed = unusual = true;
+  }
+};
+
+/// An integer as a count. @throws Error ERANGE for a number below zero
+template <std::integral N>
+std::uint64_t count_of(N n) {
+  if (!std::in_range<std::uint64_t>(+n))
+    throw Error(std::make_error_code(std::errc::result_out_of_range), "use " + std::to_string(+n) + " as a count", {},
+                "counts have 64 bits, unsigned");
+  return static_cast<std::uint64_t>(n);
+}
+
+/// For one thread at a time. Movable.
+template <CountKey Key>
+class KeyInput {
+ public:
+  KeyInput() = default;
+  KeyInput(std::shared_ptr<CountState<Key>> state, AdderState& here, bool is_table)
+      : state_(std::move(state)), here_(&here), is_table_(is_table) {}
+  KeyInput(KeyInput&& other) noexcept
+      : state_(std::move(other.state_)), here_(std::exchange(other.here_, nullptr)), is_table_(other.is_table_) {}
+  KeyInput& operator=(KeyInput&& other) noexcept {
+    state_ = std::move(other.state_);
+    here_ = std::exchange(other.here_, nullptr);
+    is_table_ = other.is_table_;
+    return *this;
+  }
+
+  const std::shared_ptr<CountState<Key>>& state() const { return state_; }
+  AdderState& here() const { return *here_; }
+  explicit operator bool() const { return here_ != nullptr; }
+
+  void add(Key key) {
+    if (here_ == nullptr || here_->waiting == AdderState::most_waiting ||
+        state_->unusual.load(std::memory_order_relaxed)) [[unlikely]] {
+      const Use use(*this);
+      constexpr std::uint64_t once = 1;
+      if (state_->exact) return add_exactly(std::span(&key, 1), std::span(&once, 1));
+      state_->store.drain(*here_);
+    }
+    std::memcpy(here_->keys.data() + here_->waiting * sizeof key, &key, sizeof key);
+    ++here_->waiting;
+  }
+  void add(Key key, std::uint64_t n) {
+    if (n == 0) return;
+    if (n == 1) return add(key);
+    const Use use(*this);
+    if (here_->entries.size() == most_entries) state_->store.drain(*here_);
+    std::unique_lock<std::mutex> held;
+    if (!surely_fits(n, held)) return add_exactly(std::span(&key, 1), std::span(&n, 1));
+    if (held) return state_->store.add(*here_, &key, &n, 1);
+    here_->entries.reserve(most_entries);
+    std::uint64_t mixed;
+    mix_keys<Key>(&key, 0, 1, &mixed);
+    here_->entries.push_back({mixed, n});
+  }
+  void add(std::span<const Key> keys) {
+    const Use use(*this);
+    state_->store.drain(*here_);
+    std::unique_lock<std::mutex> held;
+    if (!surely_fits(keys.size(), held)) return add_exactly(keys, std::vector<std::uint64_t>(keys.size(), 1));
+    state_->store.add(*here_, keys.data(), keys.size());
+  }
+  void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
+    const Use use(*this);
+    check_sizes(keys.size(), counts.size());
+    state_->store.drain(*here_);
+    std::uint64_t total = 0;
+    for (const std::uint64_t count : counts) total = saturating_add(total, count);
+    std::unique_lock<std::mutex> held;
+    if (!surely_fits(total, held)) return add_exactly(keys, counts);
+    state_->store.add(*here_, keys.data(), counts.data(), keys.size());
+  }
+
+  void drain() {
+    const Use use(*this);
+    state_->store.drain(*here_);
+  }
+
+  void check_sizes(std::size_t keys, std::size_t counts) const {
+    if (keys != counts)
+      throw Error(std::make_error_code(std::errc::invalid_argument), "take keys and counts for", state_->path,
+                  std::to_string(keys) + " keys, " + std::to_string(counts) + " counts");
+  }
+
+  /// A thread is in here, and nobody else.
+  class Use {
+   public:
+    explicit Use(const KeyInput& input) : here_(input.check()) {
+      if (here_->in_use.exchange(true, std::memory_order_acquire))
+        throw Error(errc::busy, "count in", input.state_->path,
+                    std::string("two threads are in ") + (input.is_table_ ? "the table" : "an adder") +
+                        " at the same time: each needs an adder of its own");
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    ~Use() { here_->in_use.store(false, std::memory_order_release); }
+
+   private:
+    AdderState* here_;
+  };
+
+ private:
+  static constexpr std::size_t most_entries = 512;
+
+  AdderState* check() const {
+    const auto refuse = [&](std::string why) {
+      throw Error(std::make_error_code(std::errc::invalid_argument), "count in",
+                  state_ ? state_->path : std::filesystem::path(), std::move(why));
+    };
+    if (here_ == nullptr) refuse("it was moved to another object");
+    if (state_->committed) refuse(is_table_ ? "it was committed" : "its table was committed");
+    if (state_->closed) refuse("its table is gone");
+    if (!state_->made_here.is_true()) throw Error(errc::forked_object, "count in", state_->path);
+    return here_;
+  }
+
+  // Whether so much more can be added without a key's count passing 2^64 - 1, whichever keys these are. Every lane may
+  // have a little that nobody asks for; who adds much does so one after the other.
+  bool surely_fits(std::uint64_t more, std::unique_lock<std::mutex>& held) {
+    constexpr std::uint64_t little = std::uint64_t{1} << 32;
+    if (state_->exact) return false;
+    if (more < little && !state_->store.has_much(*here_)) return true;
+    held = std::unique_lock(state_->large);
+    state_->look_closely_from(saturating_add(state_->store.total(), more));
+    if (state_->exact) held = {};
+    return !state_->exact;
+  }
+
+  // All counts together come near 2^64: that of one key could pass it.
+  void add_exactly(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
+    StoreOf<Key>& store = state_->store;
+    if (!is_table_ || store.adders() > 0)
+      throw Error(errc::count_overflow, "count in", state_->path,
+                  "all counts together come near 2^64, and no key can be looked up while there are adders: drop them, "
+                  "and add to the table");
+    store.drain(*here_);
+    std::map<Key, std::uint64_t> sums;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto at = sums.try_emplace(keys[i], 0).first;
+      std::uint64_t mixed;
+      mix_keys<Key>(&keys[i], 0, 1, &mixed);
+      const std::uint64_t before = at->second == 0 ? store.get(mixed) : at->second;
+      if (std::numeric_limits<std::uint64_t>::max() - before < counts[i])
+        throw Error(errc::count_overflow, "count key " + std::to_string(keys[i]) + " in", state_->path,
+                    "it was counted " + std::to_string(before) + " times, and " + std::to_string(counts[i]) +
+                        " more are too many; nothing was changed");
+      at->second = before + counts[i];
+    }
+    store.add(*here_, keys.data(), counts.data(), keys.size());
+  }
+
+  std::shared_ptr<CountState<Key>> state_;
+  AdderState* here_ = nullptr;
+  bool is_table_ = false;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail

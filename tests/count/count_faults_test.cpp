@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+// ctest: timeout=900 optimised syscalls=planned_syscalls alone
+//
+// Something fails once while a table is counted, and the program goes on as the documentation says: every count is
+// exact in the end.
+#include <cstdlib>
+#include <new>
+
+#include <sys/resource.h>
+
+#include <scratch/count_reader.hpp>
+#include <scratch/count_table.hpp>
+
+#include <cerrno>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/counts.hpp"
+#include "support/crash.hpp"
+#include "support/refusal.hpp"
+#include "support/temp_dir.hpp"
+
+namespace {
+
+thread_local bool watching = false;
+thread_local long made = 0, failing = -1;
+thread_local bool fired = false;
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  if (watching && made++ == failing) {
+    fired = true;
+    throw std::bad_alloc();
+  }
+  void* at = alignment <= alignof(std::max_align_t)
+                 ? std::malloc(size ? size : 1)
+                 : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (!at) throw std::bad_alloc();
+  return at;
+}
+
+}  // namespace
+
+// Not inlined: g++ would see a plain free() of what operator new gave.
+[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 1); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
+  return allocate(size, 1);
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
+
+using namespace scratch;
+using namespace scratch::test;
+using namespace scratch::literals;
+
+namespace {
+
+using U64 = std::uint64_t;
+using Model64 = Model<U64>;
+
+/// What is counted, and how.
+struct Stream {
+  const char* name;
+  U64 memory;
+  std::size_t adds;
+  U64 range;
+  enum { uniform, skewed, crowded, weighted } kind;
+  bool ask = false;
+  bool by_adders = false;
+};
+
+const Stream streams[] = {
+    {"few keys, asked for", 256_KiB, 60'000, 3000, Stream::uniform, true},
+    {"many keys", 256_KiB, 60'000, U64{1} << 40, Stream::uniform},
+    {"keys of which some come often", 256_KiB, 60'000, 100'000, Stream::skewed},
+    {"keys chosen to crowd", 256_KiB, 100'000, 100'000, Stream::crowded},
+    {"keys with counts, asked for", 256_KiB, 60'000, 50'000, Stream::weighted, true},
+    {"keys of two adders", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, true},
+};
+
+/// Makes a step of a program, again where it fails, and says how often it did.
+template <class Step>
+int go_on(Step step) {
+  for (int failures = 0;; ++failures) {
+    if (failures == 5) throw std::runtime_error("a step failed five times, though only one thing fails");
+    watching = true;
+    try {
+      step();
+      watching = false;
+      return failures;
+    } catch (const std::bad_alloc&) {
+    } catch (const Error&) {
+    }
+    watching = false;
+  }
+}
+
+/// Counts a stream, step by step, and compares every count with a map's. Returns how many steps failed.
+int count_to_the_end(const Stream& stream, const Workspace& where) {
+  std::mt19937_64 random(7);
+  Model64 model;
+  int failures = 0;
+  std::optional<CountTable<U64>> table;
+  failures += go_on(
+      [&] { table.emplace(where, "table", CountOptions{.memory = stream.memory, .existing = Existing::replace}); });
+  std::vector<CountAdder<U64>> adders;
+  if (stream.by_adders) {
+    adders.reserve(2);
+    while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
+  }
+  std::vector<U64> keys(1000), counts(keys.size());
+  for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
+    for (std::size_t k = 0; k < keys.size(); ++k) {
+      keys[k] = random() % stream.range;
+      if (stream.kind == Stream::skewed && random() % 2 == 0) keys[k] = random() % 5;
+      if (stream.kind == Stream::crowded) keys[k] = detail::unmix(keys[k]);
+      counts[k] = stream.kind != Stream::weighted ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
+      if (counts[k] > 0) model[keys[k]] += counts[k];
+    }
+    if (stream.kind == Stream::weighted)
+      failures += go_on([&] { table->add(keys, counts); });
+    else if (stream.by_adders)
+      failures += go_on([&] { adders[i / keys.size() % 2].add(keys); });
+    else if (stream.kind == Stream::uniform && !stream.ask && i + 5 * keys.size() < stream.adds && i % 7000 == 0) {
+      // A long call, of several parts
+      for (int more = 0; more < 5000; ++more) {
+        keys.push_back(random() % stream.range);
+        ++model[keys.back()];
+      }
+      failures += go_on([&] { table->add(keys); });
+      keys.resize(1000);
+    } else if (i / keys.size() % 3 == 0)
+      for (const U64 key : keys) failures += go_on([&] { table->add(key); });
+    else
+      failures += go_on([&] { table->add(keys); });
+    if (stream.ask && i / keys.size() % 4 == 3) {
+      U64 found = 0;
+      failures += go_on([&] { found = table->get(keys[0]); });
+      const auto at = model.find(keys[0]);
+      if (found != (at == model.end() ? 0 : at->second)) throw std::runtime_error("get() is wrong");
+    }
+    if (i == stream.adds / keys.size() / 2 * keys.size() && !stream.by_adders)
+      failures += go_on([&] { table->flush(); });
+  }
+  adders.clear();
+  failures += go_on([&] { table->commit(); });
+  plan.first = plan.last = plan.never;
+  CountReader<U64>(where, "table").verify();
+  if (read_table<U64>(where, "table") != model) throw std::runtime_error("a count is wrong");
+  return failures;
+}
+
+}  // namespace
+
+TEST_CASE("an allocation that fails once costs no count") {
+  for (const Stream& stream : streams) {
+    INFO(stream.name);
+    const TempDir dir;
+    const Workspace where(dir.path());
+    plan.clear();
+    int failures = 0;
+    for (long k = 0;; k += k < 30 && !sanitized ? 1 : 1 + k / 5) {
+      INFO("allocation " << k);
+      made = 0;
+      failing = k;
+      fired = false;
+      REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
+      if (!fired) break;
+    }
+    failing = -1;
+    CHECK(failures > 0);
+  }
+}
+
+TEST_CASE("a system call that fails once costs no count") {
+  struct Fault {
+    const char* call;
+    int error;
+  };
+  for (const Stream& stream : streams)
+    for (const Fault fault : {Fault{"mmap", ENOMEM}, Fault{"pwritev", ENOSPC}, Fault{"pwritev", EIO},
+                              Fault{"pread", EIO}, Fault{"openat", EMFILE}}) {
+      INFO(stream.name << ", " << fault.call << ", " << fault.error);
+      const TempDir dir;
+      const Workspace where(dir.path());
+      int failures = 0;
+      long calls = 0;
+      for (long n = 0;; n += 1 + n / 2) {
+        INFO("call " << n);
+        plan.fail_once(n, fault.error);
+        plan.only = fault.call;
+        REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
+        calls += plan.fired;
+        if (plan.fired == 0) break;
+      }
+      plan.clear();
+      CHECK(calls > 0);
+    }
+}
+
+TEST_CASE("writes of a byte or two thousand at a time cost no count") {
+  for (const Stream& stream : streams) {
+    INFO(stream.name);
+    const TempDir dir;
+    const Workspace where(dir.path());
+    plan.clear();
+    plan.longest = 2001;
+    REQUIRE_NOTHROW(count_to_the_end(stream, where));
+    CHECK(plan.fired > 0);
+    plan.clear();
+  }
+}
+
+TEST_CASE("a process whose memory has a limit counts exactly, or says that it cannot") {
+  if (sanitized) return;
+  int finished = 0, refused = 0;
+  for (const Stream& stream : {streams[1], streams[2], streams[3]})
+    for (U64 limit = 0; limit < 12_MiB; limit += 1_MiB) {
+      INFO(stream.name << ", limit " << limit);
+      const Ending ending = in_child([&] {
+        const TempDir dir;
+        const Workspace where(dir.path());
+        static_cast<void>(detail::process_life());
+        U64 size = 0;
+        std::ifstream("/proc/self/statm") >> size;
+        const struct rlimit room { size * 4096 + limit, RLIM_INFINITY };
+        ::setrlimit(RLIMIT_AS, &room);
+        std::mt19937_64 random(7);
+        Model64 model;
+        model.reserve(200'000);
+        try {
+          CountTable<U64> table(where, "table", {.memory = 1_MiB});
+          std::vector<U64> keys(1000);
+          for (int i = 0; i < 150; ++i) {
+            for (U64& key : keys)
+              key = stream.kind == Stream::crowded ? detail::unmix(random() % 300'000) : random() % 30'000;
+            try {
+              table.add(keys);
+              for (const U64 key : keys) ++model[key];
+            } catch (const std::exception&) {
+            }
+          }
+          for (int i = 0;; ++i) try {
+              table.commit();
+              break;
+            } catch (const std::exception&) {
+              if (i == 3) _exit(7);
+            }
+        } catch (const std::exception&) {
+          _exit(7);
+        }
+        const struct rlimit none { RLIM_INFINITY, RLIM_INFINITY };
+        ::setrlimit(RLIMIT_AS, &none);
+        if (read_table<U64>(where, "table") != model) raise(SIGKILL);
+      });
+      CHECK(ending != Ending::killed);
+      (ending == Ending::finished ? finished : refused) += 1;
+    }
+  CHECK(finished > 0);
+  CHECK(refused > 0);
+}
+
+TEST_CASE("a count that was lost or came twice keeps a table from being committed: the control for the ones before") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  plan.clear();
+  const detail::Directory directory = detail::table_directory(where);
+  for (const U64 said : {999U, 1001U}) {
+    detail::CountStore store(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
+    const std::vector<U64> keys(1000, 5);
+    store.add(store.own(), keys.data(), keys.size());
+    CHECK(refuses_with(errc::corrupt, [&] { store.commit("table", detail::Replacing::nothing, said); }));
+    CHECK(where.list().empty());
+    CHECK(store.commit("table", detail::Replacing::nothing, 1000) == 1);
+    std::filesystem::remove(dir / "table");
+  }
+}
+
+TEST_CASE("counts that are left in lines are counted again: the control for passes that are given up") {
+  detail::Lines lines;
+  U64 rest[1];
+  std::vector<U64> keys(1 + detail::Lines::ahead, 3);
+  for (const U64 times : {1U, 2U}) {  // no clear() in between
+    REQUIRE(lines.begin(20, 1000));
+    REQUIRE(lines.add(keys.data(), 1, rest) == 0);
+    if (times == 2) {
+      std::vector<detail::CountEntry> out(lines.line_count() * detail::Lines::words + 16);
+      REQUIRE(lines.take(lines.line_count(), 0, out.data()) == 1);
+      CHECK(out[0].count == 2);
+    }
+  }
+}
