@@ -101,7 +101,11 @@ class FileRemoval {
 
  private:
   void remove_ours(int directory, const std::string& name, std::string record) {
-    if (from_.state().is_ours(directory, name, record)) remove(directory, name, std::move(record));
+    try {
+      if (from_.state().is_ours(directory, name, record)) remove(directory, name, std::move(record));
+    } catch (const Error& error) {
+      if (!failure_) failure_ = error;
+    }
   }
 
   // From the workspace to a file below it, area by area; no link is followed.

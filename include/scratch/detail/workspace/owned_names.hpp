@@ -46,6 +46,7 @@ struct FileIdentity {
 };
 
 /// Of an open file, or, with a name, of what has it in an open directory. Nothing where there is no such file.
+/// @throws Error what else the kernel says
 inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullptr) {
   struct statx facts {};
   constexpr unsigned mask = STATX_INO | STATX_BTIME;
@@ -54,6 +55,9 @@ inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullpt
     return FileIdentity{facts.stx_ino,
                         has_birth ? facts.stx_btime.tv_sec * 1'000'000'000 + facts.stx_btime.tv_nsec : 0};
   }
+  if (errno == ENOENT) return std::nullopt;
+  if (errno != ENOSYS && errno != EPERM && errno != EOPNOTSUPP)
+    throw_error(errno, "examine", name == nullptr ? std::filesystem::path() : std::filesystem::path(name));
   struct stat old {};
   if ((name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) != 0) return std::nullopt;
   return FileIdentity{old.st_ino, 0};
