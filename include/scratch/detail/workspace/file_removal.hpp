@@ -101,11 +101,15 @@ class FileRemoval {
 
  private:
   void remove_ours(int directory, const std::string& name, std::string record) {
-    struct stat facts {};
-    if (sys::fstatat(directory, name.c_str(), facts) != 0 && errno == ENOENT)
-      files_.insert(std::move(record));  // a removal that failed may have left it on record
-    else if (from_.state().is_ours(directory, name, record))
-      remove(directory, name, std::move(record));
+    try {
+      struct stat facts {};
+      if (sys::fstatat(directory, name.c_str(), facts) != 0 && errno == ENOENT)
+        files_.insert(std::move(record));  // a removal that failed may have left it on record
+      else if (from_.state().is_ours(directory, name, record))
+        remove(directory, name, std::move(record));
+    } catch (const Error& error) {
+      if (!failure_) failure_ = error;
+    }
   }
 
   // From the workspace to a file below it, area by area; no link is followed.

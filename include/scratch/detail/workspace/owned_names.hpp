@@ -46,6 +46,7 @@ struct FileIdentity {
 };
 
 /// Of an open file, or, with a name, of what has it in an open directory. Nothing where there is no such file.
+/// @throws Error what else the kernel says
 inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullptr) {
   struct statx facts {};
   constexpr unsigned mask = STATX_INO | STATX_BTIME;
@@ -54,6 +55,9 @@ inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullpt
     return FileIdentity{facts.stx_ino,
                         has_birth ? facts.stx_btime.tv_sec * 1'000'000'000 + facts.stx_btime.tv_nsec : 0};
   }
+  if (errno == ENOENT) return std::nullopt;
+  if (errno != ENOSYS && errno != EPERM && errno != EOPNOTSUPP)
+    throw_error(errno, "examine", name == nullptr ? std::filesystem::path() : std::filesystem::path(name));
   struct stat old {};
   if ((name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) != 0) return std::nullopt;
   return FileIdentity{old.st_ino, 0};
@@ -105,10 +109,17 @@ class OwnedNames {
     return found != known_.end() && found->second.contains(identity);
   }
 
-  // Whether what was added last stands in the file of today.
-  bool is_current() const {
-    struct stat facts {};
-    return sys::fstatat(directory_, file_name, facts) == 0 && facts.st_ino == appended_to_;
+  // Whether what was added last stands in the file of today. Asked under the lock: whoever writes it anew may have looked
+  // for the file before it had its name.
+  bool is_current() {
+    if (!log_ || !made_here_.is_true() || !lock_shared()) return false;
+    const UnlockAtEnd unlock(log_);
+    return facts_of(log_.get(), path_ / file_name).st_nlink > 0;
+  }
+
+  bool lock_shared() const {
+    const auto attempt = [&] { return try_flock(log_.get(), LOCK_SH, path_ / file_name); };
+    return try_for(Patience{5000}, attempt) != LockAnswer::busy;
   }
 
   // @returns the file's size before
@@ -117,9 +128,7 @@ class OwnedNames {
       // A child of fork must not share the lock with its parent.
       if (!log_ || !made_here_.is_true())
         log_ = open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name);
-      const LockAnswer lock =
-          try_for(Patience{5000}, [&] { return try_flock(log_.get(), LOCK_SH, path_ / file_name); });
-      if (lock == LockAnswer::busy)
+      if (!lock_shared())
         throw_error(errc::busy, "record the file's name in", path_ / file_name,
                     "another process was stopped while it wrote it anew");
       const UnlockAtEnd unlock(log_);
@@ -131,7 +140,6 @@ class OwnedNames {
                         : written < static_cast<ssize_t>(record.size()) ? ENOSPC
                                                                         : error_at_close(log_, path_ / file_name);
       if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
-      appended_to_ = facts.st_ino;
       return size;
     }
   }
@@ -229,8 +237,7 @@ class OwnedNames {
   std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
   std::uint64_t inode_ = 0;
   std::uint64_t read_to_ = 0;
-  Fd log_;                         // once something was appended
-  std::uint64_t appended_to_ = 0;  // its inode
+  Fd log_;  // what was appended to last
   MadeHere made_here_;
   std::uint64_t compact_at_ = small;
 };
