@@ -19,6 +19,7 @@
 #include <iostream>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checker.hpp"
@@ -157,5 +158,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return support::run_program("external_sort", [&] { return run(argc, argv); });
+  // A worker process has no session of its own: a signal ends it, and its parent says so.
+  const bool is_worker = argc > 1 && std::string_view(argv[1]) == "worker";
+  return support::run_program(
+      "external_sort", [&] { return run(argc, argv); }, is_worker ? support::Signals::kill : support::Signals::stop);
 }

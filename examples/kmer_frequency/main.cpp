@@ -89,5 +89,9 @@ int run(int argc, char** argv) {
 }  // namespace kmer_frequency
 
 int main(int argc, char** argv) {
-  return support::run_program("kmer_frequency", [&] { return kmer_frequency::run(argc, argv); });
+  // A worker process has no session of its own: a signal ends it, and its parent says so.
+  const bool is_worker = argc > 1 && std::string_view(argv[1]) == "--join";
+  return support::run_program(
+      "kmer_frequency", [&] { return kmer_frequency::run(argc, argv); },
+      is_worker ? support::Signals::kill : support::Signals::stop);
 }

@@ -230,14 +230,14 @@ std::vector<Counted> count_in_processes(const scratch::Workspace& workspace, con
   try {
     while (being_fed > 0) {
       std::vector<int> ends{all_fed.fd()};
-      for (const auto& worker : workers) ends.push_back(worker->process().ended() ? -1 : worker->process().fd());
+      for (const auto& worker : workers) {
+        const auto status = worker->process().ended();
+        ends.push_back(status ? -1 : worker->process().fd());
+        if (!status || *status == 0 || worker->given_up() || dead != nullptr) continue;
+        dead = worker.get();
+        rows.stop();
+      }
       support::wait_for_any(ends);
-      for (const auto& worker : workers)
-        if (const auto status = worker->process().ended();
-            status && *status != 0 && !worker->given_up() && dead == nullptr) {
-          dead = worker.get();
-          rows.stop();
-        }
     }
   } catch (...) {
     failed(std::current_exception());

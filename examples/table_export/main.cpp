@@ -95,8 +95,13 @@ class Reader {
     }
   }
 
-  /// -1 where nothing needs to be waited for.
-  int fd() { return process_ && !process_->ended() ? process_->fd() : -1; }
+  /// -1 where nothing needs to be waited for. @throws Refused where it has failed
+  int fd() {
+    if (!process_) return -1;
+    const auto status = process_->ended();
+    if (status) check();
+    return status ? -1 : process_->fd();
+  }
   /// @throws Refused where it has failed
   void check() {
     if (const auto status = process_ ? process_->ended() : std::nullopt; status && *status != 0)

@@ -3,6 +3,7 @@
 one result: ends.py <program> ..."""
 import os
 import pathlib
+import random
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import time
 import common
 from common import check, run
 
-programs = common.programs(sys.argv[1:])
+what = sys.argv[1]
+programs = common.programs(sys.argv[2:])
 kmers, sorting, export, reader = (programs[n] for n in ("kmer_frequency", "external_sort", "table_export", "table_export_reader"))
+dice = random.Random(7)
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -44,13 +47,13 @@ def signals_at_twenty_instants(work, name, command, clean):
         time.sleep(0.02 + whole * i / 20)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
-        what = f"{name}, {number.name} at {i}/20:"
+        where = f"{name}, {number.name} at {i}/20:"
         early = process.returncode == -number and i < 2  # before it was ready for signals, and made anything
         hit += process.returncode == 128 + number
-        check(process.returncode in (0, 128 + number) or early, what, process.returncode, err)
-        check(process.returncode == 0 or not err or b"notice" in err, what, "words:", err)
-        nothing_runs(work, what)
-        check(not work.sessions(), what, "left", work.sessions())
+        check(process.returncode in (0, 128 + number) or early, where, process.returncode, err)
+        check(process.returncode == 0 or not err or b"notice" in err, where, "words:", err)
+        nothing_runs(work, where)
+        check(not work.sessions(), where, "left", work.sessions())
         clean(process.returncode)
     check(hit >= 5, name, "was hit only", hit, "times")
     print(f"{name:40} {hit} of 20 signals came in time")
@@ -94,6 +97,19 @@ def told_at_once(work):
         process.stdin.close()
         nothing_runs(work, "a killed worker")
         check(not work.sessions(), "a killed worker leaves", work.sessions())
+    # A thread that fails wakes the one that waits for the input.
+    process = start(kmers, "-q", "--workers", "2", "-k", "21", "--memory", "40MiB", "--quota", "200KiB", "-", stdin=subprocess.PIPE)
+    lines = "".join(f">{i}\n{''.join(dice.choices('ACGT', k=100))}\n" for i in range(1000)).encode()
+    try:
+        for _ in range(1000):
+            process.stdin.write(lines)
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass
+    code = process.wait(timeout=60)
+    err = process.stderr.read().decode()
+    check(code == 1 and "worker " in err and "quota" in err and err.count("\n") == 1, "a thread that fails", code, err)
+    check(not work.sessions(), "a thread that fails leaves", work.sessions())
     read, write = os.pipe()
     process = start(export, "t", "-q", "--reader", "exit 3", stdin=read)
     os.write(write, b"1,a row\n2,another row\n")
@@ -159,30 +175,39 @@ with common.Work() as work:
         return clean
 
     base = ["-q", "--workers", "2", "--memory", "64MiB", "-k", "25", "--sorted"]
-    signals_at_twenty_instants(work, "kmer_frequency", [kmers, *base, "-o", "out", "reads.fa"], gone("out"))
-    signals_at_twenty_instants(work, "kmer_frequency --processes", [kmers, *base, "--processes", "-o", "out", "reads.fa"], gone("out"))
-    signals_at_twenty_instants(work, "external_sort", [sorting, "sort", "-q", "--memory", "32MiB", "-o", "out", "records"], gone("out"))
-    signals_at_twenty_instants(work, "external_sort --processes",
-                               [sorting, "sort", "-q", "--memory", "48MiB", "--processes", "-o", "out", "records"], gone("out"))
-    signals_at_twenty_instants(work, "table_export", [export, "t", "-q", "--chunk-size", "4KiB", "--path-file", "path", "--reader",
-                                                      f"'{reader}' \"$SESSION_DIR\" >/dev/null 2>&1", "rows.csv"],
-                               lambda code=0: os.path.exists("path") and os.unlink("path"))
-    closed_pipe_at_twenty_instants(work, "kmer_frequency", [kmers, "-q", "-k", "25", "--workers", "1", "reads.fa"])
-    closed_pipe_at_twenty_instants(work, "external_sort sort", [sorting, "sort", "-q", "-o", "-", "records"])
-    closed_pipe_at_twenty_instants(work, "external_sort generate", [sorting, "generate", "-n", "30000"])
-    code, out, _ = run(export, "t", "-q", "--keep", "rows.csv")
-    session = out.decode().strip()
-    kept = work.sessions()
-    for i in range(20):
-        process = start(reader, "--copy", session)
-        process.stdout.read(1 + i * 200000)
-        process.stdout.close()
-        check(process.wait(timeout=60) == 141 and not process.stderr.read(), "table_export_reader closed at", i)
-    check(work.sessions() == kept, "the reader took its session away")
-    shutil.rmtree(session)
-    code = subprocess.run(["bash", "-c", '"$0" ls --json; exit $?', programs["scratchctl"]], stdout=open("/dev/full", "w"),
-                          stderr=subprocess.PIPE)
-    check(code.returncode == 1 and code.stderr.count(b"\n") == 1, "a full output of scratchctl", code)
-    told_at_once(work)
-    two_jobs_for_one_result(work)
+    if what == "signals":
+        signals_at_twenty_instants(work, "kmer_frequency", [kmers, *base, "-o", "out", "reads.fa"], gone("out"))
+        signals_at_twenty_instants(work, "kmer_frequency --processes", [kmers, *base, "--processes", "-o", "out", "reads.fa"],
+                                   gone("out"))
+        signals_at_twenty_instants(work, "external_sort", [sorting, "sort", "-q", "--memory", "32MiB", "-o", "out", "records"],
+                                   gone("out"))
+        signals_at_twenty_instants(work, "external_sort --processes",
+                                   [sorting, "sort", "-q", "--memory", "48MiB", "--processes", "-o", "out", "records"], gone("out"))
+        signals_at_twenty_instants(work, "table_export", [export, "t", "-q", "--chunk-size", "4KiB", "--path-file", "path", "--reader",
+                                                          f"'{reader}' \"$SESSION_DIR\" >/dev/null 2>&1", "rows.csv"],
+                                   lambda code=0: os.path.exists("path") and os.unlink("path"))
+    if what == "pipes":
+        closed_pipe_at_twenty_instants(work, "kmer_frequency", [kmers, "-q", "-k", "25", "--workers", "1", "reads.fa"])
+        closed_pipe_at_twenty_instants(work, "external_sort sort", [sorting, "sort", "-q", "-o", "-", "records"])
+        closed_pipe_at_twenty_instants(work, "external_sort generate", [sorting, "generate", "-n", "30000"])
+        code, out, _ = run(export, "t", "-q", "--keep", "rows.csv")
+        session = out.decode().strip()
+        kept = work.sessions()
+        for i in range(20):
+            process = start(reader, "--copy", session)
+            process.stdout.read(1 + i * 200000)
+            process.stdout.close()
+            check(process.wait(timeout=60) == 141 and not process.stderr.read(), "table_export_reader closed at", i)
+        check(work.sessions() == kept, "the reader took its session away")
+        shutil.rmtree(session)
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([programs["scratchctl"], "ls", "--json"], stdout=full, stderr=subprocess.PIPE)
+        check(done.returncode == 1 and done.stderr.count(b"\n") == 1, "a full output of scratchctl", done)
+        done = subprocess.run(["bash", "-c", '"$0" watch --every 10ms | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}',
+                               programs["scratchctl"]], stderr=subprocess.PIPE)
+        check(done.returncode == 141 and not done.stderr, "a closed output of scratchctl", done)
+    if what == "failures":
+        told_at_once(work)
+    if what == "races":
+        two_jobs_for_one_result(work)
 common.finish()

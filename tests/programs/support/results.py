@@ -475,7 +475,10 @@ with common.Work() as work:
             here = top / "cell"
             here.mkdir(mode=0o755)
             cell = Cell(option, here)
-            result = function(cell)
+            try:
+                result = function(cell)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                result = repr(error)
             shown = "ok" if result is True else result if result in ("cannot be", "not here") else "FAILED"
             print(f"{str(option):34}{name:58}{shown}", flush=True)
             check(shown != "FAILED", option, name, result, cell.code, cell.err)
