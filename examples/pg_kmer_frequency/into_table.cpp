@@ -145,7 +145,8 @@ uint64 copy_into(Relation target) {
   ParseState* const state = make_parsestate(nullptr);
   addRangeTableEntryForRelation(state, target, RowExclusiveLock, nullptr, false, false);
   char* const encoding = pstrdup(GetDatabaseEncodingName());  // not the client's
-  List* const options = list_make1(makeDefElem(pstrdup("encoding"), reinterpret_cast<Node*>(makeString(encoding)), -1));
+  List* const options =
+      lappend(NIL, makeDefElem(pstrdup("encoding"), reinterpret_cast<Node*>(makeString(encoding)), -1));
   const CopyFromState copy = BeginCopyFrom(state, target, nullptr, nullptr, false, &Lines::read, NIL, options);
   const uint64 rows = CopyFrom(copy);
   EndCopyFrom(copy);

@@ -88,7 +88,7 @@ scratch::SessionOptions session_options() {
 int workers_for(const OpenTables& tables) {
   if (!tables.shareable || IsInParallelMode()) return 0;
   if (settings.workers >= 0) return std::min(settings.workers, most_workers);
-  constexpr std::uint64_t blocks_of_a_worker = 32;  // a process is started in the time that it takes to count them
+  constexpr std::uint64_t blocks_of_a_worker = (4 << 20) / BLCKSZ;  // counted in 0.1 s: less is not worth a process
   return static_cast<int>(std::min<std::uint64_t>({static_cast<std::uint64_t>(max_parallel_maintenance_workers),
                                                    most_workers, tables.blocks / blocks_of_a_worker}));
 }
