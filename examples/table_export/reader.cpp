@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <optional>
@@ -36,12 +37,22 @@ struct Read {
   std::uint64_t rows = 0, bytes = 0, chunks = 0;
 };
 
-/// The chunks in the order in which they were written, each as soon as it is there, until the session says that these
+/// Until there is a chunk behind `position`, or its owner has died, or it is time to look at the status.
+template <class Session>
+void wait_for_more(const Session& session, std::uint64_t position) {
+  try {
+    session.wait_for_chunks(position, std::chrono::milliseconds(20));
+  } catch (const scratch::Error& error) {
+    if (error.code() != scratch::errc::session_gone) throw;
+  }
+}
+
+/// The chunks in the order in which they were recorded, each as soon as it is there, until the session says that these
 /// were all. @throws Refused, scratch::Error
 template <class Session>
 Read read_rows(const Session& session, std::ostream* out) {
   Read all;
-  std::uint64_t next = 0;  // chunks before this id were read
+  std::uint64_t position = 0;  // in the record of chunks: what comes before was read
   bool header_written = false;
   const auto write = [&](std::string_view bytes) {
     if (out != nullptr) out->write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -56,9 +67,7 @@ Read read_rows(const Session& session, std::ostream* out) {
     const bool ready = user.contains("header");
     if (ready && !header_written) write(unhex(user.at("header").get<std::string>()));
     header_written = ready;
-    bool idle = true;
-    for (const scratch::ChunkInfo& chunk : session.chunks()) {
-      if (chunk.id < next) continue;
+    for (const scratch::ChunkInfo& chunk : session.chunks_after(position)) {
       for (const scratch::Bytes block : scratch::ChunkReader(session, chunk)) {
         support::check_stop();
         write({reinterpret_cast<const char*>(block.data()), block.size()});
@@ -66,8 +75,6 @@ Read read_rows(const Session& session, std::ostream* out) {
       all.rows += chunk.rows;
       all.bytes += chunk.size;
       ++all.chunks;
-      next = chunk.id + 1;
-      idle = false;
     }
     if (status == "failed") throw Refused("the export failed: " + metadata.at("reason").get<std::string>());
     if (status == "completed") {
@@ -77,7 +84,7 @@ Read read_rows(const Session& session, std::ostream* out) {
     }
     if (!owner_is_alive) throw Refused("the export ended before the table did: its process died");
     support::check_stop();
-    if (idle) support::pause_for(5);
+    wait_for_more(session, position);
   }
 }
 
