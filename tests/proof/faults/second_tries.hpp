@@ -30,7 +30,6 @@ struct SecondTry {
   std::string name;
   std::function<Work(Stage&)> begin;
   bool any_error_ends = false;  ///< else only those of writing do
-  bool awaited = false;         ///< it does not hold yet
 };
 
 /// What was written under faults: one chunk with these bytes and its record, or neither. A file that could not be removed
@@ -212,17 +211,14 @@ inline void add_session_steps(std::vector<SecondTry>& all) {
                          sweep(stage.place(), {.kept_too = true});
                        });
                  }});
-  all.push_back({.name = "close",
-                 .begin =
-                     [](Stage& stage) {
-                       return session_step(
-                           stage, [](Session& session) { session.close(); },
-                           [&stage](Held& session) {
-                             expect(names_in(stage.root()).empty(), "a closed session is left");
-                             session.reset();
-                           });
-                     },
-                 .awaited = true});
+  all.push_back({.name = "close", .begin = [](Stage& stage) {
+                   return session_step(
+                       stage, [](Session& session) { session.close(); },
+                       [&stage](Held& session) {
+                         expect(names_in(stage.root()).empty(), "a closed session is left");
+                         session.reset();
+                       });
+                 }});
 }
 
 /// A session with one file, or one chunk, that gets to another place.

@@ -85,7 +85,7 @@ class PlainVector {
  private:
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
-  void reallocate(std::size_t n) {
+  [[gnu::noinline]] void reallocate(std::size_t n) {
     T* const larger = static_cast<T*>(::operator new(n * sizeof(T)));
     if (size_ > 0) std::memcpy(static_cast<void*>(larger), data_, size_ * sizeof(T));
     ::operator delete(data_);
