@@ -190,6 +190,14 @@ with common.Work() as work:
         closed_pipe_at_twenty_instants(work, "kmer_frequency", [kmers, "-q", "-k", "25", "--workers", "1", "reads.fa"])
         closed_pipe_at_twenty_instants(work, "external_sort sort", [sorting, "sort", "-q", "-o", "-", "records"])
         closed_pipe_at_twenty_instants(work, "external_sort generate", [sorting, "generate", "-n", "30000"])
+        # A non-blocking output is waited for.
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        process = start(sorting, "generate", "-n", "30000", stdout=write)
+        os.close(write)
+        time.sleep(0.2)
+        with os.fdopen(read, "rb") as out:
+            check(len(out.read()) == 3000000 and process.wait(timeout=60) == 0, "a non-blocking output", process.stderr.read())
         code, out, _ = run(export, "t", "-q", "--keep", "rows.csv")
         session = out.decode().strip()
         kept = work.sessions()
