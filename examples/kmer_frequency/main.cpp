@@ -45,7 +45,7 @@ void write_simulated_reads(const Options& options) {
 
 int run(int argc, char** argv) {
   int exit_code = 0;
-  const auto options = options_of(argc, argv, exit_code);
+  auto options = options_of(argc, argv, exit_code);
   if (!options) return exit_code;
   if (!options->join.empty()) options->counting.processes = true;
   options->counting.check();
