@@ -484,7 +484,7 @@ class CountStore {
 
   void make_room(std::unique_lock<std::mutex>& lock, std::size_t file) {
     if (exclusive_) return level_.wait_for_change(lock);
-    if (spilled() + run_estimate() + pool_.count() * pool_.chunk_size() / 4 > bound() ||
+    if (spilled() + run_estimate() + std::min<std::uint64_t>(pool_.count() * pool_.chunk_size() / 4, 4_MiB) > bound() ||
         level_.segments() > most_segments)
       return exclusively(lock, [&] {
         if (!compact(lock)) consolidate(lock, {}, true);
@@ -938,7 +938,7 @@ class CountStore {
   std::uint64_t bound() {
     const std::lock_guard lock(sampling_);
     const std::uint64_t distinct = estimate_.distinct();
-    return 2 * plan_.budget + 4 * (key_bits_ / 8 + 1) * (distinct - distinct / 12);
+    return 2 * plan_.budget + 4 * (key_bits_ / 8 + 1) * (distinct - distinct / 24);
   }
   // What consolidating would write.
   std::uint64_t run_estimate() {
