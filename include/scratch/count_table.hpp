@@ -132,12 +132,12 @@ class CountTable {
     if (input_) input_.state()->close(input_.state()->committed);
   }
 
-  /// A way to add for another thread: any number of them, made and dropped at any time until the commit. They share the
-  /// table's memory; where it is too little for one more to have a part of its own, it shares the table's, and is
-  /// slower.
+  /// A way to add for another thread: any number of them, made and dropped at any time, by any thread, until the commit.
+  /// They share the table's memory; where it is too little for one more to have a part of its own, it shares the
+  /// table's, and is slower.
   /// @throws Error EINVAL after the commit; std::bad_alloc
   CountAdder<Key> adder() {
-    const typename Input::Use use(input_);
+    input_.check();
     return CountAdder<Key>(Input(input_.state(), store().acquire(), false));
   }
 

@@ -79,12 +79,15 @@ TEMPLATE_TEST_CASE("what many adders add at the same time is counted as one map 
       const Workspace where(dir.path());
       CountTable<TestType> table(where, "table", {.memory = memory, .threads = 2});
       std::vector<std::thread> threads;
+      auto held = table.adder();  // there are adders all the time
       for (unsigned a = 0; a < adders; ++a)
-        threads.emplace_back(
-            [a, n, adders, adder = table.adder()]() mutable { add_to<TestType>(adder, a, n / adders); });
+        threads.emplace_back([a, n, adders, &table] {
+          CountAdder<TestType> adder = table.adder();
+          add_to<TestType>(adder, a, n / adders);
+        });
       add_to<TestType>(table, adders, n / adders);  // while adders live
       for (std::thread& thread : threads) thread.join();
-      threads.clear();
+      CountAdder<TestType>(std::move(held));
       if (memory == 1_MiB) CHECK(table.get(TestType{7}) == model.at(7));
       table.commit();
       CountReader<TestType>(where, "table").verify();

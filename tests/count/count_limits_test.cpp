@@ -13,6 +13,7 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -133,6 +134,31 @@ TEST_CASE("counting keeps within its budget of memory, and what it spills within
     CHECK(count_within<std::uint32_t>({.memory = 1_MiB, .threads = threads}, 8000000, uniform) == Ending::finished);
     CHECK(count_within<std::uint32_t>({.memory = 1_MiB, .threads = threads}, 4000000, distinct) == Ending::finished);
   }
+}
+
+TEST_CASE("any number of adders and of threads that count keeps within the budget of memory") {
+  for (const unsigned threads : {1U, 4U, 16U})
+    for (const std::uint64_t memory : {1_MiB, 16_MiB, 64_MiB}) {
+      CAPTURE(threads, memory);
+      const TempDir dir(TempDir::On::disk);
+      CHECK(within(memory, [&] {
+              const Workspace where(dir.path());
+              CountTable<std::uint64_t> table(where, "table", {.memory = memory, .threads = threads});
+              std::vector<std::thread> adding;
+              for (unsigned a = 0; a < threads; ++a)
+                adding.emplace_back([a, threads, adder = table.adder()]() mutable {
+                  std::vector<std::uint64_t> keys(4096);
+                  for (std::uint64_t i = a; i < 3000; i += threads) {
+                    for (std::uint64_t k = 0; k < keys.size(); ++k) keys[k] = detail::mix(i * 4096 + k) % 6'000'000;
+                    adder.add(keys);
+                  }
+                });
+              for (std::thread& thread : adding) thread.join();
+              adding.clear();
+              table.commit();
+              CountReader<std::uint64_t>(where, "table").verify();
+            }) == Ending::finished);
+    }
 }
 
 TEST_CASE("what was spilled is off the disk when the table is gone, and out of the quota when it is committed") {

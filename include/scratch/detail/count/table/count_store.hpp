@@ -12,7 +12,8 @@
 //   consolidate  counts everything, partition by partition, into one sorted table without a name
 //
 // Room is made by settling where a trial says that a partition shrinks to a quarter, or that everything would then take
-// no more than a third of the memory; else by spilling. When what was spilled has grown beyond its bound, everything is
+// no more than a third of the memory; else by spilling. When what was spilled has grown beyond its bound, it is counted,
+// and its counts are spilled in its place; where that is too much for one pass over each partition, everything is
 // consolidated. Who asks for a count that is not in memory has what is new consolidated; tables of about one size are
 // consolidated to one, so that they stay few and each key is moved a few times. A commit is the same, with a name.
 #pragma once
@@ -36,6 +37,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
@@ -56,6 +58,7 @@
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/kernel/thread.hpp>
+#include <scratch/detail/text/little_endian.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
@@ -481,9 +484,11 @@ class CountStore {
 
   void make_room(std::unique_lock<std::mutex>& lock, std::size_t file) {
     if (exclusive_) return level_.wait_for_change(lock);
-    if (spilled() + run_estimate() + pool_.count() * pool_.chunk_size() / 4 > bound() ||
+    if (spilled() + run_estimate() + std::min<std::uint64_t>(pool_.count() * pool_.chunk_size() / 4, 4_MiB) > bound() ||
         level_.segments() > most_segments)
-      return exclusively(lock, [&] { consolidate(lock, {}, true); });
+      return exclusively(lock, [&] {
+        if (!compact(lock)) consolidate(lock, {}, true);
+      });
     const std::size_t wanted = std::clamp<std::size_t>(pool_.count() / 16, 1, 1_MiB / pool_.chunk_size());
     if (round_ == 0) {
       round_ = pool_.count() / wanted;
@@ -628,19 +633,86 @@ class CountStore {
       pool_.set_owner(chunk, sign_of(entry.mixed));
       to.sorted[k].push_back(pool_, chunk);
     }
-    std::byte* const record = pool_.at(to.sorted[k].last) + at * records.size(kind);
-    if (kind == Kind::counted) {
-      store_le(record, records.counted_word(entry.mixed, entry.count));
-    } else {
-      store_le(record, entry.mixed);
-      store_le(record + 8, entry.count);
-    }
+    store(pool_.at(to.sorted[k].last) + at * records.size(kind), kind, entry);
     ++to.sorted_records[k];
   }
   // The upper bits of a key in its partition: what chunks of sorted records are found by.
   std::uint32_t sign_of(std::uint64_t rest) const {
     const unsigned bits = plan_.records.rest_bits();
     return static_cast<std::uint32_t>(bits > 32 ? rest >> (bits - 32) : rest);
+  }
+
+  // Counts everything that the level has, partition by partition, and spills the counts in its place: less work than to
+  // consolidate. False, and nothing has changed, where that does not pay, or a partition has too many keys.
+  bool compact(std::unique_lock<std::mutex>& lock) {
+    const std::vector<std::uint64_t> distinct = distinct_by_partition({});
+    if (key_bits_ < 64 || will_split(level_.contents(), {}, distinct)) return false;
+    Contents counts;
+    counts.partitions.resize(distinct.size());
+    counts.files.resize(Level::most_files);
+    counts.files[0] = std::make_shared<AppendFile>(directory_, shown_, "spill counts of");
+    if (!settler_) settler_ = std::make_unique<CountingThread>();
+    Contents taken = level_.take_out();
+    lock.unlock();
+    bool done = true;
+    try {
+      for (std::size_t p = 0; done && p < distinct.size(); ++p) done = spill_counts(taken, p, distinct[p], counts);
+    } catch (...) {
+      lock.lock();
+      level_.put_back(taken);
+      throw;
+    }
+    lock.lock();
+    if (!done) {
+      level_.put_back(taken);
+      return false;
+    }
+    level_.drop(taken);
+    level_.install(counts);
+    reported_ = 0;
+    level_.tell();
+    return true;
+  }
+
+  bool spill_counts(const Contents& from, std::size_t p, std::uint64_t distinct, Contents& to) {
+    const Records& records = plan_.records;
+    const PartitionSource source{records, pool_, from, {}, p};
+    const std::uint64_t mask = low_mask(records.rest_bits());
+    if (source.count() == 0) return true;
+    for (std::uint64_t wanted = std::min(distinct, source.count());;
+         wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
+      CountingPass pass(settler_->counting, records.rest_bits(), static_cast<std::size_t>(wanted));
+      if (source.for_each(settler_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
+            return add_records(settler_->counting, pass, records, kind, at, n, mask);
+          })) {
+        pass.finish();
+        std::array<ByteBuffer, kinds> bytes;
+        do {
+          for (const CountEntry& entry : pass.next(0)) {
+            const Kind kind = entry.count <= records.most_counted() ? Kind::counted : Kind::large;
+            ByteBuffer& out = bytes[static_cast<std::size_t>(kind)];
+            store(out.prepare(records.size(kind)), kind, entry);
+            out.advance(records.size(kind));
+          }
+        } while (!pass.at_end());
+        for (const Kind kind : {Kind::counted, Kind::large}) {
+          const Bytes all = bytes[static_cast<std::size_t>(kind)].bytes();
+          if (all.empty()) continue;
+          const std::uint64_t offset = to.files[0]->extend(all.size());
+          to.files[0]->write_at(offset, all);
+          to.partitions[p].segments.push_back({offset, static_cast<std::uint32_t>(all.size()), 0, kind});
+          to.partitions[p].records += all.size() / records.size(kind);
+        }
+        return true;
+      }
+      if (wanted >= Lines::most_lines * Lines::words) return false;
+    }
+  }
+
+  void store(std::byte* to, Kind kind, const CountEntry& entry) const {
+    if (kind == Kind::counted) return store_le(to, plan_.records.counted_word(entry.mixed, entry.count));
+    store_le(to, entry.mixed);
+    store_le(to + 8, entry.count);
   }
 
   // ---- finding
@@ -866,7 +938,7 @@ class CountStore {
   std::uint64_t bound() {
     const std::lock_guard lock(sampling_);
     const std::uint64_t distinct = estimate_.distinct();
-    return 2 * plan_.budget + 4 * (key_bits_ / 8 + 1) * (distinct - distinct / 12);
+    return 2 * plan_.budget + 4 * (key_bits_ / 8 + 1) * (distinct - distinct / 24);
   }
   // What consolidating would write.
   std::uint64_t run_estimate() {
@@ -874,7 +946,7 @@ class CountStore {
     for (const Run& each : runs_) run += each.file->size();
     const std::lock_guard lock(sampling_);
     const std::uint64_t n = estimate_.distinct();
-    return std::max(n * (key_bits_ + 12 - static_cast<unsigned>(std::bit_width(n | 1))) / 8, run);
+    return std::max(n * (key_bits_ + 12 - static_cast<unsigned>(std::bit_width(n | 1))) / 8 + n, run);
   }
 
   // What was spilled since the last time.

@@ -132,6 +132,19 @@ class KeyInput {
     state_->store.drain(*here_);
   }
 
+  /// Something can be counted. @throws Error
+  AdderState* check() const {
+    const auto refuse = [&](std::string why) {
+      throw Error(std::make_error_code(std::errc::invalid_argument), "count in",
+                  state_ ? state_->path : std::filesystem::path(), std::move(why));
+    };
+    if (here_ == nullptr) refuse("it was moved to another object");
+    if (state_->committed) refuse(is_table_ ? "it was committed" : "its table was committed");
+    if (state_->closed) refuse("its table is gone");
+    if (!state_->made_here.is_true()) throw Error(errc::forked_object, "count in", state_->path);
+    return here_;
+  }
+
   void check_sizes(std::size_t keys, std::size_t counts) const {
     if (keys != counts)
       throw Error(std::make_error_code(std::errc::invalid_argument), "take keys and counts for", state_->path,
@@ -157,18 +170,6 @@ class KeyInput {
 
  private:
   static constexpr std::size_t most_entries = 512;
-
-  AdderState* check() const {
-    const auto refuse = [&](std::string why) {
-      throw Error(std::make_error_code(std::errc::invalid_argument), "count in",
-                  state_ ? state_->path : std::filesystem::path(), std::move(why));
-    };
-    if (here_ == nullptr) refuse("it was moved to another object");
-    if (state_->committed) refuse(is_table_ ? "it was committed" : "its table was committed");
-    if (state_->closed) refuse("its table is gone");
-    if (!state_->made_here.is_true()) throw Error(errc::forked_object, "count in", state_->path);
-    return here_;
-  }
 
   // Whether so much more can be added without a key's count passing 2^64 - 1, whichever keys these are. Every lane may
   // have a little that nobody asks for; who adds much does so one after the other.

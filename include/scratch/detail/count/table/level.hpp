@@ -207,6 +207,15 @@ class Level {
     }
     std::swap(contents_, taken);
   }
+  /// Puts segments in the place of what was taken out. @pre nothing was written since
+  void install(Contents& others) noexcept {
+    std::swap(contents_.files, others.files);
+    for (std::size_t p = 0; p < others.partitions.size(); ++p) {
+      std::swap(contents_.partitions[p].segments, others.partitions[p].segments);
+      contents_.partitions[p].records += others.partitions[p].records;
+      segments_ += contents_.partitions[p].segments.size();
+    }
+  }
   void drop(Contents& taken) {
     for (Partition& partition : taken.partitions)
       for (std::size_t k = 0; k < kinds; ++k) {
