@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Where results go: targets x programs x options, each with its right outcome; prints the table.
 
-results.py <program> ...; in a mount namespace of its own, as root, with a tmpfs of its own to work on, so that no device
-of the machine is touched.
+results.py <program> ...; in a mount namespace of its own, as root, with a /dev and a tmpfs of its own, so that nothing of
+the machine is touched, whatever the programs do.
 """
 import ctypes
 import os
@@ -458,6 +458,21 @@ def directories(base, ordered):
     well("a wrong --metrics: refused before the work", metrics[0] == 1 and not (base / "kept").exists(), metrics[2])
 
 
+def own_dev():
+    """A /dev of this namespace: a program that replaces what it should write through must not harm the machine's."""
+    shared = os.open("/dev/shm", os.O_PATH)
+    mount("tmpfs", pathlib.Path("/dev"), "tmpfs", 0, "size=1m,mode=755")
+    for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
+        os.mknod(f"/dev/{name}", 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+        os.chmod(f"/dev/{name}", 0o666)
+    for name, to in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        os.symlink("/proc/self/fd" + to, f"/dev/{name}")
+    os.mkdir("/dev/shm")
+    mount(f"/proc/self/fd/{shared}", pathlib.Path("/dev/shm"), "none", 4096)
+    os.close(shared)
+
+
+own_dev()
 with common.Work() as work:
     # A file system of its own below everything: nothing here is the machine's.
     top = work.path / "fs"
