@@ -38,7 +38,7 @@ namespace {
 
 constexpr int errors[] = {EIO, EACCES, EMFILE, ENOENT, ENOMEM};
 const std::string metadata =
-    R"({"format":1,"session_id":"x","label":"x","start_time":"","pid":1,"status":"in_progress","chunks":[)"
+    R"({"format":2,"session_id":"x","label":"x","start_time":"","pid":1,"status":"in_progress","chunks":[)"
     "\n]}\n";
 
 // Everything that a sweep meets, each once. All but the last is its own to remove.
