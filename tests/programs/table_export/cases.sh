@@ -127,7 +127,7 @@ case_a_reader_reads_while_the_status_is_in_progress() {
   csv_rows 1 100 >&3
   for _ in $(seq 600); do [ -s out ] && break; sleep 0.05; done
   session=$(cat out)
-  python3 "$python_reader" "$session" >seen 2>lost &
+  python3 "$python_reader" "$session" >seen 2>lost 3>&- &
   follower=$!
   seen_rows() { awk '{ n += $2 } END { print n + 0 }' seen; }
   for _ in $(seq 600); do [ "$(seen_rows)" -ge 90 ] && break; sleep 0.05; done
