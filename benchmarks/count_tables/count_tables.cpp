@@ -331,7 +331,7 @@ int run(int argc, char** argv) {
           "\n%s\n\n| | processor, s | ns an add | to the base | wall, s | add | commit | read | peak, MiB |\n"
           "|---|---|---|---|---|---|---|---|---|\n",
           group.c_str());
-      if (points) points << "\n\n\"" << group << "\"\n";
+      if (points) points << "\n\n# " << group << "\n";
     }
     const double cost = row.best.cpu / static_cast<double>(row.job.adds) * 1e9;
     std::string ratio = "1";

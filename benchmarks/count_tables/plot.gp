@@ -10,5 +10,6 @@ set ylabel "processor time, ns an add"
 set yrange [0:*]
 set key bottom right
 set grid y
-plot for [group in "'budgets, 20 M adds of 4 M keys' 'budgets, 100 M adds of 20 M keys' 'budgets, 100 M keys, once each'"] \
-  data index group using 1:4 with linespoints pt 7 title group
+plot data index "budgets, 20 M adds of 4 M keys" using 1:4 with linespoints pt 7 title "20 M adds of 4 M keys", \
+  data index "budgets, 100 M adds of 20 M keys" using 1:4 with linespoints pt 7 title "100 M adds of 20 M keys", \
+  data index "budgets, 100 M keys, once each" using 1:4 with linespoints pt 7 title "100 M keys, once each"
