@@ -203,6 +203,7 @@ class SessionLife {
     how.trash = !trash_.empty();
     how.need_locks = !owner_;
     how.directory = &directory_;
+    how.only = &facts_;
     how.owner_is_gone = true;
     Condemned session(entry, how);
     if (session.spared() == Spared::in_use) {
