@@ -93,8 +93,7 @@ int run(int argc, char** argv) {
   if (verify_command->parsed()) code = verify(path, as_json);
   if (count_command->parsed()) code = count(path, keys, top, as_json);
   if (sweep_command->parsed()) code = sweep(sweeping, as_json);
-  if (watch_command->parsed())
-    code = watch(place, all_users, milliseconds_of(every), times, as_json);
+  if (watch_command->parsed()) code = watch(place, all_users, milliseconds_of(every), times, as_json);
   return code;
 }
 

@@ -140,7 +140,6 @@ class ChunkReader {
     detail::Fd file;
     std::optional<detail::BlockReader> blocks;
 
-   private:
     void look_up(std::uint64_t id) {
       const std::filesystem::path& root = where.state().path();
       std::optional<detail::ChunkRecord> found = detail::chunk_log(where.state()).find(id);

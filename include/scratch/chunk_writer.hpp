@@ -145,9 +145,6 @@ class ChunkWriter {
       return writer;
     }
 
-    detail::BlockWriter writer;
-
-   private:
     // Numbers whose file name somebody took by hand are passed over.
     void take_name() {
       const detail::Directory& where = writer.where();
@@ -178,6 +175,7 @@ class ChunkWriter {
 
     detail::ChunkLog& log() const { return detail::chunk_log(writer.where().state()); }
 
+    detail::BlockWriter writer;
     std::uint64_t id = 0;
     std::string name;  // of the file, while it has one and is not on record
     detail::MadeHere made_here;

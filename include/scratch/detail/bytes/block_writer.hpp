@@ -408,13 +408,13 @@ class BlockWriter {
     transfer.size -= n;
   }
 
+  std::optional<BlockSums> sums_;
   Directory where_;
   const char* doing_;
   std::filesystem::path file_;
   Reservation reservation_;
   std::optional<TempFile> temp_;
   std::optional<EnginePool::Lease> engine_;
-  std::optional<BlockSums> sums_;
   std::optional<Error> failed_;
   MadeHere made_here_;
   std::vector<Pending> pending_;  // by buffer

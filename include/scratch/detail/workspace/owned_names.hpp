@@ -16,7 +16,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -42,7 +41,10 @@ struct FileIdentity {
   std::uint64_t inode = 0;
   std::int64_t birth = 0;
 
-  friend auto operator<=>(const FileIdentity&, const FileIdentity&) = default;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+  friend bool operator<(const FileIdentity& a, const FileIdentity& b) {
+    return a.inode != b.inode ? a.inode < b.inode : a.birth < b.birth;
+  }
 };
 
 /// Of an open file, or, with a name, of what has it in an open directory. Nothing where there is no such file.

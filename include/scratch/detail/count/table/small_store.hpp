@@ -31,7 +31,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 class SmallStore {
  public:
   SmallStore(const Directory& directory, std::filesystem::path shown, std::uint64_t, unsigned, unsigned, Mixer)
-      : directory_(directory), shown_(std::move(shown)), own_(nullptr) {}
+      : own_(nullptr), directory_(directory), shown_(std::move(shown)) {}
 
   AdderState& own() { return own_; }
 
@@ -147,9 +147,9 @@ class SmallStore {
     }
   }
 
+  AdderState own_;
   Directory directory_;
   std::filesystem::path shown_;
-  AdderState own_;
   std::mutex mutex_;
   SmallCounts counts_;
   std::uint64_t total_ = 0;
