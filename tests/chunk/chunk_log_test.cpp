@@ -175,7 +175,7 @@ TEST_CASE("chunks behind a position come in the order of their records") {
   };
   std::uint64_t position = 0;
   CHECK(after(position).empty());
-  for (const std::uint64_t id : {5, 2, 9}) log.append(record_of(id), false);
+  for (const std::uint64_t id : {5UL, 2UL, 9UL}) log.append(record_of(id), false);
   CHECK(after(position) == std::vector<std::uint64_t>{5, 2, 9});
   CHECK(after(position).empty());
   log.append(record_of(1), false);

@@ -81,7 +81,7 @@ TEMPLATE_TEST_CASE("what many adders add at the same time is counted as one map 
       std::vector<std::thread> threads;
       auto held = table.adder();  // there are adders all the time
       for (unsigned a = 0; a < adders; ++a)
-        threads.emplace_back([a, n, adders, &table] {
+        threads.emplace_back([a, adders, &table] {
           CountAdder<TestType> adder = table.adder();
           add_to<TestType>(adder, a, n / adders);
         });

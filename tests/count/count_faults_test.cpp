@@ -173,7 +173,7 @@ TEST_CASE("an allocation that fails once costs no count") {
       made = 0;
       failing = k;
       fired = false;
-      REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
+      REQUIRE_NOTHROW(count_to_the_end(stream, where));
       if (!fired) break;
     }
     failing = -1;
@@ -192,13 +192,12 @@ TEST_CASE("a system call that fails once costs no count") {
       INFO(stream.name << ", " << fault.call << ", " << fault.error);
       const TempDir dir;
       const Workspace where(dir.path());
-      int failures = 0;
       long calls = 0;
       for (long n = 0;; n += 1 + n / 2) {
         INFO("call " << n);
         plan.fail_once(n, fault.error);
         plan.only = fault.call;
-        REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
+        REQUIRE_NOTHROW(count_to_the_end(stream, where));
         calls += plan.fired;
         if (plan.fired == 0) break;
       }

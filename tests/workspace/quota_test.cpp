@@ -416,9 +416,9 @@ TEST_CASE("four writers get by with what a consumer frees, however they take it 
   };
   where.emplace(dir.path(), scratch::WorkspaceOptions{.quota = room, .on_full = wait});
   {
-    std::vector<std::jthread> writers;
+    std::vector<std::jthread> threads;
     for (int i = 0; i < 4; ++i)
-      writers.emplace_back([&] {
+      threads.emplace_back([&] {
         const auto failure = refusal([&] {
           for (int n = 0; n < each; ++n) {
             const std::string file = scratch::test::write_chunk(*where, std::string(size, 'x')).file;
