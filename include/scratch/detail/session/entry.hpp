@@ -196,7 +196,8 @@ class Condemned {
     if (!directory_ || empty_) return remove_empty();
     Removal removal;
     // 6.
-    const std::string& trash = trash_name_ = trash_ ? entry_.name : move_to_trash(entry_, grammar);
+    trash_name_ = trash_ ? std::string(entry_.name) : move_to_trash(entry_, grammar);  // moved: it asks for no memory
+    const std::string& trash = trash_name_;
     if (trash.empty()) return removal;
     // 7.
     const std::filesystem::path path = entry_.root_path / trash;
