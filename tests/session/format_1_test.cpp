@@ -30,7 +30,7 @@ fs::path old_session_in(const fs::path& root) {
   const fs::path copy = root / old_name;
   fs::create_directories(root);
   fs::permissions(root, fs::perms::owner_all);
-  fs::copy(fs::path(__FILE__).parent_path() / "format_1" / old_name, copy, fs::copy_options::recursive);
+  fs::copy(fs::path(SCRATCH_TESTS_DIR) / "session/format_1" / old_name, copy, fs::copy_options::recursive);
   fs::permissions(copy, fs::perms::owner_all);
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(copy))
     fs::permissions(entry.path(),
