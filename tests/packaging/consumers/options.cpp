@@ -26,17 +26,17 @@ void workspaces() {
 
 void sessions() {
   const scratch::Shm place{"app"};
-  scratch::SessionDir(place, "label", {});
-  scratch::SessionDir(place, "label", {.need = 1_MiB});
-  scratch::SessionDir(place, "label", {.quota = 1_MiB});
-  scratch::SessionDir(place, "label", {.buffers = 1_MiB});
-  scratch::SessionDir(place, "label", {.on_full = no});
-  scratch::SessionDir(place, "label", {.on_event = hear});
-  scratch::JoinedSession("/tmp/session", {.need = 1_MiB});
-  scratch::JoinedSession("/tmp/session", {.quota = 1_MiB});
-  scratch::JoinedSession("/tmp/session", {.buffers = 1_MiB});
-  scratch::JoinedSession("/tmp/session", {.on_full = no});
-  scratch::JoinedSession("/tmp/session", {.on_event = hear});
+  static_cast<void>(scratch::SessionDir(place, "label", {}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.need = 1_MiB}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.quota = 1_MiB}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.buffers = 1_MiB}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.on_full = no}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.on_event = hear}));
+  static_cast<void>(scratch::JoinedSession("/tmp/session", {.need = 1_MiB}));
+  static_cast<void>(scratch::JoinedSession("/tmp/session", {.quota = 1_MiB}));
+  static_cast<void>(scratch::JoinedSession("/tmp/session", {.buffers = 1_MiB}));
+  static_cast<void>(scratch::JoinedSession("/tmp/session", {.on_full = no}));
+  static_cast<void>(scratch::JoinedSession("/tmp/session", {.on_event = hear}));
 }
 
 void sweeps() {
