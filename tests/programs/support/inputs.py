@@ -86,7 +86,7 @@ with common.Work() as work:
     (work.path / "long.fa").write_text(">" + "n" * 3_000_000 + "\n" + long_row + "\n>b\n" + "\n".join(
         long_row[i:i + 70] for i in range(0, len(long_row), 70)) + "\n")
     expected = counted([long_row, long_row])
-    for how in (["--memory", "24MiB"], ["--memory", "24MiB", "--workers", "2", "--memory", "40MiB"], ["--processes", "--memory", "40MiB"]):
+    for how in (["--memory", "32MiB"], ["--memory", "32MiB", "--workers", "2", "--memory", "40MiB"], ["--processes", "--memory", "40MiB"]):
         code, counts, err = count(*how, "long.fa")
         check(code == 0 and counts == expected, "a long row", how, code, err)
     code, out, err = run(kmers, "-q", "-k", "11", "--memory", "40MiB", "--workers", "2", "--occurrence-bits", "1", "long.fa")

@@ -68,7 +68,7 @@ class BlockWriter {
     begin();
     or_fail([&] {
       prepared_ = 0;
-      if (engine_ || collected_.size() + bytes.size() >= small)
+      if (engine_ || collected_.size() + bytes.size() >= most_collected())
         add(bytes);
       else
         collected_.append(bytes);
@@ -81,7 +81,7 @@ class BlockWriter {
     if (n > Io::buffer_size)
       throw_error(EINVAL, doing_, file_, "prepare() lends at most 4 MiB, " + readable_size(n) + " were asked for");
     return or_fail([&] {
-      if (!engine_ && collected_.size() + n < small) {
+      if (!engine_ && collected_.size() + n < most_collected()) {
         prepared_ = n;
         return MutableBytes(collected_.prepare(n), n);
       }
@@ -223,6 +223,9 @@ class BlockWriter {
     temp_->unsettle();
     finished_ = false;
   }
+
+  // The first engine of a workspace asks the disk and makes a ring; the next ones have buffers and are at hand.
+  std::size_t most_collected() const { return where_.state().engines().is_in_use() ? 16_KiB : small; }
 
   void need_engine() {
     if (engine_) return;

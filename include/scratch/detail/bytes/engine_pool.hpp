@@ -108,11 +108,15 @@ class EnginePool {
     }
     if (medium_.name.empty()) medium_ = Medium::of(directory_);
     std::unique_ptr<Io> engine = make_(medium_);
+    in_use_.store(true, std::memory_order_relaxed);
     const bool for_one_use = !medium_.direct_is_known;
     if (for_one_use) medium_ = Medium();
     note(engine->describe(), lock);
     return {this, std::move(engine), std::move(owner), for_one_use};
   }
+
+  /// An engine was made before: one more is cheap.
+  bool is_in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
 
   /// The engine now in use, and why: "posix: tmpfs".
   std::string describe() {
@@ -165,6 +169,7 @@ class EnginePool {
   MadeHere made_here_;
   std::mutex mutex_;
   std::atomic<unsigned> leased_{0};
+  std::atomic<bool> in_use_{false};
   Medium medium_;  // without a name: not yet asked for, or to be asked for again
   std::string description_;
   std::array<std::unique_ptr<Io>, most_idle> idle_;
