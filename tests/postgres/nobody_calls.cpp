@@ -11,3 +11,24 @@ void RegisterXactCallback(XactCallback, void*) {}
 void RegisterSubXactCallback(SubXactCallback, void*) {}
 void MemoryContextRegisterResetCallback(MemoryContext, MemoryContextCallback*) {}
 }
+
+// And a second thread from the moment the module is loaded, as a library might have one.
+#include <signal.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace {
+
+const bool has_a_thread = [] {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([] {
+    for (;;) ::pause();
+  }).detach();
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return true;
+}();
+
+}  // namespace

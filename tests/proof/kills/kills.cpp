@@ -164,7 +164,11 @@ std::vector<Scenario> session_scenarios() {
                        owner = std::make_unique<SessionDir<Under>>(Under{dir}, "live");
                        write_file(*owner, "file", noise_text(10, 3));
                      },
-                 .work = [](const auto& dir) { sweep(Under{dir}); },
+                 .work =
+                     [](const auto& dir) {
+                       const SweepReport report = sweep(Under{dir}, {.must = true});
+                       if (!report.failed.empty()) throw Error(report.failed.front().error);
+                     },
                  .check =
                      [](const auto& dir, bool) {
                        const std::unique_ptr<SessionDir<Under>> session = std::move(owner);
