@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // In place of the server's functions that register what is called at the end of a transaction and of a memory context.
+#include <signal.h>
+#include <unistd.h>
+
+#include <thread>
+
 extern "C" {
 #include <postgres.h>
 
@@ -13,11 +18,6 @@ void MemoryContextRegisterResetCallback(MemoryContext, MemoryContextCallback*) {
 }
 
 // And a second thread from the moment the module is loaded, as a library might have one.
-#include <signal.h>
-#include <unistd.h>
-
-#include <thread>
-
 namespace {
 
 const bool has_a_thread = [] {

@@ -114,12 +114,12 @@ case $fact in
     must_leave_nothing
     ;;
   a_full_file_system_is_one_line)
-    # A file system of 2 MiB, seen by nobody else.
+    # A file system of 1 MiB, seen by nobody else.
     unshare -m true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
     make_reads
     mkdir small
     code=0
-    unshare -m sh -c "mount -t tmpfs -o size=2m small small && { '$program' --memory 40MiB --need 0 --place small/place -o result.tsv reads.fa; code=\$?; find small/place -mindepth 1 -name 'session*' >left; exit \$code; }" 2>err || code=$?
+    unshare -m sh -c "mount -t tmpfs -o size=1m small small && { '$program' --memory 40MiB --need 0 --place small/place -o result.tsv reads.fa; code=\$?; find small/place -mindepth 1 -name 'session*' >left; exit \$code; }" 2>err || code=$?
     [ "$code" = 1 ] || fail "it ended with $code: $(cat err)"
     [ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
     grep -q 'No space left on device' err || fail "$(cat err)"
