@@ -718,21 +718,8 @@ class CountStore {
   // ---- finding
 
   std::uint64_t find_in_memory(std::size_t p, std::uint64_t mixed) {
-    Partition& partition = level_.contents().partitions[p];
-    std::uint64_t unsorted = 0, sorted = 0;
-    for (std::size_t k = 0; k < kinds; ++k) {
-      unsorted += partition.full[k].count * pool_.chunk_size() / plan_.records.size(static_cast<Kind>(k));
-      sorted += partition.sorted_records[k];
-    }
-    // Looking through so many records costs no more than settling so often.
-    if (unsorted > 512 && unsorted * unsorted > 8 * sorted) {
-      auto lock = level_.lock();
-      if (!settle(lock, p)) {
-        lock.unlock();
-        consolidate_quietly(false);
-        fold_lanes();
-      }
-    }
+    sort_where_it_pays(p);
+    const Partition& partition = level_.contents().partitions[p];
     const std::uint64_t key = plan_.records.rest_of(mixed);
     std::uint64_t count = 0;
     for (std::size_t k = 0; k < kinds; ++k) {
@@ -746,6 +733,22 @@ class CountStore {
       count += find_sorted(partition, kind, key);
     }
     return count;
+  }
+
+  // Looking through so many records costs no more than settling so often. Contents may be others afterwards.
+  void sort_where_it_pays(std::size_t p) {
+    const Partition& partition = level_.contents().partitions[p];
+    std::uint64_t unsorted = 0, sorted = 0;
+    for (std::size_t k = 0; k < kinds; ++k) {
+      unsorted += partition.full[k].count * pool_.chunk_size() / plan_.records.size(static_cast<Kind>(k));
+      sorted += partition.sorted_records[k];
+    }
+    if (unsorted <= 512 || unsorted * unsorted <= 8 * sorted) return;
+    auto lock = level_.lock();
+    if (settle(lock, p)) return;
+    lock.unlock();
+    consolidate_quietly(false);
+    fold_lanes();
   }
 
   std::uint64_t find_in(Bytes bytes, Kind kind, std::uint64_t key) const {
