@@ -11,6 +11,7 @@
 #include <sys/file.h>
 
 #include <cstdio>
+#include <memory>
 #include <optional>
 
 #include "support/catch.hpp"
@@ -71,7 +72,7 @@ TEST_CASE("a session whose owner left lives as long as somebody has joined it") 
   const TempDir dir;
   const Under place{dir.path()};
   SessionDir session(place, "x");
-  std::optional<scratch::JoinedSession> joined(session.path());
+  auto joined = std::make_unique<scratch::JoinedSession>(session.path());
   session.close();
   REQUIRE(list_sessions(place).size() == 1);
   CHECK(list_sessions(place)[0].alive);
