@@ -177,7 +177,8 @@ TEST_CASE("SCRATCH_IO chooses the engine, in capitals or not, and what it cannot
   for (const char* other : {"posix ", "psoix", "ring"}) {
     const Variable unforced("SCRATCH_IO", other);
     for (const Medium& medium : {memory, disk, Medium{.name = "fuse"}})
-      CHECK(BestIo::make(medium)->describe().ends_with("(SCRATCH_IO is none of posix, uring, best)"));
+      if (rings_exist() || medium.name != disk.name)  // else why there is no ring is what is said
+        CHECK(BestIo::make(medium)->describe().ends_with("(SCRATCH_IO is none of posix, uring, best)"));
   }
 }
 
