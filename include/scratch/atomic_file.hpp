@@ -26,7 +26,7 @@ namespace scratch::inline SCRATCH_ABI {
 /// A new file, invisible until `commit()`. Dropped uncommitted it leaves nothing; neither does kill -9.
 ///
 /// Movable; used by one thread at a time, any number of them side by side. Memory: up to 256 KiB; while a larger file is
-/// written a share of the workspace's `.buffers`. In a session the file's mode is 0600; in a plain directory that of the
+/// written, or one beside it, a share of the workspace's `.buffers`. In a session the file's mode is 0600; in a plain directory that of the
 /// file it replaces, or what the umask leaves.
 ///
 /// After an error of writing only `discard()` is left, everything else throws that error again: nothing of a file with a

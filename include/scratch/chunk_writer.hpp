@@ -116,6 +116,7 @@ class ChunkWriter {
       record.info.user = std::move(meta.user);
       record.block = ChunkLayout().block;
       record.sums = writer.sums().blocks();
+      // Made again it is another line, and that one's sync.
       detail::with_room(where, "record the chunk", path, [&] { log().append(record, where.durable()); });
       name.clear();
       writer.commit_reservation();

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <numeric>
 #include <sstream>
+#include <stop_token>
 
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
@@ -245,6 +246,87 @@ TEST_CASE("Workspaces, files and chunks have every member") {
   scratch::require_space(dir.path(), 1);
   CHECK_THROWS_AS(scratch::require_space(dir.path(), ~std::uint64_t{0}), scratch::Error);
   scratch::SpaceWatch watch(here, {.every = std::chrono::milliseconds(50), .low = 1}, [](const scratch::Space&) {});
+}
+
+TEST_CASE("Texts are appended, written and read as they are") {
+  TempDir dir;
+  const scratch::Workspace here(dir.path());
+  scratch::AtomicFile file(here, "text");
+  file.append("a text, ");
+  file.append(std::string_view("and a view"));
+  CHECK(file.size() == 18);
+  file.commit();
+  CHECK(scratch::read_text(here, "text") == "a text, and a view");
+  scratch::write_file(here, "text", "another");
+  CHECK(scratch::read_text(here, "text") == "another");
+  scratch::ChunkWriter chunk(here);
+  chunk.append("seven b");
+  CHECK(chunk.size() == 7);
+  const scratch::ChunkInfo info = chunk.commit();
+  const scratch::ChunkReader reader(here, info);
+  CHECK(reader.size() == 7);
+  std::array<std::byte, 3> some{};
+  reader.read_at(2, some);
+  CHECK(some[0] == std::byte{'v'});
+}
+
+TEST_CASE("Chunks are seen as they come, and go one by one") {
+  TempDir dir;
+  scratch::SessionDir session(scratch::Under{dir.path()}, "feed");
+  std::uint64_t at = 0;
+  CHECK_FALSE(session.wait_for_chunks(at, std::chrono::milliseconds(1)));
+  scratch::ChunkWriter chunk(session);
+  chunk.append("rows");
+  const scratch::ChunkInfo info = chunk.commit({.rows = 2});
+  CHECK(session.wait_for_chunks(at, std::chrono::milliseconds(1)));
+  const std::vector<scratch::ChunkInfo> seen = session.chunks_after(at);
+  CHECK((seen.size() == 1 && seen[0] == info));
+  CHECK(session.chunks_after(at).empty());
+
+  const scratch::SessionView view(session.path());
+  CHECK((view.path() == session.path() && view.id() == session.id()));
+  CHECK((view.owner_is_alive() && view.status() == "in_progress"));
+  const scratch::SessionInfo facts = view.info();
+  CHECK((facts.alive && facts.alive_known));
+  CHECK_FALSE(view.metadata().empty());
+  CHECK((view.chunks().size() == 1 && view.list() == std::vector<std::string>{info.file} && view.usage().files == 1));
+  std::uint64_t from_start = 0;
+  CHECK(view.wait_for_chunks(from_start, std::chrono::milliseconds(1)));
+  CHECK(view.chunks_after(from_start).size() == 1);
+  CHECK(scratch::ChunkReader(view, info).info().rows == 2);
+  const scratch::JoinedSession joined(session.path());
+  CHECK(joined.owner_is_alive());
+
+  scratch::Workspace here = session;
+  CHECK(here.remove(info));
+  CHECK_FALSE(here.remove(info));
+  scratch::write_file(here, "result", "bytes");
+  CHECK(here.remove("result"));
+  CHECK_FALSE(here.remove("result"));
+}
+
+TEST_CASE("Signals ask a program to stop") {
+  const scratch::StopOnSignals stop;
+  const std::stop_token token = stop.token();
+  CHECK((token.stop_possible() && !token.stop_requested() && stop.signal() == 0));
+}
+
+TEST_CASE("Adders are made, moved and dropped") {
+  TempDir dir;
+  const scratch::Workspace here(dir.path());
+  scratch::CountTable<std::uint32_t> table(here, "table");
+  {
+    scratch::CountAdder<std::uint32_t> adder = table.adder();
+    adder.add(7);
+    adder.add(7, 2);
+    const std::vector<std::uint32_t> keys{7, 8};
+    const std::vector<std::uint64_t> counts{1, 5};
+    adder.add(keys);
+    adder.add(keys, counts);
+    const scratch::CountAdder<std::uint32_t> moved = std::move(adder);
+  }
+  table.commit();
+  CHECK((table.distinct() == 2 && table.total() == 11));
 }
 
 TEST_CASE("Count tables have every member, for keys of each width") {

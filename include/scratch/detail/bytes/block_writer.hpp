@@ -6,7 +6,9 @@
 // A posix engine gets the bytes in pieces that stay in the cache between being summed and being written, straight from
 // the caller's memory where they are many. A ring gets its own buffers, filled and summed piece by piece, as many in
 // flight as pay. With O_DIRECT every transfer but the last is aligned; the last one is padded, and the file cut to
-// size. A file of less than 256 KiB needs no engine: its bytes are collected, and written through the page cache.
+// size. A file of less than 256 KiB needs no engine: its bytes are collected, and written through the page cache. Where
+// an engine is at hand, which was waited for before, that holds below 16 KiB: buffers that exist are better filled at
+// once than after a copy.
 #pragma once
 
 #include <algorithm>
@@ -187,7 +189,7 @@ class BlockWriter {
 
  private:
   static constexpr std::size_t piece = 128_KiB;  // stays in the second cache from summing to writing
-  static constexpr std::size_t small = 256_KiB;  // below this the page cache is faster
+  static constexpr std::size_t small = 256_KiB;  // below this no engine is worth making: the page cache is faster
 
   struct Pending {
     Transfer transfer = {};
