@@ -56,6 +56,18 @@ struct Records {
     return rest_of(key) | count << rest_bits();
   }
 
+  /// The kind that entries of counted keys have.
+  Kind kind_of_entry(std::uint64_t count) const { return count <= most_counted() ? Kind::counted : Kind::large; }
+  /// The upper bits of a key in its partition: what chunks of sorted records are found by.
+  std::uint32_t sign_of(std::uint64_t rest) const {
+    return static_cast<std::uint32_t>(rest_bits() > 32 ? rest >> (rest_bits() - 32) : rest);
+  }
+
+  void store(Kind kind, std::byte* to, const CountEntry& entry) const {
+    if (kind == Kind::counted) return store_le(to, counted_word(entry.mixed, entry.count));
+    store_le(to, entry.mixed);
+    store_le(to + 8, entry.count);
+  }
   /// The entry that stands in a record that is not plain.
   CountEntry load(Kind kind, const std::byte* from) const {
     const auto word = load_le<std::uint64_t>(from);

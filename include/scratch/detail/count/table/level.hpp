@@ -101,9 +101,30 @@ class Level {
   std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   Condition& changed() { return changed_; }
 
-  /// Writes some chunks to a file; where all are somebody's, waits.
+  /// Does `work` while nobody else makes room and nothing is being written. The lock may be let go meanwhile.
+  template <class Work>
+  void exclusively(std::unique_lock<std::mutex>& lock, Work work) {
+    struct End {
+      Level* level;
+      std::unique_lock<std::mutex>* held;
+      ~End() {
+        if (!held->owns_lock()) held->lock();
+        level->exclusive_ = false;
+        level->tell();
+      }
+    };
+    exclusive_ = true;
+    const End end{this, &lock};
+    while (writing_ > 0) wait_for_change(lock);
+    work();
+  }
+  /// @pre locked
+  bool is_exclusive() const { return exclusive_; }
+
+  /// Writes some chunks to a file; where all are somebody's, or somebody works exclusively, waits.
   /// @throws Error, and all chunks are where they were
   void spill(std::unique_lock<std::mutex>& lock, std::size_t file) {
+    if (exclusive_) return wait_for_change(lock);
     Job job;
     ++writing_;
     try {
@@ -137,8 +158,6 @@ class Level {
     changed_.notify_all();
   }
   std::size_t segments() const { return segments_; }
-  /// @pre locked
-  bool is_writing() const { return writing_ > 0; }
 
   /// Everything is in files afterwards, save for what appenders have in hand that are not named.
   /// @pre nobody else is here
@@ -344,6 +363,7 @@ class Level {
   std::size_t cursor_ = 0;
   std::size_t segments_ = 0;
   std::size_t writing_ = 0, changes_ = 0;
+  bool exclusive_ = false;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -95,6 +95,15 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
   return true;
 }
 
+/// Whether a partition of these has more keys, about, than a pass has room for.
+inline bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
+                       std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
+  constexpr std::size_t room = Lines::capacity(Lines::most_lines);
+  for (std::size_t p = 0; p < distinct.size(); ++p)
+    if (distinct[p] > room && PartitionSource{records, pool, contents, appenders, p}.count() > room) return true;
+  return false;
+}
+
 /// The worker of a `Sequencer` whose pieces are partitions.
 class PartitionCounter {
  public:
