@@ -22,17 +22,17 @@ namespace external_sort {
 
 using namespace scratch::literals;
 
-/// The files that this process may have open, a few left for other uses: each worker writes all partitions at once. As
-/// many as it may have without asking anybody.
+/// The files that this process may write at once, each with two descriptors: its own, and that of the ring which moves its
+/// bytes. A few are left for other uses. As many as it may have without asking anybody.
 inline std::uint64_t files_to_open() {
   struct rlimit limit {};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 4096;
-  constexpr rlim_t enough = 16384;
+  constexpr rlim_t enough = 32768;
   if (limit.rlim_cur < enough && limit.rlim_cur < limit.rlim_max) {
     limit.rlim_cur = std::min(enough, limit.rlim_max);
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
   }
-  return std::clamp<std::uint64_t>(std::min<std::uint64_t>(limit.rlim_cur, enough), 64, enough) - 48;
+  return (std::clamp<std::uint64_t>(limit.rlim_cur, 64, enough) - 48) / 2;
 }
 
 /// What every worker knows. It stands in the session's metadata.json, under `user`, for workers that join.

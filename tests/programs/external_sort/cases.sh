@@ -96,6 +96,23 @@ case_binary_records_come_out_in_order_and_complete() {
   nothing_left
 }
 
+# Each worker writes to files of all partitions at once, and as many workers read them: their product is what a limit meets.
+case_fewer_open_files_mean_fewer_workers_and_a_word() {
+  generate -n 200000 --text -o records.txt
+  sort records.txt >expected
+  for limit in 64 128 256 1024; do
+    for how in '--workers 31 --memory 512MiB' '--workers 64 --memory 1GiB' '--workers 5 --memory 64MiB'; do
+      # shellcheck disable=SC2086
+      (ulimit -n $limit && exec "$program" sort -q $how -o sorted records.txt) 2>err || fail "exit code $? with $how, $limit files"
+      cat sorted/part_* | cmp - expected || fail "other than sort: $how, $limit files"
+      rm -r sorted
+      [ "$how" = '--workers 64 --memory 1GiB' ] || continue
+      [ $limit = 1024 ] || grep -q 'workers instead of 64: .*ulimit -n' err || fail "no word about fewer workers, $limit files"
+    done
+  done
+  nothing_left
+}
+
 case_directories_are_read_with_all_below() {
   mkdir -p in/a/b in/c
   generate -n 3000 --text --seed 1 -o in/top
