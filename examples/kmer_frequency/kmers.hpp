@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -48,9 +49,19 @@ void for_each_kmer(std::string_view row, unsigned k, Visit visit) {
   }
 }
 
+/// The letters of every byte of a k-mer.
+inline constexpr auto four_letters = [] {
+  std::array<std::array<char, 4>, 256> all{};
+  for (unsigned byte = 0; byte < all.size(); ++byte)
+    for (unsigned i = 0; i < 4; ++i) all[byte][i] = "ACGT"[byte >> (6 - 2 * i) & 3];
+  return all;
+}();
+
 /// The letters of a k-mer, written to `text`, which has room for k.
 inline char* spell(std::uint64_t kmer, unsigned k, char* text) {
-  for (unsigned i = k; i-- > 0; kmer >>= 2) text[i] = "ACGT"[kmer & 3];
+  unsigned left = k;
+  for (; left >= 4; kmer >>= 8) std::memcpy(text + (left -= 4), four_letters[kmer & 0xFF].data(), 4);
+  for (; left > 0; kmer >>= 2) text[--left] = "ACGT"[kmer & 3];
   return text + k;
 }
 
