@@ -90,14 +90,20 @@ class OwnedSession : public detail::SessionHandle {
     return path();
   }
 
-  /// Moves a file out, to stay; what had the name is replaced. Atomic at the target: by renaming on one file system,
-  /// else by a copy beside it that is renamed. A chunk is then no longer on record here.
+  /// Moves a file out, to stay. A chunk is then no longer on record here.
   ///
-  /// @throws Error `invalid_name`, `busy` for a table that somebody writes or merges, what the kernel says; the target
-  ///         is unchanged and the file still here. Where the file has arrived and only the last step failed, the error
-  ///         says so: across file systems removing it here, then it is in both places; with `Durable` syncing its new
-  ///         name
+  /// Where the name leads, at the end of its links, nothing is, or a file of this user's: the result takes its place, whole
+  /// or not at all, by renaming on one file system, else by a copy beside it that is renamed. Its mode, group and ACL are
+  /// the replaced file's, else those of a file that this user makes there. Somebody else's file that may be written, a
+  /// mount point, or a file in a directory that may not be changed, is written in place, and cut off behind the result. A
+  /// device, a FIFO or /dev/stdout is written through, never replaced; a FIFO is waited for.
+  ///
+  /// @throws Error `invalid_name`, `busy` for a table that somebody writes or merges, what the kernel says; the file is
+  ///         still here, and the target unchanged, save where that was written in place or through: then the error does
+  ///         not say so. Where the file has arrived and only the last step failed, the error says so: across file systems
+  ///         removing it here, then it is in both places; with `Durable` syncing its new name
   /// After a crash: here or there, or across file systems both, each whole; a chunk's record knows whether it is here.
+  ///         What is written in place may be part of both.
   void persist(std::string_view name, const std::filesystem::path& to) {
     detail::Persisting(detail::directory_of(workspace()), name, to).run();
   }

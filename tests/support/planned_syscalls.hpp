@@ -177,6 +177,18 @@ struct Calls : Kernel {
   static int fchmod(int fd, mode_t mode) {
     return test::by_plan("fchmod", [&] { return Kernel::fchmod(fd, mode); });
   }
+  static int fchown(int fd, uid_t user, gid_t group) {
+    return test::by_plan("fchown", [&] { return Kernel::fchown(fd, user, group); });
+  }
+  static int faccessat(int dir, const char* name, int how, int flags) {
+    return test::by_plan("faccessat", [&] { return Kernel::faccessat(dir, name, how, flags); });
+  }
+  static ssize_t fgetxattr(int fd, const char* name, void* to, std::size_t size) {
+    return test::by_plan("fgetxattr", [&] { return Kernel::fgetxattr(fd, name, to, size); });
+  }
+  static int fsetxattr(int fd, const char* name, const void* from, std::size_t size) {
+    return test::by_plan("fsetxattr", [&] { return Kernel::fsetxattr(fd, name, from, size); });
+  }
   static int uname(struct utsname* facts) {
     return test::by_plan("uname", [&] { return Kernel::uname(facts); });
   }

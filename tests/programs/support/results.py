@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where results go: targets x programs x options, each with its right outcome; prints the table.
 
-results.py <program> ...; in a mount namespace of its own, as root, with a /dev and a tmpfs of its own, so that nothing of
+results.py <program> ...; persist() of the library is one of them; in a mount namespace of its own, as root, with a /dev and a tmpfs of its own, so that nothing of
 the machine is touched, whatever the programs do.
 """
 import ctypes
@@ -79,6 +79,8 @@ def options(work):
         Option("table_export", "--path-file", lambda t: ["t", "-q", "--path-file", t, rows_input],
                lambda content: content.startswith(str(work / "place").encode()) and content.endswith(b"\n")),
     ]
+    for name, place in (("renamed", work / "place"), ("copied", third_fs)):
+        all_options.append(Option("persisting", name, lambda t, place=place: [place, t], equal(b"the result\n")))
     if shutil.which("gnuplot"):
         all_options.append(Option("kmer_frequency", "--histogram-svg", lambda t: [*BASE, "--histogram-svg", t, kmer_input],
                                   lambda content: b"</svg>" in content))
@@ -196,7 +198,8 @@ def hard(cell):
     path = old(cell.here / "file")
     os.link(path, cell.here / "other")
     cell.run(path)
-    return (cell.here / "other").read_bytes() == OLD and "another name" in cell.err and cell.written(path)
+    said = "another name" in cell.err or cell.option.program == "persisting"
+    return (cell.here / "other").read_bytes() == OLD and said and cell.written(path)
 
 
 @target("null device: written through")
@@ -364,7 +367,7 @@ def inputs_of(option):
 
 @target("an input, by each of its names: refused")
 def an_input(cell):
-    if cell.option.name == "generate -o":
+    if cell.option.name == "generate -o" or cell.option.program == "persisting":
         return "cannot be"
     name = inputs_of(cell.option)
     before = pathlib.Path(name).read_bytes()
@@ -479,6 +482,8 @@ with common.Work() as work:
     mount("tmpfs", top, "tmpfs", 0, "size=64m,mode=755")
     other_fs = work.path / "other"
     mount("tmpfs", other_fs, "tmpfs", 0, "size=16m,mode=777")
+    third_fs = work.path / "third"
+    mount("tmpfs", third_fs, "tmpfs", 0, "size=16m,mode=1777")
     for at in (top / "place", top / "their"):
         at.mkdir()
     os.environ["SCRATCH_DIR"] = str(top / "place")

@@ -18,6 +18,7 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/likeness.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
@@ -96,6 +97,9 @@ class TempFile {
 
   /// -1 after a commit or `discard()`.
   int fd() const noexcept { return file_.get(); }
+
+  /// As it will be where it replaces nothing. @throws Error
+  Likeness likeness() const { return Likeness::of(file_.get(), path_).with(in_the_end_); }
 
   /// The file has this name afterwards, wholly or not at all, and is closed.
   /// @throws Error and then whatever had the name still has it. Where `fd()` is -1 afterwards the file is gone: what

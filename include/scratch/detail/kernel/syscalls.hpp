@@ -27,6 +27,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -72,6 +73,14 @@ struct Kernel {
   static int fstatvfs(int fd, struct statvfs* facts) { return ::fstatvfs(fd, facts); }
   static int fchmod(int fd, mode_t mode) { return ::fchmod(fd, mode); }
   static int fchmodat(int dir, const char* name, mode_t mode) { return ::fchmodat(dir, name, mode, 0); }
+  static int fchown(int fd, uid_t user, gid_t group) { return ::fchown(fd, user, group); }
+  static int faccessat(int dir, const char* name, int how, int flags) { return ::faccessat(dir, name, how, flags); }
+  static ssize_t fgetxattr(int fd, const char* name, void* to, std::size_t size) {
+    return ::fgetxattr(fd, name, to, size);
+  }
+  static int fsetxattr(int fd, const char* name, const void* from, std::size_t size) {
+    return ::fsetxattr(fd, name, from, size, 0);
+  }
   static char* getcwd(char* to, std::size_t size) { return ::getcwd(to, size); }
   static int uname(struct utsname* facts) { return ::uname(facts); }
   static uid_t geteuid() { return ::geteuid(); }
@@ -199,8 +208,8 @@ inline ssize_t readlinkat(int dir, const char* name, char* target, std::size_t s
 inline ssize_t getdents64(int fd, void* entries, std::size_t size) {
   return retry([&] { return Calls::getdents64(fd, entries, size); });
 }
-/// The next listing of it begins at its start.
-inline off_t rewind_directory(int fd) { return Calls::lseek(fd, 0, SEEK_SET); }
+/// What is read, copied or listed of it next begins at its start.
+inline off_t rewind(int fd) { return Calls::lseek(fd, 0, SEEK_SET); }
 
 inline int fstat(int fd, struct stat& facts) {
   return retry([&] { return Calls::fstat(fd, &facts); });
@@ -235,6 +244,20 @@ inline int chmod_unopened(int path_fd, mode_t mode) {
   char path[32];
   std::snprintf(path, sizeof path, "/proc/self/fd/%d", path_fd);
   return retry([&] { return Calls::fchmodat(AT_FDCWD, path, mode); });
+}
+/// The user stays.
+inline int change_group(int fd, gid_t group) {
+  return retry([&] { return Calls::fchown(fd, static_cast<uid_t>(-1), group); });
+}
+/// Whether this process may do `how` (R_OK, W_OK, X_OK) to it.
+inline bool may(int dir, const char* name, int how) {
+  return retry([&] { return Calls::faccessat(dir, name, how, AT_EACCESS); }) == 0;
+}
+inline ssize_t get_attribute(int fd, const char* name, MutableBytes to) {
+  return retry([&] { return Calls::fgetxattr(fd, name, to.data(), to.size()); });
+}
+inline int set_attribute(int fd, const char* name, Bytes from) {
+  return retry([&] { return Calls::fsetxattr(fd, name, from.data(), from.size()); });
 }
 /// nullptr on failure: ERANGE where `size` is too small.
 inline char* getcwd(char* to, std::size_t size) { return Calls::getcwd(to, size); }

@@ -226,7 +226,7 @@ class Condemned {
     const auto is_foreign = [&] { return options.owner && facts_.st_uid != *options.owner; };
     // 1.
     if (options.directory != nullptr)
-      sys::rewind_directory(directory_.get());
+      sys::rewind(directory_.get());
     else
       opened_ = open_directory(entry_.root, entry_.name.c_str());
     if (!directory_) {
