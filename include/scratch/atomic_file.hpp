@@ -4,19 +4,18 @@
 // A file that is whole or absent.
 #pragma once
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <ostream>
 #include <span>
-#include <streambuf>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/block_writer.hpp>
+#include <scratch/detail/bytes/writer_stream.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
@@ -41,7 +40,7 @@ class AtomicFile {
   /// @throws Error `quota_exceeded`; ENOSPC, when `on_full` made no room; `session_gone`
   void append(Bytes bytes) {
     File& file = checked();
-    file.flush_stream();
+    file.stream.flush();
     file.writer.append(bytes);
   }
   /// A text: of a literal everything before its NUL.
@@ -56,17 +55,12 @@ class AtomicFile {
 
   /// The same end of the file as a stream: `file.stream() << "text"`. What goes wrong there is thrown by `commit()`.
   /// It is there as long as this, and takes nothing more (`bad()`) once this was committed or discarded.
-  std::ostream& stream() {
-    File& file = checked();
-    if (!file.stream) file.stream = std::make_unique<Stream>(file.writer);
-    if (!file.writer.is_open()) file.stream->close();
-    return file.stream->out;
-  }
+  std::ostream& stream() { return checked().stream.out(); }
 
   /// Bytes so far.
   std::uint64_t size() const {
     const File& file = checked();
-    return file.writer.size() + (file.stream ? file.stream->waiting() : 0);
+    return file.writer.size() + file.stream.waiting();
   }
 
   /// Gives the file its name, replacing whatever file had it.
@@ -87,68 +81,18 @@ class AtomicFile {
   void discard() noexcept {
     if (!file_) return;
     file_->writer.discard();
-    file_->close_stream();
+    file_->stream.close();
   }
 
  private:
-  struct Stream final : std::streambuf {
-    explicit Stream(detail::BlockWriter& to) : writer(to), out(this) { setp(text.data(), text.data() + text.size()); }
-
-    std::size_t waiting() const { return static_cast<std::size_t>(pptr() - pbase()); }
-
-    void flush() {
-      const auto filled = std::as_bytes(std::span(pbase(), pptr()));
-      setp(pbase(), epptr());
-      writer.append(filled);
-    }
-
-    // What waits is gone, and so is what comes.
-    void close() noexcept {
-      setp(nullptr, nullptr);
-      if (out.exceptions() == std::ios_base::goodbit) out.setstate(std::ios_base::badbit);
-    }
-
-    int_type overflow(int_type c) override {
-      if (pbase() == nullptr) return traits_type::eof();
-      flush();
-      if (!traits_type::eq_int_type(c, traits_type::eof())) sputc(traits_type::to_char_type(c));
-      return traits_type::not_eof(c);
-    }
-
-    std::streamsize xsputn(const char* from, std::streamsize n) override {
-      if (pbase() == nullptr) return 0;
-      if (n <= epptr() - pptr()) {
-        traits_type::copy(pptr(), from, static_cast<std::size_t>(n));
-        pbump(static_cast<int>(n));
-      } else {
-        flush();
-        writer.append(std::as_bytes(std::span(from, static_cast<std::size_t>(n))));
-      }
-      return n;
-    }
-
-    int sync() override { return pbase() == nullptr ? -1 : 0; }
-
-    detail::BlockWriter& writer;
-    std::array<char, 8192> text;
-    std::ostream out;
-  };
-
   // Stays where it is when the AtomicFile moves: the stream points to it.
   struct File {
     File(const detail::Directory& where, std::string_view given)
         : name(given), writer(where, "write", where.path() / given, 0) {}
 
-    void flush_stream() {
-      if (stream && stream->waiting() > 0) stream->flush();
-    }
-    void close_stream() noexcept {
-      if (stream) stream->close();
-    }
-
     std::string name;
     detail::BlockWriter writer;
-    std::unique_ptr<Stream> stream;
+    detail::WriterStream stream{writer};
   };
 
   static std::unique_ptr<File> make(const detail::Directory& where, std::string_view name) {
@@ -165,9 +109,7 @@ class AtomicFile {
     File& file = checked();
     detail::BlockWriter& writer = file.writer;
     writer.check_usable();
-    file.flush_stream();
-    if (file.stream && file.stream->out.fail())
-      detail::throw_error(EIO, "write", writer.file(), "its stream failed before the commit");
+    file.stream.check();
     writer.finish();
     const detail::Directory& where = writer.where();
     const bool replaces = replacing == detail::Replacing::whatever_is_there;
@@ -177,7 +119,7 @@ class AtomicFile {
     // Only now that the file is on record: the quota counts its bytes at every instant.
     writer.commit_reservation();
     writer.close();
-    file.close_stream();
+    file.stream.close();
     if (replaced > 0) where.state().quota().removed(replaced);
   }
 

@@ -24,6 +24,8 @@
 #include <scratch/detail/chunk/chunk_log.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/mapping.hpp>
+#include <scratch/detail/kernel/pinnable_mapping.hpp>
+#include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 
@@ -73,6 +75,14 @@ class ChunkReader {
   ///
   /// @throws Error ENOMEM; `corrupt` when the file's size is not that on record
   Bytes map() { return chunk().map(); }
+
+  /// The whole chunk as memory that a device can take for its own (cudaHostRegister, ibv_reg_mr) or O_DIRECT can write
+  /// from: the file's own pages, shared and writable, at a multiple of 2 MiB where there is address space for that, and
+  /// not inherited by fork. Unchecked, and valid as long as this. The last page goes on behind the chunk, with zeros.
+  ///
+  /// What is written there is written to the chunk, for everybody, and the next `verify()` says so.
+  /// @throws Error EROFS where the workspace only looks; as `map()`; what the kernel says where files cannot be mapped
+  MutableBytes map_pinnable() { return chunk().map_pinnable(); }
 
   /// Reads all of it. @throws Error unless every byte is as it was written
   void verify() {
@@ -134,6 +144,19 @@ class ChunkReader {
       return mapping.bytes();
     }
 
+    MutableBytes map_pinnable() {
+      where.state().check_writable("map pages to be written to, of", path);
+      if (record.info.size == 0) return {};
+      if (!pinnable) {
+        check_size();
+        const detail::Fd open(sys::reopen(file.get(), O_RDWR));  // wherever it was moved to
+        if (!open) detail::throw_error(errno, "map", path, detail::open_files_hint(errno));
+        pinnable.emplace(open.get(), static_cast<std::size_t>(record.info.size), path);
+      }
+      if (!pinnable->made_here()) detail::throw_error(errc::forked_object, "map", path);
+      return pinnable->bytes();
+    }
+
     detail::Directory where;
     detail::ChunkRecord record;
     std::filesystem::path path;
@@ -184,6 +207,7 @@ class ChunkReader {
 
     std::optional<detail::BlockPicker> picker;
     detail::Mapping mapping;
+    std::optional<detail::PinnableMapping> pinnable;
   };
 
   Chunk& chunk() const {

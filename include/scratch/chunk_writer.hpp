@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <ostream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,12 +19,14 @@
 #include <scratch/bytes.hpp>
 #include <scratch/chunk_info.hpp>
 #include <scratch/detail/bytes/block_writer.hpp>
+#include <scratch/detail/bytes/writer_stream.hpp>
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/chunk/chunk_log.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/checksum.hpp>
+#include <scratch/engine/io.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>
 
@@ -33,25 +36,30 @@ struct ChunkOptions {
   /// Bytes that will come, where that is known: room is taken for them before the first, so that a full disk or quota
   /// is met now and not at the end. More or fewer may come.
   std::uint64_t expected = 0;
+  /// Bytes of a block, of which each has its own sum on record, in 16 bytes: a multiple of 4 KiB, 4 MiB at most. A
+  /// reader checks a block before it gives any of it, so that smaller ones suit who reads a little here and there. No
+  /// chunk has more than a million blocks.
+  std::size_t block = 4_MiB;
 };
 
 /// A new chunk: exactly the bytes appended, in a file that another language, a GPU or mmap reads as it is.
 ///
 /// Invisible until `commit()`; dropped uncommitted it leaves nothing, neither does kill -9. Movable; used by one thread
 /// at a time, any number of them side by side in threads and processes. While the bytes pass they are summed. Memory:
-/// a share of the workspace's `.buffers`; one descriptor. After an error of writing only `discard()` is left.
+/// a share of the workspace's `.buffers`; one descriptor. After an error of writing only `discard()` is left, and
+/// everything else throws that error again.
 class ChunkWriter {
  public:
-  /// @throws Error `session_gone`; `quota_exceeded`; when no file can be made there
+  /// @throws Error `session_gone`; `quota_exceeded`; EINVAL for another `.block`; when no file can be made there
   explicit ChunkWriter(Workspace where, ChunkOptions options = {})
-      : chunk_(std::make_unique<Chunk>(detail::directory_of(where))) {
+      : chunk_(std::make_unique<Chunk>(detail::directory_of(where), options.block)) {
     if (options.expected > 0) chunk_->writer.reserve(options.expected);
   }
 
   /// Adds bytes at the end.
   ///
   /// @throws Error `quota_exceeded`; ENOSPC, when `on_full` made no room; `session_gone`
-  void append(Bytes bytes) { chunk().open().append(bytes); }
+  void append(Bytes bytes) { chunk().in_order().append(bytes); }
   /// A text: of a literal everything before its NUL.
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
   template <ByteRange R>
@@ -62,25 +70,33 @@ class ChunkWriter {
   template <std::size_t N>
   void append(char (&buffer)[N]) = delete;
 
+  /// The same end of the chunk as a stream, for text: `chunk.stream() << "text"`, in any order with `append`.
+  ///
+  /// What goes wrong there makes it `bad()`, or is thrown where its `exceptions()` ask for that; `commit()` throws it in
+  /// any case. It is there as long as this, and takes nothing more (`bad()`) once this was committed or discarded, nor
+  /// when only the record is missing after a commit that failed.
+  /// @throws Error when nothing can be added any more
+  std::ostream& stream() { return chunk().text(); }
+
   /// Lends `n` bytes of the engine's own buffer, to be filled without a copy; valid until the next call of any member.
   ///
   /// @pre n <= 4 MiB
   /// @throws Error as `append`
-  MutableBytes prepare(std::size_t n) { return chunk().open().prepare(n); }
+  MutableBytes prepare(std::size_t n) { return chunk().in_order().prepare(n); }
 
   /// Adds the first `n` of the bytes that `prepare` lent.
   ///
-  /// @pre n is at most what was asked of `prepare`
+  /// @pre n is at most what was asked of `prepare`, and nothing was streamed since
   /// @throws Error as `append`
-  void advance(std::size_t n) { chunk().open().advance(n); }
+  void advance(std::size_t n) { chunk().in_order().advance(n); }
 
   /// Bytes so far.
-  std::uint64_t size() const { return chunk().writer.size(); }
+  std::uint64_t size() const { return chunk().writer.size() + chunk().stream.waiting(); }
 
   /// Gives the chunk the next free number, its file the name `chunk_<number>.bin`, and puts it on record: for every
   /// process, at O(1) cost however many there are.
   ///
-  /// @throws Error and then there is no chunk. Unless it was its bytes that could not be written, commit may be tried
+  /// @throws Error what `stream()` met; and then there is no chunk. Unless it was its bytes that could not be written, commit may be tried
   ///         again: after EMFILE, a full disk, `busy` where another process was stopped while it took a number
   /// After a crash: the chunk is there with its record, or no record of it is; then `clear()` takes what there is. With
   /// `Durable`, after this returned it is there.
@@ -94,14 +110,16 @@ class ChunkWriter {
  private:
   // Gets its number and its name, then its record. In between it is known by `name`.
   struct Chunk {
-    explicit Chunk(const detail::Directory& where)
-        : writer(where, "write the chunk", where.path() / "chunk", ChunkLayout().block) {}
+    Chunk(const detail::Directory& where, std::size_t size)
+        : block(size), writer(where, "write the chunk", where.path() / "chunk", checked_block(where, size)) {}
     Chunk(const Chunk&) = delete;
     Chunk& operator=(const Chunk&) = delete;
     ~Chunk() { discard(); }
 
     ChunkInfo commit(ChunkMeta meta) {
       if (!meta.user.empty()) meta.user = detail::checked_object(meta.user, "record the chunk", writer.file());
+      writer.check_usable();
+      stream.check();
       writer.finish();
       const detail::Directory& where = writer.where();
       where.check();
@@ -114,13 +132,14 @@ class ChunkWriter {
       record.info = {.id = id, .file = where.relative(name), .size = writer.size(), .rows = meta.rows};
       record.info.checksum = detail::checksum_text(writer.sums().whole());
       record.info.user = std::move(meta.user);
-      record.block = ChunkLayout().block;
+      record.block = block;
       record.sums = writer.sums().blocks();
       // Made again it is another line, and that one's sync.
       detail::with_room(where, "record the chunk", path, [&] { log().append(record, where.durable()); });
       name.clear();
       writer.commit_reservation();
       writer.close();
+      stream.close();
       where.state().recorded();
       where.emit(EventKind::chunk_committed, path, record.info.size);
       return std::move(record.info);
@@ -136,6 +155,7 @@ class ChunkWriter {
       }
       name.clear();
       writer.discard();
+      stream.close();
     }
 
     // For bytes: what has its name is whole.
@@ -144,6 +164,24 @@ class ChunkWriter {
         detail::throw_error(EINVAL, "append to the chunk", writer.where().path() / name,
                             "it has its name, and only its record is missing: commit() it, or discard() it");
       return writer;
+    }
+
+    // The same behind all text that was streamed before.
+    detail::BlockWriter& in_order() {
+      detail::BlockWriter& all = open();
+      stream.flush();
+      return all;
+    }
+
+    std::ostream& text() {
+      if (writer.is_open()) open().check_usable();
+      return stream.out();
+    }
+
+    static std::size_t checked_block(const detail::Directory& where, std::size_t block) {
+      if (block != 0 && block <= Io::buffer_size && block % 4_KiB == 0) return block;
+      detail::throw_error(EINVAL, "write the chunk", where.path() / "chunk",
+                          "its .block is a multiple of 4 KiB, at most 4 MiB, and not " + std::to_string(block));
     }
 
     // Numbers whose file name somebody took by hand are passed over.
@@ -155,7 +193,7 @@ class ChunkWriter {
         try {
           writer.commit(next, detail::Replacing::nothing);
           name = std::move(next);
-          return;
+          return stream.refuse();
         } catch (const Error& error) {
           if (error.code() != std::errc::file_exists) throw;
         }
@@ -176,7 +214,9 @@ class ChunkWriter {
 
     detail::ChunkLog& log() const { return detail::chunk_log(writer.where().state()); }
 
+    std::size_t block;
     detail::BlockWriter writer;
+    detail::WriterStream stream{writer};
     std::uint64_t id = 0;
     std::string name;  // of the file, while it has one and is not on record
     detail::MadeHere made_here;

@@ -23,6 +23,7 @@
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/place.hpp>
+#include <scratch/policy.hpp>
 #include <scratch/session_options.hpp>
 #include <scratch/space.hpp>
 
@@ -30,13 +31,19 @@ namespace scratch::inline SCRATCH_ABI {
 
 namespace detail {
 
+/// The answer of a policy, as an option would give it.
+template <CleanupPolicy P>
+constexpr Cleanup cleanup_of() {
+  if constexpr (requires { requires P::until_completed; }) return Cleanup::unless_completed;
+  return P::keeps(false) ? Cleanup::keep : P::keeps(true) ? Cleanup::on_failure : Cleanup::remove;
+}
+
 /// What the policies of a session come to.
 struct SessionChoices {
   IoMaker io = BestIo::make;
   const char* engine = "best";  ///< what others call it
   bool durable = false;
-  bool keep = false;  ///< from the first instant
-  bool keep_on_failure = false;
+  Cleanup cleanup = Cleanup::remove;
 };
 
 }  // namespace detail
@@ -72,11 +79,12 @@ class OwnedSession : public detail::SessionHandle {
   requires std::convertible_to<const T&, std::string_view>
   void user(const T& json) { set_user(json); }
 
-  /// metadata.json says "completed", and has every chunk. With `KeepOnFailure` it takes back what `fail()` said before:
-  /// the session goes. @throws Error and then all is as before
+  /// metadata.json says "completed", and has every chunk. With `KeepUnlessCompleted`, and with `KeepOnFailure` where
+  /// `fail()` was called before, the session is then no longer kept: it goes. @throws Error and then all is as before
   void complete() { checked().complete(); }
 
-  /// metadata.json says "failed", why, and has every chunk. With `KeepOnFailure` the session is kept.
+  /// metadata.json says "failed", why, and has every chunk. With `KeepOnFailure` and `KeepUnlessCompleted` the session is
+  /// kept.
   ///
   /// @throws Error when that could not be written; the end of the session tries again, and does not remove what was to
   ///         be kept. While an exception is handled, or on its way, this throws for misuse only: that one is to be told.
@@ -128,7 +136,8 @@ class OwnedSession : public detail::SessionHandle {
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
                                                       detail::SessionChoices choices) {
-    const bool keep_all = detail::environment_says_yes("SCRATCH_KEEP");
+    if (options.cleanup != Cleanup::as_policy) choices.cleanup = options.cleanup;
+    if (detail::environment_says_yes("SCRATCH_KEEP")) choices.cleanup = Cleanup::keep;
     detail::RootWanted wanted = location.wanted();
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
@@ -146,9 +155,9 @@ class OwnedSession : public detail::SessionHandle {
     detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);
     facts.id = life.id();
     auto state = std::make_shared<detail::SessionState>(
-        std::move(life), std::move(facts), choices.keep_on_failure,
+        std::move(life), std::move(facts), choices.cleanup,
         detail::workspace_options(std::move(options), choices.io, choices.durable));
-    state->begin(choices.keep || keep_all);
+    state->begin();
     return state;
   }
 

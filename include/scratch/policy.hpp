@@ -35,7 +35,8 @@ concept NamingPolicy = requires(std::string_view label) {
 
 /// Answers "when does it go?": `static constexpr bool keeps(bool failed)`, whether the directory stays at the end.
 /// `failed`: an exception left the scope, or `fail()` was called. What answers yes to both stays from its first
-/// instant.
+/// instant. With `static constexpr bool until_completed = true` beside it, it stays from its first instant, whatever
+/// `keeps` says, until `complete()` was called.
 template <class T>
 concept CleanupPolicy = requires(bool failed) {
   { T::keeps(failed) } -> std::convertible_to<bool>;
@@ -86,6 +87,13 @@ struct RemoveAlways {
 /// `catch`, being a member of something: call `fail()` there.
 struct KeepOnFailure {
   static constexpr bool keeps(bool failed) { return failed; }
+};
+
+/// The directory stays from its first instant, also after kill -9, abort or a power cut, until `complete()` was called:
+/// then it goes at the end, whatever leaves the scope afterwards. `fail()` after `complete()` keeps it again.
+struct KeepUnlessCompleted {
+  static constexpr bool until_completed = true;
+  static constexpr bool keeps(bool) { return true; }
 };
 
 /// The directory stays, also after kill -9, until a sweep is told to take kept ones.
@@ -148,8 +156,10 @@ struct Policies {
   // After the answers: clang ends a class where an assertion fails, and would miss the answers, too.
   static_assert((std::size_t{NamingPolicy<Ps>} + ... + 0) <= 1,
                 "scratch: a session has one name: give NamedByTime or NamedByUuid, not two of them");
-  static_assert((std::size_t{CleanupPolicy<Ps>} + ... + 0) <= 1,
-                "scratch: a session goes in one way: give RemoveAlways, KeepOnFailure or KeepAlways, not two of them");
+  static_assert(
+      (std::size_t{CleanupPolicy<Ps>} + ... + 0) <= 1,
+      "scratch: a session goes in one way: give RemoveAlways, KeepOnFailure, KeepUnlessCompleted or KeepAlways, "
+      "not two of them");
   static_assert((std::size_t{IoPolicy<Ps>} + ... + 0) <= 1,
                 "scratch: a session has one engine: give BestIo, PosixIo or UringIo, not two of them");
   static_assert((std::size_t{DurabilityPolicy<Ps>} + ... + 0) <= 1,

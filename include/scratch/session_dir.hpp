@@ -67,8 +67,7 @@ class SessionDir : public OwnedSession {
     choices.io = Chosen::Engine::make;
     choices.engine = detail::engine_name<typename Chosen::Engine>();
     choices.durable = Chosen::Durability::durable;
-    choices.keep = Chosen::Cleanup::keeps(false);
-    choices.keep_on_failure = Chosen::Cleanup::keeps(true);
+    choices.cleanup = detail::cleanup_of<typename Chosen::Cleanup>();
     return choices;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// The numbers of a session, and whom it tells and asks.
+// The numbers of a session, when it goes, and whom it tells and asks.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,10 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// When a session goes, at run time: what the policies `RemoveAlways`, `KeepOnFailure`, `KeepUnlessCompleted` and
+/// `KeepAlways` say.
+enum class Cleanup : std::uint8_t { as_policy, remove, on_failure, unless_completed, keep };
+
 struct SessionOptions {
   /// Bytes that must be free before the work begins; less is `insufficient_space`. 0: not asked.
   std::uint64_t need = 0;
@@ -20,6 +24,8 @@ struct SessionOptions {
   /// Bytes of buffers that the files open here at one time share, as far as 512 KiB for each goes. More than the usual
   /// 32 MiB makes nothing faster; less is for those who count every byte.
   std::uint64_t buffers = 32_MiB;
+  /// When it goes, in place of the session's policy. Whoever joins has no say in it.
+  Cleanup cleanup = Cleanup::as_policy;
   /// Asked once for room when a write meets a full disk or quota.
   OnFull on_full = {};
   /// Told what happens.

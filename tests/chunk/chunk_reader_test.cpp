@@ -3,10 +3,15 @@
 #include <scratch/chunk_reader.hpp>
 #include <scratch/session_dir.hpp>
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <ranges>
@@ -303,6 +308,129 @@ TEST_CASE("blocks of a size that this version does not have are refused, smaller
   std::vector<std::byte> some(5000);
   reader.read_at(7777, some);
   REQUIRE(std::equal(some.begin(), some.end(), bytes.begin() + 7777));
+}
+
+TEST_CASE("many threads read from anywhere in a chunk at a time") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(1'000'001);
+  ChunkWriter chunk(where, {.block = 16_KiB});
+  chunk.append(bytes);
+  const ChunkReader reader(where, chunk.commit());
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      std::vector<std::byte> some(20'000);
+      for (std::size_t i = 0; i < 200; ++i) {
+        const std::size_t offset = (i * 4999 + t * 77'777) % (bytes.size() - some.size());
+        reader.read_at(offset, some);
+        if (!std::equal(some.begin(), some.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset))) ++wrong;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("pinnable memory is the chunk's own pages: pinned, written by O_DIRECT, not inherited, and verify tells") {
+  const TempDir::On on = GENERATE(TempDir::On::memory, TempDir::On::disk);
+  const std::size_t size = GENERATE(as<std::size_t>(), 8192, 1'000'001, 5'000'000);
+  CAPTURE(on == TempDir::On::disk, size);
+  const TempDir dir(on);
+  Workspace where(dir.path());
+  const std::vector<std::byte> bytes = noise(size);
+  const ChunkInfo info = write_chunk(where, bytes);
+  ChunkReader reader(where, info);
+  reader.verify();
+  where.move(info.file, where, "elsewhere");
+  const MutableBytes memory = reader.map_pinnable();
+  REQUIRE(memory.size() == size);
+  CHECK(reinterpret_cast<std::uintptr_t>(memory.data()) % 2_MiB == 0);
+  CHECK(reader.map_pinnable().data() == memory.data());
+  CHECK(std::equal(memory.begin(), memory.end(), bytes.begin()));
+  CHECK(std::all_of(memory.data() + size, memory.data() + (size + 4095) / 4096 * 4096,
+                    [](std::byte byte) { return byte == std::byte{0}; }));
+
+  // As a driver does: the pages stay where they are.
+  CHECK(::mlock(memory.data(), memory.size()) == 0);
+  // And as O_DIRECT does, which takes them without a copy.
+  const TempDir disk(TempDir::On::disk);
+  if (const detail::Fd to(::open((disk / "copy").c_str(), O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600)); to) {
+    const std::size_t whole = size / 4096 * 4096;
+    CHECK(::pwrite(to.get(), memory.data(), whole, 0) == static_cast<ssize_t>(whole));
+    CHECK(std::ranges::equal(bytes_in(disk / "copy"), Bytes(bytes).first(whole)));
+  } else {
+    CHECK(errno == EINVAL);
+  }
+
+  const auto touched = in_child([&] {
+    signal(SIGSEGV, SIG_DFL);
+    static_cast<void>(*static_cast<const volatile std::byte*>(memory.data()));
+  });
+  CHECK(touched != Ending::finished);
+  CHECK(in_child([&] {
+          if (!refuses_with(errc::forked_object, [&] { reader.map_pinnable(); })) throw std::runtime_error("let in");
+        }) == Ending::finished);
+
+  memory[size / 2] ^= std::byte{1};
+  CHECK(bytes_in(dir / "elsewhere")[size / 2] == memory[size / 2]);
+  CHECK(refuses_with(errc::checksum_mismatch, [&] { reader.verify(); }));
+  CHECK(refuses_with(errc::checksum_mismatch, [&] { ChunkReader(where, info.id).verify(); }));
+  memory[size / 2] ^= std::byte{1};
+  reader.verify();
+  const ChunkReader moved = std::move(reader);
+  CHECK(memory[0] == bytes[0]);
+}
+
+TEST_CASE("a child's own memory stays when it lets go of a reader whose pinnable memory it has not") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  std::optional<ChunkReader> reader(std::in_place, where, write_chunk(where, noise(100'000)));
+  const MutableBytes memory = reader->map_pinnable();
+  CHECK(in_child([&] {
+          void* const own = ::mmap(memory.data(), memory.size(), PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+          if (own != memory.data()) throw std::runtime_error("something else is there");
+          std::memset(own, 7, memory.size());
+          reader.reset();
+          if (static_cast<const char*>(own)[99] != 7) throw std::runtime_error("it went");
+        }) == Ending::finished);
+}
+
+TEST_CASE("pinnable memory of nothing is empty, of who only looks is refused, of a file that changed its size, too") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkReader empty(where, write_chunk(where, Bytes()));
+  CHECK(empty.map_pinnable().empty());
+  const ChunkInfo info = write_chunk(where, noise(10'000));
+  ChunkReader looks(Workspace(dir.path(), {.read_only = true}), info);
+  CHECK(refuses_with(std::errc::read_only_file_system, [&] { looks.map_pinnable(); }));
+  CHECK(looks.map().size() == 10'000);
+  ChunkReader reader(where, info);
+  std::filesystem::resize_file(dir / info.file, 5000);
+  CHECK(refuses_with(errc::corrupt, [&] { reader.map_pinnable(); }));
+  std::filesystem::resize_file(dir / info.file, 10'000);
+  CHECK(reader.map_pinnable().size() == 10'000);
+}
+
+TEST_CASE("without address space to choose from, pinnable memory is at any page") {
+  if (sanitized) return;  // its shadow needs all address space
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkReader reader(where, write_chunk(where, noise(100'000)));
+  CHECK(in_child([&] {
+          std::size_t pages = 0;
+          if (std::FILE* const facts = std::fopen("/proc/self/statm", "r"); facts != nullptr) {
+            if (std::fscanf(facts, "%zu", &pages) != 1) pages = 0;
+            std::fclose(facts);
+          }
+          const rlim_t most = pages * 4096 + 1_MiB;
+          const struct rlimit few { most, most };
+          ::setrlimit(RLIMIT_AS, &few);
+          if (reader.map_pinnable().size() != 100'000) throw std::runtime_error("too short");
+        }) == Ending::finished);
 }
 
 TEST_CASE("a removed chunk's record goes with it") {

@@ -108,6 +108,178 @@ TEST_CASE("a literal is its text, without its NUL") {
   CHECK(text_of(dir / chunk.commit().file) == "id,name\n1,a\n");
 }
 
+TEST_CASE("a stream, append and prepare write to the same end, and the sums have all of it") {
+  const Setting setting = GENERATE(from_range(settings()));
+  CAPTURE(setting);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  ChunkWriter chunk(where);
+  std::string all = "one 2";
+  chunk.stream() << "one " << 2;
+  CHECK(chunk.size() == 5);
+  for (const std::size_t size : {7UL, 20'000UL, 300'000UL, 5'000'001UL}) {
+    const std::string text = noise_text(size, size);
+    chunk.append(text);
+    chunk.stream() << text << '\n' << std::flush;
+    const MutableBytes lent = chunk.prepare(3);
+    std::memcpy(lent.data(), "abc", 3);
+    chunk.advance(3);
+    all += text + text + "\nabc";
+    CHECK(chunk.size() == all.size());
+  }
+  ChunkWriter moved(std::move(chunk));
+  moved.stream() << "end";
+  all += "end";
+  const ChunkInfo info = moved.commit();
+  CHECK(info.size == all.size());
+  CHECK(text_of(dir / info.file) == all);
+  ChunkReader(where, info).verify();
+}
+
+TEST_CASE("what is streamed between prepare and advance is told, and what was lent is not in the chunk") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.append("begin ");
+  std::memset(chunk.prepare(10).data(), 'x', 10);
+  chunk.stream() << "text";
+  CHECK(refuses_with(std::errc::invalid_argument, [&] { chunk.advance(10); }));
+  CHECK(text_of(dir / chunk.commit().file) == "begin text");
+}
+
+TEST_CASE("a stream that cannot be written is bad, or throws where it is asked to, and commit says why") {
+  const bool throws = GENERATE(false, true);
+  const TempDir dir;
+  const Workspace where(dir.path(), {.quota = 100'000});
+  ChunkWriter chunk(where);
+  std::ostream& stream = chunk.stream();
+  if (throws) stream.exceptions(std::ios_base::badbit);
+  const std::string line(1000, 'x');
+  bool thrown = false;
+  for (int i = 0; i < 1000 && stream; ++i) try {
+      stream << line;
+    } catch (const Error& error) {
+      thrown = true;
+      CHECK(error.code() == errc::quota_exceeded);
+    }
+  // Few bytes wait for the commit; it finds out, too.
+  const auto said = refusal([&] { chunk.commit(); });
+  REQUIRE(said);
+  CHECK(said->code() == errc::quota_exceeded);
+  CHECK((stream.bad() || !thrown));
+  CHECK(thrown == (throws && stream.bad()));
+  stream.exceptions(std::ios_base::goodbit);
+  stream.clear();
+  CHECK(refuses_with(errc::quota_exceeded, [&] { chunk.commit(); }));
+  CHECK(refuses_with(errc::quota_exceeded, [&] { chunk.append("x"); }));
+  CHECK(refuses_with(errc::quota_exceeded, [&] { chunk.stream(); }));
+  chunk.discard();
+  CHECK(where.list().empty());
+  CHECK(write_chunk(where, "there is room again").size == 19);
+}
+
+TEST_CASE("a stream that failed by itself is no chunk") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  ChunkWriter chunk(where);
+  chunk.stream() << "text";
+  chunk.stream().setstate(std::ios_base::failbit);
+  CHECK(says(refusal([&] { chunk.commit(); }), "its stream failed"));
+  CHECK(where.list().empty());
+  chunk.stream().clear();
+  CHECK(chunk.commit().size == 4);
+}
+
+TEST_CASE("a chunk's stream lives as long as the chunk, and after a commit or a discard it takes nothing more") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const bool commits = GENERATE(false, true);
+  ChunkWriter chunk(where);
+  std::ostream& stream = chunk.stream();
+  stream << "text";
+  if (commits)
+    CHECK(chunk.commit().size == 4);
+  else
+    chunk.discard();
+  CHECK(stream.bad());
+  stream.clear();
+  stream << "lost" << std::flush;
+  CHECK(stream.bad());
+  CHECK(chunk.stream().bad());
+  CHECK(where.list().size() == (commits ? 1 : 0));
+}
+
+TEST_CASE("blocks have the size that was asked for, on record and to readers") {
+  const Setting setting = GENERATE(from_range(settings()));
+  const std::size_t block = GENERATE(as<std::size_t>(), 4096, 12'288, 65'536, 1'000'000 / 4096 * 4096, 4_MiB);
+  CAPTURE(setting, block);
+  const TempDir dir(setting.on);
+  const Workspace where(dir.path(), {.io = setting.engine.make});
+  const std::vector<std::byte> bytes = noise(4'500'001);
+  ChunkWriter chunk(where, {.block = block});
+  const MutableBytes lent = chunk.prepare(1'000'001);
+  std::copy_n(bytes.begin(), lent.size(), lent.begin());
+  chunk.advance(lent.size());
+  chunk.append(Bytes(bytes).subspan(lent.size()));
+  const ChunkInfo info = chunk.commit();
+  CHECK(info.checksum == detail::checksum_text(detail::xxh3(bytes)));
+  const auto record = detail::chunk_log(detail::directory_of(where).state()).find(0);
+  const ChunkLayout layout{bytes.size(), block};
+  REQUIRE(record->block == block);
+  REQUIRE(record->sums.size() == layout.count());
+  for (std::uint64_t i = 0; i < layout.count(); ++i)
+    REQUIRE(record->sums[i] == detail::xxh3(Bytes(bytes).subspan(layout.offset(i), layout.size_of(i))));
+  ChunkReader reader(where, info);
+  CHECK(reader.layout() == layout);
+  std::size_t seen = 0;
+  for (const Bytes part : reader) {
+    REQUIRE(part.size() <= block);
+    REQUIRE(std::equal(part.begin(), part.end(), bytes.begin() + static_cast<std::ptrdiff_t>(seen)));
+    seen += part.size();
+  }
+  CHECK(seen == bytes.size());
+  std::vector<std::byte> some(20'000);
+  reader.read_at(4'000'000, some);
+  CHECK(std::equal(some.begin(), some.end(), bytes.begin() + 4'000'000));
+  CHECK(text_of(dir / "chunks.jsonl").find("\"block\":" + std::to_string(block) + ",") != std::string::npos);
+}
+
+TEST_CASE("a block of any other size is refused before anything is made") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  for (const std::size_t block : {0UL, 1UL, 1024UL, 4095UL, 4097UL, 6144UL, 4'194'305UL, 4'198'400UL, 8'388'608UL,
+                                  static_cast<std::size_t>(-4096)}) {
+    CAPTURE(block);
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { ChunkWriter(where, {.block = block}); }));
+  }
+  CHECK(names_in(dir.path()).empty());
+  CHECK(write_chunk(where, "text").id == 0);
+}
+
+TEST_CASE("what the application says of a chunk is an object of UTF-8, not too deep, or nothing is written") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const auto deep = [](std::size_t depth) {
+    std::string text;
+    for (std::size_t i = 0; i < depth; ++i) text += "{\"a\":";
+    return text + "1" + std::string(depth, '}');
+  };
+  ChunkWriter chunk(where);
+  chunk.append("rows");
+  for (const std::string& user :
+       {std::string("42"), std::string("[1]"), std::string("\"x\""), std::string("null"), std::string("{"),
+        std::string("{} {}"), std::string("{\"a\":\"\xff\"}"), std::string("{\"\xc0\x80\":1}"),
+        std::string("{\"a\":\"\xed\xa0\x80\"}"), std::string("{\"a\":1}\n{\"id\":9}"), std::string("{\"a\":\"\n\"}"),
+        std::string("{}\0", 3), deep(65), deep(100'000)}) {
+    CAPTURE(user.substr(0, 30));
+    CHECK(refuses_with(std::errc::invalid_argument, [&] { chunk.commit({.user = user}); }));
+    CHECK(names_in(dir.path()).empty());
+  }
+  const ChunkInfo info = chunk.commit({.user = deep(64)});
+  CHECK(info.id == 0);
+  CHECK(where.chunks() == std::vector<ChunkInfo>{info});
+}
+
 TEST_CASE("a prepared block goes to the file without a copy") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
@@ -168,7 +340,8 @@ TEST_CASE("a writer that was moved from says so, and can be let go of") {
   chunk = std::move(same);
   ChunkWriter second = std::move(chunk);
   for (const auto& said : {refusal([&] { chunk.append(std::string("more")); }), refusal([&] { chunk.commit(); }),
-                           refusal([&] { chunk.prepare(1); }), refusal([&] { chunk.advance(0); })}) {
+                           refusal([&] { chunk.prepare(1); }), refusal([&] { chunk.advance(0); }),
+                           refusal([&] { chunk.stream(); }), refusal([&] { static_cast<void>(chunk.size()); })}) {
     REQUIRE(said);
     CHECK(said->code() == std::errc::invalid_argument);
     CHECK(says(said, "it was moved to another object"));

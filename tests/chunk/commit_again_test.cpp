@@ -87,3 +87,63 @@ TEST_CASE("a chunk whose record failed is not there, and its file goes with its 
   CHECK(where.list() == std::vector<std::string>{"chunk_0.bin", "chunk_4.bin"});
   CHECK(where.chunks().size() == 2);
 }
+
+TEST_CASE("text that comes when only the record is missing is told, and the chunk is as it was") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const bool tells_at_once = GENERATE(false, true);
+  ChunkWriter chunk(where);
+  std::ostream& stream = chunk.stream();
+  stream << "all of it";
+  plan.clear();
+  plan.only = "write";
+  plan.first = 1;  // the first is the record of the file's name
+  plan.last = plan.never;
+  plan.error = EIO;
+  CHECK(says(refusal([&] { chunk.commit(); }), "record a chunk"));
+  plan.clear();
+  CHECK(stream.good());
+  CHECK(says(refusal([&] { chunk.stream(); }), "only its record is missing"));
+  if (tells_at_once) {
+    stream << "more";
+    CHECK(stream.bad());
+    CHECK(says(refusal([&] { chunk.commit(); }), "its stream failed"));
+    stream.clear();
+  }
+  const ChunkInfo info = chunk.commit();
+  CHECK(text_of(dir / info.file) == "all of it");
+  ChunkReader(where, info).verify();
+}
+
+TEST_CASE("text that is streamed after a commit that failed is in the chunk and in its sums") {
+  long added = 0;
+  for (long call = 0;; ++call) {
+    CAPTURE(call);
+    const TempDir dir;
+    const Workspace where(dir.path());
+    ChunkWriter chunk(where);
+    std::ostream& stream = chunk.stream();
+    stream << "begin ";
+    plan.fail_once(call, EMFILE);
+    const auto failure = refusal([&] { chunk.commit(); });
+    const bool fired = plan.fired > 0;
+    plan.clear();
+    if (!fired) break;
+    if (!failure) continue;  // it could do without
+    stream << "and end";
+    const bool taken = stream.good();
+    const auto again = refusal([&] { chunk.commit(); });
+    if (!taken) CHECK(again);
+    if (again) {
+      chunk.discard();
+      CHECK(where.list().empty());
+      continue;
+    }
+    ++added;
+    const std::vector<ChunkInfo> chunks = where.chunks();
+    REQUIRE(chunks.size() == 1);
+    CHECK(text_of(dir / chunks[0].file) == "begin and end");
+    ChunkReader(where, chunks[0]).verify();
+  }
+  CHECK(added > 3);
+}

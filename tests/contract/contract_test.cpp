@@ -25,9 +25,10 @@ static_assert(scratch::Place<scratch::Shm> && scratch::Place<scratch::TmpDir> &&
               scratch::Place<scratch::Under>);
 static_assert(scratch::SessionPolicy<scratch::NamedByTime> && scratch::SessionPolicy<scratch::NamedByUuid> &&
               scratch::SessionPolicy<scratch::RemoveAlways> && scratch::SessionPolicy<scratch::KeepOnFailure> &&
-              scratch::SessionPolicy<scratch::KeepAlways> && scratch::SessionPolicy<scratch::BestIo> &&
-              scratch::SessionPolicy<scratch::PosixIo> && scratch::SessionPolicy<scratch::UringIo> &&
-              scratch::SessionPolicy<scratch::Ephemeral> && scratch::SessionPolicy<scratch::Durable>);
+              scratch::SessionPolicy<scratch::KeepAlways> && scratch::SessionPolicy<scratch::KeepUnlessCompleted> &&
+              scratch::SessionPolicy<scratch::BestIo> && scratch::SessionPolicy<scratch::PosixIo> &&
+              scratch::SessionPolicy<scratch::UringIo> && scratch::SessionPolicy<scratch::Ephemeral> &&
+              scratch::SessionPolicy<scratch::Durable>);
 static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::Shm{"app"}, "label")), scratch::SessionDir<>>);
 static_assert(std::is_same_v<decltype(scratch::SessionDir(scratch::TmpDir{"app"}, "label", {.need = 1})),
                              scratch::SessionDir<scratch::TmpDir>>);
@@ -48,6 +49,20 @@ static_assert(!std::is_convertible_v<const char*, scratch::JoinedSession>);
 static_assert(std::is_copy_constructible_v<scratch::Workspace>);
 static_assert(std::ranges::input_range<scratch::FileReader> && std::ranges::input_range<scratch::ChunkReader> &&
               std::ranges::input_range<scratch::CountReader<std::uint64_t>>);
+static_assert(scratch::KeepUnlessCompleted::until_completed && scratch::CleanupPolicy<scratch::KeepUnlessCompleted>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::ChunkWriter&>().stream()), std::ostream&> &&
+              std::is_same_v<decltype(std::declval<scratch::ChunkReader&>().map_pinnable()), scratch::MutableBytes> &&
+              std::is_same_v<decltype(std::declval<scratch::SessionView&>().status()), std::string>);
+template <class Reader>
+concept ReadsAt = requires(Reader& reader, scratch::MutableBytes to) {
+  reader.read_at(0, to);
+};
+static_assert(ReadsAt<const scratch::ChunkReader>);
+template <class Writer>
+concept TakesBuffers = requires(Writer& writer, char (&buffer)[8]) {
+  writer.append(buffer);
+};
+static_assert(!TakesBuffers<scratch::AtomicFile> && !TakesBuffers<scratch::ChunkWriter>);
 static_assert(scratch::CountKey<std::uint16_t> && scratch::CountKey<std::uint32_t> &&
               scratch::CountKey<std::uint64_t> && !scratch::CountKey<double> && !scratch::CountKey<std::uint8_t>);
 
@@ -268,6 +283,38 @@ TEST_CASE("Texts are appended, written and read as they are") {
   std::array<std::byte, 3> some{};
   reader.read_at(2, some);
   CHECK(some[0] == std::byte{'v'});
+}
+
+TEST_CASE("Chunks take text by a stream, have blocks of a size, and are memory for a device") {
+  TempDir dir;
+  const scratch::Workspace here(dir.path());
+  scratch::ChunkWriter chunk(here, {.expected = 1_MiB, .block = 64_KiB});
+  std::ostream& out = chunk.stream();
+  out << "id,name\n" << 7 << ",seven\n";
+  CHECK(chunk.size() == 16);
+  scratch::ChunkReader reader(here, chunk.commit({.rows = 1}));
+  CHECK((reader.layout().block == 64_KiB && reader.layout().count() == 1));
+  const scratch::MutableBytes memory = reader.map_pinnable();
+  CHECK(memory.size() == 16);
+  memory[0] = std::byte{'x'};
+  CHECK_THROWS_AS(reader.verify(), scratch::Error);
+}
+
+TEST_CASE("A session's end is a policy or an option") {
+  TempDir dir;
+  using scratch::Cleanup;
+  for (const Cleanup cleanup :
+       {Cleanup::as_policy, Cleanup::remove, Cleanup::on_failure, Cleanup::unless_completed, Cleanup::keep}) {
+    scratch::SessionDir session(scratch::Under{dir.path()}, "label", {.cleanup = cleanup});
+    const bool kept = cleanup == Cleanup::unless_completed || cleanup == Cleanup::keep;
+    CHECK(scratch::list_sessions(scratch::Under{dir.path()}).at(0).kept == kept);
+    session.close();
+    scratch::sweep(scratch::Under{dir.path()}, {.kept_too = true});
+  }
+  scratch::SessionDir<scratch::Under, scratch::KeepUnlessCompleted> session(scratch::Under{dir.path()}, "label");
+  session.complete();
+  session.close();
+  CHECK(scratch::list_sessions(scratch::Under{dir.path()}).empty());
 }
 
 TEST_CASE("Chunks are seen as they come, and go one by one") {

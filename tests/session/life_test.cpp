@@ -52,6 +52,7 @@ TEST_CASE("a directory that somebody else locks first is not left behind") {
 }
 
 TEST_CASE("what is kept from its first instant has its metadata.json, whenever its creator dies") {
+  const scratch::Cleanup cleanup = GENERATE(scratch::Cleanup::keep, scratch::Cleanup::unless_completed);
   std::size_t kept = 0;
   Ending ending = Ending::killed;
   for (long call = 0; ending == Ending::killed; ++call) {
@@ -59,7 +60,7 @@ TEST_CASE("what is kept from its first instant has its metadata.json, whenever i
     ending = in_child([&] {
       plan.clear();
       plan.kill_before = call;
-      SessionDir<Under, scratch::KeepAlways> session(Under{dir.path()}, "x");
+      SessionDir session(Under{dir.path()}, "x", {.cleanup = cleanup});
       plan.clear();
     });
     scratch::sweep(Under{dir.path()});
@@ -292,6 +293,58 @@ TEST_CASE(
   }
   CHECK(metadata_says(path, R"("status":"failed","reason":"the caller's")"));
   CHECK(scratch::sweep(Under{dir.path()}).kept == 1);
+}
+
+TEST_CASE("a completion that fails at any call leaves a session that stays, and is completed when said again") {
+  using Kept = SessionDir<Under, scratch::KeepUnlessCompleted>;
+  const bool again = GENERATE(false, true);
+  const int error = GENERATE(EIO, ENOSPC);
+  long failed = 0;
+  for (long call = 0;; ++call) {
+    CAPTURE(again, error, call);
+    const TempDir dir;
+    bool fired = false, refused = false;
+    {
+      Kept session(Under{dir.path()}, "x");
+      write_chunk(session, "precious");
+      plan.fail_once(call, error);
+      refused = refusal([&] { session.complete(); }).has_value();
+      fired = plan.fired > 0;
+      plan.clear();
+      failed += refused ? 1 : 0;
+      if (refused) CHECK_FALSE(metadata_says(session.path(), R"("status":"completed")"));
+      if (refused && again) session.complete();
+      if (!refused || again) CHECK(metadata_says(session.path(), R"("status":"completed")"));
+    }
+    if (!fired) break;
+    CHECK(names_in(dir.path()).size() == (refused && !again ? 1 : 0));
+    CHECK(scratch::sweep(Under{dir.path()}).kept == (refused && !again ? 1 : 0));
+  }
+  CHECK(failed > 3);
+}
+
+TEST_CASE("whenever it dies while it says that it is complete, a session is whole and kept, or complete and goes") {
+  Ending ending = Ending::killed;
+  std::size_t kept = 0, gone = 0;
+  for (long call = 0; ending == Ending::killed; ++call) {
+    const TempDir dir;
+    ending = in_child([&] {
+      SessionDir<Under, scratch::KeepUnlessCompleted> session(Under{dir.path()}, "x");
+      write_chunk(session, "precious");
+      plan.clear();
+      plan.kill_before = call;
+      session.complete();
+      plan.clear();
+    });
+    if (ending == Ending::finished) break;
+    const auto found = scratch::list_sessions(Under{dir.path()});
+    REQUIRE(found.size() == 1);
+    CHECK((!found[0].kept || found[0].status == "in_progress"));
+    ++(found[0].kept ? kept : gone);
+    CHECK(scratch::sweep(Under{dir.path()}).removed == (found[0].kept ? 0 : 1));
+  }
+  CHECK(kept > 1);
+  CHECK(gone > 1);
 }
 
 TEST_CASE("without an inode for .keep the mark is there, and counts") {

@@ -5,12 +5,14 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/count_table.hpp>
 #include <scratch/joined_session.hpp>
+#include <scratch/list_sessions.hpp>
 #include <scratch/session_json.hpp>
 #include <scratch/sweep.hpp>
 
 #include <sys/resource.h>
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -379,6 +381,172 @@ TEST_CASE("KeepOnFailure keeps nothing when all went well, nor for an exception 
   CHECK(names_in(dir.path()).empty());
 }
 
+TEST_CASE("what stays unless it was completed goes when it was, whatever comes later, and stays for every other end") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  const bool by_option = GENERATE(false, true);
+  CAPTURE(by_option);
+  using Kept = SessionDir<Under, scratch::KeepUnlessCompleted>;
+  const auto use = [&](auto work) {
+    if (by_option) {
+      SessionDir session(place, "x", {.cleanup = scratch::Cleanup::unless_completed});
+      work(session);
+    } else {
+      Kept session(place, "x");
+      work(session);
+    }
+  };
+  fs::path path;
+  const auto stays = [&](const char* status) {
+    path = dir / *names_in(dir.path()).begin();
+    CHECK(fs::exists(path / ".keep"));
+    CHECK(metadata_in(path)["status"] == status);
+    CHECK(scratch::list_sessions(place)[0].kept);
+    CHECK(scratch::sweep(place).kept == 1);
+    CHECK(scratch::sweep(place, {.kept_too = true}).removed == 1);
+  };
+  SECTION("killed") {
+    CHECK(scratch::test::in_child([&] { use([](auto&) { raise(SIGKILL); }); }) == scratch::test::Ending::killed);
+    stays("in_progress");
+  }
+  SECTION("its scope left without a word") {
+    use([](auto& session) { write_chunk(session, "x"); });
+    path = dir / *names_in(dir.path()).begin();
+    CHECK(metadata_in(path)["chunks"].size() == 1);
+    stays("in_progress");
+  }
+  SECTION("closed without a word") {
+    use([](auto& session) { session.close(); });
+    stays("in_progress");
+  }
+  SECTION("left by an exception") {
+    try {
+      use([](auto&) { throw std::runtime_error("no"); });
+    } catch (const std::runtime_error&) {
+    }
+    stays("failed");
+  }
+  SECTION("failed") {
+    use([](auto& session) { session.fail("why"); });
+    stays("failed");
+  }
+  SECTION("completed") {
+    use([](auto& session) {
+      CHECK(fs::exists(session.path() / ".keep"));
+      session.complete();
+      CHECK_FALSE(fs::exists(session.path() / ".keep"));
+    });
+    CHECK(names_in(dir.path()).empty());
+  }
+  SECTION("failed, then completed") {
+    use([](auto& session) {
+      session.fail("the first try");
+      session.complete();
+    });
+    CHECK(names_in(dir.path()).empty());
+  }
+  SECTION("completed, then left by an exception") {
+    try {
+      use([](auto& session) {
+        session.complete();
+        throw std::runtime_error("later");
+      });
+    } catch (const std::runtime_error&) {
+    }
+    CHECK(names_in(dir.path()).empty());
+  }
+  SECTION("completed, then killed") {
+    const auto ending = scratch::test::in_child([&] {
+      use([](auto& session) {
+        session.complete();
+        raise(SIGKILL);
+      });
+    });
+    CHECK(ending == scratch::test::Ending::killed);
+    CHECK(scratch::sweep(place).removed == 1);
+  }
+  SECTION("completed, then failed") {
+    use([](auto& session) {
+      session.complete();
+      session.fail("after all");
+    });
+    stays("failed");
+  }
+  SECTION("kept, then completed") {
+    use([](auto& session) {
+      session.keep();
+      session.complete();
+    });
+    stays("completed");
+  }
+  SECTION("completed while another uses it: the last one out removes it") {
+    std::optional<scratch::JoinedSession> joined;
+    use([&](auto& session) {
+      joined.emplace(session.path());
+      session.complete();
+    });
+    CHECK(names_in(dir.path()).size() == 1);
+    joined.reset();
+    CHECK(names_in(dir.path()).empty());
+  }
+}
+
+TEST_CASE("a session's end is an option, too, which goes before its policy") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  using scratch::Cleanup;
+  struct Row {
+    Cleanup cleanup;
+    bool after_success, after_failure;
+  };
+  const Row row = GENERATE(Row{Cleanup::remove, false, false}, Row{Cleanup::on_failure, false, true},
+                           Row{Cleanup::keep, true, true});
+  CAPTURE(static_cast<int>(row.cleanup));
+  const auto stayed = [&] {
+    const bool there = !names_in(dir.path()).empty();
+    scratch::sweep(place, {.kept_too = true});
+    return there;
+  };
+  { const SessionDir<Under, scratch::KeepAlways> session(place, "x", {.cleanup = row.cleanup}); }
+  CHECK(stayed() == row.after_success);
+  try {
+    const SessionDir<Under, scratch::RemoveAlways> session(place, "x", {.cleanup = row.cleanup});
+    throw std::runtime_error("no");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(stayed() == row.after_failure);
+  { SessionDir<Under, scratch::KeepUnlessCompleted>(place, "x", {.cleanup = row.cleanup}).fail("why"); }
+  CHECK(stayed() == row.after_failure);
+  { const SessionDir<Under, scratch::KeepAlways> session(place, "x", {.cleanup = Cleanup::as_policy}); }
+  CHECK(stayed());
+  const Variable keep("SCRATCH_KEEP", "1");
+  { const SessionDir<Under> session(place, "x", {.cleanup = row.cleanup}); }
+  CHECK(stayed());
+}
+
+namespace {
+
+struct MyOwn {
+  static constexpr bool until_completed = true;
+  static constexpr bool keeps(bool) { return false; }
+};
+struct Not {
+  static constexpr bool until_completed = false;
+  static constexpr bool keeps(bool failed) { return failed; }
+};
+
+}  // namespace
+
+TEST_CASE("an application's own policy may say until_completed") {
+  const TempDir dir;
+  { SessionDir<Under, MyOwn>(Under{dir.path()}, "x").complete(); }
+  CHECK(names_in(dir.path()).empty());
+  { const SessionDir<Under, Not> session(Under{dir.path()}, "x"); }
+  CHECK(names_in(dir.path()).empty());
+  { const SessionDir<Under, MyOwn> session(Under{dir.path()}, "x"); }
+  CHECK(names_in(dir.path()).size() == 1);
+}
+
 TEST_CASE("what was completed stays completed, whatever leaves the scope afterwards") {
   const TempDir dir;
   fs::path path;
@@ -516,12 +684,19 @@ TEST_CASE("the application's object is an object, and what is none changes nothi
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "x");
   session.user(R"({"job": 7})");
-  for (const char* text : {"42", "[1,2]", "\"text\"", "null", "", "{", "{} {}"}) {
+  std::string deep;
+  for (int i = 0; i < 65; ++i) deep += "{\"a\":";
+  deep += "1" + std::string(65, '}');
+  const std::string before = text_of(session.path() / "metadata.json");
+  for (const std::string& text :
+       {std::string("42"), std::string("[1,2]"), std::string("\"text\""), std::string("null"), std::string(),
+        std::string("{"), std::string("{} {}"), std::string("{\"a\":\"\xff\"}"), std::string("{}\0", 3), deep}) {
     INFO(text);
     CHECK(refuses_with(std::errc::invalid_argument, [&] { session.user(text); }));
   }
   CHECK(refuses_with(std::errc::invalid_argument, [&] { scratch::user(session, {"table", "x"}); }));
   CHECK(session.user() == R"({"job":7})");
+  CHECK(text_of(session.path() / "metadata.json") == before);
   CHECK(metadata_in(session.path())["user"]["job"] == 7);
 }
 

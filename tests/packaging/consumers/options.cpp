@@ -30,6 +30,7 @@ void sessions() {
   static_cast<void>(scratch::SessionDir(place, "label", {.need = 1_MiB}));
   static_cast<void>(scratch::SessionDir(place, "label", {.quota = 1_MiB}));
   static_cast<void>(scratch::SessionDir(place, "label", {.buffers = 1_MiB}));
+  static_cast<void>(scratch::SessionDir(place, "label", {.cleanup = scratch::Cleanup::unless_completed}));
   static_cast<void>(scratch::SessionDir(place, "label", {.on_full = no}));
   static_cast<void>(scratch::SessionDir(place, "label", {.on_event = hear}));
   static_cast<void>(scratch::JoinedSession("/tmp/session", {.need = 1_MiB}));
@@ -67,6 +68,7 @@ void watches(const scratch::Workspace& here) {
 void chunks(const scratch::Workspace& here) {
   scratch::ChunkWriter(here, {}).commit({});
   scratch::ChunkWriter(here, {.expected = 1_MiB}).commit();
+  scratch::ChunkWriter(here, {.block = 64_KiB}).commit();
   scratch::ChunkWriter(here).commit({.rows = 1});
   scratch::ChunkWriter(here).commit({.user = "{}"});
 }

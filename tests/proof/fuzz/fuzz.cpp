@@ -4,6 +4,7 @@
 //
 //   table    a count table's file; the first byte chooses the width, and whether checksums are mended to get deeper
 //   session  metadata.json and chunks.jsonl of a living session that is joined and listed; lines' checksums likewise
+//   line     a line of chunks.jsonl between two of ours; its checksum likewise
 //   words    labels, names, globs, series, claims, records
 //   counts   calls to a CountTable, compared with a std::map
 //   planted  the same, with a CountTable that forgets: the control, it must be found out
@@ -147,6 +148,12 @@ std::string mended_log(std::string_view log) {
   return mended;
 }
 
+std::string record_line(std::uint64_t id) {
+  detail::ChunkRecord record;
+  record.info = {id, "chunk_" + std::to_string(id) + ".bin", 0, 0, "xxh3:2d06800538d394c2", ""};
+  return detail::chunk_record(record);
+}
+
 void fuzz_session(Input input) {
   static const Under place{stage() / "place"};
   static const SessionDir<Under> owner(place, "owner");
@@ -169,6 +176,59 @@ void fuzz_session(Input input) {
     must(scratch::metadata_json(joined)["chunks"].size() == joined.chunks().size(), "what was published reads back");
   } catch (const Error&) {
   }
+}
+
+// Passed over and counted, or a record that leads nowhere else; what stands around it stays.
+void fuzz_line(Input input) {
+  static const Under place{stage() / "place"};
+  static const SessionDir<Under> owner(place, "owner");
+  static const std::filesystem::path victim = stage() / "place" / "victim.bin";
+  static const std::string before = record_line(1), behind = record_line(2);
+  if (!std::filesystem::exists(victim)) {
+    put(victim, "12345");
+    std::filesystem::create_directory_symlink(stage() / "place", owner.path() / "link");
+  }
+  const bool mend = input.byte() % 2 == 1;
+  std::string line = input.rest();
+  std::erase(line, '\n');
+  if (mend) {
+    line = detail::sealed(line);
+    line.pop_back();
+  }
+  put(owner.path() / "chunks.jsonl", before + line + "\n" + behind);
+
+  const auto text = detail::checked_text(line);
+  const auto record = text ? detail::parse_record(*text) : std::nullopt;
+  const detail::Fd directory = detail::open_directory(AT_FDCWD, owner.path().c_str());
+  detail::ChunkLog log(directory.get(), owner.path());
+  const std::vector<ChunkInfo> chunks = log.chunks();
+  const auto has = [&](std::uint64_t id) {
+    return std::any_of(chunks.begin(), chunks.end(), [&](const ChunkInfo& chunk) { return chunk.id == id; });
+  };
+  if (!record) {
+    must(chunks.size() == 2 && has(1) && has(2), "a line that is none takes none of ours with it");
+    must(log.skipped() == (line.empty() ? 0 : 1), "a line that is none is counted");
+  } else {
+    must(record->gone || record->leaves || log.skipped() > 0 || has(record->info.id), "a record is taken or counted");
+    must(has(2), "the next record counts");
+  }
+  for (const ChunkInfo& chunk : chunks) must(detail::is_inner_path(chunk.file), "no record leads out of the session");
+  try {
+    JoinedSession joined(owner.path());
+    std::uint64_t position = 0;
+    for (const ChunkInfo& chunk : joined.chunks_after(position)) {
+      try {
+        ChunkReader(joined, chunk).verify();
+      } catch (const Error&) {
+      }
+      try {
+        joined.remove(chunk);
+      } catch (const Error&) {
+      }
+    }
+  } catch (const Error&) {
+  }
+  must(std::filesystem::exists(victim), "nothing outside the session is removed");
 }
 
 void fuzz_words(Input input) {
@@ -362,11 +422,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz_table(input);
   else if (what == "session")
     fuzz_session(input);
+  else if (what == "line")
+    fuzz_line(input);
   else if (what == "words")
     fuzz_words(input);
   else if (what == "counts" || what == "planted")
     fuzz_counts(input, what == "planted");
   else
-    must(false, "SCRATCH_FUZZ is table, session, words, counts or planted");
+    must(false, "SCRATCH_FUZZ is table, session, line, words, counts or planted");
   return 0;
 }

@@ -254,6 +254,7 @@ class BlockWriter {
   }
 
   void write_collected() {
+    if (collected_.size() == 0) return;
     sum(collected_.bytes());
     write_now(collected_.bytes());
     collected_.clear();

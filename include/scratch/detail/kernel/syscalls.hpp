@@ -127,6 +127,10 @@ struct Kernel {
   static void* mmap(std::size_t size, int protection, int flags, int fd, off_t offset) {
     return ::mmap(nullptr, size, protection, flags, fd, offset);
   }
+  /// In place of what is mapped there.
+  static void* mmap_at(void* at, std::size_t size, int protection, int flags, int fd) {
+    return ::mmap(at, size, protection, flags | MAP_FIXED, fd, 0);
+  }
   /// Empty pages of this process's own in place of what is mapped there.
   static void* mmap_over(void* at, std::size_t size) {
     return ::mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -440,6 +444,10 @@ inline int wait_readable(int fd, int milliseconds) {
 inline void* mmap(std::size_t size, int protection, int flags, int fd = -1, std::uint64_t offset = 0) {
   void* at = Calls::mmap(size, protection, flags, fd, static_cast<off_t>(offset));
   return at == MAP_FAILED ? nullptr : at;
+}
+/// The file from its start in place of what is mapped there.
+inline bool mmap_at(void* at, std::size_t size, int protection, int flags, int fd) {
+  return Calls::mmap_at(at, size, protection, flags, fd) != MAP_FAILED;
 }
 /// Lets go of the file that is mapped there: empty pages of this process's own are in its place.
 inline bool unmap_file(void* at, std::size_t size) { return Calls::mmap_over(at, size) != MAP_FAILED; }

@@ -57,11 +57,11 @@ struct HoldsLife {
 class SessionState final : private HoldsLife, public SharedState {
  public:
   /// The owner's.
-  SessionState(SessionLife&& life, SessionFacts facts, bool keep_on_failure, WorkspaceOptions options)
+  SessionState(SessionLife&& life, SessionFacts facts, Cleanup cleanup, WorkspaceOptions options)
       : HoldsLife(std::move(life)),
         SharedState(life_.directory(), life_.path(), std::move(options), &make_chunk_guest),
         names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), facts.label})),
-        keep_on_failure_(keep_on_failure),
+        cleanup_(cleanup),
         record_(life_.directory(), life_.lock_file(), life_.path(), std::move(facts)) {}
   /// Of whoever joined.
   SessionState(SessionLife&& life, std::string label, SessionRecord::ReadHead read_head, WorkspaceOptions options)
@@ -90,10 +90,11 @@ class SessionState final : private HoldsLife, public SharedState {
   }
 
   /// The session is there for others afterwards. @throws Error
-  void begin(bool keep) {
+  void begin() {
     record_.begin(life_.umask_is_strange());
-    if (keep) wanted_ = Mark::for_good;
-    if (keep)
+    if (cleanup_ == Cleanup::keep) wanted_ = Mark::for_good;
+    if (cleanup_ == Cleanup::unless_completed) wanted_ = Mark::until_completed;
+    if (wanted_ != Mark::none)
       mark();  // last: what a crash leaves before is nothing to be kept
     else if (durable())
       sync(life_.root());
@@ -128,8 +129,8 @@ class SessionState final : private HoldsLife, public SharedState {
   void complete() {
     const std::lock_guard hold(ending_);
     const Mark before = wanted_;
-    if (mark_ == Mark::of_failure) unmark();  // first: what is kept for a failure never says "completed"
-    if (wanted_ == Mark::of_failure) wanted_ = Mark::none;
+    if (mark_ == Mark::until_completed) unmark();  // first: what is kept for a failure never says "completed"
+    if (wanted_ == Mark::until_completed) wanted_ = Mark::none;
     try {
       write_status("completed", {});
     } catch (...) {
@@ -190,7 +191,7 @@ class SessionState final : private HoldsLife, public SharedState {
   }
 
  private:
-  enum class Mark : std::uint8_t { none, of_failure, for_good };
+  enum class Mark : std::uint8_t { none, until_completed, for_good };
   enum class Outcome : std::uint8_t { open, completed, failed };
 
   ChunkLog& log() const { return chunk_log(*this); }
@@ -231,8 +232,10 @@ class SessionState final : private HoldsLife, public SharedState {
 
   // What follows is done with `ending_`, save in `begin()`.
 
+  bool keeps_failures() const noexcept { return cleanup_ != Cleanup::remove; }
+
   void want_mark_of_failure() noexcept {
-    if (keep_on_failure_ && wanted_ == Mark::none) wanted_ = Mark::of_failure;
+    if (keeps_failures() && wanted_ == Mark::none) wanted_ = Mark::until_completed;
   }
 
   // It has the mark that it is to have. Whether it had none before.
@@ -276,9 +279,9 @@ class SessionState final : private HoldsLife, public SharedState {
     bool kept = false;
     {
       const std::lock_guard hold(ending_);
-      if (unwinding) want_mark_of_failure();
+      if (unwinding && cleanup_ == Cleanup::on_failure) want_mark_of_failure();
       kept = mark();
-      if (unwinding && keep_on_failure_ && outcome_ == Outcome::open)
+      if (unwinding && keeps_failures() && outcome_ == Outcome::open)
         unwritten_ = "an exception left the session's scope";
       if (mark_ != Mark::none) unwritten_ ? write_failure() : publish();
     }
@@ -286,7 +289,7 @@ class SessionState final : private HoldsLife, public SharedState {
   }
 
   std::shared_ptr<const SessionNames> names_;
-  bool keep_on_failure_ = false;
+  Cleanup cleanup_ = Cleanup::remove;
   SessionRecord record_;
   std::atomic<bool> ended_{false};
   std::atomic<bool> told_gone_{false};
