@@ -179,6 +179,7 @@ class AtomicFile {
     writer.close();
     file.close_stream();
     if (replaced > 0) where.state().quota().removed(replaced);
+    where.state().tell_lacks();
   }
 
   // As far as the quota counts it.

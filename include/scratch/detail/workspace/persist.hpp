@@ -104,7 +104,7 @@ class Persisting {
       struct stat old {};
       const bool replaces = sys::fstatat(AT_FDCWD, work.target_.c_str(), old) == 0 && S_ISREG(old.st_mode);
       const mode_t wanted = replaces ? old.st_mode & 0777 : mode_of_result(before_);
-      changed_ = wanted != before_ && set_mode(file.get(), wanted, work.source_);
+      changed_ = wanted != before_ && set_mode(file.get(), wanted, work.source_, &work.from_.state().lacks());
     }
     Mode(const Mode&) = delete;
     Mode& operator=(const Mode&) = delete;
@@ -145,14 +145,14 @@ class Persisting {
 
   void copy(int file, int beside, bool& in_place) const {
     const std::string name = target_.filename();
-    TempFile copied(beside, target_.parent_path(), from_.durable(), "make a file in", mode_by_umask);
+    Lacks lacks;  // of the target's file system
+    TempFile copied(beside, target_.parent_path(), from_.durable(), "make a file in", mode_by_umask, &lacks);
     for (;;) {
       const ssize_t n = sys::copy_file_range(file, copied.fd(), std::size_t{1} << 30);
       if (n == 0) break;
       if (n > 0) continue;
       const int error = errno;
-      if (error != EXDEV && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS)
-        throw_error(error, "copy to", target_);
+      if (error != EXDEV && !means_lack(error)) throw_error(error, "copy to", target_);
       copy_by_hand(file, copied.fd());
       break;
     }
