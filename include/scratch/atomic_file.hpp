@@ -121,6 +121,7 @@ class AtomicFile {
     writer.close();
     file.stream.close();
     if (replaced > 0) where.state().quota().removed(replaced);
+    where.state().tell_lacks();
   }
 
   // As far as the quota counts it.

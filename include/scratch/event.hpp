@@ -27,6 +27,7 @@ enum class EventKind : std::uint8_t {
   engine_replaced,
   space_low,
   sweep_removed,
+  done_without,  ///< the kernel or the file system lacks something: what, and what is done instead; once a workspace
 };
 
 inline const char* to_string(EventKind kind) noexcept {
@@ -57,6 +58,8 @@ inline const char* to_string(EventKind kind) noexcept {
       return "space low";
     case EventKind::sweep_removed:
       return "sweep removed";
+    case EventKind::done_without:
+      return "done without";
   }
   return "event";
 }

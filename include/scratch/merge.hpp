@@ -149,13 +149,15 @@ void make_empty(const Directory& directory, const std::string& name) {
 template <CountKey Key>
 void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
   const std::uint64_t size = TableFile(directory, from, key_bits<Key>).size();
-  if (rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str(), WithoutFlag::look) != 0)
+  if (rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str(), WithoutFlag::look,
+                 &directory.state().lacks()) != 0)
     throw Error(errno, "merge", directory.path() / from, {}, directory.path() / into);
   try {
     directory.committed(into);
     sync_names(directory);
   } catch (...) {
-    rename_new(directory.fd(), into.c_str(), directory.fd(), from.c_str(), WithoutFlag::look);
+    rename_new(directory.fd(), into.c_str(), directory.fd(), from.c_str(), WithoutFlag::look,
+               &directory.state().lacks());
     throw;
   }
   directory.emit(EventKind::merge_round, directory.path() / into, size, from);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 
 #include "support/catch.hpp"
@@ -26,20 +27,20 @@ TEST_CASE("a byte's lock is seen without being disturbed, and ends with its proc
   const TempDir dir;
   put(dir / ".lock");
   const Fd mine(sys::openat(dir.fd(), ".lock", O_RDWR)), theirs(sys::openat(dir.fd(), ".lock", O_RDONLY));
-  CHECK_FALSE(byte_locked(theirs.get(), owner_byte));
+  CHECK_FALSE(ofd_locked(theirs.get(), owner_byte).value());
   CHECK(try_byte_lock(mine.get(), owner_byte, "x") == LockAnswer::taken);
-  CHECK(byte_locked(theirs.get(), owner_byte));
-  CHECK_FALSE(byte_locked(theirs.get(), fold_byte));
-  CHECK_FALSE(byte_locked(mine.get(), owner_byte));
+  CHECK(ofd_locked(theirs.get(), owner_byte).value());
+  CHECK_FALSE(ofd_locked(theirs.get(), fold_byte).value());
+  CHECK_FALSE(ofd_locked(mine.get(), owner_byte).value());
   byte_unlock(mine.get(), owner_byte);
-  CHECK_FALSE(byte_locked(theirs.get(), owner_byte));
+  CHECK_FALSE(ofd_locked(theirs.get(), owner_byte).value());
   const auto ending = scratch::test::in_child([&] {
     const Fd again(sys::openat(dir.fd(), ".lock", O_RDWR));
     if (try_byte_lock(again.get(), owner_byte, "x") != LockAnswer::taken) throw std::runtime_error("busy");
     raise(SIGKILL);
   });
   CHECK(ending == scratch::test::Ending::killed);
-  CHECK_FALSE(byte_locked(theirs.get(), owner_byte));
+  CHECK_FALSE(ofd_locked(theirs.get(), owner_byte).value());
 }
 
 TEST_CASE("whether locks exclude anybody is tried, and here they do") {

@@ -466,7 +466,7 @@ TEST_CASE(".lock is locked when it gets its name, whenever its creator dies") {
     const bool stands = ::read(step[0], &byte, 1) == 1;
     for (const std::string& name : names_in(dir.path())) {
       const Fd lock(::open((dir / name / ".lock").c_str(), O_RDWR));
-      if (lock) CHECK(scratch::detail::byte_locked(lock.get(), scratch::detail::owner_byte));
+      if (lock) CHECK(scratch::detail::ofd_locked(lock.get(), scratch::detail::owner_byte).value());
     }
     ::close(step[0]);
     ::close(go[1]);

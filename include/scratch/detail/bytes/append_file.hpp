@@ -35,7 +35,8 @@ class AppendFile {
       : directory_(directory),
         shown_(std::move(shown)),
         doing_(std::move(doing)),
-        file_(directory.fd(), directory.path(), directory.durable(), doing_, directory.file_mode()),
+        file_(directory.fd(), directory.path(), directory.durable(), doing_, directory.file_mode(),
+              &directory.state().lacks()),
         reservation_(directory.reservation()) {}
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;

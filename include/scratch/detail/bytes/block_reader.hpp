@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,7 +62,11 @@ class BlockReader {
   /// @param sums   of the blocks; empty: nothing is checked
   BlockReader(const Directory& where, Fd file, std::filesystem::path path, ChunkLayout layout,
               std::vector<std::uint64_t> sums)
-      : file_(std::move(file)), path_(std::move(path)), layout_(layout), sums_(std::move(sums)) {
+      : place_(where.shared_state()),
+        file_(std::move(file)),
+        path_(std::move(path)),
+        layout_(layout),
+        sums_(std::move(sums)) {
     if (layout_.size < small) {
       if (sums_.empty()) layout_.block = small;
       slots_.resize(1);
@@ -264,6 +269,7 @@ class BlockReader {
     return to;
   }
 
+  std::shared_ptr<const void> place_;  // before the file: a session is gone only when nothing in it is open
   Fd file_;
   std::optional<EnginePool::Lease> engine_;  // after the file: transfers in flight end before it is closed
   std::filesystem::path path_;

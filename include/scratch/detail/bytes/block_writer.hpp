@@ -52,7 +52,8 @@ class BlockWriter {
       : where_(std::move(where)), doing_(doing), file_(std::move(file)), reservation_(where_.reservation()) {
     where_.check();
     temp_.emplace(with_room(where_, doing_, file_, [&] {
-      return TempFile(where_.fd(), where_.path(), where_.durable(), doing_, where_.file_mode());
+      return TempFile(where_.fd(), where_.path(), where_.durable(), doing_, where_.file_mode(),
+                      &where_.state().lacks());
     }));
     if (block != 0) sums_.emplace(block);
   }

@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/engine/io.hpp>
 #include <scratch/error.hpp>
@@ -31,8 +32,9 @@ class EnginePool {
   static constexpr std::size_t usual_budget = 32_MiB;
 
   /// @param directory an open directory of the file system in question; stays open as long as the pool
-  EnginePool(IoMaker make, int directory, Notice notice = {}, std::size_t budget = usual_budget)
-      : make_(std::move(make)), directory_(directory), notice_(std::move(notice)), budget_(budget) {}
+  /// @param lacks     takes what the file system has not; may be null
+  EnginePool(IoMaker make, int directory, Notice notice = {}, std::size_t budget = usual_budget, Lacks* lacks = nullptr)
+      : make_(std::move(make)), directory_(directory), notice_(std::move(notice)), budget_(budget), lacks_(lacks) {}
   EnginePool(const EnginePool&) = delete;
   EnginePool& operator=(const EnginePool&) = delete;
   ~EnginePool() {
@@ -107,6 +109,8 @@ class EnginePool {
       return {this, std::move(engine), std::move(owner)};
     }
     if (medium_.name.empty()) medium_ = Medium::of(directory_);
+    if (medium_.direct_is_known && medium_.direct_alignment == 0 && !medium_.memory_backed)
+      add_to(lacks_, Lack::direct);
     std::unique_ptr<Io> engine = make_(medium_);
     in_use_.store(true, std::memory_order_relaxed);
     const bool for_one_use = !medium_.direct_is_known;
@@ -166,6 +170,7 @@ class EnginePool {
   int directory_;
   Notice notice_;
   std::size_t budget_;
+  Lacks* lacks_;
   MadeHere made_here_;
   std::mutex mutex_;
   std::atomic<unsigned> leased_{0};

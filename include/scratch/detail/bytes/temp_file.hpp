@@ -5,7 +5,8 @@
 //
 // Where the file system has O_TMPFILE the file is nobody's until it is linked: kill -9 leaves nothing. Elsewhere, and
 // for the moment between the link and the rename of a commit that replaces, it stands under `.scratch-temp-<16 hex>`,
-// with an flock by the process that writes it: whoever finds such a name without a lock may remove it.
+// with an flock by the process that writes it: whoever finds such a name without a lock may remove it. Where there are no
+// such locks it is called `.scratch-unlocked-<16 hex>`, and nobody removes it.
 #pragma once
 
 #include <cerrno>
@@ -18,18 +19,22 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/likeness.hpp>
 #include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/mode.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/detail/kernel/unnamed_file.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
 inline constexpr std::string_view temp_prefix = ".scratch-temp-";
+inline constexpr std::string_view unlocked_temp_prefix = ".scratch-unlocked-";
 
 /// What stood under the name before a commit.
 enum class Replacing : std::uint8_t { whatever_is_there, nothing };
@@ -38,20 +43,6 @@ enum class Replacing : std::uint8_t { whatever_is_there, nothing };
 inline constexpr mode_t mode_by_umask = 0666;
 /// Nobody else's business.
 inline constexpr mode_t private_mode = 0600;
-
-/// An unnamed file gets its name through /proc.
-inline bool unnamed_files_can_be_linked() noexcept {
-  struct stat facts {};
-  return sys::fstatat(AT_FDCWD, "/proc/self/fd", facts) == 0;
-}
-
-/// False where the file system keeps no modes. @throws Error
-inline bool set_mode(int fd, mode_t mode, const std::filesystem::path& path) {
-  if (sys::fchmod(fd, mode) == 0) return true;
-  const int error = errno;
-  if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS) throw_error(error, "set the mode of", path);
-  return false;
-}
 
 /// A new file in a directory, open for reading and writing, gone when this dies uncommitted. Movable; used by one
 /// thread at a time. In a forked child only the descriptor is closed.
@@ -62,17 +53,14 @@ class TempFile {
   /// @param durable   whether what was committed outlives a power cut
   /// @param doing     what an error says failed: "create the chunk"
   /// @param mode      `private_mode` or `mode_by_umask`
+  /// @param lacks     what is known of the directory, and takes what is found out; outlives this
   /// @throws Error
   TempFile(int directory, const std::filesystem::path& path, bool durable, std::string_view doing,
-           mode_t mode = private_mode)
-      : TempFile(directory, path, durable) {
-    int error = EOPNOTSUPP;
-    if (unnamed_files_can_be_linked()) {
-      file_ = Fd(sys::openat(directory_, ".", O_TMPFILE | O_RDWR, mode));
-      error = errno;
-    }
-    const bool unsupported = error == EOPNOTSUPP || error == EISDIR || error == EINVAL;
-    if (!file_ && !unsupported) throw_error(error, doing, path_, open_files_hint(error));
+           mode_t mode = private_mode, Lacks* lacks = nullptr)
+      : TempFile(directory, path, durable, lacks) {
+    file_ = open_unnamed(directory_, mode, lacks_, [] { return random_name(temp_prefix); });
+    const int error = errno;
+    if (!file_ && error != 0) throw_error(error, doing, path_, open_files_hint(error));
     if (!file_) create_named(doing, mode);
     now_ = facts_of(file_.get(), path_).st_mode & 0777;
     by_umask_ = mode == mode_by_umask;
@@ -85,6 +73,7 @@ class TempFile {
       : directory_(other.directory_),
         path_(std::move(other.path_)),
         durable_(other.durable_),
+        lacks_(other.lacks_),
         settled_(other.settled_),
         by_umask_(other.by_umask_),
         now_(other.now_),
@@ -161,22 +150,23 @@ class TempFile {
  private:
   static constexpr int attempts = 100;  // random names that collide, cleaners that take them
 
-  TempFile(int directory, const std::filesystem::path& path, bool durable)
-      : directory_(directory), path_(path), durable_(durable) {}
+  TempFile(int directory, const std::filesystem::path& path, bool durable, Lacks* lacks)
+      : directory_(directory), path_(path), durable_(durable), lacks_(lacks) {}
 
-  static std::string random_name() { return std::string(temp_prefix) + hex16(random_number()); }
+  static std::string random_name(std::string_view prefix) { return std::string(prefix) + hex16(random_number()); }
 
   void become(mode_t mode, const std::filesystem::path& path) {
     if (mode == now_) return;
-    if (!set_mode(file_.get(), mode, path)) return;
+    if (!set_mode(file_.get(), mode, path, lacks_)) return;
     now_ = mode;
     settled_ = false;
   }
 
   // A cleaner may take the lock, or the file, between its creation and ours: then it is not ours.
   void create_named(std::string_view doing, mode_t mode) {
+    bool locks = lacks_ == nullptr || !lacks_->has(Lack::file_locks);
     for (int i = 0; i < attempts; ++i) {
-      std::string name = random_name();
+      std::string name = random_name(locks ? temp_prefix : unlocked_temp_prefix);
       file_ = Fd(sys::openat(directory_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
       if (!file_ && errno == EEXIST) continue;
       if (!file_) {
@@ -184,26 +174,32 @@ class TempFile {
         throw_error(error, doing, path_, open_files_hint(error));
       }
       name_ = std::move(name);
-      if (try_flock(file_.get(), LOCK_EX, path_) != LockAnswer::busy && facts_of(file_.get(), path_).st_nlink == 1)
-        return;
+      if (!locks) return;
+      const LockAnswer answer = try_flock(file_.get(), LOCK_EX, path_);
+      if (answer == LockAnswer::taken && facts_of(file_.get(), path_).st_nlink == 1) return;
       remove_name();
+      if (answer != LockAnswer::unsupported) continue;
+      locks = false;
+      add_to(lacks_, Lack::file_locks);
     }
     throw_error(errc::busy, doing, path_, "every name tried was taken by somebody");
   }
 
   void link_new(const std::string& name) {
-    const int result = name_.empty() ? sys::link_unnamed(file_.get(), directory_, name.c_str())
-                                     : rename_new(directory_, name_.c_str(), directory_, name.c_str());
+    const int result = name_.empty()
+                           ? sys::link_unnamed(file_.get(), directory_, name.c_str())
+                           : rename_new(directory_, name_.c_str(), directory_, name.c_str(), WithoutFlag::link, lacks_);
     if (result == 0) return;
     const int error = errno;
     throw_error(error, "commit", path_ / name, error == EEXIST ? "something has this name; it was not touched" : "");
   }
 
   void replace(const std::string& name) {
-    if (name_.empty() && try_flock(file_.get(), LOCK_EX, path_ / name) == LockAnswer::busy)
-      throw_error(errc::busy, "commit", path_ / name);
+    const LockAnswer answer = name_.empty() ? try_flock(file_.get(), LOCK_EX, path_ / name) : LockAnswer::taken;
+    if (answer == LockAnswer::busy) throw_error(errc::busy, "commit", path_ / name);
+    if (answer == LockAnswer::unsupported) add_to(lacks_, Lack::file_locks);
     for (int i = 0; name_.empty() && i < attempts; ++i) {
-      std::string reserved = random_name();
+      std::string reserved = random_name(answer == LockAnswer::taken ? temp_prefix : unlocked_temp_prefix);
       if (sys::link_unnamed(file_.get(), directory_, reserved.c_str()) == 0)
         name_ = std::move(reserved);
       else if (errno != EEXIST)
@@ -225,6 +221,7 @@ class TempFile {
   int directory_;
   std::filesystem::path path_;
   bool durable_;
+  Lacks* lacks_;
   bool settled_ = false;
   bool by_umask_ = false;
   mode_t now_ = 0;

@@ -68,7 +68,8 @@ class ChunkGuest final : public Guest {
  public:
   static constexpr std::string_view kind = "chunks";
 
-  explicit ChunkGuest(SharedState& state) : Guest(kind), state_(state), log_(state.fd(), state.path()) {}
+  explicit ChunkGuest(SharedState& state)
+      : Guest(kind), state_(state), log_(state.fd(), state.path(), Patience{10'000}, &state.lacks()) {}
 
   ChunkLog& log() noexcept { return log_; }
 

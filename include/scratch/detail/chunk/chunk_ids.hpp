@@ -17,7 +17,9 @@
 #include <span>
 #include <utility>
 
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/error.hpp>
 
@@ -28,10 +30,13 @@ inline constexpr const char* chunk_ids_name = ".scratch-ids";
 /// Used by one thread at a time; any number of processes.
 class ChunkIds {
  public:
-  ChunkIds(int directory, const std::filesystem::path& path, Patience patience)
-      : directory_(directory), path_(path / chunk_ids_name), patience_(patience) {}
+  ChunkIds(int directory, const std::filesystem::path& path, Patience patience, Lacks* lacks)
+      : directory_(directory), path_(path / chunk_ids_name), patience_(patience), lacks_(lacks) {}
 
-  void close() noexcept { file_.reset(); }
+  void close() noexcept {
+    locks_.reset();
+    file_.reset();
+  }
 
   /// An id that nobody else gets.
   /// @param lowest gives an id above all on record; asked the first time, and when the counter is damaged
@@ -43,8 +48,9 @@ class ChunkIds {
       Fd file = open_or_create(directory_, chunk_ids_name, O_RDWR, path_);
       floor_ = std::max<std::uint64_t>(floor_, lowest());
       file_ = std::move(file);
+      locks_.emplace(file_.get(), directory_, path_, lacks_);
     }
-    const Locked locked(file_.get(), path_, patience_);
+    const Locked locked(*locks_, path_, patience_);
     const std::optional<std::uint64_t> stored = read();
     if (!stored) floor_ = std::max<std::uint64_t>(floor_, lowest());
     const std::uint64_t id = std::max(floor_, stored.value_or(0));
@@ -61,17 +67,17 @@ class ChunkIds {
   // Where there are no locks every name is made anew nevertheless, so that no chunk replaces another.
   class Locked {
    public:
-    Locked(int fd, const std::filesystem::path& path, Patience patience) : fd_(fd) {
-      if (try_for(patience, [&] { return try_byte_lock(fd, 0, path); }) == LockAnswer::busy)
+    Locked(ByteLocks& locks, const std::filesystem::path& path, Patience patience) : locks_(locks) {
+      if (try_for(patience, [&] { return locks.lock(0); }) == LockAnswer::busy)
         throw_error(errc::busy, "take a chunk's id from", path,
                     "another process was stopped while it took one; it must go on, or end");
     }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
-    ~Locked() { byte_unlock(fd_, 0); }
+    ~Locked() { locks_.unlock(0); }
 
    private:
-    int fd_;
+    ByteLocks& locks_;
   };
 
   std::optional<std::uint64_t> read() const {
@@ -95,8 +101,10 @@ class ChunkIds {
   int directory_;
   std::filesystem::path path_;
   Patience patience_;
+  Lacks* lacks_;
   Fd file_;
-  std::uint64_t floor_ = 0;  // above every id seen
+  std::optional<ByteLocks> locks_;  // of it
+  std::uint64_t floor_ = 0;         // above every id seen
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

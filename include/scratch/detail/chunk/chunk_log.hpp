@@ -36,11 +36,12 @@ class ChunkLog {
   /// @param directory open, and stays so as long as this
   /// @param path      what errors call it
   /// @param patience  with others who take an id
-  ChunkLog(int directory, const std::filesystem::path& path, Patience patience = {10'000})
+  /// @param lacks     what is known of the directory, and takes what is found out; may be null
+  ChunkLog(int directory, const std::filesystem::path& path, Patience patience = {10'000}, Lacks* lacks = nullptr)
       : directory_(directory),
         path_(path),
         lines_(directory, chunks_name.data(), path / chunks_name, longest_chunk_record),
-        ids_(directory, path, patience) {}
+        ids_(directory, path, patience, lacks) {}
 
   /// False in a child of the process that made it.
   bool made_here() const { return made_here_.is_true(); }

@@ -20,6 +20,7 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -36,7 +37,13 @@ struct Identity {
 /// 0, or errno.
 inline int identify(int fd, Identity& identity) {
   struct statx facts {};
-  if (sys::statx(fd, STATX_BASIC_STATS | STATX_MNT_ID, facts) != 0) return errno;
+  if (sys::statx(fd, STATX_BASIC_STATS | STATX_MNT_ID, facts) != 0) {
+    struct stat old {};  // sandboxes of old refuse statx
+    if (!means_lack(errno)) return errno;
+    if (sys::fstat(fd, old) != 0) return errno;
+    identity = {old.st_dev, old.st_ino, 0, old.st_mode};
+    return 0;
+  }
   identity.device = makedev(facts.stx_dev_major, facts.stx_dev_minor);
   identity.inode = facts.stx_ino;
   identity.mount = (facts.stx_mask & STATX_MNT_ID) != 0 ? facts.stx_mnt_id : 0;  // kernels before 5.8 do not tell

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include <scratch/detail/kernel/mode.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -127,8 +128,7 @@ inline Fd open_or_create(int dir, const char* name, int flags, const std::filesy
     }
     try {
       Fd file = create_new(dir, name, flags, path);
-      if ((facts_of(file.get(), path).st_mode & 0777) != 0600 && sys::fchmod(file.get(), 0600) != 0)  // a strange umask
-        throw_error(errno, "set the mode of", path);
+      if ((facts_of(file.get(), path).st_mode & 0777) != 0600) set_mode(file.get(), 0600, path);  // a strange umask
       return file;
     } catch (const Error& error) {
       if (error.code() != std::errc::file_exists) throw;  // else somebody made it between the two

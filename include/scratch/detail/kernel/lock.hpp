@@ -8,7 +8,7 @@
 //
 //   flock          on a directory: shared by whoever uses it, exclusive for whoever removes it
 //   OFD byte lock  on a file: byte 0 of a session's .lock is "the owner is alive", byte 1 "I am folding the records",
-//                  byte 2, shared, "I joined"
+//                  byte 2, shared, "I joined"; see byte_locks.hpp for where there are none
 //
 // A shared lock is never turned into an exclusive one on the same descriptor: the attempt drops the shared one first,
 // also when it fails. A forked child never unlocks, since that would unlock its parent; closing does not.
@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -56,14 +57,18 @@ inline bool is_remote_file_system(int fd, bool if_unknown = false) {
   }
 }
 
+/// Whether a lock that failed with `error` says that there are none here. Lustre, NFS without lockd, 9p, sandboxes.
+inline bool means_no_locks(int fd, int error) {
+  return means_lack(error) || error == ENOLCK || is_remote_file_system(fd);
+}
+
 /// LOCK_SH or LOCK_EX, without waiting.
-/// @throws Error when the kernel fails for a reason that does not lie in the file system: going on unlocked would hand
-///         a live session to the next sweep
+/// @throws Error when the kernel fails for a reason that does not lie in the file system
 inline LockAnswer try_flock(int fd, int kind, const std::filesystem::path& path) {
   if (sys::flock(fd, kind | LOCK_NB) == 0) return LockAnswer::taken;
   const int error = errno;
   if (error == EWOULDBLOCK) return LockAnswer::busy;
-  if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
+  if (means_no_locks(fd, error)) return LockAnswer::unsupported;
   throw_error(error, "lock", path);
 }
 
@@ -110,6 +115,7 @@ LockAnswer try_for(Patience patience, Attempt attempt) {
   return answer;
 }
 
+// Of a session's .lock.
 inline constexpr off_t owner_byte = 0;
 inline constexpr off_t fold_byte = 1;
 inline constexpr off_t joined_byte = 2;
@@ -130,7 +136,7 @@ inline LockAnswer try_byte_lock(int fd, off_t byte, const std::filesystem::path&
   if (sys::ofd_lock(fd, F_OFD_SETLK, lock) == 0) return LockAnswer::taken;
   const int error = errno;
   if (error == EAGAIN || error == EACCES) return LockAnswer::busy;
-  if (error == EOPNOTSUPP || error == ENOSYS || is_remote_file_system(fd)) return LockAnswer::unsupported;
+  if (means_no_locks(fd, error)) return LockAnswer::unsupported;
   throw_error(error, "lock a byte of", path);
 }
 
@@ -139,19 +145,17 @@ inline void byte_unlock(int fd, off_t byte) noexcept {
   sys::ofd_lock(fd, F_OFD_SETLK, lock);
 }
 
-/// Whether somebody holds the byte, asked without disturbing anybody. Not knowing counts as held: it only keeps.
-inline bool byte_locked(int fd, off_t byte) noexcept {
-  struct flock lock = one_byte(F_WRLCK, byte);
-  return sys::ofd_lock(fd, F_OFD_GETLK, lock) != 0 || lock.l_type != F_UNLCK;
-}
-
-/// Whether flock excludes anybody on this directory's file system: two opens of it, an exclusive lock on the one must
-/// refuse the other.
-/// @pre the caller holds an exclusive flock on another open of `directory`
-inline bool lock_excludes(int directory) {
-  if (is_remote_file_system(directory, true)) return false;
+/// Whether flock excludes anybody on this directory's file system: with a lock on one open of it an exclusive one on
+/// another must be refused.
+/// @pre the caller holds a flock on another open of `directory`
+inline bool flock_excludes(int directory) {
   const Fd second = open_directory(directory, ".");
   return second && sys::flock(second.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+/// The same, where it can be believed. @pre as there
+inline bool lock_excludes(int directory) {
+  return !is_remote_file_system(directory, true) && flock_excludes(directory);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -33,6 +33,17 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// The name under which NFS and FUSE keep a file that was removed while somebody has it open. It goes with the last of
+/// them, and until then its directory stays.
+inline bool is_removed_but_open(std::string_view name) {
+  return name.starts_with(".nfs") || name.starts_with(".fuse_hidden");
+}
+/// FUSE learns a moment later that a file was closed.
+inline void wait_for_close(unsigned tries) noexcept {
+  if (tries > 1) sys::sleep_microseconds(1000 * tries);
+}
+inline constexpr const char* open_file_hint = "a file in it is still open: close it, and this can be removed";
+
 struct RemoveOptions {
   /// Files of the top directory that go, in this order, when all else is gone, and stay if something of it does.
   std::array<std::string_view, 2> last = {};
@@ -51,7 +62,11 @@ struct Removed {
   /// The first failure. @pre `error` is not 0
   Error why(const std::filesystem::path& directory) const {
     std::string hint = open_files_hint(error);
-    if (error == EBUSY) hint = "something is mounted there: unmount it";
+    const std::size_t name = failed.rfind('/') == failed.npos ? 0 : failed.rfind('/') + 1;
+    if (is_removed_but_open(std::string_view(failed).substr(name)))
+      hint = open_file_hint;
+    else if (error == EBUSY)
+      hint = "something is mounted there: unmount it";
     return Error(error, "remove", failed.empty() ? directory : directory / failed, std::move(hint));
   }
 
@@ -142,7 +157,8 @@ class TreeRemoval {
       if (removed_.error == 0 && !name.empty()) unlink(descent, std::string(name).c_str());
   }
 
-  void count(const struct stat& facts) {
+  void count(const struct stat& facts, std::string_view name = {}) {
+    if (is_removed_but_open(name)) return;  // again and again
     ++removed_.entries;
     if (!S_ISDIR(facts.st_mode) && facts.st_nlink > 1) return;
     if (S_ISREG(facts.st_mode)) removed_.bytes += static_cast<std::uint64_t>(facts.st_size);
@@ -190,7 +206,7 @@ class TreeRemoval {
     if (S_ISDIR(facts.st_mode)) return false;
     if (sys::unlinkat(descent.fd(), name) == 0) {
       descent.here().work.progress = true;
-      count(facts);
+      count(facts, name);
     } else if (errno == EISDIR) {
       return false;
     } else if (errno != ENOENT) {
@@ -213,6 +229,7 @@ class TreeRemoval {
     if (const int error = descent.down(std::move(next.name), std::move(directory)))
       return fail(descent, error == EXDEV ? EBUSY : error, name);
     descent.here().work.tries = next.tries;
+    wait_for_close(next.tries);
     make_writable(descent.fd(), descent.here().identity.mode);
     list(descent);
   }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdint>
 
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -21,26 +22,27 @@ enum class WithoutFlag : std::uint8_t {
   look
 };
 
-inline bool has_no_such_rename(int error) {
-  return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP || error == EPERM;
-}
-
 /// Renames; -1 and EEXIST when the new name is taken, by whatever. Directories are always looked for.
-inline int rename_new(int from_dir, const char* from, int to_dir, const char* to,
-                      WithoutFlag way = WithoutFlag::link) noexcept {
-  if (sys::rename_new(from_dir, from, to_dir, to) == 0) return 0;
-  const int refused = errno;
-  if (!has_no_such_rename(refused)) return -1;
+/// @param lacks what is known of the directories, and takes what is found out
+inline int rename_new(int from_dir, const char* from, int to_dir, const char* to, WithoutFlag way = WithoutFlag::link,
+                      Lacks* lacks = nullptr) noexcept {
+  if (lacks == nullptr || !lacks->has(Lack::renaming_to_new)) {
+    if (sys::rename_new(from_dir, from, to_dir, to) == 0) return 0;
+    if (!means_lack(errno)) return -1;
+  }
+  const auto done = [&](int result) {  // what failed in this way, too, was no lack
+    if (result == 0) add_to(lacks, Lack::renaming_to_new);
+    return result;
+  };
   if (way == WithoutFlag::link) {
     if (sys::linkat(from_dir, from, to_dir, to, 0) == 0) {
-      if (sys::unlinkat(from_dir, from) == 0) return 0;
+      if (sys::unlinkat(from_dir, from) == 0) return done(0);
       const int error = errno;
       sys::unlinkat(to_dir, to);
       errno = error;
       return -1;
     }
-    const bool has_no_links = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
-    if (!has_no_links) return -1;
+    if (!means_no_links(errno)) return -1;
   }
   struct stat facts {};
   if (sys::fstatat(to_dir, to, facts) == 0) {
@@ -48,7 +50,7 @@ inline int rename_new(int from_dir, const char* from, int to_dir, const char* to
     return -1;
   }
   if (errno != ENOENT) return -1;
-  return sys::rename(from_dir, from, to_dir, to);
+  return done(sys::rename(from_dir, from, to_dir, to));
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -28,6 +29,7 @@ struct MadeDirectory {
   Fd directory = {};
   struct stat facts = {};
   bool umask_is_strange = false;  ///< it took even the owner's rights, and does so from files
+  bool keeps_modes = true;
 };
 
 inline MadeDirectory open_made_directory(int parent, const char* name, mode_t mode) {
@@ -46,7 +48,9 @@ inline MadeDirectory open_made_directory(int parent, const char* name, mode_t mo
   if (!made.directory || sys::fstat(made.directory.get(), made.facts) != 0) return {};
   if ((made.facts.st_mode & 0777) == mode) return made;
   made.umask_is_strange = made.umask_is_strange || (made.facts.st_mode & 0700) != 0700;
-  if (sys::fchmod(made.directory.get(), mode) != 0) return {};
+  const bool others_may_write = (made.facts.st_mode & 0022) != 0;
+  made.keeps_modes = sys::fchmod(made.directory.get(), mode) == 0;
+  if (!made.keeps_modes && (others_may_write || !means_lack(errno))) return {};
   return made;
 }
 

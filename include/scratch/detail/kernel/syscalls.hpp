@@ -52,6 +52,7 @@ struct Kernel {
     return ::linkat(from_dir, from, to_dir, to, flags);
   }
   static int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
+    if (flags == 0) return ::renameat(from_dir, from, to_dir, to);
     return static_cast<int>(::syscall(SYS_renameat2, from_dir, from, to_dir, to, flags));
   }
   static ssize_t readlinkat(int dir, const char* name, char* target, std::size_t size) {

@@ -11,7 +11,7 @@
 // 1. Open its directory, following no link. Somebody else's: hands off.
 // 2. Exclusive flock, without waiting; refused: somebody uses it.
 // 3. The name must still lead to the directory that was locked.
-// 4. The owner's byte of .lock must be free.
+// 4. The owner's byte of .lock must be free, and its owner must have had a flock to hold.
 // 5. It must be one of ours.
 // From here on nobody joins it, as long as the lock is held: it may be looked at, let go, or removed (an empty one by
 // rmdir, which spares what arrives in it now):
@@ -33,6 +33,7 @@
 #include <string_view>
 #include <utility>
 
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -59,6 +60,9 @@ inline bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/// In a session whose owner has no flock on it: whether it is used cannot be known.
+inline constexpr const char* no_locks_name = ".scratch-no-locks";
+
 /// The files by which a directory is known as one of ours, in the order in which they go.
 inline constexpr std::array<std::string_view, 2> marks_of_ours{lock_name, metadata_name};
 
@@ -81,7 +85,7 @@ inline bool leads_to(const SessionEntry& entry, const struct stat& facts) {
 /// Whether the owner of a session is alive, asked without disturbing anybody. @throws Error when it cannot tell
 inline bool owner_alive(int directory, const std::filesystem::path& path) {
   const Fd lock(sys::openat(directory, lock_name.data(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  if (lock) return byte_locked(lock.get(), owner_byte);
+  if (lock) return byte_is_locked(lock.get(), directory, lock_name.data(), owner_byte);
   const int error = errno;
   if (error == ENOENT || error == ELOOP || error == ENXIO) return false;
   throw_error(error, "open", path / lock_name, open_files_hint(error));
@@ -206,16 +210,16 @@ class Condemned {
     how.stop = std::move(stop);
     make_writable(directory_.get(), facts_.st_mode);
     Removed removed = remove_rest(*listing_, how);
-    for (int tries = 0; !removal.gone && !removal.error; ++tries) {
+    for (unsigned tries = 0; !removal.gone && !removal.error; ++tries) {
       removal.bytes += removed.bytes;
       if (removed.error != 0)
         removal.error = removed.why(path);
       else if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
         removal.gone = true;
       else if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
-        removal.error = Error(errno, "remove", path);
+        removal.error = Error(errno, "remove", path, tries == 16 ? open_file_hint : "");
       else
-        removed = remove_below(directory_.get(), how);
+        removed = (wait_for_close(tries), remove_below(directory_.get(), how));
     }
     if (removal.gone) lock_.cancel();  // nobody can open it any more: closing is enough
     return removal;
@@ -252,6 +256,7 @@ class Condemned {
     if (!trash_ && !options.owner_is_gone && owner_alive(directory_.get(), entry_.path())) return Spared::in_use;
     // 5. Which directory it is decides for whoever knows it: it made it.
     listing_.emplace(directory_.get());
+    if (!trash_ && options.only == nullptr && has_file(*listing_, no_locks_name, entry_.path())) return Spared::in_use;
     if (options.only == nullptr && !is_ours(*listing_, entry_.path())) return Spared::foreign;
     empty_ = listing_->is_empty().value_or(false);
     return std::nullopt;

@@ -5,20 +5,29 @@
 //
 // Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock, whoever joined a share of
 // byte 2. All of them end with the process, whatever ended it.
+//
+// Where there is no flock the session is marked by `.scratch-no-locks`, the first thing that is written into it. Nobody
+// joins it, so that its owner removes it without asking, and who can lock it all the same does not take it for dead.
 #pragma once
 
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/mode.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/root.hpp>
+#include <scratch/detail/kernel/unnamed_file.hpp>
 #include <scratch/detail/session/entry.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
@@ -37,7 +46,8 @@ class SessionLife {
   ///
   /// 1. Shared lock on the root: sweepers list under the exclusive one. Tried for 100 ms, and done without.
   /// 2. Make a directory of a name that nobody has.
-  /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again.
+  /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again. Where there
+  ///    are no locks: the mark that says so.
   /// 4. The name must still lead to the directory that was locked; else start again.
   /// 5. Only now write: .lock, which is locked when it gets its name, then whatever the caller writes.
   ///
@@ -73,11 +83,13 @@ class SessionLife {
 
   /// Joins a session.
   ///
-  /// 1. Open its directory, following no link. 2. Shared lock; somebody who removes it has the exclusive one.
+  /// 1. Open its directory, following no link. 2. Shared lock; somebody who removes it has the exclusive one. Where
+  ///    there are none, for us or for its owner, nobody joins.
   /// 3. The name must still lead to it. 4. A share of .lock's byte of those who joined. 5. Its owner must be alive.
   ///
   /// Whoever is refused after 2 leaves as everybody does, and may be the last one out.
-  /// @throws Error `session_gone`; `invalid_name` for what is no session; `untrusted_directory` for somebody else's
+  /// @throws Error `session_gone`; `locks_unreliable`; `invalid_name` for what is no session; `untrusted_directory` for
+  ///         somebody else's
   static SessionLife join(std::filesystem::path path) {
     constexpr const char* doing = "join the session";
     path = normal_path(path);
@@ -104,13 +116,18 @@ class SessionLife {
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
+    if (!life.locks_ || has_file(life.directory_.get(), no_locks_name, path)) {
+      if (life.locks_) unlock(life.directory_.get());
+      throw_error(errc::locks_unreliable, doing, path,
+                  "its owner could not know that somebody uses it: work in its process, or in a place with locks");
+    }
     life.stage_ = Stage::in_use;
     // 3.
     if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 4.
     life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
-    if (life.lock_file_) try_byte_lock(life.lock_file_.get(), joined_byte, path / lock_name, F_RDLCK);
+    if (life.lock_file_) life.own_locks().lock(joined_byte, F_RDLCK);
     // 5.
     if (!life.lock_file_ || (life.locks_ && !life.owner_is_alive()))
       throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
@@ -122,6 +139,7 @@ class SessionLife {
   ~SessionLife() {
     if (!directory_ || !made_here()) return;
     if (stage_ == Stage::unannounced) abandon();
+    if (!trash_.empty()) stage_ = Stage::in_use;  // what was open in it may be closed by now
     try {
       leave();
     } catch (...) {  // the next sweep
@@ -135,7 +153,11 @@ class SessionLife {
   int lock_file() const noexcept { return lock_file_.get(); }
   bool umask_is_strange() const noexcept { return umask_is_strange_; }
   bool made_here() const { return made_here_.is_true(); }
-  bool owner_is_alive() const noexcept { return owner_ || byte_locked(lock_file_.get(), owner_byte); }
+  bool owner_is_alive() const noexcept { return owner_ || !locks_of_file_ || locks_of_file_->is_locked(owner_byte); }
+  /// Of .lock; for one thread at a time, save for `is_locked`.
+  ByteLocks& byte_locks() noexcept { return *locks_of_file_; }
+  /// What its directory lacks; stays where it is.
+  Lacks& lacks() noexcept { return *lacks_; }
 
   /// Others may know of it from now on.
   void announce() noexcept { stage_ = Stage::in_use; }
@@ -163,10 +185,10 @@ class SessionLife {
   Left leave() {
     if (stage_ == Stage::outside) return {};
     // 1. to 3.
-    if (owner_) byte_unlock(lock_file_.get(), owner_byte);
+    if (owner_ && locks_of_file_) locks_of_file_->unlock(owner_byte);
     if (locks_ && !unlock(directory_.get()))
       throw_error(errno, "unlock", path(), "sweep() removes it once this process has ended");
-    if (!owner_) byte_unlock(lock_file_.get(), joined_byte);
+    if (!owner_ && locks_of_file_) locks_of_file_->unlock(joined_byte);
     if (!owner_ && trash_.empty() && (!locks_ || owner_is_alive())) {
       stage_ = Stage::outside;
       return {0, "its owner is alive"};
@@ -180,7 +202,7 @@ class SessionLife {
 
   /// Ends this process's use of the session, and whether it goes is left to others: those who joined, a sweep.
   void leave_it() noexcept {
-    if (owner_) byte_unlock(lock_file_.get(), owner_byte);
+    if (owner_ && locks_of_file_) locks_of_file_->unlock(owner_byte);
     if (locks_) unlock(directory_.get());
     stage_ = Stage::outside;
   }
@@ -207,7 +229,7 @@ class SessionLife {
     how.owner_is_gone = true;
     Condemned session(entry, how);
     if (session.spared() == Spared::in_use) {
-      if (!lock_file_ || !byte_locked(lock_file_.get(), joined_byte)) return LockAnswer::busy;
+      if (!lock_file_ || !locks_of_file_->is_locked(joined_byte, F_RDLCK)) return LockAnswer::busy;
       left.message = "others use it: the last one out removes it";
     } else if (!session.spared() && session.is_kept()) {
       left.message = "kept";
@@ -221,6 +243,7 @@ class SessionLife {
   std::uint64_t remove(Condemned& session) {
     // Nobody needs it any more. Its descriptor gets us into one directory after the other, and an open file can keep its
     // directory from being removed.
+    if (locks_of_file_) locks_of_file_->close();
     lock_file_.reset();
     try {
       const Removal removal = session.remove(grammar_);
@@ -235,8 +258,8 @@ class SessionLife {
   // Takes back what was just made: only what its making wrote is in it. Without asking for memory, of which there may be
   // none.
   void abandon() noexcept {
-    for (const char* name :
-         {keep_name.data(), ".scratch-quota", ".scratch-metadata", metadata_name.data(), lock_name.data()})
+    for (const char* name : {keep_name.data(), ".scratch-quota", ".scratch-metadata", metadata_name.data(),
+                             lock_name.data(), no_locks_name})
       sys::unlinkat(directory_.get(), name);
     sys::fchmod(directory_.get(), 0700);  // no mark, where it cannot be removed
     sys::unlinkat(root_.get(), entry_.name.c_str(), AT_REMOVEDIR);
@@ -253,6 +276,7 @@ class SessionLife {
     directory_ = std::move(made.directory);
     facts_ = made.facts;
     umask_is_strange_ = made.umask_is_strange;
+    if (!made.keeps_modes) lacks_->add(Lack::modes);
     if (directory_) {
       stage_ = Stage::unannounced;
       return true;
@@ -271,26 +295,42 @@ class SessionLife {
   bool lock() {
     const LockAnswer answer = try_flock(directory_.get(), LOCK_SH, path_);
     if (answer == LockAnswer::busy) return false;
-    locks_ = answer == LockAnswer::taken;
+    locks_ =
+        answer == LockAnswer::taken && (!is_remote_file_system(directory_.get()) || flock_excludes(directory_.get()));
+    if (!locks_ && !mark_without_locks()) return false;
     return leads_to(entry_, facts_);
+  }
+
+  // False: somebody took the directory away.
+  bool mark_without_locks() {
+    lacks_->add(Lack::file_locks);
+    const Fd mark(sys::openat(directory_.get(), no_locks_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    if (!mark && errno != ENOENT) throw_error(errno, "mark as one without locks the session", path_);
+    return static_cast<bool>(mark);
+  }
+
+  ByteLocks& own_locks() {
+    return locks_of_file_.emplace(lock_file_.get(), directory_.get(), path_ / lock_name, lacks_.get());
   }
 
   // Step 5. Where a file cannot be without a name it has one before it is locked: metadata.json is not there yet, and
   // without it nobody becomes the owner of a session that another process made.
   void become_owner() {
     const std::filesystem::path file = path_ / lock_name;
-    lock_file_ = Fd(sys::openat(directory_.get(), ".", O_TMPFILE | O_RDWR, 0600));
+    lock_file_ = open_unnamed(directory_.get(), 0600, nullptr, [] { return std::string(); });
     if (lock_file_) {
       lock_as_owner(file);
-      if (sys::link_unnamed(lock_file_.get(), directory_.get(), lock_name.data()) == 0) return;
+      if (sys::link_unnamed(lock_file_.get(), directory_.get(), lock_name.data()) == 0)
+        return lacks_->add_there(Lack::unnamed_files);
     }
+    if (lock_file_ ? means_no_links(errno) : errno == 0) lacks_->add(Lack::unnamed_files);
     lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
     lock_as_owner(file);
   }
 
-  void lock_as_owner(const std::filesystem::path& file) const {
-    if (umask_is_strange_ && sys::fchmod(lock_file_.get(), 0600) != 0) throw_error(errno, "set the mode of", file);
-    if (try_byte_lock(lock_file_.get(), owner_byte, file) == LockAnswer::busy)
+  void lock_as_owner(const std::filesystem::path& file) {
+    if (umask_is_strange_) set_mode(lock_file_.get(), 0600, file, lacks_.get());
+    if (own_locks().lock(owner_byte) == LockAnswer::busy)
       throw_error(errc::busy, "lock", file, "somebody else has locked it");
   }
 
@@ -305,6 +345,8 @@ class SessionLife {
   SessionGrammar grammar_;
   Fd directory_;
   Fd lock_file_;
+  std::unique_ptr<Lacks> lacks_ = std::make_unique<Lacks>();
+  std::optional<ByteLocks> locks_of_file_;
   struct stat facts_ {};
   bool umask_is_strange_ = false;
   bool owner_ = false;

@@ -32,6 +32,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 // Nothing: it cannot be known. The owner's byte answers without disturbing anybody. Only where no owner is alive the
 // directory's lock is tried, for those who joined: whoever leaves at that moment tries again.
 inline std::optional<bool> in_use(const SessionEntry& entry, int directory) {
+  if (has_file(directory, no_locks_name, entry.path())) return std::nullopt;
   if (owner_alive(directory, entry.path())) return true;
   const Fd fresh = open_directory(directory, ".");
   if (!fresh) {

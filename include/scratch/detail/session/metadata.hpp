@@ -110,13 +110,14 @@ inline void add_chunk(std::string& text, const ChunkEntry& chunk, bool first) {
 }
 
 /// Replaces metadata.json, or makes it. @throws Error and then the old one is there as it was
-inline void write_metadata(int directory, const std::filesystem::path& path, std::string_view text, bool durable) {
+inline void write_metadata(int directory, const std::filesystem::path& path, std::string_view text, bool durable,
+                           Lacks* lacks = nullptr) {
   const std::filesystem::path file = path / metadata_name;
   if (text.size() > longest_metadata)
     throw_error(
         EFBIG, "write", file,
         "it would have " + readable_size(text.size()) + ", at most 256 MiB are read back; chunks.jsonl has all");
-  TempFile temp(directory, path, durable, "write metadata.json in");
+  TempFile temp(directory, path, durable, "write metadata.json in", private_mode, lacks);
   const sys::Moved moved = sys::pwrite_all(temp.fd(), std::as_bytes(std::span(text)), 0);
   if (moved.error != 0) throw_error(moved.error, "write", file);
   temp.commit(std::string(metadata_name), Replacing::whatever_is_there);

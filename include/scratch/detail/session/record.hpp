@@ -22,8 +22,11 @@
 #include <utility>
 
 #include <scratch/detail/chunk/chunk_log.hpp>
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/mode.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/error.hpp>
 
@@ -36,24 +39,25 @@ class SessionRecord {
   using ReadHead = std::string (*)(int directory, const std::filesystem::path& path);
 
   /// The owner's, who has the head in memory.
-  SessionRecord(int directory, int lock_file, std::filesystem::path path, SessionFacts facts)
-      : SessionRecord(directory, lock_file, std::move(path), facts.durable) {
+  SessionRecord(int directory, ByteLocks& locks, Lacks& lacks, std::filesystem::path path, SessionFacts facts)
+      : SessionRecord(directory, locks, lacks, std::move(path), facts.durable) {
     facts_ = std::move(facts);
   }
   /// Of whoever joined.
-  SessionRecord(int directory, int lock_file, std::filesystem::path path, ReadHead read_head, bool durable)
-      : SessionRecord(directory, lock_file, std::move(path), durable) {
+  SessionRecord(int directory, ByteLocks& locks, Lacks& lacks, std::filesystem::path path, ReadHead read_head,
+                bool durable)
+      : SessionRecord(directory, locks, lacks, std::move(path), durable) {
     read_head_ = read_head;
   }
 
   /// Writes metadata.json for the first time, before anybody else knows the session. @throws Error
   void begin(bool umask_is_strange) {
     const std::string text = head_text(*facts_) + std::string(end_of_metadata);
-    if (durable_) return write_metadata(directory_, path_, text, durable_);
+    if (durable_) return write_metadata(directory_, path_, text, durable_, &lacks_);
     // What a crash leaves goes with the session, so this need not have the pains of a file without a name.
     constexpr const char* beside = ".scratch-metadata";
     const Fd open = create_new(directory_, beside, O_WRONLY, file_);
-    if (umask_is_strange && sys::fchmod(open.get(), 0600) != 0) throw_error(errno, "set the mode of", file_);
+    if (umask_is_strange) set_mode(open.get(), 0600, file_, &lacks_);
     const sys::Moved moved = sys::pwrite_all(open.get(), std::as_bytes(std::span(text)), 0);
     if (moved.error != 0) throw_error(moved.error, "write", file_);
     if (sys::rename(directory_, beside, directory_, metadata_name.data()) != 0) throw_error(errno, "rename", file_);
@@ -118,9 +122,10 @@ class SessionRecord {
   }
 
  private:
-  SessionRecord(int directory, int lock_file, std::filesystem::path path, bool durable)
+  SessionRecord(int directory, ByteLocks& locks, Lacks& lacks, std::filesystem::path path, bool durable)
       : directory_(directory),
-        lock_file_(lock_file),
+        locks_(locks),
+        lacks_(lacks),
         path_(std::move(path)),
         durable_(durable),
         file_(path_ / metadata_name) {}
@@ -144,13 +149,12 @@ class SessionRecord {
   }
 
   void fold(ChunkLog& log, Patience patience, bool durable) {
-    const LockAnswer answer =
-        try_for(patience, [&] { return try_byte_lock(lock_file_, fold_byte, path_ / lock_name); });
+    const LockAnswer answer = try_for(patience, [&] { return locks_.lock(fold_byte); });
     if (answer == LockAnswer::busy)
       throw_error(errc::busy, "write", file_, "another process is writing it, or was stopped while it did");
-    const Locked locked(lock_file_, answer);
+    const Locked locked(locks_, answer);
     const std::uint64_t covered = pending_.load();
-    write_metadata(directory_, path_, composed(log), durable);
+    write_metadata(directory_, path_, composed(log), durable, &lacks_);
     pending_.fetch_sub(covered);
     folded_ = composed_;
     last_fold_ = sys::steady_milliseconds();
@@ -158,20 +162,21 @@ class SessionRecord {
 
   class Locked {
    public:
-    Locked(int fd, LockAnswer answer) : fd_(fd), taken_(answer == LockAnswer::taken) {}
+    Locked(ByteLocks& locks, LockAnswer answer) : locks_(locks), taken_(answer == LockAnswer::taken) {}
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
     ~Locked() {
-      if (taken_) byte_unlock(fd_, fold_byte);
+      if (taken_) locks_.unlock(fold_byte);
     }
 
    private:
-    int fd_;
+    ByteLocks& locks_;
     bool taken_;
   };
 
   int directory_;
-  int lock_file_;
+  ByteLocks& locks_;  // of .lock
+  Lacks& lacks_;
   std::filesystem::path path_;
   mutable std::mutex mutex_;
   std::optional<SessionFacts> facts_;

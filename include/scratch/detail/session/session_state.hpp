@@ -59,16 +59,16 @@ class SessionState final : private HoldsLife, public SharedState {
   /// The owner's.
   SessionState(SessionLife&& life, SessionFacts facts, Cleanup cleanup, WorkspaceOptions options)
       : HoldsLife(std::move(life)),
-        SharedState(life_.directory(), life_.path(), std::move(options), &make_chunk_guest),
+        SharedState(life_.directory(), life_.lacks(), life_.path(), std::move(options), &make_chunk_guest),
         names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), facts.label})),
         cleanup_(cleanup),
-        record_(life_.directory(), life_.lock_file(), life_.path(), std::move(facts)) {}
+        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), std::move(facts)) {}
   /// Of whoever joined.
   SessionState(SessionLife&& life, std::string label, SessionRecord::ReadHead read_head, WorkspaceOptions options)
       : HoldsLife(std::move(life)),
-        SharedState(life_.directory(), life_.path(), std::move(options), &make_chunk_guest),
+        SharedState(life_.directory(), life_.lacks(), life_.path(), std::move(options), &make_chunk_guest),
         names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), std::move(label)})),
-        record_(life_.directory(), life_.lock_file(), life_.path(), read_head, durable()) {}
+        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), read_head, durable()) {}
 
   const std::shared_ptr<const SessionNames>& names() const noexcept { return names_; }
   bool made_here() const { return life_.made_here(); }

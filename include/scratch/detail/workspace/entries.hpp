@@ -21,6 +21,8 @@
 #include <scratch/detail/chunk/chunk_guest.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
+#include <scratch/detail/kernel/remove_tree.hpp>
 #include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/text/glob.hpp>
@@ -63,6 +65,13 @@ inline std::vector<ChunkInfo> chunks_below(const Directory& directory) {
   return below;
 }
 
+/// Whether a name is none of the application's.
+inline bool is_hidden(const Directory& directory, std::string_view name) {
+  const bool is_open = is_removed_but_open(name);
+  if (is_open) directory.state().lacks().add(Lack::open_unlink);
+  return is_open || is_bookkeeping(name);
+}
+
 inline std::vector<std::string> list_files(const Directory& directory, std::string_view glob) {
   directory.check();
   const auto is_file = [&](const Entry& entry) {
@@ -72,7 +81,8 @@ inline std::vector<std::string> list_files(const Directory& directory, std::stri
   };
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {
-    if (!is_bookkeeping(entry.name) && matches_glob(entry.name, glob) && is_file(entry)) names.emplace_back(entry.name);
+    if (!is_hidden(directory, entry.name) && matches_glob(entry.name, glob) && is_file(entry))
+      names.emplace_back(entry.name);
   });
   std::sort(names.begin(), names.end(), natural_less);
   return names;
@@ -111,7 +121,7 @@ inline std::uint64_t clear(const Directory& directory) {
   removal.books(NameFilter([](std::string_view) { return true; }));
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {
-    if (!is_bookkeeping(entry.name)) names.emplace_back(entry.name);
+    if (!is_hidden(directory, entry.name)) names.emplace_back(entry.name);
   });
   for (const std::string& name : names) removal.tree(name);
   return removal.finish();
@@ -172,7 +182,7 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   const bool ours = from.state().is_ours(from.fd(), name, from.relative(name));
   renaming.departs(same ? to.relative(new_name) : "");
   if (ours) to.arriving(new_name, from.fd(), name);
-  if (rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str()) != 0) {
+  if (rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str(), WithoutFlag::link, &to.state().lacks()) != 0) {
     const int error = errno;
     throw Error(error, "move", source,
                 error == EXDEV    ? "the two are on different file systems: copy it, or use persist()"

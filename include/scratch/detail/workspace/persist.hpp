@@ -28,6 +28,7 @@
 
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/rename.hpp>
@@ -121,8 +122,11 @@ class Persisting {
     const std::filesystem::path around = place.path.parent_path();
     const Fd beside(sys::openat(place.directory.get(), ".", O_DIRECTORY | (from_.durable() ? O_RDONLY : O_PATH)));
     if (!beside) throw_error(errno, "open the directory", around);
+    Lacks lacks;  // of the target's file system
     std::optional<TempFile> made;
-    const auto make = [&] { made.emplace(beside.get(), around, from_.durable(), "make a file in", mode_by_umask); };
+    const auto make = [&] {
+      made.emplace(beside.get(), around, from_.durable(), "make a file in", mode_by_umask, &lacks);
+    };
     if (!place.old) make();
     const Likeness like = made ? made->likeness() : likeness_of_old(place);
     Likened likened(file, like, source_);
@@ -176,8 +180,7 @@ class Persisting {
       if (n > 0) copied += static_cast<std::uint64_t>(n);
       if (n > 0) continue;
       const int error = errno;
-      if (error != EXDEV && error != EINVAL && error != EOPNOTSUPP && error != ENOSYS)
-        throw_error(error, "copy to", target_);
+      if (error != EXDEV && !means_lack(error)) throw_error(error, "copy to", target_);
       break;
     }
     if (copied == size_) return;

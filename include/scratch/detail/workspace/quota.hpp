@@ -34,12 +34,16 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
+#include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/mode.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/rename.hpp>
@@ -71,12 +75,13 @@ class Quota {
   /// `limit` is 0, there is none. On file systems without locks each process minds its own bytes.
   ///
   /// @param directory stays open as long as this lives
+  /// @param lacks     what is known of it, and takes what is found out; may be null
   /// @throws Error `corrupt` when the directory's `.scratch-quota` is not one; `busy` with too many processes
-  static Quota shared(int directory, const std::filesystem::path& path, std::uint64_t limit) {
+  static Quota shared(int directory, const std::filesystem::path& path, std::uint64_t limit, Lacks* lacks = nullptr) {
     Fd file = open_ledger(directory, path);
     if (!file && limit == 0) return {};
-    if (!file) file = make_ledger(directory, path, limit);
-    return Quota(std::make_unique<Share>(directory, path, std::move(file)));
+    if (!file) file = make_ledger(directory, path, limit, lacks);
+    return Quota(std::make_unique<Share>(directory, path, std::move(file), lacks));
   }
 
   /// Bytes that living processes have reserved and not yet put into a named file, for one who only looks; 0 where
@@ -92,7 +97,7 @@ class Quota {
                   "8,192 bytes that begin with \"scrquot2\" are needed");
     std::uint64_t bytes = 0;
     for (std::size_t i = first_slot; i < words.size(); ++i)
-      if (words[i] != 0 && byte_locked(file.get(), lock_byte(i))) bytes += words[i];
+      if (words[i] != 0 && byte_is_locked(file.get(), directory, file_name, lock_byte(i))) bytes += words[i];
     return bytes;
   }
 
@@ -132,6 +137,7 @@ class Quota {
   void close() noexcept {
     if (!share_ || !share_->file || !share_->made_here.is_true()) return;
     if (share_->mapping.at != nullptr && !sys::unmap_file(share_->mapping.at, file_size)) return;
+    share_->locks->close();
     share_->file.reset();
   }
 
@@ -186,10 +192,12 @@ class Quota {
     }
 
     // The limit comes from the ledger.
-    Share(int place, const std::filesystem::path& place_path, Fd ledger)
+    Share(int place, const std::filesystem::path& place_path, Fd ledger, Lacks* lacks)
         : directory(place), directory_path(place_path), file(std::move(ledger)), path(place_path / file_name) {
       map();
+      locks.emplace(file.get(), place, path, lacks);
       if (!take_slot()) {  // no locks here
+        locks.reset();
         file.reset();
         words = own.data();
         mine = first_slot;
@@ -242,15 +250,14 @@ class Quota {
       } catch (const Error&) {
         stale().store(1);
       }
-      if (locked) byte_unlock(file.get(), lock_byte(stale_word));
+      if (locked) locks->unlock(lock_byte(stale_word));
       return measurement;
     }
 
     // Spares others the same work; what it comes to is right without.
     bool lock_measuring() noexcept {
       try {
-        return try_for(Patience{100}, [&] { return try_byte_lock(file.get(), lock_byte(stale_word), path); }) ==
-               LockAnswer::taken;
+        return try_for(Patience{100}, [&] { return locks->lock(lock_byte(stale_word)); }) == LockAnswer::taken;
       } catch (const Error&) {
         return false;
       }
@@ -277,7 +284,7 @@ class Quota {
       for (std::size_t i = first_slot; file && i < file_size / sizeof(std::uint64_t); ++i) {
         if (i == mine) continue;
         const std::uint64_t theirs = word(i).load();
-        if (theirs != 0 && byte_locked(file.get(), lock_byte(i))) bytes += theirs;
+        if (theirs != 0 && locks->is_locked(lock_byte(i))) bytes += theirs;
       }
       return bytes;
     }
@@ -296,7 +303,7 @@ class Quota {
     // False: this file system has no locks.
     bool take_slot() {
       for (std::size_t i = first_slot; i < file_size / sizeof(std::uint64_t); ++i) {
-        const LockAnswer answer = try_byte_lock(file.get(), lock_byte(i), path);
+        const LockAnswer answer = locks->lock(lock_byte(i));
         if (answer == LockAnswer::unsupported) return false;
         if (answer == LockAnswer::busy) continue;
         mine = i;
@@ -313,6 +320,7 @@ class Quota {
     std::filesystem::path directory_path = {};
     Fd file = {};  // empty: for this process only
     std::filesystem::path path = {};
+    std::optional<ByteLocks> locks = {};  // of `file`
     Mapping mapping = {};
     std::array<std::uint64_t, first_slot + 1> own{};
     std::uint64_t* words = own.data();
@@ -331,7 +339,7 @@ class Quota {
   }
 
   // Whole when it gets its name. Its blocks are set aside first: a mapped page without one would end the process.
-  static Fd make_ledger(int directory, const std::filesystem::path& path, std::uint64_t limit) {
+  static Fd make_ledger(int directory, const std::filesystem::path& path, std::uint64_t limit, Lacks* lacks) {
     const std::string beside = std::string(file_name) + "-" + hex16(random_number());
     Fd file = create_new(directory, beside.c_str(), O_RDWR, path / file_name);
     std::array<std::uint64_t, file_size / sizeof(std::uint64_t)> words{};
@@ -340,10 +348,10 @@ class Quota {
     int error = 0;
     try {
       words[total_word] = changed(0, usage_below(directory, path).bytes);
-      if (sys::fchmod(file.get(), 0600) != 0) error = errno;  // a strange umask
-      if (error == 0 && sys::fallocate(file.get(), 0, 0, file_size) != 0 && errno != EOPNOTSUPP) error = errno;
+      set_mode(file.get(), 0600, path / file_name, lacks);  // a strange umask
+      if (sys::fallocate(file.get(), 0, 0, file_size) != 0 && errno != EOPNOTSUPP) error = errno;
       if (error == 0) error = sys::pwrite_all(file.get(), std::as_bytes(std::span(words)), 0).error;
-      if (error == 0 && rename_new(directory, beside.c_str(), directory, file_name, WithoutFlag::look) != 0)
+      if (error == 0 && rename_new(directory, beside.c_str(), directory, file_name, WithoutFlag::look, lacks) != 0)
         error = errno;
     } catch (...) {
       sys::unlinkat(directory, beside.c_str());

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,6 +20,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/workspace/guest.hpp>
 #include <scratch/detail/workspace/owned_names.hpp>
 #include <scratch/detail/workspace/quota.hpp>
@@ -35,7 +37,7 @@ class SharedState {
   /// Of a plain directory, whose other files are none of our business.
   /// @param first a guest that is there in every program
   SharedState(Fd directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
-      : SharedState(std::move(directory), -1, std::move(path), std::move(options), first) {}
+      : SharedState(std::move(directory), -1, nullptr, std::move(path), std::move(options), first) {}
   SharedState(const SharedState&) = delete;
   SharedState& operator=(const SharedState&) = delete;
   virtual ~SharedState() = default;
@@ -48,6 +50,8 @@ class SharedState {
   EnginePool& engines() noexcept { return engines_; }
   OwnedNames& owned_names() noexcept { return owned_; }
   Quota& quota() noexcept { return quota_; }
+  /// What the directory's file system and the kernel have not.
+  Lacks& lacks() noexcept { return lacks_; }
   const std::vector<std::unique_ptr<Guest>>& guests() const noexcept { return guests_; }
 
   /// The guest of this type, whose header is included by whoever asks.
@@ -77,11 +81,23 @@ class SharedState {
 
   void emit(EventKind kind, const std::filesystem::path& path, std::uint64_t bytes = 0,
             std::string_view message = {}) const noexcept {
-    if (!options_.on_event) return;
-    try {
-      options_.on_event({kind, path, bytes, std::string(message)});
-    } catch (...) {  // watching the work must not end it
-    }
+    notify(kind, path, bytes, message);
+    tell_lacks();
+  }
+
+  /// Says what was found to be missing since the last time.
+  void tell_lacks() const noexcept {
+    lacks_.tell([this](Lack lack) { notify(EventKind::done_without, path_, 0, describe(lack)); });
+  }
+
+  /// A name of a table is this process's alone where nobody else can be in the session. False: another thread has it.
+  bool hold_name(const std::string& name) {
+    const std::lock_guard hold(names_mutex_);
+    return names_held_.insert(name).second;
+  }
+  void let_go_of_name(const std::string& name) noexcept {
+    const std::lock_guard hold(names_mutex_);
+    names_held_.erase(name);
   }
 
   /// Reserves `bytes` of the quota, asking `on_full` as often as it says that it made room: others may take that.
@@ -149,14 +165,16 @@ class SharedState {
 
  protected:
   /// Of a session, which holds its directory open for longer than this lives.
-  SharedState(int directory, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
-      : SharedState(Fd(), directory, std::move(path), std::move(options), first) {}
+  SharedState(int directory, Lacks& lacks, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
+      : SharedState(Fd(), directory, &lacks, std::move(path), std::move(options), first) {}
 
  private:
-  SharedState(Fd own, int of_session, std::filesystem::path path, WorkspaceOptions options, GuestMaker first)
+  SharedState(Fd own, int of_session, Lacks* lacks, std::filesystem::path path, WorkspaceOptions options,
+              GuestMaker first)
       : path_(std::move(path)),
         directory_(std::move(own)),
         fd_(directory_ ? directory_.get() : of_session),
+        lacks_(lacks != nullptr ? *lacks : own_lacks_),
         options_(std::move(options)),
         is_session_(!directory_),
         engines_(
@@ -164,11 +182,20 @@ class SharedState {
             [this](const std::string& engine, bool replaced) {
               emit(replaced ? EventKind::engine_replaced : EventKind::engine_chosen, path_, 0, engine);
             },
-            options_.buffers),
+            options_.buffers, &lacks_),
         owned_(fd_, path_),
         guests_(make_guests(*this, first)),
-        quota_(is_session_ ? Quota::shared(fd_, path_, options_.quota)
+        quota_(is_session_ ? Quota::shared(fd_, path_, options_.quota, &lacks_)
                            : Quota::of_process(options_.quota, [this] { return committed_bytes(); })) {}
+
+  void notify(EventKind kind, const std::filesystem::path& path, std::uint64_t bytes,
+              std::string_view message) const noexcept {
+    if (!options_.on_event) return;
+    try {
+      options_.on_event({kind, path, bytes, std::string(message)});
+    } catch (...) {  // watching the work must not end it
+    }
+  }
 
   bool ask_for_room(std::uint64_t bytes) {
     if (!options_.on_full) return false;
@@ -209,12 +236,16 @@ class SharedState {
   std::filesystem::path path_;
   Fd directory_;  // empty in a session's
   int fd_;
+  Lacks own_lacks_;
+  Lacks& lacks_;  // those, or a session's
   WorkspaceOptions options_;
   bool is_session_;
   EnginePool engines_;
   OwnedNames owned_;
   std::vector<std::unique_ptr<Guest>> guests_;
   Quota quota_;
+  std::mutex names_mutex_;
+  std::set<std::string> names_held_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -73,7 +73,8 @@ inline void sync_names(const Directory& where) {
 
 /// The table gets the name that says what it is merged into.
 inline void claim_table(const Directory& where, const Claim& claim) {
-  if (rename_new(where.fd(), claim.from.c_str(), where.fd(), claim.name().c_str(), WithoutFlag::look) != 0)
+  if (rename_new(where.fd(), claim.from.c_str(), where.fd(), claim.name().c_str(), WithoutFlag::look,
+                 &where.state().lacks()) != 0)
     throw Error(errno, "claim for a merge the table", where.path() / claim.from);
 }
 
@@ -90,7 +91,9 @@ inline void remove_claim(const Directory& where, const Claim& claim) {
 /// The claimed table has its own name again.
 inline void undo_claim(const Directory& where, const Claim& claim) {
   const std::string name = claim.name();
-  if (rename_new(where.fd(), name.c_str(), where.fd(), claim.from.c_str(), WithoutFlag::look) == 0) return;
+  if (rename_new(where.fd(), name.c_str(), where.fd(), claim.from.c_str(), WithoutFlag::look, &where.state().lacks()) ==
+      0)
+    return;
   const int error = errno;
   if (error == ENOENT) return;  // somebody recovered it before its names were locked here
   throw Error(error, "give back its name to the table", where.path() / name,
