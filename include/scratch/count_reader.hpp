@@ -24,6 +24,7 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_index.hpp>
+#include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/count/table/small_counts.hpp>
@@ -47,7 +48,6 @@ class TableView {
 
   const CountHeader& header() const { return file_.header(); }
   std::uint64_t content_checksum() const { return header().content; }
-  std::uint64_t total() const { return header().total; }
 
   std::uint64_t get(Key key) const {
     const std::uint64_t mixed = mix(key);
@@ -65,7 +65,10 @@ class TableView {
   /// the one on record.
   class Walk {
    public:
-    explicit Walk(std::shared_ptr<const TableView> table) : table_(std::move(table)), index_(table_->file_) { more(); }
+    explicit Walk(std::shared_ptr<const TableView> table)
+        : table_(std::move(table)), index_(table_->file_), offset_(index_.offset()) {
+      more();
+    }
 
     bool at_end() const { return at_ == size_; }
     Count<Key> here() const { return {unmix(static_cast<Key>(entries_[at_].mixed)), entries_[at_].count}; }
@@ -100,7 +103,7 @@ class TableView {
     TableFile::IndexPass index_;
     std::span<const BlockRecord> records_;
     std::size_t block_ = 0;
-    std::uint64_t start_ = count_header_size, offset_ = count_header_size;
+    std::uint64_t start_ = 0, offset_;
     ByteBuffer bytes_;
     std::array<CountEntry, most_block_entries> entries_;
     std::size_t at_ = 0, size_ = 0;
@@ -134,7 +137,6 @@ class TableView<std::uint16_t> {
 
   const CountHeader& header() const { return header_; }
   std::uint64_t content_checksum() const { return counts_.content_checksum(); }
-  std::uint64_t total() const { return header_.total; }
   std::uint64_t get(std::uint16_t key) const { return counts_[key]; }
 
   class Walk {
@@ -158,7 +160,7 @@ class TableView<std::uint16_t> {
 
  private:
   explicit TableView(const TableFile& file) : header_(file.header()), counts_(SmallCounts::load(file)) {
-    header_.total = counts_.total();
+    if (header_.version == 1) header_.total = header_.kept_total = counts_.total();
   }
 
   CountHeader header_;
@@ -271,8 +273,12 @@ class CountReader {
   CountsAtLeast<Key> at_least(std::uint64_t threshold) const { return {table_, threshold}; }
 
   std::uint64_t distinct() const { return table_->header().entries; }
-  /// The sum of all counts; 2^64 - 1 also stands for whatever is more.
-  std::uint64_t total() const { return table_->total(); }
+  /// The sum of all counts, of keys that were left out, too; 2^64 - 1 also stands for whatever is more.
+  std::uint64_t total() const { return table_->header().total; }
+  /// The same of the keys that are there.
+  std::uint64_t kept_total() const { return table_->header().kept_total; }
+  /// Keys that were counted less often were left out when the table was committed; 1: none.
+  std::uint64_t kept_at_least() const { return table_->header().at_least; }
   /// Equal for equal contents, however they came about. O(1), save for 16-bit keys.
   std::uint64_t content_checksum() const { return table_->content_checksum(); }
 
@@ -282,7 +288,7 @@ class CountReader {
     std::uint64_t sum = 0;
     for (typename detail::TableView<Key>::Walk walk(table_); !walk.at_end(); walk.next())
       sum = detail::saturating_add(sum, walk.count());
-    if (sum != total())
+    if (sum != kept_total())
       throw Error(errc::corrupt, "verify the count table", path_, "the counts do not add up to the total on record");
   }
 

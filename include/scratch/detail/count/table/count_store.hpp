@@ -82,6 +82,7 @@ class CountStore {
 
   /// Adds the counts of a committed table, which stays as it is. Returns their sum.
   std::uint64_t include(TableFile file) {
+    file.require_all_keys("write the count table");
     base_total_ = file.header().total;
     included_ = std::make_unique<SortedTable>(std::move(file));
     return base_total_;

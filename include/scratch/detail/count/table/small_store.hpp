@@ -36,6 +36,7 @@ class SmallStore {
   AdderState& own() { return own_; }
 
   std::uint64_t include(const TableFile& file) {
+    file.require_all_keys("write the count table");
     counts_ = SmallCounts::load(file);
     total_ = counts_.total();
     return total_;
