@@ -65,13 +65,26 @@ class SmallCounts {
     return counts;
   }
 
+  /// Those that are at least so high.
+  SmallCounts from(std::uint64_t at_least) const {
+    SmallCounts kept;
+    for (std::size_t key = 0; key < small_keys; ++key)
+      if (counts_[key] >= at_least) kept.counts_[key] = counts_[key];
+    return kept;
+  }
+
   /// Writes a table that has no name yet.
-  void store(AppendFile& to, std::uint64_t absorbed) const {
+  void store(AppendFile& to, std::uint64_t absorbed) const { store(to, absorbed, 1, total()); }
+  /// @param at_least from where on these were kept
+  /// @param all      counts, of those that were left out, too
+  void store(AppendFile& to, std::uint64_t absorbed, std::uint64_t at_least, std::uint64_t all) const {
     const ByteBuffer body = stored();
     CountHeader header;
     header.key_bits = 16;
     header.entries = distinct();
-    header.total = header.kept_total = total();
+    header.total = all;
+    header.kept_total = total();
+    header.at_least = at_least;
     header.absorbed = absorbed;
     header.body = body.size();
     header.content = xxh3(body.bytes());

@@ -98,6 +98,10 @@ class TableWriter {
     out_->write_at(offset, std::span(pieces).first(n));
   }
 
+  /// Keys with lower counts are left out: whoever appends sees to that, and says what all their counts are.
+  void keep_from(std::uint64_t at_least) { header_.at_least = at_least; }
+  void leave_out(std::uint64_t counts) { left_out_ = saturating_add(left_out_, counts); }
+
   /// Everything is in the file afterwards, header and all.
   void finish(std::uint64_t absorbed) {
     cut_.clear();
