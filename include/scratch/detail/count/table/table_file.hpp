@@ -5,6 +5,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -42,16 +43,15 @@ class TableFile {
   TableFile(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
     directory.check();
     file_ = open_existing(directory.fd(), name.c_str(), O_RDONLY, path_);
-    size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
-    std::array<std::byte, count_header_size> start;
-    const std::size_t n = std::min<std::uint64_t>(size_, start.size());
-    read(0, MutableBytes(start).first(n));
-    header_ = load_count_header(Bytes(start).first(n), size_, path_);
-    if (bits != 0 && header_.key_bits != bits)
-      throw Error(errc::wrong_key_type, "read the count table", path_,
-                  "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
+    load_header(bits);
   }
-
+  /// The same, wherever it is and whoever made it.
+  TableFile(const std::filesystem::path& path, unsigned bits) : path_(path) {
+    file_ = Fd(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    if (!file_) throw_error(errno, "open", path_, open_files_hint(errno));
+    if (!S_ISREG(facts_of(file_.get(), path_).st_mode)) refuse(errc::corrupt, "it is not a regular file");
+    load_header(bits);
+  }
   /// A table of our own that has no name yet.
   TableFile(Fd file, std::filesystem::path path, const CountHeader& header)
       : path_(std::move(path)),
@@ -234,6 +234,17 @@ class TableFile {
 
  private:
   static constexpr std::size_t records_at_once = 1024;
+
+  void load_header(unsigned bits) {
+    size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
+    std::array<std::byte, count_header_size> start;
+    const std::size_t n = std::min<std::uint64_t>(size_, start.size());
+    read(0, MutableBytes(start).first(n));
+    header_ = load_count_header(Bytes(start).first(n), size_, path_);
+    if (bits != 0 && header_.key_bits != bits)
+      throw Error(errc::wrong_key_type, "read the count table", path_,
+                  "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
+  }
 
   void check_index_sum() const {
     ByteBuffer buffer;
