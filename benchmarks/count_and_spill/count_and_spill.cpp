@@ -20,7 +20,9 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <scratch/count_reader.hpp>
@@ -177,6 +179,57 @@ Figures get_ours(const Job& job) {
   return get_random_keys(job, reader);
 }
 
+/// The same keys, a million at a time.
+Figures get_ours_at_once(const Job& job) {
+  const scratch::Workspace where(job.dir);
+  write_ours(where, "a", job.distinct, 0);
+  const scratch::CountReader<U64> reader(where, "a");
+  reader.verify();
+  Figures figures;
+  std::vector<U64> keys, counts;
+  U64 sum = 0;
+  Stopwatch watch;
+  watch.start();
+  for (U64 i = 0; i < job.adds;) {
+    keys.clear();
+    for (; keys.size() < std::size_t{1} << 20 && i < job.adds; ++i)
+      keys.push_back(bench::scramble(bench::scramble(i) % job.distinct));
+    counts.resize(keys.size());
+    reader.get(keys, counts);
+    for (const U64 count : counts) sum += count;
+  }
+  watch.stop();
+  watch.give(figures);
+  if (sum != job.adds * 5) throw std::runtime_error("the counts are wrong");
+  return figures;
+}
+
+/// All keys once, by `job.threads` threads.
+Figures read_ours(const Job& job) {
+  const scratch::Workspace where(job.dir);
+  write_ours(where, "a", job.distinct, 0);
+  const scratch::CountReader<U64> reader(where, "a");
+  reader.verify();
+  Figures figures;
+  std::vector<U64> sums(job.threads, 0);
+  Stopwatch watch;
+  watch.start();
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < job.threads; ++i)
+      threads.emplace_back([&, i] {
+        U64 sum = 0;
+        for (const auto& [key, count] : reader.part(i, job.threads)) sum += count;
+        sums[i] = sum;
+      });
+  }
+  watch.stop();
+  watch.give(figures);
+  if (std::accumulate(sums.begin(), sums.end(), U64{0}) != job.distinct * 5)
+    throw std::runtime_error("the counts are wrong");
+  return figures;
+}
+
 #ifdef HAVE_SQLITE
 std::vector<long long> sorted_keys(U64 entries, U64 seed) {
   std::vector<long long> keys(entries);
@@ -236,6 +289,8 @@ const std::map<std::string, std::function<Figures(const Job&)>>& contestants() {
       {"get", count_ours},
       {"scratch merge", merge_ours},
       {"scratch get", get_ours},
+      {"scratch get, 2^20 keys at a time", get_ours_at_once},
+      {"scratch read", read_ours},
       {"std::unordered_map", count_with<bench::InMemory<std::unordered_map<U64, U64>>>},
       {"chained hash file", count_with<bench::Chained>},
 #ifdef HAVE_ABSL
@@ -403,6 +458,14 @@ int run(Bench bench) {
   getting_lmdb.what = "LMDB get";
   bench.row("get of random keys from a committed table, warm", getting, {getting_sqlite, getting_lmdb},
             -1e6 / static_cast<double>(n / 50), "us", 3);
+  Job getting_at_once = getting;
+  getting_at_once.what = "scratch get, 2^20 keys at a time";
+  bench.row("the same, 2^20 keys at a time", getting_at_once, {getting_sqlite, getting_lmdb},
+            -1e6 / static_cast<double>(n / 50), "us", 3);
+  Job reading{"scratch read", "", "", 0, n / 10, 0, 2}, reading_alone = reading;
+  reading_alone.threads = 1;
+  bench.row("reading a committed table in 2 parts, beside 1", reading, {reading_alone},
+            static_cast<double>(n / 10) / 1e6, "M keys/s", 1.7);
 
   bench.row("get, 100,000 before the commit", job("get", "uniform", small, 1), {}, -1, "seconds", 0);
 

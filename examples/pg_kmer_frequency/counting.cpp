@@ -125,8 +125,8 @@ class TableAppearances final : public Appearances {
   }
 
  private:
-  scratch::CountsAtLeast<Key> counts_;
-  typename scratch::CountsAtLeast<Key>::iterator at_;
+  scratch::CountRange<Key> counts_;
+  typename scratch::CountRange<Key>::iterator at_;
 };
 
 }  // namespace

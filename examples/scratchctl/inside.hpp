@@ -218,21 +218,8 @@ int count(const Located& at, const std::vector<std::uint64_t>& keys, std::size_t
   std::vector<scratch::Count<Key>> shown;
   if (!keys.empty()) {
     for (const std::uint64_t key : keys) shown.push_back({static_cast<Key>(key), table.get(key)});
-  } else if (top > 0) {
-    // A heap with the least of the highest counts in front.
-    const auto higher = [](const scratch::Count<Key>& a, const scratch::Count<Key>& b) {
-      return a.count != b.count ? a.count > b.count : a.key < b.key;
-    };
-    for (const scratch::Count<Key> one : table) {
-      if (shown.size() == top && !higher(one, shown.front())) continue;
-      if (shown.size() == top) {
-        std::pop_heap(shown.begin(), shown.end(), higher);
-        shown.pop_back();
-      }
-      shown.push_back(one);
-      std::push_heap(shown.begin(), shown.end(), higher);
-    }
-    std::sort_heap(shown.begin(), shown.end(), higher);
+  } else {
+    shown = table.top(top);
   }
   const unsigned bits = std::numeric_limits<Key>::digits;
   if (as_json) {
@@ -242,13 +229,17 @@ int count(const Located& at, const std::vector<std::uint64_t>& keys, std::size_t
                          {"key_bits", bits},
                          {"distinct", table.distinct()},
                          {"total", table.total()},
+                         {"kept_total", table.kept_total()},
+                         {"at_least", table.kept_at_least()},
                          {"content_checksum", hex(table.content_checksum())},
                          {"counts", std::move(counts)}})
               << '\n';
     return 0;
   }
-  std::cout << bits << "-bit keys, " << table.distinct() << " distinct, total " << table.total() << ", content "
-            << hex(table.content_checksum()) << '\n';
+  std::cout << bits << "-bit keys, " << table.distinct() << " distinct, total " << table.total();
+  if (table.kept_at_least() > 1)
+    std::cout << ", of which keys counted " << table.kept_at_least() << " times or more have " << table.kept_total();
+  std::cout << ", content " << hex(table.content_checksum()) << '\n';
   if (shown.empty()) return 0;
   Table list({"KEY", "HEX", "COUNT"}, {true, false, true});
   for (const auto& one : shown) list.add({std::to_string(one.key), hex(one.key), std::to_string(one.count)});

@@ -4,14 +4,18 @@
 // Counting keys, more than fit in memory, into a file.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -22,6 +26,7 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/claim.hpp>
+#include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/key_input.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/count/table/table_guest.hpp>
@@ -50,6 +55,18 @@ struct CountOptions {
   unsigned threads = 1;
   /// Yesterday's file must not double today's counts in silence.
   Existing existing = Existing::refuse;
+};
+
+struct CommitOptions {
+  /// Keys that were counted less often are left out. A table that was committed with more than 1 can be read, but
+  /// neither merged nor added to.
+  std::uint64_t at_least = 1;
+  /// Told how much was counted of what is to be counted. Called on the thread that commits, first with `done` 0 and last
+  /// with all of it, before the table has its name; in between every 20 ms or so, at the latest after 50 ms of the
+  /// thread's own time with one thread. What it throws ends the commit, as an error does.
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
+  /// Ends the commit with ECANCELED, as an error does.
+  std::stop_token stop = {};
 };
 
 /// A thread's own way into a table, made by `CountTable::adder()`. For one thread at a time; movable. What it was given
@@ -121,16 +138,29 @@ class CountTable {
       throw Error(std::make_error_code(std::errc::file_exists), "write the count table", path,
                   "something has this name: choose .existing = Existing::add or Existing::replace");
     auto state = std::make_shared<State>(directory_, path, options.memory, options.threads);
-    if (there && existing_ == Existing::add)
-      state->look_closely_from(state->store.include(detail::TableFile(directory_, name_, detail::key_bits<Key>)));
+    if (there && existing_ == Existing::add) {
+      total_ = state->store.include(detail::TableFile(directory_, name_, detail::key_bits<Key>));
+      state->look_closely_from(total_);
+    }
     detail::AdderState& own = state->store.own();
     input_ = detail::KeyInput<Key>(std::move(state), own, true);
   }
   CountTable(CountTable&&) noexcept = default;
-  CountTable& operator=(CountTable&&) = delete;
-  ~CountTable() {
-    if (input_) input_.state()->close(input_.state()->committed);
+  /// What is assigned to is dropped first.
+  CountTable& operator=(CountTable&& other) noexcept {
+    if (this == &other) return *this;
+    close();
+    directory_ = std::move(other.directory_);
+    name_ = std::move(other.name_);
+    existing_ = other.existing_;
+    lock_ = std::move(other.lock_);
+    input_ = std::move(other.input_);
+    exceptions_ = other.exceptions_;
+    total_ = other.total_;
+    distinct_ = other.distinct_;
+    return *this;
   }
+  ~CountTable() { close(); }
 
   /// A way to add for another thread: any number of them, made and dropped at any time, by any thread, until the commit.
   /// They share the table's memory; where it is too little for one more to have a part of its own, it shares the
@@ -195,25 +225,28 @@ class CountTable {
     store().flush();
   }
 
-  /// The table is there under its name, whole; this object counts no more, and `distinct()` is known.
+  /// The table is there under its name, whole; this object counts no more, and `distinct()` is known. O(all that was
+  /// added).
   ///
-  /// @throws Error `busy` while there are adders; whatever had the name still has it, all counts are kept: make room and
-  ///         commit again
+  /// @throws Error `busy` while there are adders; ECANCELED when it was stopped. Whatever had the name still has it, all
+  ///         counts are kept: make room and commit again
   /// After a crash: the old table or the new one, with a durable workspace; else, after a power cut, possibly neither.
-  void commit() {
+  void commit(CommitOptions options = {}) {
     const typename Input::Use use(input_);
     refuse_adders("write the count table");
     store().drain(input_.here());
-    total_ = store().total();
+    const std::uint64_t total = store().total();
+    detail::CommitWatch watch(input_.state()->path, std::move(options.progress), std::move(options.stop));
     distinct_ = store().commit(
-        name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there,
-        total_);
+        name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there, total,
+        std::max<std::uint64_t>(options.at_least, 1), watch);
+    total_ = total;
     input_.state()->close(true);
     lock_.reset();
     directory_.emit(EventKind::table_committed, input_.state()->path, 0, std::to_string(*distinct_) + " keys");
   }
 
-  /// How many keys there are.
+  /// How many keys there are in the table.
   /// @pre `commit()` returned
   std::uint64_t distinct() const {
     if (!distinct_)
@@ -240,6 +273,16 @@ class CountTable {
     return std::string(name);
   }
 
+  void close() noexcept {
+    if (!input_) return;
+    State& state = *input_.state();
+    // Who unwinds knows that something failed; who forgets to commit does not.
+    if (!state.committed && state.made_here.is_true() && std::uncaught_exceptions() <= exceptions_ &&
+        state.store.total() != total_)
+      directory_.emit(EventKind::table_dropped, state.path, 0, "it was not committed");
+    state.close(state.committed);
+  }
+
   detail::StoreOf<Key>& store() const { return input_.state()->store; }
 
   void refuse_adders(const char* doing) const {
@@ -260,7 +303,8 @@ class CountTable {
   Existing existing_;
   std::unique_ptr<detail::NameLock> lock_;  // until the commit
   Input input_;
-  std::uint64_t total_ = 0;  // after the commit
+  int exceptions_ = std::uncaught_exceptions();
+  std::uint64_t total_ = 0;  // of the table that is added to; after the commit, of all
   std::optional<std::uint64_t> distinct_;
 };
 

@@ -21,6 +21,7 @@ enum class EventKind : std::uint8_t {
   session_gone,
   chunk_committed,
   table_committed,
+  table_dropped,
   spill,
   merge_round,
   engine_chosen,
@@ -46,6 +47,8 @@ inline const char* to_string(EventKind kind) noexcept {
       return "chunk committed";
     case EventKind::table_committed:
       return "table committed";
+    case EventKind::table_dropped:
+      return "table dropped";
     case EventKind::spill:
       return "spill";
     case EventKind::merge_round:

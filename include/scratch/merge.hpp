@@ -108,6 +108,7 @@ void merge_held(const Directory& directory, const std::string& into, const std::
                   "keys of " + std::to_string(theirs.header().key_bits) + " bits into keys of " +
                       std::to_string(ours.header().key_bits) + ", asked for " + std::to_string(key_bits<Key>),
                   directory.path() / into);
+  for (const TableFile* table : {&ours, &theirs}) table->require_all_keys("merge");
   while (claim.nonce == 0 || claim.nonce == ours.header().absorbed) claim.nonce = random_number();
   const std::unique_ptr<AppendFile> sum = write_table_sum<Key>(directory, ours, theirs, claim.nonce, options);  // 3
   claim_table(directory, claim);                                                                                // 4
@@ -148,7 +149,8 @@ void make_empty(const Directory& directory, const std::string& name) {
 /// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
 void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
-  const std::uint64_t size = TableFile(directory, from, key_bits<Key>).size();
+  const TableFile table(directory, from, key_bits<Key>);
+  table.require_all_keys("merge");
   if (rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str(), WithoutFlag::look,
                  &directory.state().lacks()) != 0)
     throw Error(errno, "merge", directory.path() / from, {}, directory.path() / into);
@@ -160,7 +162,7 @@ void rename_table(const Directory& directory, const std::string& into, const std
                &directory.state().lacks());
     throw;
   }
-  directory.emit(EventKind::merge_round, directory.path() / into, size, from);
+  directory.emit(EventKind::merge_round, directory.path() / into, table.size(), from);
 }
 
 struct PreparedMerges {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <numeric>
 #include <sstream>
 #include <stop_token>
@@ -78,6 +79,15 @@ static_assert(adds<scratch::CountTable<std::uint16_t>, std::uint16_t>);
 static_assert(!adds<scratch::CountTable<std::uint16_t>, double>);
 static_assert(!adds<scratch::CountTable<std::uint64_t>, float>);
 static_assert(!gets<scratch::CountTable<std::uint64_t>, double>);
+template <class Table, class N>
+concept adds_times = requires(Table& table, N n) {
+  table.add(std::uint16_t{1}, n);
+};
+static_assert(adds_times<scratch::CountTable<std::uint64_t>, int> &&
+              !adds_times<scratch::CountTable<std::uint64_t>, double>);
+static_assert(adds_times<scratch::CountAdder<std::uint16_t>, int> &&
+              !adds_times<scratch::CountAdder<std::uint16_t>, float>);
+static_assert(std::is_nothrow_move_assignable_v<scratch::CountTable<std::uint32_t>>);
 
 namespace {
 
@@ -391,6 +401,7 @@ TEST_CASE("Count tables have every member, for keys of each width") {
       const std::vector<std::uint64_t> counts(100, 5);
       table.add(Key{3});
       table.add(Key{3}, 2);
+      CHECK_THROWS_AS(table.add(Key{3}, -1), scratch::Error);
       table.add(std::span<const Key>(keys));
       table.add(std::span<const Key>(keys), std::span<const std::uint64_t>(counts));
       CHECK(table.get(Key{3}) == 9);
@@ -413,6 +424,31 @@ TEST_CASE("Count tables have every member, for keys of each width") {
       for (const scratch::Count<Key>& entry : scratch::CountReader<Key>(here, name).at_least(7)) over += entry.count;
       CHECK(over == 9);
       static_cast<void>(reader.content_checksum());
+      CHECK((reader.kept_total() == 603 && reader.kept_at_least() == 1));
+      CHECK((reader.contains(Key{3}) && !reader.contains(Key{101})));
+      const std::vector<scratch::Count<Key>> top = reader.top(2);
+      CHECK((top.size() == 2 && top[0] == scratch::Count<Key>{3, 9} && top[1] == scratch::Count<Key>{0, 6}));
+      CHECK(reader.histogram() == std::map<std::uint64_t, std::uint64_t>{{6, 99}, {9, 1}});
+      const scratch::CountReader<Key> by_path(dir / name);
+      std::uint64_t in_parts = 0;
+      for (unsigned part = 0; part < 2; ++part)
+        for (const scratch::Count<Key>& entry : by_path.part(part, 2)) in_parts += entry.count;
+      CHECK(in_parts == 603);
+
+      scratch::CountTable<Key> often(here, name + "often"), moved(here, name + "moved");
+      moved.add(std::span<const Key>(keys));
+      moved.add(Key{3});
+      often = std::move(moved);
+      std::uint64_t told = 0;
+      const std::stop_source source;
+      often.commit({.at_least = 2,
+                    .progress = [&](std::uint64_t done, std::uint64_t total) { told = done * 1000 / total; },
+                    .stop = source.get_token()});
+      CHECK(told == 1000);
+      const scratch::CountReader<Key> kept(here, name + "moved");
+      CHECK((kept.distinct() == 1 && kept.total() == 101 && kept.kept_total() == 2 && kept.kept_at_least() == 2));
+      for (const scratch::JoinedCount<Key>& both : joined(reader, kept))
+        CHECK((both.a == (both.key == 3 ? 9 : 6) && both.b == (both.key == 3 ? 2 : 0)));
     });
 }
 

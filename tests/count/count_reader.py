@@ -86,42 +86,59 @@ def block(data, first, n, w, c):
     return entries
 
 
-def read(data):
-    magic, version, bits = struct.unpack_from("<III", data)
-    if magic == 0x4B4D5231:
-        must((version, bits, len(data)) == (1, 16, 524320), "header")
-        entries, absorbed, checksum = struct.unpack_from("<QQI", data, 12)
-        check(data[:28] + data[32:], checksum, "the table", 32)
-        counts = struct.unpack_from("<65536Q", data, 32)
-        table = {key: count for key, count in enumerate(counts) if count}
-        must(len(table) == entries, "entry_count")
-        return table
-    must(magic in (0x4B4D5232, 0x4B4D5233) and version == 2, "header")
-    must(bits == (32 if magic == 0x4B4D5232 else 64), "key bits")
-    record, entries, total, absorbed, body, content, checksum = struct.unpack_from("<IQQQQQQ", data, 12)
-    must(record == 24, "size of an index record")
-    check(data[:56], checksum, "the header")
-    index = data[64 + body:]
+def small_table(body, entries):
+    must(len(body) == 524288, "size of the body")
+    table = {key: count for key, count in enumerate(struct.unpack("<65536Q", body)) if count}
+    must(len(table) == entries, "entry_count")
+    return table
+
+
+def blocks(body, index, bits, content):
     check(index, content, "the index")
     table = {}
-    at = 64
+    at = 0
     last = -1
-    blocks = 0
     for i in range(0, len(index), 24):
         first, stored, size, n, w, c = struct.unpack_from("<QQIHBB", index, i)
-        if blocks < 5:
-            check(data[at:at + size], stored, "a block")
+        if i < 5 * 24:
+            check(body[at:at + size], stored, "a block")
         must(1 <= n <= 512 and first % (1 << w) == 0 and first > last, "index record")
-        for mixed, count in block(data[at:at + size], first, n, w, c):
+        for mixed, count in block(body[at:at + size], first, n, w, c):
             must(last < mixed < first + (1 << w), "order of keys")
             last = mixed
             table[(unmix32 if bits == 32 else unmix64)(mixed)] = count
         last = first + (1 << w) - 1
         at += size
-        blocks += 1
-    must(at == 64 + body, "body")
+    must(at == len(body), "body")
+    return table
+
+
+def read(data):
+    magic, version, bits = struct.unpack_from("<III", data)
+    must(bits == {0x4B4D5231: 16, 0x4B4D5232: 32, 0x4B4D5233: 64}.get(magic), "magic, key bits")
+    if version == 1 and bits == 16:
+        entries, absorbed, checksum = struct.unpack_from("<QQI", data, 12)
+        check(data[:28] + data[32:], checksum, "the table", 32)
+        return small_table(data[32:], entries)
+    must(version == 3 or version == 2 and bits > 16, "version")
+    size = 80 if version == 3 else 64
+    must(len(data) >= size, "size of the file")
+    record, entries, total = struct.unpack_from("<IQQ", data, 12)
+    kept_total, at_least = struct.unpack_from("<QQ", data, 32) if version == 3 else (total, 1)
+    absorbed, body, content, checksum = struct.unpack_from("<QQQQ", data, size - 32)
+    check(data[:size - 8], checksum, "the header")
+    must(record == (0 if bits == 16 else 24), "size of an index record")
+    must(at_least > 1 and total >= kept_total or at_least == 1 and total == kept_total, "totals")
+    end = size + body
+    if bits == 16:
+        must(end == len(data), "size of the file")
+        check(data[size:], content, "the counts")
+        table = small_table(data[size:], entries)
+    else:
+        table = blocks(data[size:end], data[end:], bits, content)
     must(len(table) == entries, "entry_count")
-    must(min(sum(table.values()), (1 << 64) - 1) == total, "total")
+    must(min(sum(table.values()), (1 << 64) - 1) == kept_total, "kept_total")
+    must(not table or min(table.values()) >= at_least, "at_least")
     return table
 
 

@@ -90,19 +90,22 @@ void mend_table(std::string& file) {
   auto* at = reinterpret_cast<std::byte*>(file.data());
   const Bytes all = bytes_of(file);
   if (file.size() < detail::count_header_size) return;
-  const auto body = detail::load_le<std::uint64_t>(at + 40);
-  if (body <= file.size() - detail::count_header_size) {
-    const std::size_t index = detail::count_header_size + body;
-    std::size_t block = detail::count_header_size;
-    for (std::size_t i = index; i + detail::count_record_size <= file.size(); i += detail::count_record_size) {
+  const std::size_t header = detail::load_le<std::uint32_t>(at + 4) == 2 ? 64 : detail::count_header_size;
+  const auto body = detail::load_le<std::uint64_t>(at + header - 24);
+  if (body <= file.size() - header) {
+    const bool is_small = detail::load_le<std::uint32_t>(at) == detail::count_magic(16);
+    const std::size_t index = is_small ? header : header + static_cast<std::size_t>(body);
+    std::size_t block = header;
+    for (std::size_t i = index; !is_small && i + detail::count_record_size <= file.size();
+         i += detail::count_record_size) {
       const std::size_t bytes = detail::BlockRecord::load(at + i).bytes;
       if (bytes > index - block) break;
       detail::store_le(at + i + 8, detail::xxh3(all.subspan(block, bytes)));
       block += bytes;
     }
-    detail::store_le(at + 48, detail::xxh3(all.subspan(index)));
+    detail::store_le(at + header - 16, detail::xxh3(all.subspan(index)));
   }
-  detail::store_le(at + 56, detail::xxh3(all.first(56)));
+  detail::store_le(at + header - 8, detail::xxh3(all.first(header - 8)));
 }
 
 template <CountKey Key>

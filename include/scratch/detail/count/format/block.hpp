@@ -54,6 +54,16 @@ struct BlockShape {
   explicit BlockShape(const BlockRecord& block) : BlockShape(block.entries, block.width, block.count_bits) {}
 };
 
+/// No count of the block is higher: the record tells how long its counts can be.
+inline std::uint64_t most_count(const BlockRecord& block) {
+  if (block.count_bits == 0) return 1;
+  const BlockShape shape(block);
+  const std::uint64_t longer = low_mask(block.count_bits);
+  if (block.bytes <= shape.longs) return longer;
+  const std::size_t longest = block.bytes - shape.longs;  // bytes, if it is the only long count
+  return longest > 9 ? ~std::uint64_t{0} : saturating_add(longer, low_mask(static_cast<unsigned>(7 * longest)) + 1);
+}
+
 /// A one in the byte that stands for the length of a count, of 1 to 8 bits.
 inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
   std::array<std::uint64_t, 256> lengths{};

@@ -23,6 +23,7 @@
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/text/checksum.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 

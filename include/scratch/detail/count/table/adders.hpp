@@ -5,6 +5,7 @@
 // them; the others share the table's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,8 @@
 #include <mutex>
 #include <vector>
 
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
 #include <scratch/detail/count/memory/memory_plan.hpp>
@@ -80,6 +83,15 @@ class Adders {
   const std::vector<std::unique_ptr<Lane>>& lanes() const { return lanes_; }
   /// Of adders that are gone.
   const std::vector<AdderState*>& idle() const { return idle_; }
+
+  /// Of all lanes, sorted.
+  PlainVector<CountEntry> hot_keys() const {
+    PlainVector<CountEntry> hot;
+    for (const std::unique_ptr<Lane>& lane : lanes_)
+      lane->hot.for_each([&](const CountEntry& entry) { hot.push_back(entry); });
+    std::sort(hot.begin(), hot.end(), [](const CountEntry& a, const CountEntry& b) { return a.mixed < b.mixed; });
+    return hot;
+  }
 
   std::vector<Appender*> appenders() const {
     std::vector<Appender*> all;

@@ -40,7 +40,7 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
-#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/table/claim_name.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>

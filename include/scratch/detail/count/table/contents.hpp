@@ -144,4 +144,13 @@ struct PartitionSource {
   }
 };
 
+/// Of all partitions.
+inline std::uint64_t count_records(const Records& records, const ChunkPool& pool, const Contents& contents,
+                                   std::span<Appender* const> appenders) {
+  std::uint64_t n = 0;
+  for (std::size_t p = 0; p < records.partitions(); ++p)
+    n += PartitionSource{records, pool, contents, appenders, p}.count();
+  return n;
+}
+
 }  // namespace scratch::inline SCRATCH_ABI::detail

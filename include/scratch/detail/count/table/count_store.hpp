@@ -43,6 +43,7 @@
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/adders.hpp>
+#include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/contents.hpp>
 #include <scratch/detail/count/table/filler.hpp>
 #include <scratch/detail/count/table/finder.hpp>
@@ -82,6 +83,7 @@ class CountStore {
 
   /// Adds the counts of a committed table, which stays as it is. Returns their sum.
   std::uint64_t include(TableFile file) {
+    file.require_all_keys("write the count table");
     base_total_ = file.header().total;
     included_ = std::make_unique<SortedTable>(std::move(file));
     return base_total_;
@@ -147,29 +149,31 @@ class CountStore {
   }
 
   /// All counts as a table of this name. Afterwards nothing of them is here; where it fails, everything is.
-  /// @param total of all that was added
+  /// @param total    of all that was added
+  /// @param at_least what is counted less often is left out
   /// @returns how many keys there are
-  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total) {
+  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
+                       CommitWatch& watch) {
     collect();
-    PlainVector<CountEntry> hot;
-    for (const std::unique_ptr<Lane>& lane : adders_.lanes())
-      lane->hot.for_each([&](const CountEntry& entry) { hot.push_back(entry); });
-    std::sort(hot.begin(), hot.end(), [](const CountEntry& a, const CountEntry& b) { return a.mixed < b.mixed; });
+    const PlainVector<CountEntry> hot = adders_.hot_keys();
     std::vector<const SortedTable*> tables = runs_.tables();
     if (included_) tables.push_back(included_.get());
     const std::vector<Appender*> all = adders_.appenders();
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
+    watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
     if (will_split(plan_.records, pool_, level_.contents(), all, distinct)) {
-      level_.flush(all);
+      level_.flush(all, [&] { watch.look(); });
       pool_.release();
     }
     TableWriter out(directory_, shown_, key_bits_, "write the count table");
-    write(level_.contents(), all, hot.all(), tables, distinct, out);
-    if (out.header().total != total)
-      throw Error(errc::corrupt, "write the count table", shown_,
-                  "the counts add up to " + std::to_string(out.header().total) + ", not to the " +
-                      std::to_string(total) + " that were added: a fault of this library or of the memory");
+    out.keep_from(at_least);
+    write(level_.contents(), all, hot.all(), tables, distinct, out, &watch);
+    if (const std::uint64_t sum = out.header().total; sum != total)
+      throw Error(
+          errc::corrupt, "write the count table", shown_,
+          "the counts add up to " + std::to_string(sum) + ", not to " + std::to_string(total) + " as were added");
+    watch.end();
     out.commit(name, replacing);
     for (std::size_t p = 0; p < plan_.records.partitions(); ++p) level_.drop(p);
     level_.contents().files.assign(Level::most_files, nullptr);
@@ -193,6 +197,7 @@ class CountStore {
   // ---- making room, under the lock
 
   void make_room(std::unique_lock<std::mutex>& lock, std::size_t file) {
+    constexpr std::size_t most_segments = 262'144;
     if (level_.is_exclusive()) return level_.wait_for_change(lock);
     if (spilled() + run_estimate() + std::min<std::uint64_t>(pool_.count() * pool_.chunk_size() / 4, 4_MiB) > bound() ||
         level_.segments() > most_segments)
@@ -287,7 +292,8 @@ class CountStore {
   }
 
   void write(const Contents& contents, std::span<Appender* const> all, std::span<const CountEntry> hot,
-             std::span<const SortedTable* const> tables, std::span<const std::uint64_t> distinct, TableWriter& out) {
+             std::span<const SortedTable* const> tables, std::span<const std::uint64_t> distinct, TableWriter& out,
+             CommitWatch* watch = nullptr) {
     const std::size_t threads = std::min<std::size_t>(plan_.threads, distinct.size());
     ReorderWindow<CutPiece> window(std::max<std::size_t>(threads, 2) * 1_MiB);
     const CountingJob job{directory_,
@@ -302,7 +308,8 @@ class CountStore {
                           distinct,
                           pool_.available() * pool_.chunk_size() / threads,
                           out,
-                          window};
+                          window,
+                          watch};
     std::vector<PartitionCounter> counters;
     for (std::size_t i = 0; i < threads; ++i) counters.emplace_back(job);
     Sequencer::run(distinct.size(), counters);
@@ -319,10 +326,7 @@ class CountStore {
   // all tables, where that is wanted.
   void consolidate(std::unique_lock<std::mutex>& lock, const std::vector<Appender*>& hands, bool all) {
     for (Appender* hand : hands) level_.hand_over(*hand);
-    std::uint64_t records = 0;
-    for (std::size_t p = 0; p < plan_.records.partitions(); ++p)
-      records += PartitionSource{plan_.records, pool_, level_.contents(), hands, p}.count();
-    const std::size_t staying = all ? 0 : runs_.staying(records);
+    const std::size_t staying = all ? 0 : runs_.staying(count_records(plan_.records, pool_, level_.contents(), hands));
     const std::vector<const SortedTable*> tables = runs_.tables(staying);
     runs_.make_room();
 
@@ -376,8 +380,6 @@ class CountStore {
     return now > before ? now - before : 0;
   }
 
-  static constexpr std::size_t most_segments = 262'144;
-
   Directory directory_;
   std::filesystem::path shown_;
   unsigned key_bits_;
@@ -388,13 +390,11 @@ class CountStore {
   Filler filler_;
   Settler settler_;
   Adders adders_;
-  std::uint64_t base_total_ = 0;  // of the table that is added to
+  std::uint64_t base_total_ = 0, reported_ = 0;  // of the table that is added to; of what was spilled
   std::unique_ptr<SortedTable> included_;
   Runs runs_;
-  std::size_t round_ = 1;
+  std::size_t round_ = 1, settle_cursor_ = 0;
   bool settling_ = false;
-  std::size_t settle_cursor_ = 0;
-  std::uint64_t reported_ = 0;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

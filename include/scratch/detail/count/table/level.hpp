@@ -161,10 +161,13 @@ class Level {
 
   /// Everything is in files afterwards, save for what appenders have in hand that are not named.
   /// @pre nobody else is here
+  /// @param look called once for some megabytes; may throw
   /// @throws Error; what is not in files is where it was
-  void flush(std::span<Appender* const> appenders) {
+  template <class Look>
+  void flush(std::span<Appender* const> appenders, Look look) {
     for (Appender* appender : appenders) hand_over(*appender);
     for (std::size_t p = 0; p < contents_.partitions.size();) {
+      look();
       Job job;
       try {
         while (p < contents_.partitions.size() && job.bytes < 4_MiB) {
@@ -191,6 +194,9 @@ class Level {
       }
     }
     for (Appender* appender : appenders) appender->free.give_to(*pool_);
+  }
+  void flush(std::span<Appender* const> appenders) {
+    flush(appenders, [] {});
   }
 
   /// Forgets a partition.

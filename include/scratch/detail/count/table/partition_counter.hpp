@@ -28,6 +28,7 @@
 #include <scratch/detail/count/memory/counting_pass.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
 #include <scratch/detail/count/memory/records.hpp>
+#include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/contents.hpp>
 #include <scratch/detail/count/table/level.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
@@ -45,6 +46,7 @@ struct CutPiece {
   Blocks blocks;
   ByteBuffer lead;
   std::uint64_t offset = 0;
+  std::uint64_t left_out = 0;
 
   std::size_t size() const { return blocks.bytes.size() + (head.size() + tail.size()) * sizeof(CountEntry); }
 };
@@ -64,6 +66,7 @@ struct CountingJob {
   std::uint64_t split_memory;               ///< for the splits of one thread
   TableWriter& out;
   ReorderWindow<CutPiece>& window;
+  CommitWatch* watch = nullptr;  ///< told of each partition's records
 };
 
 /// The memory of a thread that counts.
@@ -115,7 +118,9 @@ class PartitionCounter {
     const unsigned bits = job_->records.rest_bits();
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
     const Range range{std::uint64_t{p} << bits, bits};
+    look();
     count(source, range, job_->distinct[p], true, true);
+    if (job_->watch != nullptr) job_->watch->done(source.count());
   }
 
  private:
@@ -125,6 +130,17 @@ class PartitionCounter {
     unsigned bits;
     std::uint64_t last() const { return first | low_mask(bits); }
   };
+
+  void look() {
+    unlooked_ = 0;
+    if (job_->watch != nullptr) job_->watch->look();
+  }
+  // In the middle of so much work.
+  void look_after(std::size_t records) {
+    constexpr std::size_t little = 16384;
+    unlooked_ += records;
+    if (unlooked_ >= little) look();
+  }
 
   std::size_t room() const { return Lines::capacity(Lines::most_lines); }
 
@@ -164,14 +180,17 @@ class PartitionCounter {
   bool for_each_entry(Range range, Visit visit) {
     bool go_on = visit(hot_in(range));
     for (const SortedTable* table : job_->tables)
-      table->for_each_span(range.first, range.last(), memory_->table,
-                           [&](std::span<const CountEntry> entries) { go_on = go_on && visit(entries); });
+      table->for_each_span(range.first, range.last(), memory_->table, [&](std::span<const CountEntry> entries) {
+        look_after(entries.size());
+        go_on = go_on && visit(entries);
+      });
     return go_on;
   }
 
   bool add_all(const PartitionSource& source, Range range, bool outermost, CountingPass& pass) {
     const std::uint64_t mask = low_mask(range.bits);
     if (!source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
+          look_after(n);
           return add_records(memory_->counting, pass, source.records, kind, at, n, mask);
         }))
       return false;
@@ -192,6 +211,7 @@ class PartitionCounter {
     };
     const bool all = source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
+      look_after(n);
       if (kind != Kind::plain) {
         for (std::size_t i = 0; i < n; ++i)
           if (!see(source.records.load(kind, at + i * size).mixed)) return false;
@@ -297,6 +317,7 @@ class PartitionCounter {
     to.appender.allow(Kind::plain);
     source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
+      look_after(n);
       if (kind != Kind::plain) {
         for (std::size_t i = 0; i < n; ++i) {
           const CountEntry entry = source.records.load(kind, at + i * size);
@@ -322,8 +343,24 @@ class PartitionCounter {
     to.level.hand_over(to.appender);
   }
 
-  void give(std::span<const CountEntry> entries, bool is_last) {
+  // Those that are not left out.
+  std::span<const CountEntry> kept(std::span<const CountEntry> entries, std::uint64_t& left_out) {
+    const std::uint64_t at_least = job_->out.header().at_least;
+    if (at_least == 1) return entries;
+    kept_.clear();
+    for (const CountEntry& entry : entries)
+      if (entry.count >= at_least)
+        kept_.push_back(entry);
+      else
+        left_out = saturating_add(left_out, entry.count);
+    return kept_.all();
+  }
+
+  void give(std::span<const CountEntry> all, bool is_last) {
+    look_after(all.size());
     std::unique_ptr<CutPiece> item = job_->window.spare(*sequencer_);
+    item->left_out = 0;
+    const std::span<const CountEntry> entries = kept(all, item->left_out);
     const CutEntries cut(job_->key_bits, entries, item->blocks);
     item->piece = piece_;
     item->is_last = is_last;
@@ -340,6 +377,7 @@ class PartitionCounter {
           each.cut.tail = each.tail.all();
           each.lead.clear();
           each.offset = job_->out.place(each.cut, each.blocks, each.lead);
+          job_->out.leave_out(each.left_out);
         },
         [this](const CutPiece& each) { job_->out.write(each.offset, each.lead.bytes(), each.blocks.bytes.bytes()); });
   }
@@ -348,6 +386,8 @@ class PartitionCounter {
   std::unique_ptr<CountingThread> memory_;
   Sequencer* sequencer_ = nullptr;
   std::size_t piece_ = 0;
+  std::size_t unlooked_ = 0;
+  PlainVector<CountEntry> kept_;
   std::unique_ptr<ChunkPool> pool_;
   std::shared_ptr<AppendFile> file_;
   std::vector<Nested*> nested_;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Tables of 16-bit keys: all 65,536 counts in memory, and in a file of 524,320 bytes.
+// Tables of 16-bit keys: all 65,536 counts in memory, and in a file.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <string>
 
@@ -15,8 +14,11 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
@@ -46,23 +48,47 @@ class SmallCounts {
 
   /// @throws Error `checksum_mismatch`, `corrupt`
   static SmallCounts load(const TableFile& file) {
+    const CountHeader& header = file.header();
     ByteBuffer bytes;
-    file.read(0, bytes.resize_for(small_table_size));
-    const Bytes body = bytes.bytes().subspan(small_header_size);
-    const auto header = store_small_header(file.header().entries, file.header().absorbed, body);
-    if (std::memcmp(header.data(), bytes.data(), header.size()) != 0)
-      file.refuse(errc::checksum_mismatch, "in header or counts");
+    file.read(0, bytes.resize_for(static_cast<std::size_t>(header.body_end())));
+    const Bytes body = bytes.bytes().subspan(header.size());
+    Xxh3 sum;
+    if (header.version == 1) sum.update(bytes.bytes().first(header.size() - 4));
+    sum.update(body);
+    const std::uint64_t found = header.version == 1 ? sum.digest() & low_mask(32) : sum.digest();
+    if (found != header.content) file.refuse(errc::checksum_mismatch, "in the counts");
     SmallCounts counts;
     for (std::size_t key = 0; key < small_keys; ++key)
       counts.counts_[key] = load_le<std::uint64_t>(body.data() + 8 * key);
-    if (counts.distinct() != file.header().entries) file.refuse(errc::corrupt, "header and counts do not agree");
+    if (counts.distinct() != header.entries || (header.version > 1 && counts.total() != header.kept_total))
+      file.refuse(errc::corrupt, "header and counts do not agree");
     return counts;
   }
 
+  /// Those that are at least so high.
+  SmallCounts from(std::uint64_t at_least) const {
+    SmallCounts kept;
+    for (std::size_t key = 0; key < small_keys; ++key)
+      if (counts_[key] >= at_least) kept.counts_[key] = counts_[key];
+    return kept;
+  }
+
   /// Writes a table that has no name yet.
-  void store(AppendFile& to, std::uint64_t absorbed) const {
+  void store(AppendFile& to, std::uint64_t absorbed) const { store(to, absorbed, 1, total()); }
+  /// @param at_least from where on these were kept
+  /// @param all      counts, of those that were left out, too
+  void store(AppendFile& to, std::uint64_t absorbed, std::uint64_t at_least, std::uint64_t all) const {
     const ByteBuffer body = stored();
-    to.write(store_small_header(distinct(), absorbed, body.bytes()));
+    CountHeader header;
+    header.key_bits = 16;
+    header.entries = distinct();
+    header.total = all;
+    header.kept_total = total();
+    header.at_least = at_least;
+    header.absorbed = absorbed;
+    header.body = body.size();
+    header.content = xxh3(body.bytes());
+    to.write(store_count_header(header));
     to.write(body.bytes());
   }
 

@@ -19,6 +19,7 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/memory/mixing.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
+#include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/count_store.hpp>
 #include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
@@ -36,6 +37,7 @@ class SmallStore {
   AdderState& own() { return own_; }
 
   std::uint64_t include(const TableFile& file) {
+    file.require_all_keys("write the count table");
     counts_ = SmallCounts::load(file);
     total_ = counts_.total();
     return total_;
@@ -116,15 +118,20 @@ class SmallStore {
     flushed_ = std::move(copy);
   }
 
-  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total) {
+  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
+                       CommitWatch& watch) {
+    watch.begin(small_keys);
+    watch.look();
     collect();
     if (counts_.total() != total)
       throw Error(errc::corrupt, "write the count table", shown_, "the counts do not add up to what was added");
     AppendFile out(directory_, shown_, "write the count table");
-    counts_.store(out, 0);
+    const SmallCounts kept = counts_.from(at_least);
+    kept.store(out, 0, at_least, total);
+    watch.end();
     out.commit(name, replacing);
     flushed_.reset();
-    return counts_.distinct();
+    return kept.distinct();
   }
 
  private:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -22,6 +23,7 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -41,16 +43,15 @@ class TableFile {
   TableFile(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
     directory.check();
     file_ = open_existing(directory.fd(), name.c_str(), O_RDONLY, path_);
-    size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
-    std::array<std::byte, count_header_size> start;
-    const std::size_t n = std::min<std::uint64_t>(size_, start.size());
-    read(0, MutableBytes(start).first(n));
-    header_ = load_count_header(Bytes(start).first(n), size_, path_);
-    if (bits != 0 && header_.key_bits != bits)
-      throw Error(errc::wrong_key_type, "read the count table", path_,
-                  "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
+    load_header(bits);
   }
-
+  /// The same, wherever it is and whoever made it.
+  TableFile(const std::filesystem::path& path, unsigned bits) : path_(path) {
+    file_ = Fd(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    if (!file_) throw_error(errno, "open", path_, open_files_hint(errno));
+    if (!S_ISREG(facts_of(file_.get(), path_).st_mode)) refuse(errc::corrupt, "it is not a regular file");
+    load_header(bits);
+  }
   /// A table of our own that has no name yet.
   TableFile(Fd file, std::filesystem::path path, const CountHeader& header)
       : path_(std::move(path)),
@@ -61,18 +62,26 @@ class TableFile {
   const CountHeader& header() const noexcept { return header_; }
   const std::filesystem::path& path() const noexcept { return path_; }
   std::uint64_t size() const noexcept { return size_; }
-  std::uint64_t block_count() const noexcept { return (size_ - count_header_size - header_.body) / count_record_size; }
+  std::uint64_t block_count() const noexcept { return (size_ - header_.body_end()) / count_record_size; }
+
+  /// @throws Error ENOTSUP when keys were left out: their counts are missing in every sum
+  void require_all_keys(const char* doing) const {
+    if (header_.at_least > 1)
+      throw Error(ENOTSUP, doing, path_,
+                  "keys that were counted less than " + std::to_string(header_.at_least) +
+                      " times were left out when it was committed: it can be read, but neither merged nor added to");
+  }
 
   /// Goes through the index, some records at a time. Each is checked as it comes, and all of them before the last ones
   /// are given.
   class IndexPass {
    public:
-    explicit IndexPass(const TableFile& table) : table_(&table) {}
+    explicit IndexPass(const TableFile& table) : table_(&table), offset_(table.header_.size()) {}
 
     /// At most so many of the next records; none at the end. They are there until the next call.
     /// @throws Error `corrupt`, `checksum_mismatch`
     std::span<const BlockRecord> next(std::size_t most) {
-      const std::uint64_t body_end = count_header_size + table_->header_.body;
+      const std::uint64_t body_end = table_->header_.body_end();
       records_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(most, table_->block_count() - i_)));
       table_->read(body_end + i_ * count_record_size, bytes_.resize_for(records_.size() * count_record_size));
       sum_.update(bytes_.bytes());
@@ -102,7 +111,7 @@ class TableFile {
     PlainVector<BlockRecord> records_;
     Xxh3 sum_;
     std::uint64_t i_ = 0;
-    std::uint64_t offset_ = count_header_size;
+    std::uint64_t offset_;
     std::uint64_t entries_ = 0;
     std::uint64_t last_ = 0;
   };
@@ -156,7 +165,7 @@ class TableFile {
   /// Where the blocks of a range of mixed keys stand: the first block that does not end before it.
   struct Position {
     std::uint64_t block = 0;
-    std::uint64_t offset = count_header_size;
+    std::uint64_t offset = 0;
   };
 
   /// For each of these mixed keys, in order, and one more for the end.
@@ -169,7 +178,7 @@ class TableFile {
       while (positions.size() < starts.size() && record.last() >= starts[positions.size()]) positions.push_back(here);
       ++here.block;
     });
-    while (positions.size() <= starts.size()) positions.push_back({block_count(), count_header_size + header_.body});
+    while (positions.size() <= starts.size()) positions.push_back({block_count(), header_.body_end()});
     return positions;
   }
 
@@ -226,13 +235,24 @@ class TableFile {
  private:
   static constexpr std::size_t records_at_once = 1024;
 
+  void load_header(unsigned bits) {
+    size_ = static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size);
+    std::array<std::byte, count_header_size> start;
+    const std::size_t n = std::min<std::uint64_t>(size_, start.size());
+    read(0, MutableBytes(start).first(n));
+    header_ = load_count_header(Bytes(start).first(n), size_, path_);
+    if (bits != 0 && header_.key_bits != bits)
+      throw Error(errc::wrong_key_type, "read the count table", path_,
+                  "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
+  }
+
   void check_index_sum() const {
     ByteBuffer buffer;
     Xxh3 sum;
     const std::uint64_t size = block_count() * count_record_size;
     for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
       const std::uint64_t n = std::min<std::uint64_t>(size - at, records_at_once * count_record_size);
-      read(count_header_size + header_.body + at, buffer.resize_for(static_cast<std::size_t>(n)));
+      read(header_.body_end() + at, buffer.resize_for(static_cast<std::size_t>(n)));
       sum.update(buffer.bytes());
     }
     if (sum.digest() != header_.content) refuse(errc::checksum_mismatch, "in the index");
@@ -277,7 +297,7 @@ class TableFile {
   }
 
   void load_records(std::uint64_t i, std::size_t n, Buffers& buffers) const {
-    read(count_header_size + header_.body + i * count_record_size, buffers.records.resize_for(n * count_record_size));
+    read(header_.body_end() + i * count_record_size, buffers.records.resize_for(n * count_record_size));
   }
   // The index was checked as a whole; should it have changed since, it must still do no harm.
   BlockRecord record_at(std::size_t k, const Buffers& buffers) const {

@@ -23,6 +23,7 @@
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
+#include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 
@@ -97,6 +98,10 @@ class TableWriter {
     out_->write_at(offset, std::span(pieces).first(n));
   }
 
+  /// Keys with lower counts are left out: whoever appends sees to that, and says what all their counts are.
+  void keep_from(std::uint64_t at_least) { header_.at_least = at_least; }
+  void leave_out(std::uint64_t counts) { left_out_ = saturating_add(left_out_, counts); }
+
   /// Everything is in the file afterwards, header and all.
   void finish(std::uint64_t absorbed) {
     cut_.clear();
@@ -106,6 +111,7 @@ class TableWriter {
     out_->write(cut_.bytes.bytes());
     header_.key_bits = bits_;
     header_.absorbed = absorbed;
+    header_.total = saturating_add(header_.kept_total, left_out_);
     header_.body = out_->size() - count_header_size;
     Xxh3 sum;
     const auto put_index = [&](Bytes bytes) {
@@ -142,7 +148,7 @@ class TableWriter {
       index_.advance(count_record_size);
     }
     header_.entries += blocks.entries;
-    header_.total = saturating_add(header_.total, blocks.total);
+    header_.kept_total = saturating_add(header_.kept_total, blocks.total);
     if (index_.size() < most_index) return;
     if (!index_file_) index_file_ = std::make_unique<AppendFile>(out_->directory(), shown_, "write the index of");
     index_file_->write(index_.bytes());
@@ -156,6 +162,7 @@ class TableWriter {
   std::unique_ptr<AppendFile> index_file_;
   ByteBuffer index_, lead_;
   CountHeader header_;
+  std::uint64_t left_out_ = 0;
   PlainVector<CountEntry> pending_;
   Blocks cut_;
 };

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+// floor 4: on the way
+//
+// An open table for any number of readers: by key, by many keys, and from a mixed key to another.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_index.hpp>
+#include <scratch/detail/count/format/header.hpp>
+#include <scratch/detail/count/format/layout.hpp>
+#include <scratch/detail/count/table/small_counts.hpp>
+#include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/error.hpp>
+
+namespace scratch::inline SCRATCH_ABI::detail {
+
+/// Which counts are wanted: of mixed keys from `first` to `last` (16 bits: of keys), and at least so high.
+struct Wanted {
+  std::uint64_t first = 0;
+  std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t least = 0;
+};
+
+/// Mixed keys and where they were, in order of the keys. They are uniform, or all the slower to sort.
+class SortedKeys {
+ public:
+  struct Place {
+    std::uint64_t mixed;
+    std::size_t at;
+  };
+
+  template <CountKey Key>
+  explicit SortedKeys(std::span<const Key> keys) {
+    constexpr unsigned shift = key_bits<Key> - bucket_bits;
+    const auto bucket = [](std::uint64_t mixed) { return static_cast<std::size_t>(mixed >> shift); };
+    PlainVector<std::size_t> ends(buckets + 1, 0);
+    for (const Key key : keys) ++ends[bucket(mix(key)) + 1];
+    for (std::size_t b = 0; b < buckets; ++b) ends[b + 1] += ends[b];
+    places_.resize(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const std::uint64_t mixed = mix(keys[i]);
+      places_[ends[bucket(mixed)]++] = {mixed, i};
+    }
+    for (std::size_t b = 0; b < buckets; ++b)
+      std::sort(places_.begin() + (b == 0 ? 0 : ends[b - 1]), places_.begin() + ends[b],
+                [](const Place& a, const Place& z) { return a.mixed < z.mixed; });
+  }
+
+  std::span<const Place> all() const { return places_.all(); }
+
+ private:
+  static constexpr unsigned bucket_bits = 12;
+  static constexpr std::size_t buckets = std::size_t{1} << bucket_bits;
+
+  PlainVector<Place> places_;
+};
+
+/// Of 32- or 64-bit keys. The index was checked when the table was opened; the first `get` loads it.
+template <CountKey Key>
+class TableView {
+ public:
+  explicit TableView(TableFile file) : file_(std::move(file)) {
+    file_.for_each_block([](const BlockRecord&, std::uint64_t) {});
+  }
+
+  const CountHeader& header() const { return file_.header(); }
+  std::uint64_t content_checksum() const { return header().content; }
+
+  std::uint64_t get(Key key) const {
+    const std::uint64_t mixed = mix(key);
+    const std::optional<BlockIndex::Block> place = index().find(mixed);
+    return place ? find(*place, file_.read_block(place->record, place->offset, buffer()), mixed) : 0;
+  }
+
+  void get(std::span<const Key> keys, std::span<std::uint64_t> counts) const {
+    for (std::size_t i = 0; i < keys.size(); i += at_once) {
+      const std::size_t n = std::min(at_once, keys.size() - i);
+      get_some(keys.subspan(i, n), counts.subspan(i, n));
+    }
+  }
+
+  /// Goes through what is wanted, some blocks at a time; the last step is the one that knows whether the index was
+  /// still the one on record. Blocks that have nothing of it are not read.
+  class Walk {
+   public:
+    Walk(std::shared_ptr<const TableView> table, const Wanted& wanted)
+        : table_(std::move(table)), wanted_(wanted), index_(table_->file_), offset_(index_.offset()) {
+      more();
+      skip();
+    }
+
+    bool at_end() const { return at_ == size_; }
+    Count<Key> here() const { return {unmix(static_cast<Key>(place())), count()}; }
+    /// In the order of the table.
+    std::uint64_t place() const { return entries_[at_].mixed; }
+    std::uint64_t count() const { return entries_[at_].count; }
+    void next() {
+      step();
+      skip();
+    }
+    /// From here on, only counts that are at least so high.
+    void raise(std::uint64_t least) { wanted_.least = least; }
+
+   private:
+    static constexpr std::size_t blocks_at_once = 32;
+
+    void step() {
+      if (++at_ == size_) more();
+    }
+    void skip() {
+      while (!at_end() && count() < wanted_.least) step();
+    }
+
+    bool wants(const BlockRecord& record) const {
+      return record.last() >= wanted_.first && record.first <= wanted_.last && most_count(record) >= wanted_.least;
+    }
+
+    void more() {
+      for (at_ = size_ = 0; at_ == size_;) {
+        if (block_ == records_.size() && !read()) return;
+        const BlockRecord& record = records_[block_++];
+        const std::uint64_t offset = std::exchange(offset_, offset_ + record.bytes);
+        if (offset < start_ || offset >= end_ || !wants(record)) continue;
+        const Bytes block = bytes_.bytes().subspan(static_cast<std::size_t>(offset - start_), record.bytes);
+        table_->file_.check_block(record, offset, block);
+        table_->file_.unpack(record, offset, block.data(), entries_.data());
+        const std::span<const CountEntry> all = std::span(entries_).first(record.entries);
+        size_ = count_up_to(all, wanted_.last);
+        at_ = wanted_.first == 0 ? 0 : std::min(size_, count_up_to(all, wanted_.first - 1));
+      }
+    }
+
+    // Those of the next blocks that are wanted, and what lies between them.
+    bool read() {
+      block_ = 0;
+      records_ = index_.next(blocks_at_once);
+      start_ = end_ = 0;
+      std::uint64_t at = offset_;
+      for (const BlockRecord& record : records_) {
+        const std::uint64_t behind = at + record.bytes;
+        if (wants(record)) {
+          if (end_ == 0) start_ = at;
+          end_ = behind;
+        }
+        at = behind;
+      }
+      table_->file_.read(start_, bytes_.resize_for(static_cast<std::size_t>(end_ - start_)));
+      return !records_.empty();
+    }
+
+    std::shared_ptr<const TableView> table_;
+    Wanted wanted_;
+    TableFile::IndexPass index_;
+    std::span<const BlockRecord> records_;
+    std::size_t block_ = 0;
+    std::uint64_t offset_;               // of the next block
+    std::uint64_t start_ = 0, end_ = 0;  // of what was read
+    ByteBuffer bytes_;
+    std::array<CountEntry, most_block_entries> entries_;
+    std::size_t at_ = 0, size_ = 0;
+  };
+
+ private:
+  static constexpr std::size_t at_once = 1 << 20;
+
+  static ByteBuffer& buffer() {
+    thread_local ByteBuffer mine;
+    return mine;
+  }
+
+  std::uint64_t find(const BlockIndex::Block& place, const std::byte* bytes, std::uint64_t mixed) const {
+    const std::optional<std::uint64_t> count = find_in_block(place.record, bytes, mixed);
+    if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(place.offset) + " cannot be");
+    return *count;
+  }
+
+  // Reads each block once.
+  void get_some(std::span<const Key> keys, std::span<std::uint64_t> counts) const {
+    constexpr std::size_t worthwhile = 6;  // to unpack a block
+    const BlockIndex& blocks = index();
+    const SortedKeys sorted(keys);
+    std::array<CountEntry, most_block_entries> entries;
+    for (std::span<const SortedKeys::Place> rest = sorted.all(); !rest.empty();) {
+      const std::optional<BlockIndex::Block> place = blocks.find(rest[0].mixed);
+      if (!place) {
+        counts[rest[0].at] = 0;
+        rest = rest.subspan(1);
+        continue;
+      }
+      const BlockRecord& record = place->record;
+      std::size_t n = 1;
+      while (n < rest.size() && rest[n].mixed <= record.last()) ++n;
+      const std::byte* const bytes = file_.read_block(record, place->offset, buffer());
+      if (n < worthwhile) {
+        for (const SortedKeys::Place& key : rest.first(n)) counts[key.at] = find(*place, bytes, key.mixed);
+      } else {
+        file_.unpack(record, place->offset, bytes, entries.data());
+        std::size_t i = 0;
+        for (const SortedKeys::Place& key : rest.first(n)) {
+          while (i < record.entries && entries[i].mixed < key.mixed) ++i;
+          counts[key.at] = i < record.entries && entries[i].mixed == key.mixed ? entries[i].count : 0;
+        }
+      }
+      rest = rest.subspan(n);
+    }
+  }
+
+  const BlockIndex& index() const {
+    if (!loaded_.load(std::memory_order_acquire)) {
+      const std::lock_guard lock(loading_);
+      if (!loaded_.load(std::memory_order_relaxed)) {
+        BlockIndex read(key_bits<Key>, file_.block_count());
+        file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) { read.add(record, offset); });
+        index_ = std::move(read);
+        loaded_.store(true, std::memory_order_release);
+      }
+    }
+    return index_;
+  }
+
+  TableFile file_;
+  mutable std::mutex loading_;
+  mutable std::atomic<bool> loaded_{false};
+  mutable BlockIndex index_;
+};
+
+/// Of 16-bit keys: all of it is in memory.
+template <>
+class TableView<std::uint16_t> {
+ public:
+  explicit TableView(const TableFile& file) : header_(file.header()), counts_(SmallCounts::load(file)) {
+    if (header_.version == 1) header_.total = header_.kept_total = counts_.total();
+  }
+
+  const CountHeader& header() const { return header_; }
+  std::uint64_t content_checksum() const { return counts_.content_checksum(); }
+  std::uint64_t get(std::uint16_t key) const { return counts_[key]; }
+  void get(std::span<const std::uint16_t> keys, std::span<std::uint64_t> counts) const {
+    for (std::size_t i = 0; i < keys.size(); ++i) counts[i] = counts_[keys[i]];
+  }
+
+  class Walk {
+   public:
+    Walk(std::shared_ptr<const TableView> table, const Wanted& wanted)
+        : table_(std::move(table)),
+          least_(wanted.least),
+          key_(wanted.first),
+          end_(std::min(wanted.last, last_key) + 1) {
+      key_ = std::min(key_, end_);
+      skip();
+    }
+    bool at_end() const { return key_ == end_; }
+    Count<std::uint16_t> here() const { return {static_cast<std::uint16_t>(key_), count()}; }
+    std::uint64_t place() const { return key_; }
+    std::uint64_t count() const { return table_->counts_[static_cast<std::uint16_t>(key_)]; }
+    void next() {
+      ++key_;
+      skip();
+    }
+    void raise(std::uint64_t least) { least_ = least; }
+
+   private:
+    static constexpr std::uint64_t last_key = small_keys - 1;
+
+    void skip() {
+      while (key_ < end_ && (count() == 0 || count() < least_)) ++key_;
+    }
+    std::shared_ptr<const TableView> table_;
+    std::uint64_t least_, key_, end_;
+  };
+
+ private:
+  CountHeader header_;
+  SmallCounts counts_;
+};
+
+}  // namespace scratch::inline SCRATCH_ABI::detail
