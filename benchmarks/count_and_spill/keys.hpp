@@ -18,6 +18,12 @@ inline std::uint64_t scramble(std::uint64_t x) {  // splitmix64
   return x ^ x >> 31;
 }
 
+/// A number below `n` that `x`, which is any, chooses evenly: a multiplication takes a fraction of a division's time.
+inline std::uint64_t below(std::uint64_t x, std::uint64_t n) {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(static_cast<Wide>(x) * n >> 64);
+}
+
 class Keys {
  public:
   /// @param kind "uniform": each of `distinct` keys equally often. "zipf": key k of `distinct` with a probability of
@@ -26,7 +32,7 @@ class Keys {
 
   void fill(std::uint64_t from, std::span<std::uint64_t> keys) const {
     if (kind_ == "uniform") {
-      for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = scramble(scramble(from + i) % distinct_);
+      for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = scramble(below(scramble(from + i), distinct_));
     } else if (kind_ == "zipf") {
       const double range = std::log(static_cast<double>(distinct_));
       for (std::size_t i = 0; i < keys.size(); ++i) {

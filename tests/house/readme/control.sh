@@ -1,15 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# control.sh <source tree>: readme.sh finds a README that says something else than the program.
+# control.sh <source tree>: readme.sh finds a README that says something else than the program, figures.sh one that says
+# something else than the benchmarks.
 set -eu
 source=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+check=readme.sh
 must_fail() { # <what> <sed command>
   sed "$2" "$source/README.md" >"$work/README.md"
   ! cmp -s "$work/README.md" "$source/README.md" || { echo "nothing was changed: $1"; exit 1; }
-  if "$source/tests/house/readme/readme.sh" "$source" "$work/README.md" >"$work/out"; then
+  if "$source/tests/house/readme/$check" "$source" "$work/README.md" >"$work/out"; then
     echo "not found: $1"
     exit 1
   fi
@@ -18,3 +20,9 @@ must_fail "another line of code" 's/scratch::sweep(place);/scratch::sweep();/'
 must_fail "a line too many" 's/^    session.complete();.*/&\n    return 0;/'
 must_fail "a block without a file" 's/^<!-- .*first.cpp.* -->$//'
 must_fail "a file that is not there" 's/^<!-- .*first.cpp.* -->$/<!-- examples\/none.cpp: first -->/'
+check=figures.sh
+must_fail "another figure" 's/| 89 x as fast |/| 90 x as fast |/'
+must_fail "a figure of another row" 's/| 89 x as fast |/| 5.5 x as fast |/'
+must_fail "a digit less" 's/| 31\.6 x as fast |/| 1.6 x as fast |/'
+must_fail "another size" 's/ in 241 MiB / in 240 MiB /'
+must_fail "a row from nowhere" 's/^| external sort of 1 GB /| a sort of 1 GB /'

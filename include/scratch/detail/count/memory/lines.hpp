@@ -30,15 +30,21 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Which instructions to use.
+/// Which instructions to use. A program that is wholly compiled with SCRATCH_WITHOUT_AVX512 does as other processors do.
 enum class Instructions : std::uint8_t { plain, avx2, avx512 };
+
+#ifdef SCRATCH_WITHOUT_AVX512
+inline constexpr bool has_avx512 = false;
+#else
+inline constexpr bool has_avx512 = true;
+#endif
 
 inline Instructions best_instructions() {
 #if defined(__x86_64__)
   static const Instructions best = [] {
     const bool bits = __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
                       __builtin_cpu_supports("popcnt") != 0;
-    if (bits && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+    if (bits && has_avx512 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
         __builtin_cpu_supports("avx512vl") != 0)
       return Instructions::avx512;
     return bits && __builtin_cpu_supports("avx2") != 0 ? Instructions::avx2 : Instructions::plain;
@@ -58,8 +64,8 @@ class Lines {
 
   explicit Lines(Instructions instructions = best_instructions()) : instructions_(instructions) {}
 
-  /// How many distinct keys are welcome: a few of them find their line full.
-  static constexpr std::size_t capacity(std::size_t lines) { return lines * 5; }
+  /// How many distinct keys are welcome: of so many one in thirty finds its line full.
+  static constexpr std::size_t capacity(std::size_t lines) { return lines * 11 / 2; }
   /// Up to this width of a range every key in it has room.
   static constexpr unsigned exact_bits = 15 + 3;
 

@@ -14,6 +14,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
+#include <scratch/detail/count/memory/lines.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/version.hpp>
 
@@ -32,6 +33,8 @@ struct Records {
   unsigned key_bits = 0, bits = 0;
 
   static constexpr std::size_t granule_room = 512;  ///< what a granule takes at most
+
+  bool operator==(const Records&) const = default;
 
   unsigned rest_bits() const { return key_bits - bits; }
   std::size_t partitions() const { return std::size_t{1} << bits; }
@@ -93,7 +96,8 @@ SCRATCH_AVX512_BYTES inline void decode_wide(const std::byte* at, std::size_t n,
   }
 }
 inline bool has_byte_shuffles() {
-  static const bool has = __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
+  static const bool has =
+      has_avx512 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
   return has;
 }
 #endif

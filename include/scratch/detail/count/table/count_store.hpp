@@ -8,6 +8,7 @@
 //
 //   settle       counts a partition's records; the sorted result takes their place in memory (settler.hpp)
 //   spill        writes the chunks of some partitions to a file
+//   compact      counts everything, partition by partition, and spills the counts in its place (compactor.hpp)
 //   consolidate  counts everything, partition by partition, into one sorted table without a name (runs.hpp)
 //
 // Room is made by settling where a trial says that a partition shrinks to a quarter, or that everything would then take
@@ -32,7 +33,6 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
@@ -44,6 +44,7 @@
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/adders.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
+#include <scratch/detail/count/table/compactor.hpp>
 #include <scratch/detail/count/table/contents.hpp>
 #include <scratch/detail/count/table/filler.hpp>
 #include <scratch/detail/count/table/finder.hpp>
@@ -241,13 +242,12 @@ class CountStore {
     Contents counts;
     counts.partitions.resize(distinct.size());
     counts.files.resize(Level::most_files);
-    counts.files[0] = std::make_shared<AppendFile>(directory_, shown_, "spill counts of");
     Contents taken = level_.take_out();
     lock.unlock();
-    bool done = true;
+    bool done = false;
     try {
-      for (std::size_t p = 0; done && p < distinct.size(); ++p)
-        done = settler_.spill_counts(taken, p, distinct[p], counts);
+      CompactingJob job{directory_, shown_, plan_.records, pool_, taken, distinct, counts};
+      done = Compactor::run(job, plan_.threads);
     } catch (...) {
       lock.lock();
       level_.put_back(taken);

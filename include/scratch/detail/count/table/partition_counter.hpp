@@ -247,30 +247,28 @@ class PartitionCounter {
       pool_ = std::make_unique<ChunkPool>(memory, memory >= 8_MiB ? 4096 : 2048);
       file_ = std::make_shared<AppendFile>(job_->directory, job_->shown, "split counts of");
     }
-    for (Nested* level : nested_) level->level.flush(std::span(&level->appender_here, 1));
+    for (std::size_t i = 0; i < depth_; ++i) nested_[i]->level.flush(std::span(&nested_[i]->appender_here, 1));
     const auto wanted = static_cast<unsigned>(std::bit_width((distinct + distinct / 8) / room()));
     const auto possible = static_cast<unsigned>(std::bit_width(pool_->count() / 4)) - 1;
     const unsigned bits = std::clamp(wanted, 1U, std::min({8U, possible, range.bits - 8}));
     const std::uint64_t from = file_->size();
-    {
-      Nested inner(file_, *pool_, Records{range.bits, bits});
-      nested_.push_back(&inner);
-      const std::unique_ptr<std::vector<Nested*>, PopBack> pop(&nested_);
-      scatter(source, range, outermost, inner);
-      const std::uint64_t all = source.count() + 1;
-      for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
-        const PartitionSource part{inner.level.records(), *pool_, inner.level.contents(),
-                                   std::span(&inner.appender_here, 1), q};
-        const bool ends = is_last && q + 1 == inner.level.records().partitions();
-        if (part.count() == 0 && !ends) continue;
-        const std::uint64_t share = static_cast<std::uint64_t>(
-            static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
-        const unsigned rest = inner.level.records().rest_bits();
-        count(part, {range.first | std::uint64_t{q} << rest, rest}, share + 16, false, ends);
-        inner.level.drop(q);
-        for (std::size_t k = 0; k < kinds; ++k) inner.appender.clear(static_cast<Kind>(k), q);
-      }
+    Nested& inner = nested({range.bits, bits});
+    ++depth_;
+    scatter(source, range, outermost, inner);
+    const std::uint64_t all = source.count() + 1;
+    for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
+      const PartitionSource part{inner.level.records(), *pool_, inner.level.contents(),
+                                 std::span(&inner.appender_here, 1), q};
+      const bool ends = is_last && q + 1 == inner.level.records().partitions();
+      if (part.count() == 0 && !ends) continue;
+      const std::uint64_t share = static_cast<std::uint64_t>(
+          static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
+      const unsigned rest = inner.level.records().rest_bits();
+      count(part, {range.first | std::uint64_t{q} << rest, rest}, share + 16, false, ends);
+      inner.clear(q);
     }
+    inner.give_back();
+    --depth_;
     file_->truncate(from);
   }
 
@@ -279,15 +277,12 @@ class PartitionCounter {
         : level(file, pool, records), appender(pool, records) {}
     Nested(const Nested&) = delete;
     Nested& operator=(const Nested&) = delete;
-    ~Nested() {
-      for (std::size_t p = 0; p < level.records().partitions(); ++p) {
-        level.drop(p);
-        for (std::size_t k = 0; k < kinds; ++k) appender.clear(static_cast<Kind>(k), p);
-      }
-      appender.keep();
-      appender.full.give_to(level.pool());
-      appender.free.give_to(level.pool());
+
+    void clear(std::size_t p) {
+      level.drop(p);
+      for (std::size_t k = 0; k < kinds; ++k) appender.clear(static_cast<Kind>(k), p);
     }
+    void give_back() { appender.free.give_to(level.pool()); }
 
     void append(const std::uint64_t* keys, std::size_t n) {
       for (std::size_t done = 0; (done += appender.append(keys + done, n - done)) < n;) {
@@ -308,9 +303,13 @@ class PartitionCounter {
     Appender appender;
     Appender* appender_here = &appender;
   };
-  struct PopBack {
-    void operator()(std::vector<Nested*>* from) const { from->pop_back(); }
-  };
+  // The level of this depth: the one before, whose stage costs nothing any more, where it is alike.
+  Nested& nested(const Records& records) {
+    if (nested_.size() == depth_) nested_.emplace_back();
+    std::unique_ptr<Nested>& here = nested_[depth_];
+    if (!here || here->level.records() != records) here = std::make_unique<Nested>(file_, *pool_, records);
+    return *here;
+  }
 
   void scatter(const PartitionSource& source, Range range, bool outermost, Nested& to) {
     const std::uint64_t mask = low_mask(range.bits);
@@ -390,7 +389,8 @@ class PartitionCounter {
   PlainVector<CountEntry> kept_;
   std::unique_ptr<ChunkPool> pool_;
   std::shared_ptr<AppendFile> file_;
-  std::vector<Nested*> nested_;
+  std::vector<std::unique_ptr<Nested>> nested_;  // of which the first `depth_` are in use
+  std::size_t depth_ = 0;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

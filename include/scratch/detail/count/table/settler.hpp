@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Counting a partition's records where they are: the entries take their place in memory, or go to a file.
+// Counting a partition's records where they are: the entries take their place in memory.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,6 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/bytes/append_file.hpp>
-#include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/counting_pass.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
@@ -107,44 +105,6 @@ class Settler {
       if (!lock.owns_lock()) lock.lock();
       put_back();
       return false;
-    }
-  }
-
-  /// Counts all of a partition, and appends its entries to the first file of `to`. False, and nothing has changed, where
-  /// they are too many keys. @throws Error
-  bool spill_counts(const Contents& from, std::size_t p, std::uint64_t distinct, Contents& to) {
-    const Records& records = level_->records();
-    CountingThread& thread = this->thread();
-    const PartitionSource source{records, level_->pool(), from, {}, p};
-    const std::uint64_t mask = low_mask(records.rest_bits());
-    if (source.count() == 0) return true;
-    for (std::uint64_t wanted = std::min(distinct, source.count());;
-         wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
-      CountingPass pass(thread.counting, records.rest_bits(), static_cast<std::size_t>(wanted));
-      if (source.for_each(thread.buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
-            return add_records(thread.counting, pass, records, kind, at, n, mask);
-          })) {
-        pass.finish();
-        std::array<ByteBuffer, kinds> bytes;
-        do {
-          for (const CountEntry& entry : pass.next(0)) {
-            const Kind kind = records.kind_of_entry(entry.count);
-            ByteBuffer& out = bytes[static_cast<std::size_t>(kind)];
-            records.store(kind, out.prepare(records.size(kind)), entry);
-            out.advance(records.size(kind));
-          }
-        } while (!pass.at_end());
-        for (const Kind kind : {Kind::counted, Kind::large}) {
-          const Bytes all = bytes[static_cast<std::size_t>(kind)].bytes();
-          if (all.empty()) continue;
-          const std::uint64_t offset = to.files[0]->extend(all.size());
-          to.files[0]->write_at(offset, all);
-          to.partitions[p].segments.push_back({offset, static_cast<std::uint32_t>(all.size()), 0, kind});
-          to.partitions[p].records += all.size() / records.size(kind);
-        }
-        return true;
-      }
-      if (wanted >= Lines::most_lines * Lines::words) return false;
     }
   }
 
