@@ -63,14 +63,14 @@ TEMPLATE_TEST_CASE("many tables become one", "", std::uint16_t, std::uint32_t, s
     write_table(where, names.back(), part);
     all = sum_of(all, part);
   }
-  std::uint64_t last = 0, whole = 0;
+  std::uint64_t entries = 0, last = 0;
+  for (const std::string& name : names) entries += read_table<TestType>(where, name).size();
   merge_all<TestType>(where, "all", names, {.threads = threads, .progress = [&](std::uint64_t done, std::uint64_t of) {
-                                              REQUIRE(done == last + 1);
+                                              if (of != entries || done < last)
+                                                throw std::logic_error("wrong progress");
                                               last = done;
-                                              whole = of;
                                             }});
-  REQUIRE(last == 7);
-  REQUIRE(whole == 7);
+  REQUIRE(last == entries);
   REQUIRE(where.list() == std::vector<std::string>{"all"});
   REQUIRE(read_table<TestType>(where, "all") == all);
   merge_all<TestType>(where, "all", names);  // as after a crash: they are gone, and that is that
@@ -381,7 +381,7 @@ TEST_CASE("merging many holds all names to its end: no other merger gets one of 
   merge_all<std::uint64_t>(where, "a", {"b", "c"}, {.progress = [&](std::uint64_t, std::uint64_t) {
                              refused += refuses_with(errc::busy, [&] { merge<std::uint64_t>(where, "other", "c"); });
                            }});
-  REQUIRE(refused == 2);
+  REQUIRE(refused == 1);
   REQUIRE(read_table<std::uint64_t>(where, "a") == Counts{{1, 3}});
   merge<std::uint64_t>(where, "other", "a");  // and lets go of them then
 }
