@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -144,16 +145,115 @@ void write_ours(const scratch::Workspace& where, const std::string& name, U64 en
   table.commit();
 }
 
+/// Does it in a process of its own, whose memory does not count.
+template <class Work>
+void aside(Work work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || status != 0) throw std::runtime_error("cannot prepare");
+}
+
 Figures merge_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
-  write_ours(where, "a", job.distinct, 0);
-  write_ours(where, "b", job.distinct, job.distinct / 2);
+  aside([&] {
+    write_ours(where, "a", job.distinct, 0);
+    write_ours(where, "b", job.distinct, job.distinct / 2);
+  });
   Figures figures;
   Stopwatch watch;
   watch.start();
-  scratch::merge<U64>(where, "a", "b", {.threads = job.threads});
+  scratch::merge<U64>(where, "a", "b", {.threads = job.threads, .memory = job.memory});
   watch.stop();
   watch.give(figures);
+  return figures;
+}
+
+constexpr unsigned workers = 15;
+
+/// A table of D entries, and fifteen with a tenth of them, of which nine have only keys that it has, too.
+std::vector<std::string> write_many(const scratch::Workspace& where, const Job& job) {
+  std::vector<std::string> names{"part_00"};
+  for (unsigned i = 1; i <= workers; ++i) names.push_back("part_" + std::string(i < 10 ? "0" : "") + std::to_string(i));
+  aside([&] {
+    write_ours(where, names[0], job.distinct, 0);
+    for (unsigned i = 1; i <= workers; ++i) write_ours(where, names[i], job.distinct / 10, i * job.distinct / 5);
+  });
+  return names;
+}
+
+/// Whether the table has the entries of all of them.
+void check_many(const scratch::Workspace& where, const std::string& name, const Job& job) {
+  U64 sum = 0;
+  const scratch::CountReader<U64> reader(where, name);
+  for (const auto& [key, n] : reader) sum += n;
+  if (sum != 5 * (job.distinct + workers * (job.distinct / 10))) throw std::runtime_error("the counts are wrong");
+}
+
+Figures merge_many_ours(const Job& job) {
+  const scratch::Workspace where(job.dir);
+  std::vector<std::string> names = write_many(where, job);
+  const std::string into = names.front();
+  names.erase(names.begin());
+  Figures figures;
+  Stopwatch watch;
+  watch.start();
+  scratch::merge_all<U64>(where, into, names, {.threads = job.threads, .memory = job.memory});
+  watch.stop();
+  watch.give(figures);
+  aside([&] { check_many(where, into, job); });
+  return figures;
+}
+
+/// In rounds of pairs, in the order of names, each thread with pairs of its own.
+Figures merge_pairs(const Job& job) {
+  const scratch::Workspace where(job.dir);
+  std::vector<std::string> names = write_many(where, job);
+  Figures figures;
+  Stopwatch watch;
+  watch.start();
+  while (names.size() > 1) {
+    const std::size_t pairs = names.size() / 2, at_once = std::min<std::size_t>(pairs, job.threads);
+    std::atomic<std::size_t> next{0};
+    const auto work = [&] {
+      for (std::size_t i = next++; i < pairs; i = next++)
+        scratch::merge<U64>(where, names[2 * i], names[2 * i + 1],
+                            {.threads = job.threads / static_cast<unsigned>(at_once), .memory = job.memory / at_once});
+    };
+    std::vector<std::thread> threads;
+    for (std::size_t t = 1; t < at_once; ++t) threads.emplace_back(work);
+    work();
+    for (std::thread& thread : threads) thread.join();
+    std::vector<std::string> left;
+    for (std::size_t i = 0; i < names.size(); i += 2) left.push_back(names[i]);
+    names = left;
+  }
+  watch.stop();
+  watch.give(figures);
+  aside([&] { check_many(where, names.front(), job); });
+  return figures;
+}
+
+/// Into the first, one after the other.
+Figures merge_one_by_one(const Job& job) {
+  const scratch::Workspace where(job.dir);
+  const std::vector<std::string> names = write_many(where, job);
+  Figures figures;
+  Stopwatch watch;
+  watch.start();
+  for (unsigned i = 1; i <= workers; ++i)
+    scratch::merge<U64>(where, names[0], names[i], {.threads = job.threads, .memory = job.memory});
+  watch.stop();
+  watch.give(figures);
+  aside([&] { check_many(where, names.front(), job); });
   return figures;
 }
 
@@ -288,6 +388,9 @@ const std::map<std::string, std::function<Figures(const Job&)>>& contestants() {
       {"scratch", count_ours},
       {"get", count_ours},
       {"scratch merge", merge_ours},
+      {"merge_all", merge_many_ours},
+      {"merge in pairs, in order of names", merge_pairs},
+      {"merge one by one, in order of names", merge_one_by_one},
       {"scratch get", get_ours},
       {"scratch get, 2^20 keys at a time", get_ours_at_once},
       {"scratch read", read_ours},
@@ -447,10 +550,15 @@ int run(Bench bench) {
             {peer("SQLite"), peer("RocksDB"), peer("chained hash file"), peer("std::unordered_map")}, adds / 5,
             "M adds/s", 50);
 
-  const Job merging{"scratch merge", "", "", 0, n / 10, 0, 1};
+  const Job merging{"scratch merge", "", "", 0, n / 10, small, 1};
   Job merging_sqlite = merging;
   merging_sqlite.what = "SQLite merge";
-  bench.row("merge of two tables", merging, {merging_sqlite}, adds / 5, "M entries/s", 20);
+  bench.row("merge of two tables", merging, {merging_sqlite}, adds / 5, "M entries/s", 40);
+
+  Job many{"merge_all", "", "", 0, n / 5, small, 2}, in_pairs = many, one_by_one = many;
+  in_pairs.what = "merge in pairs, in order of names";
+  one_by_one.what = "merge one by one, in order of names";
+  bench.row("16 tables into one, 2 threads", many, {in_pairs, one_by_one}, adds / 2, "M entries/s", 3);
 
   const Job getting{"scratch get", "", "", n / 50, n / 10, 0, 1};
   Job getting_sqlite = getting, getting_lmdb = getting;

@@ -50,8 +50,10 @@ void merge_again(const TempDir& dir) { merge_all<std::uint64_t>(Workspace(dir.pa
 void merge_without_claim(const Workspace& where, const std::string& into, const std::string& from) {
   const detail::NameLock lock(detail::directory_of(where), {into, from}, "merge");
   if (!detail::look_up(detail::directory_of(where), from)) return;
-  const detail::TableFile ours(detail::directory_of(where), into, 64), theirs(detail::directory_of(where), from, 64);
-  detail::write_table_sum<std::uint64_t>(detail::directory_of(where), ours, theirs, 1, {})
+  const detail::Directory& directory = detail::directory_of(where);
+  std::vector<detail::TableFile> tables;
+  for (const std::string& name : {into, from}) tables.emplace_back(directory, name, 64);
+  detail::write_table_sum<std::uint64_t>(directory, where.path() / into, tables, 1, {})
       ->commit(into, detail::Replacing::whatever_is_there);
   sys::unlinkat(detail::directory_of(where).fd(), from.c_str());
 }

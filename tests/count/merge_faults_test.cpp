@@ -40,7 +40,7 @@ Model<Key> sum_of_tables(const std::vector<std::string>& names) {
   return sum;
 }
 
-bool is_there(const Workspace& where, const char* name) { return std::filesystem::exists(where.path() / name); }
+bool is_there(const Workspace& where, const std::string& name) { return std::filesystem::exists(where.path() / name); }
 
 /// What is wrong with an error of merging b into a: what it says and how things are.
 template <CountKey Key>
@@ -54,6 +54,26 @@ std::string wrong_words(const Workspace& where, const Error& error) {
                : "they are not as they were";
   if (says(error, "that happened"))
     return a == sum_of_tables<Key>({"a", "b"}) && !is_there(where, "b") ? "" : "it did not";
+  return says(error, "that is finished or undone when") ? "" : "it does not say what became of them";
+}
+
+/// The same of merging b, c and d into a.
+template <CountKey Key>
+std::string wrong_words_of_three(const Workspace& where, const Error& error) {
+  if (says(error, "nothing was merged into \"a\" yet"))
+    return says(error, "that happened") ? "it contradicts itself" : "";
+  if (!says(error, "merging 3 tables into \"a\": ")) return "it does not say what was done";
+  const Model<Key> a = read_table<Key>(where, "a");
+  if (says(error, "all are as they were")) {
+    for (const char* name : {"b", "c", "d"})
+      if (!is_there(where, name) || read_table<Key>(where, name) != counts_of<Key>(name)) return "one is not as it was";
+    return a == counts_of<Key>("a") ? "" : "the target is not as it was";
+  }
+  if (says(error, "that happened")) {
+    for (const char* name : {"b", "c", "d"})
+      if (is_there(where, name)) return "one is left";
+    return a == sum_of_tables<Key>({"a", "b", "c", "d"}) ? "" : "it did not";
+  }
   return says(error, "that is finished or undone when") ? "" : "it does not say what became of them";
 }
 
@@ -119,6 +139,61 @@ TEMPLATE_TEST_CASE("each call of merging many fails once, and the same merge is 
       REQUIRE(where.list().empty());  // it is on record as ours
     }
   REQUIRE(failures > 20);
+}
+
+TEMPLATE_TEST_CASE(
+    "each call of a merge of three into one fails once, and the same objects do it again: every count once", "",
+    std::uint16_t, std::uint64_t) {
+  const bool durable = GENERATE(false, true);
+  const bool in_rounds = GENERATE(false, true);
+  const TempDir dir;
+  const std::vector<std::string> tables =
+      in_rounds ? std::vector<std::string>{"a", "b", "c", "d", "e", "f"} : std::vector<std::string>{"a", "b", "c", "d"};
+  const std::vector<std::string> names(tables.begin() + 1, tables.end());
+  const MergeOptions options{.memory = in_rounds ? 1 : std::uint64_t{64} << 20};
+  std::set<std::string> outcomes;
+  for (const int error : errors)
+    for (long n = 0, fired = 1; fired > 0; ++n) {
+      plan.clear();
+      const Workspace where = three_tables<TestType>(dir, durable);
+      for (const std::string& name : names)
+        if (!is_there(where, name)) write_table(where, name, counts_of<TestType>(name));
+      plan.fail_once(n, error);
+      const auto failure = refusal([&] { merge_all<TestType>(where, "a", names, options); });
+      const std::string call = plan.fired_at.load();
+      fired = plan.fired;
+      plan.clear();
+      CAPTURE(durable, in_rounds, std::strerror(error), n, call, words_of(failure));
+      if (failure && !in_rounds) {
+        REQUIRE(wrong_words_of_three<TestType>(where, *failure) == "");
+        outcomes.insert(failure->hint().substr(failure->hint().rfind("\": ") + 1));
+      }
+      if (failure) merge_all<TestType>(where, "a", names, options);
+      REQUIRE(read_table<TestType>(where, "a") == sum_of_tables<TestType>(tables));
+      REQUIRE(where.list() == std::vector<std::string>{"a"});
+      REQUIRE(detail::claims_in(detail::directory_of(where)).empty());
+    }
+  if (!in_rounds) REQUIRE(outcomes.size() >= 3);  // before all, before the commit, and behind it
+}
+
+// The control of the case above: whoever undoes claims without a look at the target counts them twice.
+TEST_CASE("a merge of three that undoes its claims without a look is found out") {
+  const TempDir dir;
+  const Workspace where = three_tables<std::uint64_t>(dir, false);
+  write_table(where, "d", counts_of<std::uint64_t>("d"));
+  plan.clear();
+  plan.only = "unlinkat";
+  plan.first = plan.last = 1;
+  plan.error = EIO;
+  const auto failure = refusal([&] { merge_all<std::uint64_t>(where, "a", {"b", "c", "d"}); });
+  REQUIRE(plan.fired == 1);
+  plan.clear();
+  REQUIRE(says(failure, "that happened"));
+  const detail::Directory& directory = detail::directory_of(where);
+  REQUIRE(detail::claims_in(directory).size() == 2);
+  for (const detail::Claim& claim : detail::claims_in(directory)) detail::undo_claim(directory, claim);
+  merge_all<std::uint64_t>(where, "a", {"b", "c", "d"});
+  REQUIRE(read_table<std::uint64_t>(where, "a") != sum_of_tables<std::uint64_t>({"a", "b", "c", "d"}));
 }
 
 TEST_CASE("a merge into a new name whose record fails leaves the first table its name") {

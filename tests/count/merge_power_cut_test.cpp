@@ -195,6 +195,8 @@ std::string needed_syncs(const RecordedDisk& disk, std::uint64_t tables, std::ui
 constexpr std::uint64_t added_key = 100;
 
 void merge_b_into_a(const Workspace& where) { merge<std::uint64_t>(where, "a", "b"); }
+void merge_three_into_a(const Workspace& where) { merge_all<std::uint64_t>(where, "a", {"b", "d", "e"}); }
+void merge_three_into_new(const Workspace& where) { merge_all<std::uint64_t>(where, "n", {"b", "d", "e"}); }
 void merge_again(const Workspace& where) { merge_all<std::uint64_t>(where, "a", {"b"}); }
 void add_to_a(const Workspace& where) {
   write_table<std::uint64_t>(where, "a", {{added_key, 1}}, {.existing = Existing::add});
@@ -202,6 +204,7 @@ void add_to_a(const Workspace& where) {
 void merge_c_into_a(const Workspace& where) { merge<std::uint64_t>(where, "a", "c"); }
 void merge_a_into_c(const Workspace& where) { merge<std::uint64_t>(where, "c", "a"); }
 void move_a(const Workspace& where) { Workspace(where).move("a", where, "z"); }
+void rename_a(const Workspace& where) { merge_all<std::uint64_t>(where, "new", {"a"}); }
 void merge_into_new(const Workspace& where) { merge_all<std::uint64_t>(where, "new", {"a", "c"}); }
 
 struct Recovering {
@@ -209,17 +212,31 @@ struct Recovering {
   void (*work)(const Workspace&);
 };
 constexpr Recovering recoverings[] = {
-    {"merge again", merge_again},   {"add to the target", add_to_a},
-    {"merge more", merge_c_into_a}, {"merge the target away", merge_a_into_c},
-    {"move the target", move_a},    {"rename the target in a merge", merge_into_new},
+    {"merge again", merge_again},
+    {"add to the target", add_to_a},
+    {"merge more", merge_c_into_a},
+    {"merge the target away", merge_a_into_c},
+    {"move the target", move_a},
+    {"rename the target in a merge", rename_a},
+    {"merge the target into a new one", merge_into_new},
+};
+constexpr Recovering recoverings_of_three[] = {
+    {"merge again", merge_three_into_a},
+    {"merge one of them", merge_again},
+    {"add to the target", add_to_a},
+    {"merge the target away", merge_a_into_c},
+    {"merge the target into a new one", merge_into_new},
 };
 
+using Tables = std::vector<std::string>;
+const Tables three{"a", "b", "c"}, five{"a", "b", "c", "d", "e"};
+
 /// The calls before which a death leaves different steps behind.
-std::vector<long> deaths_of(void (*work)(const Workspace&)) {
+std::vector<long> deaths_of(void (*work)(const Workspace&), const Tables& tables = three) {
   std::vector<long> deaths;
   std::size_t last = 0;
   for (long call = 0;; ++call) {
-    const RecordedDisk disk({"a", "b", "c"});
+    const RecordedDisk disk(tables);
     const bool died = disk.run(work, call);
     const std::size_t steps = disk.steps().size();
     if (deaths.empty() || steps != last) deaths.push_back(call);
@@ -228,11 +245,12 @@ std::vector<long> deaths_of(void (*work)(const Workspace&)) {
   }
 }
 
-/// The call before which a death leaves this as the last step of merging b into a.
-long death_behind(DiskStep::Kind kind, const std::string& to) {
-  for (const long death : deaths_of(merge_b_into_a)) {
-    const RecordedDisk disk({"a", "b", "c"});
-    disk.run(merge_b_into_a, death);
+/// The call before which a death leaves this as the last step.
+long death_behind(DiskStep::Kind kind, const std::string& to, void (*work)(const Workspace&) = merge_b_into_a,
+                  const Tables& tables = three) {
+  for (const long death : deaths_of(work, tables)) {
+    const RecordedDisk disk(tables);
+    disk.run(work, death);
     const std::vector<Step> steps = disk.steps();
     if (!steps.empty() && steps.back().kind == kind && steps.back().to == to) return death;
   }
@@ -255,10 +273,45 @@ TEST_CASE("Durable: a merge that dies at any call, and whatever recovers it, out
     }
 }
 
-TEST_CASE("Durable: many tables become one, and a power cut at any moment loses and doubles nothing") {
-  const RecordedDisk disk({"a", "b", "c", "d"});
-  disk.run([](const Workspace& where) { merge_all<std::uint64_t>(where, "a", {"b", "c", "d"}); });
-  CHECK(wrong_counts(disk, 4, added_key) == "");
+TEST_CASE("Durable: a merge of three into one that dies at any call, and what recovers it, outlive a power cut") {
+  for (const auto merging : {merge_three_into_a, merge_three_into_new}) {
+    const std::vector<long> deaths = deaths_of(merging, five);
+    REQUIRE(deaths.size() > 8);
+    for (const long death : deaths)
+      for (const Recovering& recovering : recoverings_of_three) {
+        CAPTURE(merging == merge_three_into_a, death, recovering.what);
+        const RecordedDisk disk(five);
+        disk.run(merging, death);
+        disk.run(recovering.work);
+        CHECK(wrong_counts(disk, 5, added_key) == "");
+      }
+  }
+}
+
+TEST_CASE("Durable: a recovery of three claims that dies at any call, and is done again, outlives a power cut") {
+  const long undone = death_behind(DiskStep::Kind::sync, "", merge_three_into_a, five);
+  const long happened = death_behind(DiskStep::Kind::rename, "a", merge_three_into_a, five);
+  for (const long first : {undone, happened})
+    for (long second = 0;; ++second) {
+      CAPTURE(first, second);
+      const RecordedDisk disk(five);
+      disk.run(merge_three_into_a, first);
+      const bool died = disk.run(add_to_a, second);
+      if (!died) break;
+      disk.run(merge_three_into_a);
+      CHECK(wrong_counts(disk, 5, added_key) == "");
+    }
+}
+
+TEST_CASE("Durable: many tables become one in rounds, and a power cut at any moment loses and doubles nothing") {
+  const Tables names{"a", "b", "c", "d", "e", "f"};
+  const auto in_rounds = [](const Workspace& where) {
+    merge_all<std::uint64_t>(where, "f", {"a", "b", "c", "d", "e"}, {.memory = 1});  // c of a and b, then f
+  };
+  const RecordedDisk disk(names);
+  disk.run(in_rounds);
+  CHECK(wrong_counts(disk, 6, added_key) == "");
+  CHECK(needed_syncs(disk, 6, added_key) == ".!!!!!");  // R4; 5, 7; R4 before the next round; 5, 7
 }
 
 // The control of the cases above: an fsync of the directory that is left out is found out, '!', unless one behind it
@@ -275,7 +328,15 @@ TEST_CASE("Durable: no fsync of a merge, nor of what recovers one, can be left o
   CHECK(needed(behind_6, merge_again) == ".!!.");          // R4, 5; R3, R4
   CHECK(needed(behind_6, add_to_a) == ".!!!.");            // R4, 5; R3, R4, the commit's own
   CHECK(needed(SyscallPlan::never, add_to_a) == ".!!!.");  // R4, 5, 7; R4, the commit's own
-  const RecordedDisk disk({"a", "b", "c", "d"});
-  disk.run([](const Workspace& where) { merge_all<std::uint64_t>(where, "a", {"b", "c", "d"}); });
-  CHECK(needed_syncs(disk, 4, added_key) == ".!!!!!!!");  // R4; 5, 7; 5, 7; R4 for the next round; 5, 7
+
+  const auto needed_of_three = [](long death, void (*then)(const Workspace&)) {
+    const RecordedDisk disk(five);
+    disk.run(merge_three_into_a, death);
+    if (then != nullptr) disk.run(then);
+    return needed_syncs(disk, 5, added_key);
+  };
+  const long three_behind_6 = death_behind(DiskStep::Kind::rename, "a", merge_three_into_a, five);
+  CHECK(needed_of_three(SyscallPlan::never, nullptr) == ".!!");            // R4, 5, 7
+  CHECK(needed_of_three(three_behind_6, merge_three_into_a) == ".!!...");  // R4, 5; R3 of each, R4
+  CHECK(needed_of_three(three_behind_6, add_to_a) == ".!!..!.");           // and the commit's own
 }

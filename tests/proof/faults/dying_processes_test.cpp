@@ -71,8 +71,8 @@ TEST_CASE("A merge killed at any call, and its recovery killed at any call, stil
     for (long second = 0;; second += step) {
       Stage stage;
       plan.clear();
-      for (const char* name : {"a", "b"}) count_keys(Workspace(stage.root()), name, keys, 5);
-      const auto work = [&] { scratch::merge_all<std::uint64_t>(Workspace(stage.root()), "a", {"b"}); };
+      for (const char* name : {"a", "b", "c", "d"}) count_keys(Workspace(stage.root()), name, keys, 5);
+      const auto work = [&] { scratch::merge_all<std::uint64_t>(Workspace(stage.root()), "a", {"b", "c", "d"}); };
       ending = in_child([&] {
         die_at(first, Moment::before);
         work();
@@ -83,7 +83,7 @@ TEST_CASE("A merge killed at any call, and its recovery killed at any call, stil
       });
       plan.clear();
       work();
-      if (!has_counts(stage, "a", keys, 10))
+      if (!has_counts(stage, "a", keys, 20))
         wrong.push_back("killed at " + std::to_string(first) + " and " + std::to_string(second));
       if (recovery != Ending::killed) break;
       ++deaths_seen;

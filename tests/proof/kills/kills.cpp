@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -278,6 +279,75 @@ std::vector<Scenario> count_scenarios() {
                        expect_counts(where, "all", keys, 11);
                        expect_only(dir, "all");
                      }});
+
+  // Three at once: killed in its two phases, and in recovering what was left by either.
+  const auto four_tables = [](const auto& dir) {
+    std::uint64_t times = 1;
+    for (const char* name : {"a", "b", "c", "d"}) count_keys(Workspace(dir), name, times), times *= 10;
+  };
+  const auto merge_three = [](const auto& dir) { merge_all<std::uint64_t>(Workspace(dir), "a", {"b", "c", "d"}); };
+  const auto check_three = [merge_three](const auto& dir, bool done) {
+    for (const char* name : {"b", "c", "d"})
+      expect(!done || !std::filesystem::exists(dir / name), "a merged table is left");
+    merge_three(dir);
+    expect_counts(Workspace(dir), "a", keys, 1111);
+    expect_only(dir, "a");
+  };
+  const auto claim_three = [](const auto& dir, std::uint64_t nonce) {
+    for (const char* name : {"b", "c", "d"})
+      std::filesystem::rename(dir / name, dir / detail::Claim{nonce, "a", name}.name());
+  };
+  all.push_back({.name = "merge_three", .prepare = four_tables, .work = merge_three, .check = check_three});
+  all.push_back({.name = "recover_three_undone",
+                 .prepare =
+                     [=](const auto& dir) {
+                       four_tables(dir);
+                       claim_three(dir, 77);
+                     },
+                 .work = merge_three,
+                 .check = check_three});
+  const auto leave_three_merged = [=](const auto& dir) {
+    four_tables(dir);
+    merge_three(dir);
+    const Workspace where(dir);
+    const std::uint64_t nonce = detail::TableFile(detail::directory_of(where), "a", 64).header().absorbed;
+    std::uint64_t times = 10;
+    for (const char* name : {"b", "c", "d"}) count_keys(where, name, times), times *= 10;
+    claim_three(dir, nonce);
+  };
+  all.push_back(
+      {.name = "recover_three_merged", .prepare = leave_three_merged, .work = merge_three, .check = check_three});
+
+  // Commits when only the first is claimed: killed in between it counts the others twice.
+  const auto early_merge = [](const auto& dir) {
+    const Workspace where(dir);
+    const detail::Directory& directory = detail::table_directory(where);
+    const detail::NameLock lock(directory, std::set<std::string>{"a", "b", "c", "d"}, "merge");
+    detail::recover(directory, lock);
+    std::vector<std::string> names;
+    for (const char* name : {"b", "c", "d"})
+      if (detail::look_up(directory, name)) names.emplace_back(name);
+    if (names.empty()) return;
+    std::vector<detail::TableFile> tables;
+    tables.emplace_back(directory, "a", 64);
+    for (const std::string& name : names) tables.emplace_back(directory, name, 64);
+    const std::uint64_t nonce = detail::random_number();
+    const auto sum = detail::write_table_sum<std::uint64_t>(directory, dir / "a", tables, nonce, {});
+    for (const std::string& name : names) {
+      detail::claim_table(directory, {nonce, "a", name});
+      if (name == names.front()) sum->commit("a", detail::Replacing::whatever_is_there);
+    }
+    for (const std::string& name : names) detail::remove_claim(directory, {nonce, "a", name});
+  };
+  all.push_back({.name = "control_early_merge",
+                 .prepare = four_tables,
+                 .work = early_merge,
+                 .check =
+                     [early_merge](const auto& dir, bool) {
+                       early_merge(dir);
+                       expect_counts(Workspace(dir), "a", keys, 1111);
+                     },
+                 .control = "renameat2"});
 
   // Adds, then unlinks: killed in between it counts twice.
   const auto naive_merge = [](const auto& dir) {

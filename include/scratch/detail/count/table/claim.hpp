@@ -5,11 +5,11 @@
 // tests/proof/models/claims.pml, of several tables at once, and claim.pml, which also renames). "Durable": only where
 // the workspace is.
 //
-// To merge tables B1 ... Bk into table A (k is 1 so far):
+// To merge tables B1 ... Bk into table A, which may be missing (merging.hpp has 3 to 8):
 // 1. Hold the locks of all their names, or give up as busy.
 // 2. Recover the claims into them and of them. Then look which of them are there, and not before.
 // 3. Write the sum, without a name yet; `absorbed` in its header is a new nonce of 64 random bits, not A's.
-// 4. Claim each B: rename it to `.scratch-claim.<nonce>.<length of A>.<A>.<B>`.
+// 4. Claim each B: rename it to `.scratch-claim.<nonce>.<length of A>.<A>.<B>`, replacing nothing.
 // 5. Durable: sync the names. No claim is lost that the sum speaks of.
 // 6. Commit: the sum takes the name A. That is the moment.
 // 7. Durable: sync the names. No B goes whose sum may be lost.

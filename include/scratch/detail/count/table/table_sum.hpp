@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// The sum of two count tables: one pass over both, which hold their keys in the same order.
+// The sum of count tables: one pass over all of them, which hold their keys in the same order.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -18,11 +20,13 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/table/join.hpp>
 #include <scratch/detail/count/table/small_counts.hpp>
 #include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/table/table_parts.hpp>
 #include <scratch/detail/count/table/table_writer.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
@@ -32,125 +36,211 @@ namespace scratch::inline SCRATCH_ABI::detail {
 struct SumOptions {
   unsigned threads = 1;
   std::uint64_t memory = 64_MiB;
+  std::uint64_t at_least = 1;  // of the sum
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
   std::stop_token stop = {};
 };
 
-/// How many threads of `threads` the memory allows: at least 1.
-inline std::uint64_t merging_threads(unsigned threads, std::uint64_t memory) {
-  constexpr std::uint64_t memory_of_a_thread = 8_MiB;
-  return std::clamp<std::uint64_t>(memory / memory_of_a_thread, 1, std::max(threads, 1U));
-}
+/// What the memory of a sum allows.
+struct SumMemory {
+  static constexpr std::uint64_t of_a_thread = 8_MiB;  // where there is less in all, one thread makes do
+  static constexpr std::uint64_t of_an_entry = 112;    // read, joined twice, kept, and packed
 
-inline void check_stop(const SumOptions& options, const TableFile& into, const TableFile& from) {
+  explicit SumMemory(const SumOptions& options)
+      : threads(std::clamp<std::uint64_t>(options.memory / of_a_thread, 1, std::max(options.threads, 1U))),
+        entries(std::max<std::uint64_t>(options.memory / threads / of_an_entry, 4 * entries_of_a_table)) {}
+
+  /// How many tables are summed up at once: at each end of a part a block of each may be cut.
+  std::size_t tables() const { return static_cast<std::size_t>(entries / entries_of_a_table); }
+  /// How many entries a part has: what fits the second cache, where blocks that are cut are few of them.
+  std::uint64_t entries_of_a_part(std::size_t tables_at_hand) const {
+    constexpr std::uint64_t fast = 48 * 1024;
+    return std::min(entries, std::max(fast, tables_at_hand * entries_of_a_table));
+  }
+  /// How many parts are known at a time.
+  std::size_t parts(std::size_t tables_at_hand) const {
+    const std::uint64_t bytes = std::min<std::uint64_t>(entries * of_an_entry / 16, 512_KiB);
+    return static_cast<std::size_t>(
+        std::max<std::uint64_t>(bytes / sizeof(TableFile::Position) / (tables_at_hand + 1), 4 * threads));
+  }
+
+  static constexpr std::uint64_t entries_of_a_table = 4 * most_block_entries;
+  std::uint64_t threads;
+  std::uint64_t entries;  // of a thread
+};
+
+inline void check_stop(const SumOptions& options, const std::filesystem::path& into) {
   if (options.stop.stop_requested())
-    throw Error(std::make_error_code(std::errc::operation_canceled), "merge", from.path(), "stopped", into.path());
+    throw Error(std::make_error_code(std::errc::operation_canceled), "merge into", into, "stopped");
 }
 
-[[noreturn]] inline void refuse_sum(const TableFile& into, const TableFile& from, std::uint64_t key, std::uint64_t a,
-                                    std::uint64_t b) {
-  throw Error(
-      errc::count_overflow, "merge", from.path(),
-      "key " + std::to_string(key) + " was counted " + std::to_string(a) + " and " + std::to_string(b) + " times",
-      into.path());
+inline std::uint64_t entries_of(std::span<const TableFile> tables) {
+  std::uint64_t entries = 0;
+  for (const TableFile& table : tables) entries += table.header().entries;
+  return entries;
 }
 
-// The worker of a `Sequencer` whose pieces are ranges of mixed keys.
+/// @param count_in tells how often the key was counted in a table
+template <class CountIn>
+[[noreturn]] void refuse_sum(const std::filesystem::path& into, std::span<const TableFile> tables, std::uint64_t key,
+                             CountIn count_in) {
+  std::string words = "key " + std::to_string(key) + " was counted";
+  for (std::size_t t = 0; t < tables.size(); ++t)
+    if (const std::uint64_t count = count_in(t); count > 0)
+      words += " " + std::to_string(count) + " times in \"" + tables[t].path().filename().string() + "\",";
+  words.back() = ':';
+  throw Error(errc::count_overflow, "merge into", into, words + " that is more than 2^64 - 1");
+}
+
+/// What all threads of a sum know.
+struct SumJob {
+  std::span<const TableFile> tables;  // the larger ones last
+  const std::filesystem::path& into;
+  const TableParts& parts;
+  std::uint64_t most_entries;  // of a part
+  TableWriter& out;
+  const SumOptions& options;
+  std::uint64_t total;
+  std::uint64_t done = 0;  // entries; changed by one thread at a time
+};
+
+// The worker of a `Sequencer` whose pieces are the parts.
 template <CountKey Key>
-struct SumWorker {
-  struct Job {
-    const TableFile& into;
-    const TableFile& from;
-    std::span<const std::uint64_t> starts;
-    PlainVector<TableFile::Position> into_positions, from_positions;
-    TableWriter& out;
-    const SumOptions& options;
-    std::uint64_t done = 0;  // keys; changed by one thread at a time
-  };
-  explicit SumWorker(Job& what) : job(&what) {}
+class SumWorker {
+ public:
+  explicit SumWorker(SumJob& job) : job_(&job) {}
 
-  void work(std::size_t i, Sequencer& sequencer) {
-    check_stop(job->options, job->into, job->from);
-    const std::span<const CountEntry> ours = load(job->into, job->into_positions, i, our_room);
-    const std::span<const CountEntry> theirs = load(job->from, job->from_positions, i, their_room);
-    const CutEntries cut(key_bits<Key>, join(ours, theirs), blocks);
-    sequencer.wait_for(i);
-    job->out.append(cut, blocks);
-    job->done += ours.size() + theirs.size();
-    if (job->options.progress)
-      job->options.progress(job->done, job->into.header().entries + job->from.header().entries);
+  void work(std::size_t part, Sequencer& sequencer) {
+    check_stop(job_->options, job_->into);
+    load(part);
+    std::uint64_t left_out = 0;
+    const CutEntries cut(key_bits<Key>, kept(join_runs(), left_out), blocks_);
+    sequencer.wait_for(part);
+    job_->out.append(cut, blocks_);
+    job_->out.leave_out(left_out);
+    job_->done += entries_.size();
+    if (job_->options.progress) job_->options.progress(job_->done, job_->total);
   }
 
-  std::span<const CountEntry> load(const TableFile& table, const PlainVector<TableFile::Position>& positions,
-                                   std::size_t i, PlainVector<CountEntry>& room) {
-    const std::uint64_t first = job->starts[i];
-    const std::uint64_t last = i + 1 < job->starts.size() ? job->starts[i + 1] - 1 : low_mask(key_bits<Key>);
-    return table.load_entries(positions[i], positions[i + 1], first, last, buffers, room);
-  }
+ private:
+  using Run = std::span<const CountEntry>;
 
-  std::span<const CountEntry> join(std::span<const CountEntry> ours, std::span<const CountEntry> theirs) {
-    if (joined.size() < ours.size() + theirs.size()) joined.resize(ours.size() + theirs.size());
-    try {
-      return join_entries(ours, theirs, joined.data());
-    } catch (const CountOverflow& overflow) {
-      refuse_sum(job->into, job->from, unmix(static_cast<Key>(overflow.mixed)), overflow.a, overflow.b);
+  void load(std::size_t part) {
+    entries_.clear();
+    entries_.reserve(static_cast<std::size_t>(job_->most_entries + 2 * job_->tables.size() * most_block_entries));
+    ends_.clear();
+    for (std::size_t t = 0; t < job_->tables.size(); ++t) {
+      job_->parts.for_each_span(part, t, buffers_, [&](Run entries) { entries_.append(entries); });
+      ends_.push_back(entries_.size());
     }
   }
 
-  Job* job;
-  PlainVector<CountEntry> our_room, their_room, joined;
-  Blocks blocks;
-  TableFile::Buffers buffers;
+  Run run_of(std::size_t table) const {
+    const std::size_t begin = table == 0 ? 0 : ends_[table - 1];
+    return entries_.all().subspan(begin, ends_[table] - begin);
+  }
+
+  // In pairs, again and again, while what was read stays where it is. A run that is larger than all others together
+  // comes last: its entries are moved once.
+  Run join_runs() {
+    runs_.clear();
+    for (std::size_t t = 0; t < job_->tables.size(); ++t)
+      if (const Run run = run_of(t); !run.empty()) runs_.push_back(run);
+    if (runs_.empty()) return {};
+    const bool last_waits = runs_.size() > 2 && runs_.back().size() > entries_.size() / 2;
+    std::size_t side = 0, n = runs_.size() - last_waits;
+    for (; n > 1; n = (n + 1) / 2, side ^= 1) {
+      CountEntry* to = room(side);
+      for (std::size_t i = 0; i < n; i += 2) {
+        runs_[i / 2] = join(runs_[i], i + 1 < n ? runs_[i + 1] : Run(), to);
+        to += runs_[i / 2].size();
+      }
+    }
+    return last_waits ? join(runs_[0], runs_.back(), room(side)) : runs_[0];
+  }
+
+  Run kept(Run sums, std::uint64_t& left_out) {
+    if (job_->options.at_least == 1) return sums;
+    kept_.clear();
+    for (const CountEntry& sum : sums)
+      if (sum.count >= job_->options.at_least)
+        kept_.push_back(sum);
+      else
+        left_out = saturating_add(left_out, sum.count);
+    return kept_.all();
+  }
+
+  CountEntry* room(std::size_t side) {
+    if (joined_[side].size() < entries_.size()) joined_[side].resize(entries_.size());
+    return joined_[side].data();
+  }
+
+  Run join(Run a, Run b, CountEntry* to) const {
+    try {
+      return join_entries(a, b, to);
+    } catch (const CountOverflow& overflow) {
+      refuse_sum(job_->into, job_->tables, unmix(static_cast<Key>(overflow.mixed)), [&](std::size_t t) {
+        const Run run = run_of(t);
+        const std::size_t i = count_below(run, overflow.mixed);
+        return i < run.size() && run[i].mixed == overflow.mixed ? run[i].count : 0;
+      });
+    }
+  }
+
+  SumJob* job_;
+  TableFile::Buffers buffers_;
+  PlainVector<CountEntry> entries_;  // of all tables, one behind the other
+  PlainVector<std::size_t> ends_;    // of each table in it
+  std::vector<Run> runs_;
+  std::array<PlainVector<CountEntry>, 2> joined_;
+  PlainVector<CountEntry> kept_;
+  Blocks blocks_;
 };
 
-/// Writes the sum of two tables, without a name yet.
-/// @param nonce what it has absorbed
+/// Writes the sum of tables, without a name yet.
+/// @param tables the larger ones last
+/// @param nonce  what the sum has absorbed
 template <CountKey Key>
-std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const TableFile& into, const TableFile& from,
-                                            std::uint64_t nonce, const SumOptions& options) {
-  // Ranges that have no more than some 40,000 keys of either table, bounded where blocks of one of them begin.
-  constexpr std::uint64_t blocks_in_range = 96;
-  PlainVector<std::uint64_t> starts{0};
-  for (const TableFile* table : {&into, &from}) {
-    std::uint64_t i = 0;
-    table->for_each_block([&](const BlockRecord& record, std::uint64_t) {
-      if (i++ % blocks_in_range == 0) starts.push_back(record.first);
-    });
-  }
-  std::sort(starts.begin(), starts.end());
-  starts.resize(static_cast<std::size_t>(std::unique(starts.begin(), starts.end()) - starts.begin()));
-  TableWriter out(directory, into.path(), key_bits<Key>, "merge into");
-  typename SumWorker<Key>::Job job{
-      into, from, starts.all(), into.find_positions(starts.all()), from.find_positions(starts.all()), out, options};
-  const std::uint64_t threads =
-      std::min<std::uint64_t>(merging_threads(options.threads, options.memory), starts.size());
+std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const std::filesystem::path& into,
+                                            std::span<const TableFile> tables, std::uint64_t nonce,
+                                            const SumOptions& options) {
+  const SumMemory memory(options);
+  const std::uint64_t most_entries = memory.entries_of_a_part(tables.size());
+  TableParts parts(tables, most_entries, memory.parts(tables.size()));
+  TableWriter out(directory, into, key_bits<Key>, "merge into");
+  out.keep_from(options.at_least);
+  SumJob job{tables, into, parts, most_entries, out, options, entries_of(tables)};
   std::vector<SumWorker<Key>> workers;
-  for (std::uint64_t t = 0; t < threads; ++t) workers.emplace_back(job);
-  Sequencer::run(starts.size(), workers);
+  for (std::uint64_t t = 0; t < memory.threads; ++t) workers.emplace_back(job);
+  while (parts.next()) Sequencer::run(parts.size(), workers);
+  check_stop(options, into);
   out.finish(nonce);
   return out.release();
 }
 
 /// The same, of 16-bit keys.
 template <>
-inline std::unique_ptr<AppendFile> write_table_sum<std::uint16_t>(const Directory& directory, const TableFile& into,
-                                                                  const TableFile& from, std::uint64_t nonce,
-                                                                  const SumOptions& options) {
-  check_stop(options, into, from);
-  SmallCounts sums = SmallCounts::load(into);
-  const SmallCounts more = SmallCounts::load(from);
-  for (std::size_t i = 0; i < small_keys; ++i) {
-    const auto key = static_cast<std::uint16_t>(i);
-    if (more[key] > std::numeric_limits<std::uint64_t>::max() - sums[key])
-      refuse_sum(into, from, key, sums[key], more[key]);
-    sums[key] += more[key];
+inline std::unique_ptr<AppendFile> write_table_sum<std::uint16_t>(const Directory& directory,
+                                                                  const std::filesystem::path& into,
+                                                                  std::span<const TableFile> tables,
+                                                                  std::uint64_t nonce, const SumOptions& options) {
+  SmallCounts sums;
+  const std::uint64_t total = entries_of(tables);
+  std::uint64_t done = 0;
+  for (const TableFile& table : tables) {
+    check_stop(options, into);
+    const SmallCounts more = SmallCounts::load(table);
+    for (std::size_t i = 0; i < small_keys; ++i) {
+      const auto key = static_cast<std::uint16_t>(i);
+      if (more[key] > std::numeric_limits<std::uint64_t>::max() - sums[key])
+        refuse_sum(into, tables, key, [&](std::size_t t) { return SmallCounts::load(tables[t])[key]; });
+      sums[key] += more[key];
+    }
+    done += table.header().entries;
+    if (options.progress) options.progress(done, total);
   }
-  auto out = std::make_unique<AppendFile>(directory, into.path(), "merge into");
-  sums.store(*out, nonce);
-  if (options.progress) {
-    const std::uint64_t total = into.header().entries + from.header().entries;
-    options.progress(total, total);
-  }
+  auto out = std::make_unique<AppendFile>(directory, into, "merge into");
+  sums.from(options.at_least).store(*out, nonce, options.at_least, sums.total());
   return out;
 }
 
