@@ -160,7 +160,7 @@ TEST_CASE("many that cannot be merged: one error names the one to blame, and not
 
 TEMPLATE_TEST_CASE("more tables than memory has buffers for are merged in rounds, and counted the same", "",
                    std::uint16_t, std::uint32_t, std::uint64_t) {
-  const std::uint64_t count = GENERATE(3, 4, 5, 6, 7, 10, 13, 40);
+  const std::uint64_t count = GENERATE(3U, 4U, 5U, 6U, 7U, 10U, 13U, 40U);
   const bool into_new = GENERATE(false, true);
   const TempDir dir;
   std::vector<std::string> rounds;
@@ -326,7 +326,7 @@ TEST_CASE("a merge of many that is stopped at any time leaves all of them as the
   const auto before = names_in(dir.path());
   std::vector<std::string> texts;
   for (const std::string& name : names) texts.push_back(text_of(dir / name));
-  for (const std::uint64_t at : {0, 1, 60000, 150000, 200000}) {
+  for (const std::uint64_t at : {0U, 1U, 60000U, 150000U, 200000U}) {
     std::stop_source source;
     if (at == 0) source.request_stop();
     const auto error = refusal([&] {
@@ -363,7 +363,7 @@ TEST_CASE("three claims of one nonce that a dead process left are all undone, or
     nonce = detail::TableFile(detail::directory_of(where), "a", 64).header().absorbed;
     write_parts();
   }
-  const std::size_t left = committed ? GENERATE(1, 2, 3) : 3;  // finishing them may have been interrupted, too
+  const std::size_t left = committed ? GENERATE(1U, 2U, 3U) : 3U;  // finishing them may have been interrupted, too
   for (std::size_t i = 0; i < 3; ++i) {
     if (i < left)
       std::filesystem::rename(dir / names[i], dir / detail::Claim{nonce, "a", names[i]}.name());
