@@ -27,6 +27,8 @@ enum class EventKind : std::uint8_t {
   engine_replaced,
   space_low,
   sweep_removed,
+  session_adopted,
+  chunk_unrecorded,  ///< an adopted session has a chunk's file without a record: whoever wrote it died in between
 };
 
 inline const char* to_string(EventKind kind) noexcept {
@@ -57,6 +59,10 @@ inline const char* to_string(EventKind kind) noexcept {
       return "space low";
     case EventKind::sweep_removed:
       return "sweep removed";
+    case EventKind::session_adopted:
+      return "session adopted";
+    case EventKind::chunk_unrecorded:
+      return "chunk unrecorded";
   }
   return "event";
 }

@@ -72,6 +72,14 @@ class OwnedSession : public detail::SessionHandle {
   requires std::convertible_to<const T&, std::string_view>
   void user(const T& json) { set_user(json); }
 
+  /// How far the work is, for whoever looks: `scratchctl jobs`, `SessionInfo::progress`, metadata.json. Costs a look at
+  /// the clock; metadata.json is written at most once a second. What cannot be written is written later.
+  ///
+  /// @param total 0: nobody knows
+  /// @param what  "sorting"
+  /// @throws Error `session_gone` once it was closed, `forked_object`
+  void progress(std::uint64_t done, std::uint64_t total, std::string_view what) { state().progress(done, total, what); }
+
   /// metadata.json says "completed", and has every chunk. With `KeepOnFailure` it takes back what `fail()` said before:
   /// the session goes. @throws Error and then all is as before
   void complete() { checked().complete(); }
@@ -117,6 +125,8 @@ class OwnedSession : public detail::SessionHandle {
       : SessionHandle(create(location, label, middle, std::move(options), std::move(choices))) {
     state().emit(EventKind::session_created, state().path());
   }
+  /// One that was adopted.
+  explicit OwnedSession(std::shared_ptr<detail::SessionState> adopted) : SessionHandle(std::move(adopted)) {}
 
  private:
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
@@ -127,14 +137,9 @@ class OwnedSession : public detail::SessionHandle {
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
-    detail::SessionFacts facts;
+    detail::SessionFacts facts = detail::facts_of_owner(location.root);
     facts.label = label;
-    facts.place = location.root;
     facts.start_time = detail::utc_now();
-    facts.pid = sys::getpid();
-    facts.host = detail::host_name();
-    facts.boot_id = detail::boot_id();
-    facts.uid = sys::geteuid();
     facts.durable = choices.durable;
     facts.engine = choices.engine;
     detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);

@@ -100,6 +100,22 @@ class SessionState final : private HoldsLife, public SharedState {
     life_.announce();
   }
 
+  /// 7 and 8 of adoption.hpp: its owner is this process, for everybody.
+  /// @param was_kept whether it has the mark
+  /// @throws Error and then it can be adopted again
+  void adopted(bool was_kept, bool keep) {
+    publish();  // 7.
+    if (keep) wanted_ = Mark::for_good;
+    if (was_kept && !keep) unmark();  // 8.
+    mark();
+    life_.announce();
+  }
+
+  void progress(std::uint64_t done, std::uint64_t total, std::string_view what) {
+    if (ended_ || !made_here()) check();
+    record_.progress(log(), done, total, what);
+  }
+
   void before_asking() noexcept override {
     if (!ended_) record_.catch_up(log());
   }
