@@ -3,7 +3,6 @@
 //
 // Becoming the owner of a session whose owner is dead. tests/proof/models/adopt.pml is a model of it.
 //
-// What is no session of this version is refused before anything is held. Then:
 // 1. Open the directory, following no link. Shared flock, for 100 ms; refused: busy. Who holds it holds off removal.
 // 2. The name must lead to the directory that is locked; else session_gone.
 // 3. metadata.json is there; else leave as refused: its creator may be about to take the owner's byte.
@@ -104,10 +103,7 @@ class Adoption {
     if (!grammar.is_session(name) || name.find('/') != name.npos || name.find('\0') != name.npos)
       throw_error(errc::invalid_name, doing, path, "an id is what list_sessions() gives: ..._<16 hex digits>");
     Root root{open_root(location.wanted()), location.root};
-    const Fd directory = root.directory ? open_directory(root.directory.get(), name.c_str()) : Fd();
-    if (!root.directory || (!directory && errno == ENOENT))
-      throw_error(errc::session_gone, doing, path, "nothing is there");
-    if (directory && has_file(directory.get(), metadata_name, path)) read_head(directory.get(), path);
+    if (!root.directory) throw_error(errc::session_gone, doing, path, "nothing is there");
     return SessionLife::adopt(std::move(root), grammar, std::move(name));
   }
 
@@ -166,7 +162,6 @@ class Adoption {
         if (is_directory(*here, entry)) prefixes.push_back(prefix + std::string(entry.name) + "/");
       });
     }
-    state_->quota().removed(1);  // what the dead had reserved is nobody's
   }
 
   // What a living joiner does to its chunk meanwhile is no damage.

@@ -133,7 +133,6 @@ class Quota {
     if (!share_) return;
     share_->limit = bytes;
     share_->word(limit_word).store(bytes);
-    share_->stale().store(1);
   }
 
   /// Whether a file is called as a ledger that is being made: only by the owner of a session.
