@@ -13,8 +13,8 @@
 // 8. The mark that keeps it, or none, as this owner's policies have it.
 // 5 and 6 are done whatever metadata.json says, since who wrote it may have died since. Each step may be done twice.
 //
-// To leave as refused: shared lock, then a look at the owner's byte; free: the removal step (life.hpp). What fails behind
-// 4 leaves the session as if this process had died there: it can be adopted again.
+// To leave as refused: shared lock, then a look at the owner's byte; free: the removal step (life.hpp). What fails
+// otherwise leaves the session as if this process had died there: it can be adopted again.
 #pragma once
 
 #include <algorithm>
@@ -24,6 +24,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -215,12 +216,8 @@ class Adoption {
 inline std::optional<SessionInfo> find_unfinished(const Location& location, std::string_view label) {
   const Fd root = open_root(location.wanted());
   if (!root) return std::nullopt;
-  struct Candidate {
-    std::string start_time;
-    std::int64_t seconds = 0, nanoseconds = 0;  // metadata.json changed
-    std::string name;
-    auto operator<=>(const Candidate&) const = default;
-  };
+  // When it started, when its metadata.json changed (seconds and nanoseconds), its name.
+  using Candidate = std::tuple<std::string, std::int64_t, std::int64_t, std::string>;
   std::vector<Candidate> candidates;
   for_each_entry(root.get(), location.root, [&](const Entry& entry) {
     if (!location.grammar.is_session(entry.name)) return;
@@ -241,7 +238,7 @@ inline std::optional<SessionInfo> find_unfinished(const Location& location, std:
   });
   std::sort(candidates.rbegin(), candidates.rend());
   for (const Candidate& candidate : candidates)
-    if (auto info = find({root.get(), location.root, candidate.name}, location.grammar)) return info;
+    if (auto info = find({root.get(), location.root, std::get<3>(candidate)}, location.grammar)) return info;
   return std::nullopt;
 }
 

@@ -111,7 +111,7 @@ class SessionLife {
 
   /// Becomes the owner of a session whose owner is dead: 1 to 4 of adoption.hpp.
   ///
-  /// Whoever is refused in 3 or 4 leaves as everybody does. Behind them, until `announce()`, its end leaves the session
+  /// Whoever is refused in 3 or 4 leaves as everybody does. Whatever else ends it before `announce()` leaves the session
   /// as the death of this process would: whether it goes is left to those who joined and to sweeps.
   /// @param name it is a session's
   /// @throws Error `busy`, `session_gone`, `locks_unreliable`, `corrupt`; `untrusted_directory` for somebody else's
@@ -132,22 +132,26 @@ class SessionLife {
     if (lock == LockAnswer::busy) throw_error(errc::busy, doing, path, "somebody is removing it, or looks at it");
     if (lock == LockAnswer::unsupported || is_remote_file_system(life.directory_.get())) unreliable();
     life.locks_ = true;
-    life.stage_ = Stage::in_use;
+    life.stage_ = Stage::adopting;
     // 2.
     if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 3.
     const bool begun = has_file(life.directory_.get(), metadata_name, path);
     life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
-    if (!begun)
+    if (!begun) {
+      life.stage_ = Stage::in_use;
       throw_error(errc::session_gone, doing, path, "there is no metadata.json: whoever made it has not come so far");
+    }
     if (!life.lock_file_) throw_error(errc::corrupt, doing, path, "somebody removed its .lock");
     // 4.
     const LockAnswer byte = try_byte_lock(life.lock_file_.get(), owner_byte, path / lock_name);
-    if (byte == LockAnswer::busy) throw_error(errc::busy, doing, path, "its owner is alive, or it was just adopted");
+    if (byte == LockAnswer::busy) {
+      life.stage_ = Stage::in_use;
+      throw_error(errc::busy, doing, path, "its owner is alive, or it was just adopted");
+    }
     if (byte == LockAnswer::unsupported) unreliable();
     life.owner_ = true;
-    life.stage_ = Stage::adopting;
     return life;
   }
 
@@ -224,7 +228,7 @@ class SessionLife {
   enum class Stage : std::uint8_t {
     outside,      // nobody's directory yet, or left
     unannounced,  // made, and nobody knows
-    adopting,     // the owner, who has not yet said so
+    adopting,     // not yet its owner, or one who has not said so
     in_use
   };
 
