@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// ls, watch, sweep: places and the sessions in them.
+// ls, jobs, watch, sweep: places and the sessions in them.
 #pragma once
 
 #include <scratch/scratch.hpp>
@@ -77,6 +77,11 @@ inline json json_of(const scratch::SessionInfo& info) {
            {"kept", info.kept}, {"bytes", info.bytes},           {"age_seconds", nullptr}};
   one["alive_known"] = info.alive_known;
   one["uncommitted"] = info.uncommitted;
+  one["owner_alive"] = info.owner_alive;
+  one["resumed"] = info.resumed;
+  one["progress"] = nullptr;
+  if (info.progress)
+    one["progress"] = {{"done", info.progress->done}, {"total", info.progress->total}, {"what", info.progress->what}};
   if (info.error) one["error"] = info.error->what();
   if (const auto age = seconds_since(info.start_time)) one["age_seconds"] = *age;
   return one;
@@ -125,6 +130,40 @@ inline void print(const std::vector<Listed>& all) {
   std::cout << '\n';
 }
 
+/// "sorting 37 % (37 of 100)"
+inline std::string progress_text(const scratch::SessionInfo& info) {
+  if (!info.progress) return "-";
+  const auto& [done, total, what] = *info.progress;
+  std::string text = what + (what.empty() ? "" : " ");
+  if (total == 0) return text + std::to_string(done);
+  const double part = static_cast<double>(done) / static_cast<double>(total);
+  return text + std::to_string(static_cast<std::uint64_t>(part * 100)) + " % (" + std::to_string(done) + " of " +
+         std::to_string(total) + ")";
+}
+
+/// Sessions as the work that they are for.
+inline void print_jobs(const std::vector<Listed>& all) {
+  Table table({"LABEL", "STATUS", "PROGRESS", "BYTES", "AGE", "OWNER", "RESUMED", "SESSION"},
+              {false, false, false, true, true, false, true, false});
+  std::uint64_t jobs = 0, unfinished = 0;
+  for (const Listed& listed : all)
+    for (const scratch::SessionInfo& info : listed.sessions) {
+      if (info.status == "trash") continue;
+      table.add({info.label, info.status, progress_text(info), scratch::readable_size(info.bytes),
+                 age_text(seconds_since(info.start_time)),
+                 !info.alive_known  ? "?"
+                 : info.owner_alive ? "alive"
+                                    : "dead",
+                 std::to_string(info.resumed), info.path.native()});
+      ++jobs;
+      unfinished += info.kept && !info.owner_alive && info.status != "completed" ? 1 : 0;
+    }
+  if (jobs > 0) std::cout << table;
+  std::cout << jobs << (jobs == 1 ? " job" : " jobs");
+  if (unfinished > 0) std::cout << "; " << unfinished << " can be gone on with";
+  std::cout << '\n';
+}
+
 /// 1 when a place could not be listed.
 inline int tell_failures(const std::vector<Listed>& all) {
   int code = 0;
@@ -142,6 +181,15 @@ inline int ls(const std::string& place, bool all_users, bool as_json) {
     std::cout << dumped(json_of(all)) << '\n';
   else
     print(all);
+  return tell_failures(all);
+}
+
+inline int jobs(const std::string& place, bool all_users, bool as_json) {
+  const std::vector<Listed> all = list(place, all_users);
+  if (as_json)
+    std::cout << dumped(json_of(all)) << '\n';
+  else
+    print_jobs(all);
   return tell_failures(all);
 }
 

@@ -4,6 +4,7 @@
 //
 //   scratchctl ls                         every session of yours, living and dead, and what they take
 //   scratchctl ls /dev/shm --json
+//   scratchctl jobs                       the same as work: progress, whether its owner is alive, how often resumed
 //   scratchctl du SESSION                 what its areas take
 //   scratchctl show SESSION               what its metadata.json says
 //   scratchctl verify SESSION|FILE        every checksum of it
@@ -50,6 +51,10 @@ int run(int argc, char** argv) {
   bool all_users = false;
   ls_command->add_option("place", place, "See below");
   ls_command->add_flag("--all-users", all_users, "As root: everybody's");
+  CLI::App* jobs_command =
+      command("jobs", "List sessions as work: label, status, progress, bytes, age, owner, how often resumed");
+  jobs_command->add_option("place", place, "See below");
+  jobs_command->add_flag("--all-users", all_users, "As root: everybody's");
   CLI::App* du_command = command("du", "What the areas of a session take");
   du_command->add_option("session", path)->required();
   CLI::App* show_command = command("show", "What a session says of itself, and its chunks");
@@ -88,6 +93,7 @@ int run(int argc, char** argv) {
   if (const auto code = support::parse(app, argc, argv)) return *code;
   int code = 0;
   if (ls_command->parsed()) code = ls(place, all_users, as_json);
+  if (jobs_command->parsed()) code = jobs(place, all_users, as_json);
   if (du_command->parsed()) code = du(path, as_json);
   if (show_command->parsed()) code = show(path, as_json);
   if (verify_command->parsed()) code = verify(path, as_json);

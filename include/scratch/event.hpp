@@ -29,6 +29,8 @@ enum class EventKind : std::uint8_t {
   space_low,
   sweep_removed,
   done_without,  ///< the kernel or the file system lacks something: what, and what is done instead; once a workspace
+  session_adopted,
+  chunk_unrecorded,  ///< an adopted session has a chunk's file without a record: whoever wrote it died in between
 };
 
 inline const char* to_string(EventKind kind) noexcept {
@@ -63,6 +65,10 @@ inline const char* to_string(EventKind kind) noexcept {
       return "sweep removed";
     case EventKind::done_without:
       return "done without";
+    case EventKind::session_adopted:
+      return "session adopted";
+    case EventKind::chunk_unrecorded:
+      return "chunk unrecorded";
   }
   return "event";
 }

@@ -46,6 +46,12 @@ struct SessionChoices {
   Cleanup cleanup = Cleanup::remove;
 };
 
+/// What says when a session goes, last first: its policy, its options, the environment.
+inline Cleanup cleanup_among(const SessionOptions& options, const SessionChoices& choices) {
+  if (environment_says_yes("SCRATCH_KEEP")) return Cleanup::keep;
+  return options.cleanup == Cleanup::as_policy ? choices.cleanup : options.cleanup;
+}
+
 }  // namespace detail
 
 /// What every `SessionDir<P, Policies...>` is: a function that takes any session takes an `OwnedSession&`.
@@ -78,6 +84,14 @@ class OwnedSession : public detail::SessionHandle {
   template <class T>
   requires std::convertible_to<const T&, std::string_view>
   void user(const T& json) { set_user(json); }
+
+  /// How far the work is, for whoever looks: `scratchctl jobs`, `SessionInfo::progress`, metadata.json. Costs a look at
+  /// the clock; metadata.json is written at most once a second. What cannot be written is written later.
+  ///
+  /// @param total 0: nobody knows
+  /// @param what  "sorting"
+  /// @throws Error `session_gone` once it was closed, `forked_object`
+  void progress(std::uint64_t done, std::uint64_t total, std::string_view what) { state().progress(done, total, what); }
 
   /// metadata.json says "completed", and has every chunk. With `KeepUnlessCompleted`, and with `KeepOnFailure` where
   /// `fail()` was called before, the session is then no longer kept: it goes. @throws Error and then all is as before
@@ -131,31 +145,27 @@ class OwnedSession : public detail::SessionHandle {
       : SessionHandle(create(location, label, middle, std::move(options), std::move(choices))) {
     state().emit(EventKind::session_created, state().path());
   }
+  /// One that was adopted.
+  explicit OwnedSession(std::shared_ptr<detail::SessionState> adopted) : SessionHandle(std::move(adopted)) {}
 
  private:
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
                                                       detail::SessionChoices choices) {
-    if (options.cleanup != Cleanup::as_policy) choices.cleanup = options.cleanup;
-    if (detail::environment_says_yes("SCRATCH_KEEP")) choices.cleanup = Cleanup::keep;
+    const Cleanup cleanup = detail::cleanup_among(options, choices);
     detail::RootWanted wanted = location.wanted();
     wanted.durable = choices.durable;
     detail::Root root{detail::make_root(wanted), location.root};
     if (options.need > 0) require_space(location.root, options.need);
-    detail::SessionFacts facts;
+    detail::SessionFacts facts = detail::facts_of_owner(location.root);
     facts.label = label;
-    facts.place = location.root;
     facts.start_time = detail::utc_now();
-    facts.pid = sys::getpid();
-    facts.host = detail::host_name();
-    facts.boot_id = detail::boot_id();
-    facts.uid = sys::geteuid();
     facts.durable = choices.durable;
     facts.engine = choices.engine;
     detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);
     facts.id = life.id();
     auto state = std::make_shared<detail::SessionState>(
-        std::move(life), std::move(facts), choices.cleanup,
+        std::move(life), std::move(facts), cleanup,
         detail::workspace_options(std::move(options), choices.io, choices.durable));
     state->begin();
     return state;

@@ -10,7 +10,7 @@
 //     sessions                      files and chunks              counts
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
-//     list_sessions  sweep          series  check_records
+//     adopt  list_sessions  sweep   series  check_records
 //     place  policy  hash_ring      space_watch  stop_on_signals  detail/count/   the format, the memory, the table
 //     detail/session/               detail/chunk/
 //               \                         |                          /
@@ -25,6 +25,7 @@
 // order.txt has the place of every header, its second line names its floor, and a test compares the two.
 #pragma once
 
+#include <scratch/adopt.hpp>
 #include <scratch/atomic_file.hpp>
 #include <scratch/bytes.hpp>
 #include <scratch/check_records.hpp>

@@ -4,6 +4,7 @@
 // A directory that is yours while you live.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,11 +17,16 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+namespace detail {
+struct Adopting;
+}  // namespace detail
+
 /// A private directory for as long as the work lasts. When this goes out of scope the directory goes, with all that is
 /// in it; what a killed process leaves behind, the next `sweep()` takes.
 ///
 /// Whatever writes takes a session for the `Workspace` that it is. Worker processes join it by its path, see
 /// `JoinedSession`; the last one out removes it. What it can do is in `OwnedSession`, whatever its place and policies.
+/// `adopt()` gives one whose owner has died.
 template <Place P = Shm, SessionPolicy... Ps>
 class SessionDir : public OwnedSession {
   using Chosen = detail::Policies<Ps...>;
@@ -56,11 +62,15 @@ class SessionDir : public OwnedSession {
   }
 
  private:
+  friend struct detail::Adopting;
   struct Cleaned {};
 
   SessionDir(P place, const std::string& label, SessionOptions options, Cleaned)
       : OwnedSession(detail::location_of(place), label, Chosen::Naming::middle(label), std::move(options), choices()),
         place_(std::move(place)) {}
+
+  SessionDir(P place, std::shared_ptr<detail::SessionState> adopted)
+      : OwnedSession(std::move(adopted)), place_(std::move(place)) {}
 
   static detail::SessionChoices choices() {
     detail::SessionChoices choices;

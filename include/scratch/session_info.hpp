@@ -16,6 +16,13 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// How far the work of a session is, as its owner last said.
+struct SessionProgress {
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;  ///< 0: nobody knows
+  std::string what;
+};
+
 /// A session as somebody sees it who only looks. What metadata.json cannot tell is empty.
 struct SessionInfo {
   std::string id;
@@ -26,10 +33,13 @@ struct SessionInfo {
   std::string status;      ///< in_progress, completed, failed; "unknown" where metadata.json does not tell; "trash"
   bool alive = false;      ///< somebody uses it: a sweep would leave it alone; true where it cannot be known
   bool alive_known = true;
-  bool kept = false;                ///< a sweep leaves it alone unless told otherwise
-  std::uint64_t bytes = 0;          ///< of committed files, those that can be read
-  std::uint64_t uncommitted = 0;    ///< bytes that are being written; only where there is a quota is this counted
-  uid_t uid = 0;                    ///< whose it is
+  bool kept = false;              ///< a sweep leaves it alone unless told otherwise
+  std::uint64_t bytes = 0;        ///< of committed files, those that can be read
+  std::uint64_t uncommitted = 0;  ///< bytes that are being written; only where there is a quota is this counted
+  uid_t uid = 0;                  ///< whose it is
+  bool owner_alive = false;       ///< whoever it belongs to is there, not only others who joined it
+  std::uint64_t resumed = 0;      ///< how often it was adopted
+  std::optional<SessionProgress> progress = {};
   std::optional<Error> error = {};  ///< the first thing of it that could not be read; the rest is right
 };
 

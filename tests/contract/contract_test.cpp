@@ -4,6 +4,8 @@
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
+#include <signal.h>
+
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -12,6 +14,7 @@
 #include <stop_token>
 
 #include "support/catch.hpp"
+#include "support/crash.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch::literals;
@@ -360,6 +363,35 @@ TEST_CASE("Chunks are seen as they come, and go one by one") {
   scratch::write_file(here, "result", "bytes");
   CHECK(here.remove("result"));
   CHECK_FALSE(here.remove("result"));
+}
+
+TEST_CASE("Work goes on where a killed process left it") {
+  TempDir dir;
+  const scratch::Under place{dir.path()};
+  const auto ending = scratch::test::in_child([&] {
+    scratch::SessionDir<scratch::Under, scratch::KeepAlways> session(place, "my job");
+    session.progress(1, 3, "sorting");
+    ::raise(SIGKILL);
+  });
+  REQUIRE(ending == scratch::test::Ending::killed);
+  const std::optional<scratch::SessionInfo> left = scratch::unfinished(place, "my job");
+  REQUIRE(left);
+  CHECK((left->kept && !left->alive && !left->owner_alive && left->resumed == 0));
+  CHECK((left->progress && left->progress->done == 1 && left->progress->total == 3));
+  CHECK(left->progress->what == "sorting");
+  {
+    const scratch::SessionDir<scratch::Under, scratch::KeepAlways> session =
+        scratch::adopt<scratch::Under, scratch::KeepAlways>(place, left->id, {.quota = 1_GiB});
+    CHECK(session.id() == left->id);
+    CHECK_FALSE(scratch::unfinished(place, "my job"));
+  }
+  auto session = scratch::adopt(place, left->id);
+  static_assert(std::is_same_v<decltype(session), scratch::SessionDir<scratch::Under>>);
+  scratch::OwnedSession& any = session;
+  any.progress(3, 3, "done");
+  session.complete();
+  session.close();
+  CHECK_FALSE(std::filesystem::exists(left->path));
 }
 
 TEST_CASE("Signals ask a program to stop") {

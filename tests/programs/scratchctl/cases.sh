@@ -34,6 +34,7 @@ json() {
 }
 
 dead() { ("$sessions" "$here/root" dead || true) 2>/dev/null; }
+unfinished() { ("$sessions" "$here/root" unfinished || "$sessions" "$here/root" go_on || true) 2>/dev/null; }
 kept() { "$sessions" "$here/root" kept; }
 live() { # leaves live_path, live_job, and descriptor 3 that ends it
   mkfifo end
@@ -63,6 +64,24 @@ case_ls_tells_the_living_from_the_dead_and_the_kept() {
   json "all(s['bytes'] > 5e6 and s['age_seconds'] >= 0 and s['path'].startswith(j['places'][0]['root'])
             for s in j['places'][0]['sessions'])"
   end_live
+}
+
+case_jobs_says_how_far_the_work_is_and_whether_its_owner_lives() {
+  path=$(unfinished) kept_path=$(kept)
+  live
+  says 0 jobs root
+  has "^unfinished +in_progress +sorting 30 % \(3 of 10\) +4\.8 MiB +[0-9]+s +dead +1 +$path\$"
+  has "^live +in_progress +- +4\.8 MiB +[0-9]+s +alive +0 +$live_path\$"
+  has "^kept +completed .* dead +0 +$kept_path\$"
+  has '^3 jobs; 1 can be gone on with$'
+  says 0 jobs root --json
+  json "sorted((s['label'], s['owner_alive'], s['resumed'], s['progress']) for s in j['places'][0]['sessions']) ==
+        [('kept', False, 0, None), ('live', True, 0, None),
+         ('unfinished', False, 1, {'done': 3, 'total': 10, 'what': 'sorting'})]"
+  end_live
+  mkdir -m 0700 empty
+  says 0 jobs empty
+  has '^0 jobs$'
 }
 
 case_ls_finds_the_roots_of_this_user_below_a_directory_and_in_the_usual_places() {

@@ -3,6 +3,8 @@
 // sessions <root> <command>: sessions for scratchctl to look at.
 //   dead | kept      one that a killed process left; one that is kept; in each two chunks, one of them in the area
 //                    sorting, a count table and a file without a record
+//   unfinished       one that is kept, and tells how far it was when its process was killed
+//   go_on            the same, of which another process became the owner, and was killed, too
 //   pgsql            a dead one in a pgsql_tmp directory
 //   live             one that lives until stdin ends
 // Each prints its path.
@@ -41,6 +43,18 @@ int main(int, char** argv) {
   if (command == "pgsql") {
     scratch::SessionDir session(scratch::PgsqlTmp{root, "app-x"}, "in_server");
     fill(session);
+    raise(SIGKILL);
+  }
+  if (command == "unfinished") {
+    scratch::SessionDir<scratch::Under, scratch::KeepAlways> session(scratch::Under{root}, command);
+    fill(session);
+    session.progress(3, 10, "sorting");
+    raise(SIGKILL);
+  }
+  if (command == "go_on") {
+    const scratch::Under place{root};
+    const auto session =
+        scratch::adopt<scratch::Under, scratch::KeepAlways>(place, scratch::unfinished(place, "unfinished")->id);
     raise(SIGKILL);
   }
   scratch::SessionDir session(scratch::Under{root}, command);

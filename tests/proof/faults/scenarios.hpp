@@ -123,6 +123,57 @@ inline bool has_counts(const Stage& stage, std::string_view name, std::uint64_t 
   return true;
 }
 
+/// The id of the one session that is there, by its name alone: looking makes calls, too.
+inline std::string id_of_the_only_one(const Stage& stage) {
+  std::string id;
+  for (const std::string& name : names_in(stage.root())) {
+    expect(name.starts_with("session_") && id.empty(), "something else is left: " + name);
+    id = name.substr(8);
+  }
+  expect(!id.empty(), "the session is lost");
+  return id;
+}
+
+/// A session of a process that was killed: chunks, one of them in an area, a merge that had begun and one that had
+/// happened, a temporary file.
+inline void leave_much_half_done(const Stage& stage, bool kept) {
+  in_child([&] {
+    const auto work = [&](auto& session) {
+      write_chunk(session, noise_text(1000, 1));
+      write_chunk(session.area("area"), noise_text(2000, 2));
+      const Workspace here = session;
+      for (const char* name : {"a", "b", "c", "d", "e"}) count_keys(here, name, 3, 5);
+      detail::claim_table(detail::directory_of(here), {77, "a", "b"});
+      merge<std::uint64_t>(here, "c", "d");
+      const detail::TableFile merged(detail::directory_of(here), "c", 0);
+      detail::claim_table(detail::directory_of(here), {merged.header().absorbed, "c", "e"});
+      put(session.path() / "area" / ".scratch-temp-0123456789abcdef", "half a file");
+      ::kill(::getpid(), SIGKILL);
+    };
+    if (kept) {
+      SessionDir<Under, KeepAlways> session(stage.place(), "job");
+      work(session);
+    }
+    SessionDir<Under> session(stage.place(), "job");
+    work(session);
+  });
+}
+
+/// What an adopter finds of that.
+template <class Session>
+void expect_all_done(Session& session) {
+  expect(session.chunks().size() == 2, "a chunk is lost");
+  for (const ChunkInfo& chunk : session.chunks()) ChunkReader(session, chunk).verify();
+  for (const char* name : {"a", "b", "c"})
+    for (const auto& [key, count] : counts_in<std::uint64_t>(session, name))
+      expect(count == (*name == 'c' ? 10 : 5), "the counts are wrong");
+  expect(session.list("?") == std::vector<std::string>{"a", "b", "c"}, "a table is lost, or there twice");
+  for (const auto& where : {session.path(), session.path() / "area"})
+    for (const std::string& name : names_in(where))
+      expect(!name.starts_with(".scratch-claim") && !name.starts_with(".scratch-temp"), "left over: " + name);
+  expect(scratch::metadata_json(session)["pid"] == ::getpid(), "metadata.json names another");
+}
+
 inline std::vector<Scenario> scenarios() {
   std::vector<Scenario> all;
   all.push_back({.name = "create and close a session", .work = [](Stage& stage) {
@@ -226,6 +277,32 @@ inline std::vector<Scenario> scenarios() {
                        sweep(stage.place(), {.kept_too = true});
                        stage.expect_sweepable();
                      }});
+
+  for (const bool was_kept : {true, false})
+    all.push_back({.name = was_kept ? "adopt a kept session" : "adopt a session that was not kept",
+                   .holds_json = true,
+                   .prepare =
+                       [was_kept, in_sight](Stage& stage) {
+                         *in_sight = true;
+                         leave_much_half_done(stage, was_kept);
+                       },
+                   .work =
+                       [in_sight](Stage& stage) {
+                         try {
+                           adopt<Under, KeepAlways>(stage.place(), id_of_the_only_one(stage), {.quota = 1_GiB}).close();
+                         } catch (const Error&) {
+                           *in_sight = all_in_sight();
+                           throw;
+                         }
+                       },
+                   .check =
+                       [was_kept, in_sight](Stage& stage) {
+                         if (!*in_sight && !was_kept && names_in(stage.root()).empty()) return;  // it was no session
+                         auto session = adopt<Under>(stage.place(), id_of_the_only_one(stage));
+                         expect_all_done(session);
+                         session.close();
+                         stage.expect_sweepable();
+                       }});
 
   all.push_back({.name = "replace a file",
                  .prepare = [](Stage& stage) { write_file(Workspace(stage.root()), "file", std::string_view("old")); },

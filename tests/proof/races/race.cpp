@@ -6,6 +6,8 @@
 //   race close  <closings> <long form>                  6 owners that close against 2 sweepers: errors, leftovers
 //   race join   <joins> <long form>                     owners, joiners and sweepers: a joiner has the session, or is told
 //                                                       it is gone
+//   race adopt  <adoptions> <long form>                 makers that die, adopters that die or end, joiners and sweepers:
+//                                                       one owner at a time, and nothing that was committed is lost
 //   race leave  <closings> <long form>                  owners and joiners without a sweeper: the last one out removes,
 //                                                       nothing stays
 //
@@ -23,12 +25,18 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <new>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include <scratch/adopt.hpp>
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
@@ -190,6 +198,148 @@ void join_on(Board& board, Slot* slot, unsigned seed) {
   }
 }
 
+// What is known of a session by its number, which is its label.
+struct Facts {
+  std::atomic<int> owners{0};
+  std::atomic<unsigned> chunks{0};
+  std::atomic<bool> stays{false};  // it has the mark, and nobody ever means to take it off
+};
+constexpr std::size_t most_sessions = 200'000;
+
+struct Ledger {
+  std::atomic<std::size_t> sessions{0};
+  std::array<Facts, most_sessions> facts;
+};
+
+// A process that makes a session with a chunk in it, and is killed.
+void make_and_die(const scratch::Under& place, Ledger& ledger, Slot& slot, bool stays) {
+  const std::size_t number = ledger.sessions++;
+  if (number >= most_sessions) return;
+  const pid_t child = fork();
+  if (child == 0) {
+    try {
+      const auto work = [&](auto& session) {
+        scratch::ChunkWriter chunk(session);
+        chunk.append(std::string(1000, 'c'));
+        chunk.commit();
+        ledger.facts[number].chunks = 1;
+        ledger.facts[number].stays = stays;
+        ++slot.version;
+        std::snprintf(slot.path, sizeof slot.path, "%s", session.path().c_str());
+        ++slot.version;
+        kill(getpid(), SIGKILL);
+      };
+      if (stays) {
+        scratch::SessionDir<scratch::Under, scratch::KeepAlways> session(place, std::to_string(number));
+        work(session);
+      }
+      scratch::SessionDir<scratch::Under> session(place, std::to_string(number));
+      work(session);
+    } catch (const std::exception&) {
+      _exit(1);
+    }
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) continue;
+}
+
+bool names_me(const std::filesystem::path& session) {
+  std::ifstream in(session / "metadata.json");
+  std::string head;
+  std::getline(in, head);
+  return head.find("\"pid\":" + std::to_string(getpid()) + ",\"host\"") != std::string::npos;
+}
+
+// While this process is the owner. `end` says how that ends.
+template <class Session, class End>
+void be_owner(Board& board, Facts& facts, Session& session, std::mt19937_64& random, End end) {
+  const std::string path = session.path();
+  const auto harm = [&](const char* what) { board.note(what + (": " + path)); };
+  if (facts.owners++ != 0) harm("two owners");
+  const auto look = [&] {
+    if (!is_there(path)) harm("lost");
+    if (!names_me(path)) harm("metadata.json names another owner");
+  };
+  look();
+  if (session.chunks().size() != facts.chunks) harm("chunks are lost or doubled");
+  for (const scratch::ChunkInfo& info : session.chunks()) scratch::ChunkReader(session, info).verify();
+  scratch::ChunkWriter chunk(session);
+  chunk.append(std::string(1000, 'd'));
+  chunk.commit();
+  ++facts.chunks;
+  for (auto n = random() % 8; n > 0; --n) sched_yield();
+  look();
+  ++board.good;
+  --board.left;
+  if (--facts.owners != 0) harm("two owners");
+  end();
+}
+
+// One try at what a slot names.
+void adopt_one(Board& board, const scratch::Under& place, Ledger& ledger, const Slot& slot, std::mt19937_64& random,
+               bool may_die) {
+  const unsigned version = slot.version;
+  const std::string path(slot.path, strnlen(slot.path, sizeof slot.path));
+  if (version % 2 != 0 || version != slot.version || path.empty()) return static_cast<void>(sched_yield());
+  const std::string name = std::filesystem::path(path).filename();
+  const std::size_t end = name.rfind('_'), begin = name.rfind('_', end - 1) + 1;
+  Facts& facts = ledger.facts[std::stoul(name.substr(begin, end - begin))];
+  const std::string id = name.substr(std::strlen("session_"));
+  const bool keep = random() % 4 != 0, die = may_die && random() % 2 == 0;
+  if (!keep) facts.stays = false;
+  const bool stayed = facts.stays;
+  const auto finish = [&](auto& session) {
+    be_owner(board, facts, session, random, [&] {
+      if (die) _exit(0);
+      session.close();
+    });
+  };
+  try {
+    if (keep) {
+      auto session = scratch::adopt<scratch::Under, scratch::KeepAlways>(place, id);
+      finish(session);
+    } else {
+      auto session = scratch::adopt(place, id);
+      finish(session);
+    }
+  } catch (const scratch::Error& error) {
+    if (error.code() == scratch::errc::session_gone && !(stayed && facts.stays))
+      ++board.gone;
+    else if (error.code() != scratch::errc::busy && error.code() != std::errc::resource_unavailable_try_again)
+      board.note(error.what());
+  }
+}
+
+void adopt_on(Board& board, const scratch::Under& place, Ledger& ledger, const Slot* slot, unsigned seed) {
+  std::mt19937_64 random(seed);
+  while (board.left > 0) {
+    const unsigned next = static_cast<unsigned>(random());
+    const pid_t child = fork();
+    if (child == 0) {
+      std::mt19937_64 mine(next);
+      try {
+        while (board.left > 0) adopt_one(board, place, ledger, slot[mine() % slots], mine, true);
+      } catch (const std::exception& error) {
+        board.note(error.what());
+      }
+      _exit(0);
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) continue;
+    if (!WIFEXITED(status)) board.note("an adopter died");
+  }
+}
+
+// What its slot named goes first, so that there are never many.
+void make_on(Board& board, const scratch::Under& place, Ledger& ledger, Slot& slot, unsigned seed) {
+  std::mt19937_64 random(seed);
+  while (board.left > 0) {
+    adopt_one(board, place, ledger, slot, random, false);
+    make_and_die(place, ledger, slot, random() % 2 == 0);
+    usleep(static_cast<useconds_t>(random() % 4000));
+  }
+}
+
 struct Race {
   const char* name;
   long rounds;
@@ -269,6 +419,41 @@ long race_join(const char* name, long rounds, bool control, int sweepers) {
       sweepers == 0);
 }
 
+long race_adopt(const char* name, long rounds, bool control) {
+  Race race{name, rounds, TempDir()};
+  Slot* slot = static_cast<Slot*>(static_cast<void*>(shared<std::array<Slot, slots>>()));
+  Ledger& ledger = *shared<Ledger>();
+  Sabotage adopters = race.fair();
+  adopters.byte_last = control;
+  long harm = race.run(
+      [&] {
+        for (int i = 0; i < slots; ++i)
+          race.crew.start(race.fair(),
+                          [&, i](unsigned seed) { make_on(race.board, race.place, ledger, slot[i], seed); });
+        for (int i = 0; i < 3; ++i)
+          race.crew.start(adopters, [&](unsigned seed) { adopt_on(race.board, race.place, ledger, slot, seed); });
+        race.crew.start(race.fair(), [&](unsigned seed) {
+          std::mt19937_64 random(seed);
+          while (race.board.left > 0) {
+            try {
+              const Slot& one = slot[random() % slots];
+              scratch::JoinedSession session(std::string(one.path, strnlen(one.path, sizeof one.path)));
+              sched_yield();
+              if (!is_there(session.path())) race.board.note("lost while joined: " + session.path().string());
+            } catch (const scratch::Error&) {  // its owner is dead, or the slot is being written
+            }
+          }
+        });
+        race.crew.start(race.fair(), [&](unsigned) { sweep_on(race.board, race.place); });
+      },
+      false);
+  // Whatever is left is nobody's, and nothing of it is stuck.
+  scratch::sweep(race.place, {.kept_too = true});
+  const std::size_t stuck = scratch::test::names_in(race.dir.path()).size();
+  if (stuck > 0) std::printf("%zu directories cannot be swept\n", stuck);
+  return harm + static_cast<long>(stuck);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -287,6 +472,9 @@ int main(int argc, char** argv) {
   } else if (what == "join") {
     harm = race_join("join and sweep", rounds, false, 2);
     control = race_join("control: joiners take no lock", short_form / 5, true, 2);
+  } else if (what == "adopt") {
+    harm = race_adopt("adopt, join and sweep", rounds, false);
+    control = race_adopt("control: the owner's byte is taken last", short_form / 4, true);
   } else if (what == "leave") {
     harm = race_join("leave", rounds, false, 0);
     control = race_join("control: joiners take no lock", short_form / 5, true, 0);

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <cstring>
+#include <utility>
 
 namespace scratch::test {
 
@@ -16,6 +17,7 @@ struct Sabotage {
   bool no_identity = false;   ///< believe that each name still leads to the directory examined last
   bool no_shared = false;     ///< take no shared lock on sessions
   bool no_exclusive = false;  ///< take no exclusive lock on sessions, and believe every owner dead
+  bool byte_last = false;     ///< take the owner's byte only once metadata.json names this process
   bool yielding = false;      ///< let others run between opening a session's directory and locking it
 };
 
@@ -57,7 +59,18 @@ struct Calls : Kernel {
     return Kernel::flock(fd, operation);
   }
 
+  static int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) {
+    const int result = Kernel::renameat2(from_dir, from, to_dir, to, flags);
+    if (result != 0 || deferred_ < 0 || std::strcmp(to, "metadata.json") != 0) return result;
+    return Kernel::fcntl(std::exchange(deferred_, -1), F_OFD_SETLK, &byte_);
+  }
+
   static int fcntl(int fd, int command, struct flock* lock) {
+    if (test::sabotage.byte_last && command == F_OFD_SETLK && lock->l_type == F_WRLCK && lock->l_start == 0) {
+      deferred_ = fd;
+      byte_ = *lock;
+      return 0;
+    }
     if (command == F_OFD_GETLK && test::sabotage.no_exclusive) {
       lock->l_type = F_UNLCK;
       return 0;
@@ -68,6 +81,8 @@ struct Calls : Kernel {
 
  private:
   inline static thread_local struct stat last_ {};
+  inline static thread_local int deferred_ = -1;
+  inline static thread_local struct flock byte_ {};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::sys

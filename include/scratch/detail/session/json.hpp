@@ -115,4 +115,9 @@ inline std::int64_t number_at(const nlohmann::json& json, const char* key) {
   return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
 }
 
+inline std::uint64_t unsigned_at(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
 }  // namespace scratch::inline SCRATCH_ABI::detail

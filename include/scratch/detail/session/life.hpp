@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// One process's use of a session: how it begins, by creating or by joining, and how it ends.
+// One process's use of a session: how it begins, by creating, joining or adopting, and how it ends.
 //
 // Whoever uses a session holds a shared flock on its directory; the owner also byte 0 of .lock, whoever joined a share of
 // byte 2. All of them end with the process, whatever ended it.
@@ -103,15 +103,7 @@ class SessionLife {
     if (!life.root_) life.refuse(errno, doing);
     life.entry_.root = life.root_.get();
     // 1.
-    life.directory_ = open_directory(life.root_.get(), life.entry_.name.c_str());
-    if (!life.directory_) life.refuse(errno, doing);
-    life.facts_ = facts_of(life.directory_.get(), path);
-    const uid_t me = sys::geteuid();
-    if (life.facts_.st_uid != me)
-      throw_error(errc::untrusted_directory, doing, path,
-                  "found " + described(life.facts_) + ", and its user must join it; " +
-                      (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
-                               : "this is user " + std::to_string(me)));
+    life.open_own(doing);
     // 2.
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
@@ -134,12 +126,59 @@ class SessionLife {
     return life;
   }
 
+  /// Becomes the owner of a session whose owner is dead: 1 to 4 of adoption.hpp.
+  ///
+  /// Whoever is refused in 3 or 4 leaves as everybody does. Whatever else ends it before `announce()` leaves the session
+  /// as the death of this process would: whether it goes is left to those who joined and to sweeps.
+  /// @param name it is a session's
+  /// @throws Error `busy`, `session_gone`, `locks_unreliable`, `corrupt`; `untrusted_directory` for somebody else's
+  static SessionLife adopt(Root root, const SessionGrammar& grammar, std::string name) {
+    constexpr const char* doing = "adopt the session";
+    SessionLife life;
+    life.root_ = std::move(root.directory);
+    life.entry_ = {life.root_.get(), std::move(root.path), std::move(name)};
+    life.path_ = life.entry_.path();
+    life.grammar_ = grammar;
+    const std::filesystem::path& path = life.path_;
+    const auto unreliable = [&] {
+      throw_error(errc::locks_unreliable, doing, path, "whether its owner is alive cannot be known");
+    };
+    // 1.
+    life.open_own(doing);
+    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
+    if (lock == LockAnswer::busy) throw_error(errc::busy, doing, path, "somebody is removing it, or looks at it");
+    if (lock == LockAnswer::unsupported || is_remote_file_system(life.directory_.get())) unreliable();
+    life.locks_ = true;
+    life.stage_ = Stage::adopting;
+    // 2.
+    if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
+    // 3.
+    const bool begun = has_file(life.directory_.get(), metadata_name, path);
+    life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
+    if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
+    if (!begun) {
+      life.stage_ = Stage::in_use;
+      throw_error(errc::session_gone, doing, path, "there is no metadata.json: whoever made it has not come so far");
+    }
+    if (!life.lock_file_) throw_error(errc::corrupt, doing, path, "somebody removed its .lock");
+    // 4.
+    const LockAnswer byte = try_byte_lock(life.lock_file_.get(), owner_byte, path / lock_name);
+    if (byte == LockAnswer::busy) {
+      life.stage_ = Stage::in_use;
+      throw_error(errc::busy, doing, path, "its owner is alive, or it was just adopted");
+    }
+    if (byte == LockAnswer::unsupported) unreliable();
+    life.owner_ = true;
+    return life;
+  }
+
   SessionLife(SessionLife&&) noexcept = default;
   SessionLife& operator=(SessionLife&&) = delete;
   ~SessionLife() {
     if (!directory_ || !made_here()) return;
     if (stage_ == Stage::unannounced) abandon();
     if (!trash_.empty()) stage_ = Stage::in_use;  // what was open in it may be closed by now
+    if (stage_ == Stage::adopting) leave_it();
     try {
       leave();
     } catch (...) {  // the next sweep
@@ -211,12 +250,26 @@ class SessionLife {
   enum class Stage : std::uint8_t {
     outside,      // nobody's directory yet, or left
     unannounced,  // made, and nobody knows
+    adopting,     // not yet its owner, or one who has not said so
     in_use
   };
 
   static constexpr int most_attempts = 1000;
 
   SessionLife() = default;
+
+  // Step 1 of who joins or adopts. @throws Error `untrusted_directory` unless this is the user who created it
+  void open_own(const char* doing) {
+    directory_ = open_directory(root_.get(), entry_.name.c_str());
+    if (!directory_) refuse(errno, doing);
+    facts_ = facts_of(directory_.get(), path_);
+    const uid_t me = sys::geteuid();
+    if (facts_.st_uid == me) return;
+    throw_error(errc::untrusted_directory, doing, path_,
+                "found " + described(facts_) + ", and its user must do this; " +
+                    (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
+                             : "this is user " + std::to_string(me)));
+  }
 
   // Step 4, once.
   LockAnswer try_to_remove(Left& left) {

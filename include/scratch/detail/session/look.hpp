@@ -73,6 +73,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
     }
   };
   look([&] { info.uid = facts_of(directory, info.path).st_uid; });
+  look([&] { info.owner_alive = owner_alive(directory, info.path); });
   look([&] { info.kept = is_marked_kept(directory, info.path); });
   look([&] {
     const std::optional<bool> used = in_use(entry, directory);
@@ -95,6 +96,11 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
     info.pid = number_at(head, "pid");
     info.start_time = text_at(head, "start_time");
     if (info.status != "trash") info.status = text_at(head, "status");
+    if (const auto previous = head.find("previous"); previous != head.end() && previous->is_array())
+      info.resumed = previous->size();
+    if (const auto progress = head.find("progress"); progress != head.end() && progress->is_object())
+      info.progress =
+          SessionProgress{unsigned_at(*progress, "done"), unsigned_at(*progress, "total"), text_at(*progress, "what")};
   });
   return info;
 }

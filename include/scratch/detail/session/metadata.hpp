@@ -14,7 +14,9 @@
 //    "user":{}},
 //   ]}
 //
-// (the head is one line). Chunks whose lines would come to more than 64 MiB are left out, and the last line is
+// (the head is one line). A session that was adopted has `"previous":[{"pid":1,"host":"...","boot_id":"..."},...]`, its
+// owners of before, and one that tells how far its work is `"progress":{"done":1,"total":9,"what":"sorting"}`, both
+// before `user`. Chunks whose lines would come to more than 64 MiB are left out, and the last line is
 // `],"chunks_in":"chunks.jsonl"}`: what a session says of itself does not depend on how many they are. `status` is
 // in_progress, completed or failed; `user` is the application's. pid, host and boot are for people: nothing is ever
 // decided by them. `engine` is who moves the bytes: best, posix or uring.
@@ -57,7 +59,15 @@ struct SessionFacts {
   bool durable = false;
   std::string engine = "best";
   std::string user = "{}";  ///< a JSON object, minified
+  // JSON; empty: none
+  std::string previous = {};  ///< an array: the owners of before
+  std::string progress = {};  ///< an object
 };
+
+inline std::string progress_text(std::uint64_t done, std::uint64_t total, std::string_view what) {
+  return "{\"done\":" + std::to_string(done) + ",\"total\":" + std::to_string(total) +
+         ",\"what\":" + json_string(what) + "}";
+}
 
 /// `2024-07-08T12:00:00Z`
 inline std::string utc_now() {
@@ -85,16 +95,29 @@ inline const std::string& boot_id() {
   return id;
 }
 
+/// Of a session that this process owns. @param place the root
+inline SessionFacts facts_of_owner(const std::filesystem::path& place) {
+  SessionFacts facts;
+  facts.place = place;
+  facts.pid = sys::getpid();
+  facts.host = host_name();
+  facts.boot_id = boot_id();
+  facts.uid = sys::geteuid();
+  return facts;
+}
+
 /// The first line, up to where chunks begin.
 /// @pre `facts.user` is as `checked_user` gives it
 inline std::string head_text(const SessionFacts& facts) {
+  const auto member = [](const char* key, const std::string& json) { return json.empty() ? json : key + json; };
   return "{\"format\":" + std::to_string(metadata_format) + ",\"session_id\":" + json_string(facts.id) +
          ",\"label\":" + json_string(facts.label) + ",\"place\":" + json_string(facts.place) +
          ",\"start_time\":" + json_string(facts.start_time) + ",\"pid\":" + std::to_string(facts.pid) +
          ",\"host\":" + json_string(facts.host) + ",\"boot_id\":" + json_string(facts.boot_id) +
          ",\"uid\":" + std::to_string(facts.uid) + ",\"status\":" + json_string(facts.status) +
          ",\"reason\":" + json_string(facts.reason) + ",\"durable\":" + (facts.durable ? "true" : "false") +
-         ",\"engine\":" + json_string(facts.engine) + ",\"user\":" + facts.user + ",\n\"chunks\":[";
+         ",\"engine\":" + json_string(facts.engine) + member(",\"previous\":", facts.previous) +
+         member(",\"progress\":", facts.progress) + ",\"user\":" + facts.user + ",\n\"chunks\":[";
 }
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";

@@ -11,6 +11,7 @@
 // 3. Compose head and chunks, write beside, rename.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <scratch/detail/chunk/chunk_log.hpp>
@@ -104,6 +106,29 @@ class SessionRecord {
     }
   }
 
+  /// How far the work is: in metadata.json with whatever is written next. A second after it was written last, and ten
+  /// times as long as that took, it is written for this alone.
+  void progress(ChunkLog& log, std::uint64_t done, std::uint64_t total, std::string_view what) {
+    {
+      const std::lock_guard hold(progress_mutex_);
+      progress_.done = done;
+      progress_.total = total;
+      progress_.what = what;
+      progress_.told = true;
+    }
+    if (sys::steady_milliseconds() < progress_due_.load(std::memory_order_relaxed)) return;
+    try {
+      const std::unique_lock hold(mutex_, std::try_to_lock);
+      if (!hold) return;
+      const std::uint64_t begin = sys::steady_milliseconds();
+      progress_due_ = begin + 1000;  // also where it fails
+      fold(log, Patience{0}, false);
+      const std::uint64_t end = sys::steady_milliseconds();
+      progress_due_ = std::max(begin + 1000, end + 10 * (end - begin));
+    } catch (...) {
+    }
+  }
+
   /// Bytes that metadata.json takes, about.
   std::uint64_t size() const {
     const std::lock_guard hold(mutex_);
@@ -131,6 +156,7 @@ class SessionRecord {
         file_(path_ / metadata_name) {}
 
   std::string composed(ChunkLog& log) {
+    take_progress();
     std::string text = facts_ ? head_text(*facts_) : read_head_(directory_, path_);
     std::uint64_t count = 0;
     text.reserve(composed_size_ + composed_size_ / 8);
@@ -146,6 +172,11 @@ class SessionRecord {
     composed_ = count;
     composed_size_ = text.size();
     return text;
+  }
+
+  void take_progress() {
+    const std::lock_guard hold(progress_mutex_);
+    if (progress_.told && facts_) facts_->progress = progress_text(progress_.done, progress_.total, progress_.what);
   }
 
   void fold(ChunkLog& log, Patience patience, bool durable) {
@@ -174,10 +205,19 @@ class SessionRecord {
     bool taken_;
   };
 
+  struct Progress {
+    std::uint64_t done = 0, total = 0;
+    std::string what;
+    bool told = false;
+  };
+
   int directory_;
   ByteLocks& locks_;  // of .lock
   Lacks& lacks_;
   std::filesystem::path path_;
+  std::mutex progress_mutex_;  // taken behind `mutex_`
+  Progress progress_;
+  std::atomic<std::uint64_t> progress_due_{0};
   mutable std::mutex mutex_;
   std::optional<SessionFacts> facts_;
   ReadHead read_head_ = nullptr;

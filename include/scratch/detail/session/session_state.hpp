@@ -92,13 +92,28 @@ class SessionState final : private HoldsLife, public SharedState {
   /// The session is there for others afterwards. @throws Error
   void begin() {
     record_.begin(life_.umask_is_strange());
-    if (cleanup_ == Cleanup::keep) wanted_ = Mark::for_good;
-    if (cleanup_ == Cleanup::unless_completed) wanted_ = Mark::until_completed;
+    want_mark_of_beginning();
     if (wanted_ != Mark::none)
       mark();  // last: what a crash leaves before is nothing to be kept
     else if (durable())
       sync(life_.root());
     life_.announce();
+  }
+
+  /// 7 and 8 of adoption.hpp: its owner is this process, for everybody.
+  /// @param was_kept whether it has the mark
+  /// @throws Error and then it can be adopted again
+  void adopted(bool was_kept) {
+    publish();  // 7.
+    want_mark_of_beginning();
+    if (was_kept && wanted_ == Mark::none) unmark();  // 8.
+    mark();
+    life_.announce();
+  }
+
+  void progress(std::uint64_t done, std::uint64_t total, std::string_view what) {
+    if (ended_ || !made_here()) check();
+    record_.progress(log(), done, total, what);
   }
 
   void before_asking() noexcept override {
@@ -233,6 +248,11 @@ class SessionState final : private HoldsLife, public SharedState {
   // What follows is done with `ending_`, save in `begin()`.
 
   bool keeps_failures() const noexcept { return cleanup_ != Cleanup::remove; }
+
+  void want_mark_of_beginning() noexcept {
+    if (cleanup_ == Cleanup::keep) wanted_ = Mark::for_good;
+    if (cleanup_ == Cleanup::unless_completed) wanted_ = Mark::until_completed;
+  }
 
   void want_mark_of_failure() noexcept {
     if (keeps_failures() && wanted_ == Mark::none) wanted_ = Mark::until_completed;

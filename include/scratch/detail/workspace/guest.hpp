@@ -88,6 +88,10 @@ class Guest {
   /// Files were removed: these, and all that was at or below one of `trees`, as they stand in records. @throws Error
   virtual void removed(const NameSet& /*files*/, const NameSet& /*trees*/) {}
 
+  /// Who wrote here has died: what it left half done in this directory is finished or undone afterwards, save what
+  /// somebody alive is at. Again: no harm. @throws Error
+  virtual void repair(const Directory&) {}
+
   /// Nothing more is done here: its files are let go of. A directory whose files are open cannot be removed everywhere.
   virtual void close() noexcept {}
 

@@ -37,6 +37,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <scratch/detail/kernel/byte_locks.hpp>
@@ -130,6 +131,19 @@ class Quota {
   /// Named files with `bytes` in them are gone.
   void removed(std::uint64_t bytes) noexcept {
     if (share_ && bytes > 0 && share_->made_here.is_true()) share_->stale().store(1);
+  }
+
+  /// Another limit, for this process and for all who come later. Not thread-safe.
+  void limit_to(std::uint64_t bytes) {
+    if (!share_) return;
+    share_->limit = bytes;
+    share_->word(limit_word).store(bytes);
+  }
+
+  /// Whether a file is called as a ledger that is being made: only by the owner of a session.
+  static bool is_unfinished(std::string_view name) {
+    constexpr std::string_view beside = ".scratch-quota-";
+    return name.starts_with(beside) && name.size() == beside.size() + 16;
   }
 
   /// Lets go of the ledger's file: a directory whose files are open cannot be removed everywhere. What threads still

@@ -68,6 +68,18 @@ class TableGuest final : public Guest {
     }
   }
 
+  /// Merges. One whose names somebody holds is that one's business.
+  void repair(const Directory& where) override {
+    for (const Claim& claim : claims_in(where)) {
+      try {
+        const NameLock lock(where, {claim.into, claim.from}, "finish an interrupted merge with");
+        recover(where, lock);
+      } catch (const Error& error) {
+        if (error.code() != errc::busy) throw;
+      }
+    }
+  }
+
   /// Tables that were being merged stand under the names of their claims.
   std::uint64_t bytes_kept(const std::set<std::string>& ours) override {
     std::uint64_t bytes = 0;
