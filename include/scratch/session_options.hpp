@@ -20,7 +20,7 @@ struct SessionOptions {
   /// Bytes of buffers that the files open here at one time share, as far as 512 KiB for each goes. More than the usual
   /// 32 MiB makes nothing faster; less is for those who count every byte.
   std::uint64_t buffers = 32_MiB;
-  /// Asked once for room when a write meets a full disk or quota.
+  /// Asked for room when a write meets a full disk or quota, again and again until there is room or it says no.
   OnFull on_full = {};
   /// Told what happens.
   OnEvent on_event = {};
