@@ -72,9 +72,7 @@ class ChunkGuest final : public Guest {
 
   ChunkLog& log() noexcept { return log_; }
 
-  // A forked child cannot look.
   void check_free(const Directory& where, const std::string& name, const char* doing) override {
-    if (!log_.made_here()) return;
     if (const std::optional<ChunkInfo> chunk = log_.find_file(where.relative(name)))
       throw_error(EEXIST, doing, where.path() / name,
                   "chunk " + std::to_string(chunk->id) + " is on record there: remove it first, or take another name");

@@ -42,9 +42,6 @@ class ChunkLog {
         lines_(directory, chunks_name.data(), path / chunks_name, longest_chunk_record),
         ids_(directory, path, patience) {}
 
-  /// False in a child of the process that made it.
-  bool made_here() const { return made_here_.is_true(); }
-
   /// An id that no chunk of this directory has or had, and nobody else gets. O(1), save for the first one.
   std::uint64_t next_id() {
     const Held held = hold("take a chunk's id from");

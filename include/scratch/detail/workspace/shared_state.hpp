@@ -19,6 +19,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/workspace/askings.hpp>
 #include <scratch/detail/workspace/guest.hpp>
 #include <scratch/detail/workspace/owned_names.hpp>
@@ -59,8 +60,11 @@ class SharedState {
     throw_error(ENOTSUP, "use the records of", path_, "this workspace was made before main()");
   }
 
-  /// @throws Error `session_gone`, `forked_object`
-  virtual void check() {}
+  /// @throws Error `forked_object` in a child of the process that made it; of a session, `session_gone`
+  virtual void check() {
+    if (!made_here_.is_true())
+      throw_error(errc::forked_object, "use the workspace", path_, "make another one in the child, of the same path");
+  }
 
   /// False: whoever made the session is dead, so that nothing comes any more.
   virtual bool owner_is_alive() const noexcept { return true; }
@@ -220,6 +224,7 @@ class SharedState {
   std::filesystem::path path_;
   Fd directory_;  // empty in a session's
   int fd_;
+  MadeHere made_here_;
   WorkspaceOptions options_;
   bool is_session_;
   EnginePool engines_;
