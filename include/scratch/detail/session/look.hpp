@@ -89,11 +89,11 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   look([&] { info.uncommitted = Quota::uncommitted(directory, info.path); });
   look([&] {
     if (!has_file(directory, metadata_name, info.path)) return;  // its creator has not come so far
-    const nlohmann::json head = read_head(directory, info.path, 1);
-    info.label = text_at(head, "label");
-    info.pid = number_at(head, "pid");
-    info.start_time = text_at(head, "start_time");
-    if (info.status != "trash") info.status = text_at(head, "status");
+    MetadataHead head = read_head(directory, info.path, 1);
+    info.label = std::move(head.label);
+    info.pid = head.pid;
+    info.start_time = std::move(head.start_time);
+    if (info.status != "trash") info.status = std::move(head.status);
   });
   return info;
 }
