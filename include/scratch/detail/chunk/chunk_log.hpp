@@ -78,6 +78,11 @@ class ChunkLog {
     lines_.append(leaves_record(id, to), "move a chunk of");
   }
 
+  /// The chunk's file was not renamed after all; comes after `leaves`.
+  void stays(std::uint64_t id) {
+    if (const std::optional<ChunkRecord> record = find(id); record && is_leaving(id)) append(*record, false);
+  }
+
   /// The chunk's file has another name now; comes after `leaves`.
   void rename(std::uint64_t id, std::string_view file) {
     std::optional<ChunkRecord> record = find(id);
@@ -200,6 +205,11 @@ class ChunkLog {
     struct stat facts {};
     if (sys::fstatat(directory_, old_chunks_name.data(), facts) == 0)
       throw_error(errc::unsupported_version, "read the chunks of", path_, "version 0.1 wrote them, into chunks.log");
+  }
+
+  bool is_leaving(std::uint64_t id) {
+    const Held held = hold("read");
+    return leaving_.contains(id);
   }
 
   bool is_settled(std::uint64_t id, const std::string& to) {
