@@ -132,10 +132,10 @@ class [[gnu::visibility("default")]] Error : public std::system_error {
   const std::filesystem::path& other_path() const& noexcept { return words_->other; }
   const std::string& hint() const& noexcept { return words_->hint; }
   // Of one that dies with the expression.
-  std::string doing() && { return words_->doing; }
-  std::filesystem::path path() && { return words_->path; }
-  std::filesystem::path other_path() && { return words_->other; }
-  std::string hint() && { return words_->hint; }
+  std::string doing() const&& { return words_->doing; }
+  std::filesystem::path path() const&& { return words_->path; }
+  std::filesystem::path other_path() const&& { return words_->other; }
+  std::string hint() const&& { return words_->hint; }
   const char* what() const noexcept override { return words_->what.c_str(); }
 
  private:
