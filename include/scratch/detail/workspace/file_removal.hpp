@@ -90,12 +90,14 @@ class FileRemoval {
   void remove(int directory, const std::string& name, std::string record) {
     struct stat facts {};
     if (spared_.contains(record)) return;
+    if (sys::fstatat(directory, name.c_str(), facts) != 0) {
+      if (errno != ENOENT) fail(errno, record);
+      return;
+    }
     std::vector<std::unique_ptr<Hold>> holds;
-    bool told = true;
-    if (sys::fstatat(directory, name.c_str(), facts) == 0)
-      told = for_guests([&](Guest& guest) {
-        if (std::unique_ptr<Hold> one = guest.departs(record, "")) holds.push_back(std::move(one));
-      });
+    const bool told = for_guests([&](Guest& guest) {
+      if (std::unique_ptr<Hold> one = guest.departs(record, "")) holds.push_back(std::move(one));
+    });
     if (sys::unlinkat(directory, name.c_str()) == 0) {
       freed_ += static_cast<std::uint64_t>(facts.st_size);
       for (const std::unique_ptr<Hold>& one : holds) one->moved();
