@@ -55,7 +55,8 @@ class AtomicFile {
 
   /// The same end of the file as a stream: `file.stream() << "text"`. What goes wrong there is thrown by `commit()`.
   /// It is there as long as this, and takes nothing more (`bad()`) once this was committed or discarded.
-  std::ostream& stream() { return checked().stream.out(); }
+  std::ostream& stream() & { return checked().stream.out(); }
+  std::ostream& stream() && = delete;  // it would be gone at the end of the expression
 
   /// Bytes so far.
   std::uint64_t size() const {

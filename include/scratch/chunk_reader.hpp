@@ -49,7 +49,8 @@ class ChunkReader {
   ChunkReader(Workspace where, std::uint64_t id)
       : chunk_(std::make_unique<Chunk>(detail::directory_of(where), id, nullptr)) {}
 
-  const ChunkInfo& info() const { return chunk().record.info; }
+  const ChunkInfo& info() const& { return chunk().record.info; }
+  ChunkInfo info() && { return chunk().record.info; }
   std::uint64_t size() const { return info().size; }
   /// The blocks that are checked.
   ChunkLayout layout() const { return chunk().layout(); }
@@ -57,10 +58,11 @@ class ChunkReader {
   /// An input range of `Bytes`, each valid until the next one is asked for.
   ///
   /// @throws Error `checksum_mismatch`; `corrupt` where the file became shorter; what the kernel says
-  auto begin() {
+  auto begin() & {
     chunk().start();
     return detail::BlockIterator<ChunkReader>(*this);
   }
+  auto begin() && = delete;  // its blocks would be gone at the end of the expression
   std::default_sentinel_t end() const { return {}; }
 
   /// Fills `to` with the bytes from `offset` on. The first time that a block is met it is read and checked whole;
@@ -74,7 +76,8 @@ class ChunkReader {
   /// The whole chunk as memory, unchecked (the file's owner and size were); valid as long as this.
   ///
   /// @throws Error ENOMEM; `corrupt` when the file's size is not that on record
-  Bytes map() { return chunk().map(); }
+  Bytes map() & { return chunk().map(); }
+  Bytes map() && = delete;  // the memory would be gone at the end of the expression
 
   /// The whole chunk as memory that a device can take for its own (cudaHostRegister, ibv_reg_mr) or O_DIRECT can write
   /// from: the file's own pages, shared and writable, at a multiple of 2 MiB where there is address space for that, and

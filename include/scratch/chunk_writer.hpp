@@ -82,7 +82,8 @@ class ChunkWriter {
   ///
   /// @pre n <= 4 MiB
   /// @throws Error as `append`
-  MutableBytes prepare(std::size_t n) { return chunk().in_order().prepare(n); }
+  MutableBytes prepare(std::size_t n) & { return chunk().in_order().prepare(n); }
+  MutableBytes prepare(std::size_t n) && = delete;  // they would be gone at the end of the expression
 
   /// Adds the first `n` of the bytes that `prepare` lent.
   ///

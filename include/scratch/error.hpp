@@ -127,10 +127,15 @@ class [[gnu::visibility("default")]] Error : public std::system_error {
   Error(const Error&) noexcept = default;
   Error& operator=(const Error&) noexcept = default;
 
-  const std::string& doing() const noexcept { return words_->doing; }
-  const std::filesystem::path& path() const noexcept { return words_->path; }
-  const std::filesystem::path& other_path() const noexcept { return words_->other; }
-  const std::string& hint() const noexcept { return words_->hint; }
+  const std::string& doing() const& noexcept { return words_->doing; }
+  const std::filesystem::path& path() const& noexcept { return words_->path; }
+  const std::filesystem::path& other_path() const& noexcept { return words_->other; }
+  const std::string& hint() const& noexcept { return words_->hint; }
+  // Of one that dies with the expression.
+  std::string doing() const&& { return words_->doing; }
+  std::filesystem::path path() const&& { return words_->path; }
+  std::filesystem::path other_path() const&& { return words_->other; }
+  std::string hint() const&& { return words_->hint; }
   const char* what() const noexcept override { return words_->what.c_str(); }
 
  private:

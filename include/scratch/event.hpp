@@ -88,7 +88,8 @@ using OnEvent = std::function<void(const Event&)>;
 
 /// Asked for room when a write met a full disk or quota: `bytes` are needed. True: the write is tried again, and where
 /// the room was not enough, or somebody else took it, this is asked again. False: there is no more to free, and the
-/// write fails. It may wait. Called with no lock of the library held, by several writers at a time.
+/// write fails. It may wait, and is asked as long as it does; true a hundred times in a row at once, while nothing is seen
+/// to get free, is taken for false. Called with no lock of the library held, by several writers at a time.
 using OnFull = std::function<bool(std::uint64_t bytes)>;
 
 }  // namespace scratch

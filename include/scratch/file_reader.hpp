@@ -90,7 +90,8 @@ class FileReader {
   std::uint64_t size() const { return checked().size(); }
 
   /// An input range of `Bytes`, each valid until the next one is asked for.
-  auto begin() { return detail::BlockIterator<FileReader>(*this); }
+  auto begin() & { return detail::BlockIterator<FileReader>(*this); }
+  auto begin() && = delete;  // its blocks would be gone at the end of the expression
   std::default_sentinel_t end() const { return {}; }
 
  private:

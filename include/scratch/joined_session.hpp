@@ -72,15 +72,12 @@ class JoinedSession : public detail::SessionHandle {
 
   static std::shared_ptr<detail::SessionState> join(const std::filesystem::path& path, SessionOptions options) {
     detail::SessionLife life = detail::SessionLife::join(path);
-    const nlohmann::json head = detail::read_head(life.directory(), life.path());
-    const auto durable = head.find("durable");
-    const bool is_durable = durable != head.end() && durable->is_boolean() && durable->get<bool>();
+    detail::MetadataHead head = detail::read_head(life.directory(), life.path());
     if (options.need > 0) require_space(life.path(), options.need);
     options.quota = 0;  // the owner's, if there is one
     return std::make_shared<detail::SessionState>(
-        std::move(life), detail::text_at(head, "label"), &detail::read_head_text,
-        detail::workspace_options(std::move(options), detail::engine_named(detail::text_at(head, "engine")),
-                                  is_durable));
+        std::move(life), std::move(head.label), &detail::read_head_text,
+        detail::workspace_options(std::move(options), detail::engine_named(head.engine), head.durable));
   }
 
   void end_silently() noexcept { end_it(false); }

@@ -26,7 +26,7 @@ struct SessionOptions {
   std::uint64_t buffers = 32_MiB;
   /// When it goes, in place of the session's policy. Whoever joins has no say in it.
   Cleanup cleanup = Cleanup::as_policy;
-  /// Asked once for room when a write meets a full disk or quota.
+  /// Asked for room when a write meets a full disk or quota, again and again until there is room or it says no.
   OnFull on_full = {};
   /// Told what happens.
   OnEvent on_event = {};

@@ -60,7 +60,7 @@ class SessionView {
 
   /// in_progress, completed or failed. O(1) in chunks. @throws Error as `metadata`
   std::string status() const {
-    return alive([&] { return detail::text_at(detail::read_head(seen().state->fd(), path()), "status"); });
+    return alive([&] { return detail::read_head(seen().state->fd(), path()).status; });
   }
 
   /// What metadata.json says, and every chunk committed before: JSON text. O(chunks).
@@ -69,7 +69,7 @@ class SessionView {
     const Workspace here = workspace();
     std::string text = alive([&] {
       std::string head = detail::read_head_text(seen().state->fd(), path());
-      detail::parse_metadata(head + "]}", path() / detail::metadata_name);
+      detail::parse_head(head + "]}", path() / detail::metadata_name);
       return head;
     });
     bool first = true;

@@ -32,7 +32,7 @@ struct Access;
 ///
 /// A cheap handle: copies share one state, and whatever writes takes one by value. Safe to use from several threads.
 /// The directory is held open, so that no chdir or rename leads a handle astray. A handle of a session that has ended
-/// gets `session_gone`, one used in a forked child `forked_object`.
+/// gets `session_gone`; any handle in a forked child `forked_object`: the child makes a workspace of its own.
 class Workspace {
  public:
   /// Makes a plain directory a workspace. `clear()` and `remove_matching()` never touch files that were there before, nor

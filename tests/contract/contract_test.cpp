@@ -20,6 +20,14 @@
 using namespace scratch::literals;
 using scratch::test::TempDir;
 
+// What refers into an object does so as long as it is there: of one that dies with the expression it is a copy.
+static_assert(std::is_same_v<decltype(std::declval<const scratch::Error&>().path()), const std::filesystem::path&>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::Error>().path()), std::filesystem::path>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::Error>().other_path()), std::filesystem::path>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::Error>().doing()), std::string>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::Error>().hint()), std::string>);
+static_assert(std::is_same_v<decltype(std::declval<const scratch::ChunkReader&>().info()), const scratch::ChunkInfo&>);
+static_assert(std::is_same_v<decltype(std::declval<scratch::ChunkReader>().info()), scratch::ChunkInfo>);
 static_assert(std::is_base_of_v<std::system_error, scratch::Error>);
 static_assert(std::is_same_v<scratch::Bytes, std::span<const std::byte>>);
 static_assert(std::is_same_v<scratch::MutableBytes, std::span<std::byte>>);

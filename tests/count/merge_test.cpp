@@ -713,7 +713,8 @@ TEST_CASE("a merge takes the memory it may take, however the keys lie, and howev
       table.commit();
       keys.resize(1'000'000);
     }
-    REQUIRE(merging([&] { merge<std::uint64_t>(where, "even", "crowded", {.memory = 16_MiB}); }) == Ending::finished);
+    REQUIRE(merging([&] { merge<std::uint64_t>(Workspace(dir.path()), "even", "crowded", {.memory = 16_MiB}); }) ==
+            Ending::finished);
   }
   SECTION("more threads than it has memory for") {
     std::vector<std::string> names;
@@ -725,7 +726,8 @@ TEST_CASE("a merge takes the memory it may take, however the keys lie, and howev
       table.add(keys);
       table.commit();
     }
-    REQUIRE(merging([&] { merge_all<std::uint64_t>(where, "all", names, {.threads = 16, .memory = 16_MiB}); }) ==
-            Ending::finished);
+    REQUIRE(merging([&] {
+              merge_all<std::uint64_t>(Workspace(dir.path()), "all", names, {.threads = 16, .memory = 16_MiB});
+            }) == Ending::finished);
   }
 }

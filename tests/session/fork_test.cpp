@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // A forked child has the parent's objects, and must not act for it.
+#include <scratch/atomic_file.hpp>
+#include <scratch/chunk_reader.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/count_table.hpp>
+#include <scratch/file_reader.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/merge.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_json.hpp>
+#include <scratch/session_view.hpp>
 #include <scratch/space_watch.hpp>
 #include <scratch/sweep.hpp>
 
@@ -32,6 +36,7 @@ using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
+using scratch::test::text_of;
 using scratch::test::write_chunk;
 
 namespace {
@@ -126,6 +131,52 @@ TEST_CASE("using the parent's session in a child is an error, and the parent not
   session.close();
   joined.reset();
   CHECK(names_in(dir.path()).empty());
+}
+
+TEST_CASE("using the parent's workspace of a plain directory in a child is an error: it makes one of its own") {
+  const TempDir dir;
+  Workspace here(dir.path());
+  const Workspace area = here.area("area");
+  const scratch::ChunkInfo chunk = write_chunk(here, "parent");
+  write_chunk(area, "area");
+  CHECK(in_child([&] {
+          ::alarm(20);
+          const auto forked = [](auto work) { return refuses_with(errc::forked_object, work); };
+          // What has a chunk's name would be replaced by who cannot look into the record.
+          require(forked([&] { scratch::write_file(here, chunk.file, "child"); }), "replacing a chunk");
+          require(forked([&] { scratch::write_file(area, "file", "child"); }), "a file");
+          require(forked([&] { write_chunk(here, "child"); }), "a chunk");
+          require(forked([&] { scratch::ChunkReader(here, chunk); }), "reading a chunk");
+          require(forked([&] { scratch::read_text(here, chunk.file); }), "reading a file");
+          require(forked([&] { scratch::CountTable<std::uint64_t>(here, "table"); }), "a table");
+          require(forked([&] { here.list(); }), "list");
+          require(forked([&] { here.usage(); }), "usage");
+          require(forked([&] { here.chunks(); }), "chunks");
+          require(forked([&] { here.area("other"); }), "area");
+          require(forked([&] { here.remove(chunk); }), "remove");
+          require(forked([&] { here.remove_matching("*"); }), "remove_matching");
+          require(forked([&] { here.clear(); }), "clear");
+          require(forked([&] { here.move(chunk.file, here, "moved"); }), "move");
+          Workspace mine(dir.path());
+          require(refuses_with(std::errc::file_exists, [&] { scratch::write_file(mine, chunk.file, "child"); }), "own");
+          write_chunk(mine, "child");
+        }) == Ending::finished);
+  CHECK(text_of(dir / chunk.file) == "parent");
+  CHECK(here.chunks().size() == 3);
+  CHECK_FALSE(std::filesystem::exists(dir / "area" / "file"));
+}
+
+TEST_CASE("a look into a session is an error in a child, too") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  write_chunk(session, "x");
+  const scratch::SessionView view(session.path());
+  CHECK(in_child([&] {
+          require(refuses_with(errc::forked_object, [&] { view.list(); }), "list");
+          require(refuses_with(errc::forked_object, [&] { view.chunks(); }), "chunks");
+          require(scratch::SessionView(session.path()).chunks().size() == 1, "its own");
+        }) == Ending::finished);
+  CHECK(view.chunks().size() == 1);
 }
 
 TEST_CASE("a child can have a session of its own, and join its parent's by the path") {

@@ -2,10 +2,14 @@
 // ctest: labels=asan alone
 //
 // Memory that runs out at any allocation of a session's life.
+#include <scratch/joined_session.hpp>
+#include <scratch/list_sessions.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_view.hpp>
 #include <scratch/sweep.hpp>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -137,4 +141,45 @@ TEST_CASE("memory that runs out in an owner's word, once or for good, ends nothi
     }
   INFO(wrong);
   CHECK(wrong.empty());
+}
+
+TEST_CASE(
+    "memory that runs out while a session is joined or looked at ends nothing, and what is refused leaves nothing") {
+  const TempDir dir;
+  const Under place{dir.path()};
+  std::optional<SessionDir<Under>> session(std::in_place, place, "a label that is longer than fifteen");
+  session->user(R"({"job":{"name":"longer than fifteen bytes","parts":[[1,2],{"a":{"b":["deep"]}}]}})");
+  write_chunk(*session, "hello");
+  session->publish();
+  const bool written_by_others = GENERATE(false, true);
+  if (written_by_others)
+    scratch::test::put(session->path() / "metadata.json",
+                       R"({"chunks":[{"id":0,"user":{"a":[1]}}],"format":2,"label":"x","user":{"job":[{"a":[]}]}})");
+  const std::vector<std::function<void()>> ways{[&] {
+                                                  scratch::JoinedSession joined(session->path());
+                                                  static_cast<void>(joined.metadata());
+                                                  joined.publish();
+                                                  joined.close();
+                                                },
+                                                [&] { static_cast<void>(scratch::list_sessions(place)); },
+                                                [&] {
+                                                  const scratch::SessionView view(session->path());
+                                                  static_cast<void>(view.status() + view.metadata());
+                                                  static_cast<void>(view.info());
+                                                }};
+  const std::size_t before = scratch::test::open_descriptors();
+  for (const auto& way : ways)
+    for (const bool for_ever : {false, true}) {
+      memory_plan.fired = true;
+      for (long allocation = 0; memory_plan.fired; ++allocation) {
+        CAPTURE(allocation, for_ever);
+        memory_plan.fail(allocation, for_ever);
+        works(way);
+        memory_plan.watching = false;
+        REQUIRE(scratch::test::open_descriptors() == before);
+      }
+    }
+  for (const auto& way : ways) CHECK(works(way));
+  session->close();  // nobody who was refused is in its way
+  CHECK(names_in(dir.path()).empty());
 }

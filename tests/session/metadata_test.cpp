@@ -75,16 +75,38 @@ TEST_CASE("the head alone is read without the chunks, however large it is") {
     of.user = "{\"text\":\"" + std::string(size, 'x') + "\"}";
     put(dir / "metadata.json", document(of, {{0, "a", 1, 1, "xxh3:2d06800538d394c2", ""}}));
     CHECK(read_head_text(dir.fd(), dir.path()) == head_text(of));
-    const nlohmann::json head = read_head(dir.fd(), dir.path());
-    CHECK(head["user"] == nlohmann::json::parse(of.user));
-    CHECK(head["chunks"].empty());
+    const auto head = read_head(dir.fd(), dir.path());
+    CHECK(head.label == "x");
+    CHECK(head.status == "in_progress");
+    CHECK(head.pid == 42);
+    CHECK(nlohmann::json::parse(head.text + "}")["user"] == nlohmann::json::parse(of.user));
+    CHECK_FALSE(nlohmann::json::parse(head.text + "}").contains("chunks"));
   }
 }
 
-TEST_CASE("the head of a file that somebody wrote in another form is read nevertheless") {
+TEST_CASE("the head of a file that somebody wrote in another form is read nevertheless, with all that it says") {
   const TempDir dir;
-  put(dir / "metadata.json", "\n{ \"chunks\": [ {\"id\": 1} ],\n \"format\": 2, \"label\": \"y\" }");
-  CHECK(read_head(dir.fd(), dir.path())["label"] == "y");
+  for (const char* text :
+       {"\n{ \"chunks\": [ {\"id\": 1, \"user\": {}} ],\n \"format\": 2, \"label\": \"y\" }",
+        "{\"format\":2,\"label\":\"y\",\"chunks\":{},\"pid\":-7,\"user\":{\"chunks\":[1,[],{},[2,{\"a\":[null]}]],"
+        "\"e\":1.50}}",
+        "{\"format\":2,\"durable\":true,\"label\":\"y\",\"big\":18446744073709551615,\"s\":\"\\u00e9\\n\",\"chunks\":[["
+        "]]}",
+        "{\"chunks\":7,\"chunks\":[],\"format\":2,\"status\":[\"x\"],\"a\":{\"label\":\"z\"},\"label\":\"y\"}"}) {
+    CAPTURE(text);
+    put(dir / "metadata.json", text);
+    nlohmann::json all = nlohmann::json::parse(text);
+    all.erase("chunks");
+    const std::string head = read_head_text(dir.fd(), dir.path());
+    CHECK(head.ends_with(",\n\"chunks\":["));
+    CHECK(nlohmann::json::parse(read_head(dir.fd(), dir.path()).text + "}") == all);
+    CHECK(read_head(dir.fd(), dir.path()).label == "y");
+    CHECK(read_head(dir.fd(), dir.path()).status.empty());
+    CHECK(read_head(dir.fd(), dir.path()).pid == all.value("pid", 0));
+    CHECK(read_head(dir.fd(), dir.path()).durable == all.value("durable", false));
+    all["chunks"] = nlohmann::json::array();
+    CHECK(nlohmann::json::parse(head + "]}") == all);
+  }
 }
 
 TEST_CASE("a damaged metadata.json is a clear error") {

@@ -63,13 +63,13 @@ class AppendFile {
   void write_at(std::uint64_t offset, std::span<struct iovec> pieces) {
     std::uint64_t left = 0;
     for (const struct iovec& piece : pieces) left += piece.iov_len;
-    for (;;) {
+    for (Askings askings;;) {
       const sys::Moved moved = sys::pwritev_all(file_.fd(), pieces.data(), pieces.size(), offset);
       if (moved.error == 0) return;
       offset += moved.size;
       left -= moved.size;
       while (!pieces.empty() && pieces.front().iov_len == 0) pieces = pieces.subspan(1);
-      directory_.state().make_room(left, moved.error, doing_, shown_);
+      directory_.state().make_room(left, moved.error, doing_, shown_, askings);
     }
   }
   void write_at(std::uint64_t offset, Bytes bytes) {

@@ -351,9 +351,10 @@ class BlockWriter {
     reserve_now(bytes.size());
     Transfer transfer{
         Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
+    Askings askings;
     for (Completion done = move(transfer); done.error != 0; done = move(transfer)) {
       advance_past(transfer, done.size);
-      where_.state().make_room(transfer.size, done.error, doing_, file_);
+      where_.state().make_room(transfer.size, done.error, doing_, file_, askings);
     }
     written_ += bytes.size();
   }
@@ -388,7 +389,7 @@ class BlockWriter {
 
   // A transfer failed: waits for the others, asks for room for all of them together, and starts what is missing again.
   void recover(Completion completion) {
-    for (;;) {
+    for (Askings askings;;) {
       std::uint64_t missing = 0;
       int error = 0;
       for (;; completion = io().finish()) {
@@ -402,7 +403,7 @@ class BlockWriter {
         if (io().in_flight() == 0) break;
       }
       if (error == 0) return;
-      where_.state().make_room(missing, error, doing_, file_);
+      where_.state().make_room(missing, error, doing_, file_, askings);
       for (const Pending& one : pending_)
         if (one.busy) io().start(one.transfer);
       completion = io().finish();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -73,18 +74,24 @@ class ChunkGuest final : public Guest {
 
   ChunkLog& log() noexcept { return log_; }
 
-  // A forked child cannot look.
   void check_free(const Directory& where, const std::string& name, const char* doing) override {
-    if (!log_.made_here()) return;
     if (const std::optional<ChunkInfo> chunk = log_.find_file(where.relative(name)))
       throw_error(EEXIST, doing, where.path() / name,
                   "chunk " + std::to_string(chunk->id) + " is on record there: remove it first, or take another name");
   }
 
-  std::unique_ptr<Hold> departs(const Directory& from, const std::string& name, std::string to) override {
-    std::optional<ChunkInfo> chunk = log_.find_file(from.relative(name));
+  std::unique_ptr<Hold> departs(const std::string& file, std::string to) override {
+    std::optional<ChunkInfo> chunk = log_.find_file(file);
     if (!chunk) return nullptr;
     return std::unique_ptr<Hold>(new MovingChunk(state_, log_, *std::move(chunk), std::move(to)));
+  }
+
+  void all_depart(const std::string& prefix) override {
+    std::vector<std::uint64_t> going;
+    log_.for_each([&](const ChunkEntry& chunk) {
+      if (chunk.info.file.starts_with(prefix)) going.push_back(chunk.info.id);
+    });
+    for (const std::uint64_t id : going) log_.leaves(id, "");
   }
 
   void removed(const NameSet& files, const NameSet& trees) override {
@@ -97,7 +104,10 @@ class ChunkGuest final : public Guest {
       });
     bool any = false;
     for (const ChunkInfo& chunk : gone) {
-      if (is_there(chunk.file)) continue;
+      if (is_there(chunk.file)) {
+        log_.stays(chunk.id);
+        continue;
+      }
       log_.remove(chunk.id);
       any = true;
     }

@@ -43,9 +43,6 @@ class ChunkLog {
         lines_(directory, chunks_name.data(), path / chunks_name, longest_chunk_record),
         ids_(directory, path, patience, lacks) {}
 
-  /// False in a child of the process that made it.
-  bool made_here() const { return made_here_.is_true(); }
-
   /// An id that no chunk of this directory has or had, and nobody else gets. O(1), save for the first one.
   std::uint64_t next_id() {
     const Held held = hold("take a chunk's id from");
@@ -80,6 +77,11 @@ class ChunkLog {
   void leaves(std::uint64_t id, std::string_view to) {
     const Held held = hold("move a chunk of");
     lines_.append(leaves_record(id, to), "move a chunk of");
+  }
+
+  /// The chunk's file was not renamed after all; comes after `leaves`.
+  void stays(std::uint64_t id) {
+    if (const std::optional<ChunkRecord> record = find(id); record && is_leaving(id)) append(*record, false);
   }
 
   /// The chunk's file has another name now; comes after `leaves`.
@@ -204,6 +206,11 @@ class ChunkLog {
     struct stat facts {};
     if (sys::fstatat(directory_, old_chunks_name.data(), facts) == 0)
       throw_error(errc::unsupported_version, "read the chunks of", path_, "version 0.1 wrote them, into chunks.log");
+  }
+
+  bool is_leaving(std::uint64_t id) {
+    const Held held = hold("read");
+    return leaving_.contains(id);
   }
 
   bool is_settled(std::uint64_t id, const std::string& to) {

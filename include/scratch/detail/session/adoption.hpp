@@ -65,8 +65,8 @@ class Adoption {
   Adoption(const Location& location, std::string_view id)
       : life_(adopt(location, id)),
         kept_(is_marked_kept(life_.directory(), life_.path())),
-        head_(read_head_text(life_.directory(), life_.path())),
-        json_(parse_metadata(head_ + "]}", life_.path() / metadata_name)) {}
+        text_(read_head_text(life_.directory(), life_.path())),
+        head_(parse_head(text_ + "]}", life_.path() / metadata_name)) {}
 
   const std::filesystem::path& path() const noexcept { return life_.path(); }
 
@@ -75,14 +75,13 @@ class Adoption {
                                        WorkspaceOptions options) {
     SessionFacts facts = facts_of_owner(place);
     facts.id = life_.id();
-    facts.label = text_at(json_, "label");
-    facts.start_time = text_at(json_, "start_time");
+    facts.label = head_.label;
+    facts.start_time = head_.start_time;
     facts.durable = options.durable;
     facts.engine = choices.engine;
     facts.user = user();
     facts.previous = previous();
-    if (const auto progress = json_.find("progress"); progress != json_.end() && progress->is_object())
-      facts.progress = text(*progress);
+    facts.progress = head_.progress_text;
     const std::uint64_t quota = options.quota;
     state_ = std::make_shared<SessionState>(std::move(life_), std::move(facts), choices.cleanup, std::move(options));
     if (quota > 0) state_->quota().limit_to(quota);
@@ -106,29 +105,24 @@ class Adoption {
     return SessionLife::adopt(std::move(root), grammar, std::move(name));
   }
 
-  static std::string text(const nlohmann::json& json) {
-    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  }
-
   // The application's object, as it gave it where it stands as this library writes it.
   std::string user() const {
     constexpr std::string_view key = ",\"user\":";
-    const std::size_t at = head_.find(key);
-    if (at != head_.npos && head_.ends_with(end_of_head)) {
-      const std::string_view rest = std::string_view(head_).substr(at + key.size());
+    const std::size_t at = text_.find(key);
+    if (at != text_.npos && text_.ends_with(end_of_head)) {
+      const std::string_view rest = std::string_view(text_).substr(at + key.size());
       const std::string_view user = rest.substr(0, rest.size() - end_of_head.size());
       if (is_json_object(user)) return minified_json(user);
     }
-    const auto found = json_.find("user");
-    return found != json_.end() && found->is_object() ? text(*found) : "{}";
+    return head_.user_text.empty() ? "{}" : head_.user_text;
   }
 
   std::string previous() const {
-    nlohmann::json all = nlohmann::json::array();
-    if (const auto found = json_.find("previous"); found != json_.end() && found->is_array()) all = *found;
-    all.push_back(
-        {{"pid", number_at(json_, "pid")}, {"host", text_at(json_, "host")}, {"boot_id", text_at(json_, "boot_id")}});
-    return text(all);
+    std::string all = head_.previous_text.size() > 2 ? head_.previous_text : "[]";
+    all.pop_back();
+    if (all.size() > 1) all += ',';
+    return all + "{\"pid\":" + std::to_string(head_.pid) + ",\"host\":" + json_string(head_.host) +
+           ",\"boot_id\":" + json_string(head_.boot_id) + "}]";
   }
 
   static bool is_chunk_file(std::string_view name) {
@@ -192,7 +186,7 @@ class Adoption {
 
   void tell() const {
     state_->emit(EventKind::session_adopted, state_->path(), 0,
-                 "its owner was process " + std::to_string(number_at(json_, "pid")) + " on " + text_at(json_, "host"));
+                 "its owner was process " + std::to_string(head_.pid) + " on " + head_.host);
     for (const std::string& file : unrecorded_) {
       struct stat facts {};
       if (sys::fstatat(state_->fd(), file.c_str(), facts) == 0)
@@ -203,8 +197,8 @@ class Adoption {
 
   SessionLife life_;
   bool kept_;
-  std::string head_;
-  nlohmann::json json_;
+  std::string text_;
+  MetadataHead head_;
   std::shared_ptr<SessionState> state_;
   std::unordered_set<std::string> unrecorded_;
 };
@@ -227,10 +221,10 @@ inline std::optional<SessionInfo> find_unfinished(const Location& location, std:
           !is_marked_kept(directory.get(), path) || owner_alive(directory.get(), path) ||
           sys::fstatat(directory.get(), metadata_name.data(), metadata) != 0)
         return;
-      const nlohmann::json head = read_head(directory.get(), path);
-      if (text_at(head, "label") == label && text_at(head, "status") != "completed")
+      const MetadataHead head = read_head(directory.get(), path);
+      if (head.label == label && head.status != "completed")
         candidates.push_back(
-            {text_at(head, "start_time"), metadata.st_mtim.tv_sec, metadata.st_mtim.tv_nsec, std::string(entry.name)});
+            {head.start_time, metadata.st_mtim.tv_sec, metadata.st_mtim.tv_nsec, std::string(entry.name)});
     } catch (const Error&) {  // it is none that could be gone on with
     }
   });

@@ -91,16 +91,13 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
   look([&] { info.uncommitted = Quota::uncommitted(directory, info.path); });
   look([&] {
     if (!has_file(directory, metadata_name, info.path)) return;  // its creator has not come so far
-    const nlohmann::json head = read_head(directory, info.path, 1);
-    info.label = text_at(head, "label");
-    info.pid = number_at(head, "pid");
-    info.start_time = text_at(head, "start_time");
-    if (info.status != "trash") info.status = text_at(head, "status");
-    if (const auto previous = head.find("previous"); previous != head.end() && previous->is_array())
-      info.resumed = previous->size();
-    if (const auto progress = head.find("progress"); progress != head.end() && progress->is_object())
-      info.progress =
-          SessionProgress{unsigned_at(*progress, "done"), unsigned_at(*progress, "total"), text_at(*progress, "what")};
+    MetadataHead head = read_head(directory, info.path, 1);
+    info.label = std::move(head.label);
+    info.pid = head.pid;
+    info.start_time = std::move(head.start_time);
+    if (info.status != "trash") info.status = std::move(head.status);
+    info.resumed = head.previous_owners;
+    if (head.progress) info.progress = SessionProgress{head.progress->done, head.progress->total, head.progress->what};
   });
   return info;
 }

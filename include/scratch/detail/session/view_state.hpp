@@ -28,6 +28,7 @@ class ViewState final : public SharedState {
   SessionEntry entry() const { return {root_.get(), path().parent_path(), path().filename()}; }
 
   void check() override {
+    SharedState::check();
     struct stat facts {};
     if (sys::fstat(fd(), facts) != 0 || facts.st_nlink == 0 || !leads_to(entry(), facts))
       throw_error(errc::session_gone, "look into the session", path(), "it ended");

@@ -149,8 +149,8 @@ class Directory {
   // Empty where it is there already.
   Fd make_area(const std::string& name, const std::filesystem::path& below) const {
     MadeDirectory made = make_directory(fd(), name.c_str(), 0700);
-    while (!made.directory && errno != EEXIST) {
-      state_->make_room(0, errno, "create the area", below);
+    for (Askings askings; !made.directory && errno != EEXIST;) {
+      state_->make_room(0, errno, "create the area", below, askings);
       made = make_directory(fd(), name.c_str(), 0700);
     }
     return std::move(made.directory);

@@ -119,6 +119,7 @@ inline std::uint64_t clear(const Directory& directory) {
     return removal.finish();
   }
   removal.books(NameFilter([](std::string_view) { return true; }));
+  removal.all();
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {
     if (!is_hidden(directory, entry.name)) names.emplace_back(entry.name);
@@ -143,11 +144,10 @@ inline bool remove_file(const Directory& directory, std::string_view given) {
     throw_error(EINVAL, "remove", path, std::string("only files are removed, this is ") + kind_of(facts));
   if (!directory.state().is_ours(directory.fd(), name, directory.relative(name)))
     throw_error(EPERM, "remove", path, "this library did not write it");
-  Renaming renaming(directory, name, "remove");
-  renaming.departs("");
-  if (sys::unlinkat(directory.fd(), name.c_str()) != 0 && errno != ENOENT) throw_error(errno, "remove", path);
-  renaming.moved();
-  directory.state().quota().removed(static_cast<std::uint64_t>(facts.st_size));
+  const Renaming renaming(directory, name, "remove");
+  FileRemoval removal(directory);
+  removal.remove(directory.fd(), name, directory.relative(name));
+  removal.finish();
   return true;
 }
 

@@ -55,6 +55,11 @@ class FileRemoval {
     if (removed.error != 0) fail(removed.error, from_.relative(removed.failed));
   }
 
+  /// Everything in the directory and its areas is about to go.
+  void all() {
+    for_guests([&](Guest& guest) { guest.all_depart(from_.prefix()); });
+  }
+
   /// What guests keep about files of the directory whose names pass `goes`.
   void books(const NameFilter& goes) { books(from_, from_.prefix(), goes); }
 
@@ -85,9 +90,18 @@ class FileRemoval {
   void remove(int directory, const std::string& name, std::string record) {
     struct stat facts {};
     if (spared_.contains(record)) return;
-    if (sys::fstatat(directory, name.c_str(), facts) == 0 && sys::unlinkat(directory, name.c_str()) == 0) {
+    if (sys::fstatat(directory, name.c_str(), facts) != 0) {
+      if (errno != ENOENT) fail(errno, record);
+      return;
+    }
+    std::vector<std::unique_ptr<Hold>> holds;
+    const bool told = for_guests([&](Guest& guest) {
+      if (std::unique_ptr<Hold> one = guest.departs(record, "")) holds.push_back(std::move(one));
+    });
+    if (sys::unlinkat(directory, name.c_str()) == 0) {
       freed_ += static_cast<std::uint64_t>(facts.st_size);
-      files_.insert(std::move(record));
+      for (const std::unique_ptr<Hold>& one : holds) one->moved();
+      if (!told) files_.insert(std::move(record));
     } else if (errno != ENOENT) {
       fail(errno, record);
     }
@@ -100,6 +114,19 @@ class FileRemoval {
   }
 
  private:
+  // Guests put on record what is about to go. Where the disk is too full for that it goes nevertheless, which makes room,
+  // and `removed` tells them: false.
+  template <class Tell>
+  bool for_guests(Tell tell) {
+    try {
+      for (const std::unique_ptr<Guest>& guest : from_.state().guests()) tell(*guest);
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != std::errc::no_space_on_device && error.code().value() != EDQUOT) throw;
+      return false;
+    }
+  }
+
   void remove_ours(int directory, const std::string& name, std::string record) {
     try {
       struct stat facts {};

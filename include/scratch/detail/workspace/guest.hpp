@@ -73,19 +73,22 @@ class Guest {
   /// Before a name is given to a file of which this guest knows nothing. @throws Error EEXIST where it is on record
   virtual void check_free(const Directory&, const std::string& /*name*/, const char* /*doing*/) {}
 
-  /// Before a file is renamed. Something is returned where this guest has it on record.
-  /// @param to as it stands in records; empty: it leaves this workspace
+  /// Before a file is renamed, or removed. Something is returned where this guest has it on record.
+  /// @param file as it stands in records
+  /// @param to   the same; empty: it leaves this workspace, or goes
   /// @throws Error and then the file must stay where it is
-  virtual std::unique_ptr<Hold> departs(const Directory&, const std::string& /*name*/, std::string /*to*/) {
-    return nullptr;
-  }
+  virtual std::unique_ptr<Hold> departs(const std::string& /*file*/, std::string /*to*/) { return nullptr; }
+
+  /// The same before all files go whose names in records begin with `prefix`; then `removed` says which did.
+  virtual void all_depart(const std::string& /*prefix*/) {}
 
   /// Before the files of a directory are removed whose names pass `goes`: removes what this guest keeps about them
   /// under names of its own. @param prefix of the directory, as it stands in records
   virtual void before_removal(FileRemoval&, const Directory&, const std::string& /*prefix*/,
                               const NameFilter& /*goes*/) {}
 
-  /// Files were removed: these, and all that was at or below one of `trees`, as they stand in records. @throws Error
+  /// Files were removed, or should have been: these, and all that was at or below one of `trees`, as they stand in
+  /// records. @throws Error
   virtual void removed(const NameSet& /*files*/, const NameSet& /*trees*/) {}
 
   /// Who wrote here has died: what it left half done in this directory is finished or undone afterwards, save what

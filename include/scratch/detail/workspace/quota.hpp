@@ -155,6 +155,9 @@ class Quota {
     share_->file.reset();
   }
 
+  /// Another number when bytes were taken or given back, or a measurement found others. 0 without a limit.
+  std::uint64_t stamp() const noexcept { return share_ ? share_->total().load() : 0; }
+
   /// 0: none.
   std::uint64_t limit() const noexcept { return share_ ? share_->limit : 0; }
 
@@ -231,11 +234,14 @@ class Quota {
     Word stale() { return word(stale_word); }
     Word slot() { return word(mine); }
 
+    // Where there is no room the slot is let alone, lest another's measurement sees what comes and goes in it.
     bool take(std::uint64_t bytes) {
       const std::uint64_t most = std::min(limit, most_bytes);
-      slot().fetch_add(bytes);
       std::uint64_t before = total().load();
-      while (bytes_in(before) <= most && bytes <= most - bytes_in(before))
+      const auto fits = [&] { return bytes_in(before) <= most && bytes <= most - bytes_in(before); };
+      if (!fits()) return false;
+      slot().fetch_add(bytes);
+      while (fits())
         if (total().compare_exchange_weak(before, changed(before, bytes_in(before) + bytes))) return true;
       take_from_slot(bytes);
       return false;
@@ -286,7 +292,7 @@ class Quota {
         std::uint64_t now = slots_in_use();
         now += files_take();
         const bool same = bytes_in(before) == now;
-        if (total().compare_exchange_strong(before, changed(before, now)))
+        if (total().compare_exchange_strong(before, same ? before : changed(before, now)))
           return same ? Measurement::same : Measurement::changed;
       }
       stale().store(1);

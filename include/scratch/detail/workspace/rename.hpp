@@ -30,7 +30,7 @@ class Renaming {
   /// @throws Error and then the file must stay where it is
   void departs(const std::string& to) {
     for (const std::unique_ptr<Guest>& guest : from_.state().guests()) {
-      if (std::unique_ptr<Hold> one = guest->departs(from_, name_, to)) holds_.push_back(std::move(one));
+      if (std::unique_ptr<Hold> one = guest->departs(from_.relative(name_), to)) holds_.push_back(std::move(one));
     }
   }
 

@@ -21,6 +21,8 @@
 #include <scratch/detail/bytes/engine_pool.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/lacks.hpp>
+#include <scratch/detail/kernel/process_life.hpp>
+#include <scratch/detail/workspace/askings.hpp>
 #include <scratch/detail/workspace/guest.hpp>
 #include <scratch/detail/workspace/owned_names.hpp>
 #include <scratch/detail/workspace/quota.hpp>
@@ -62,8 +64,11 @@ class SharedState {
     throw_error(ENOTSUP, "use the records of", path_, "this workspace was made before main()");
   }
 
-  /// @throws Error `session_gone`, `forked_object`
-  virtual void check() {}
+  /// @throws Error `forked_object` in a child of the process that made it; of a session, `session_gone`
+  virtual void check() {
+    if (!made_here_.is_true())
+      throw_error(errc::forked_object, "use the workspace", path_, "make another one in the child, of the same path");
+  }
 
   /// False: whoever made the session is dead, so that nothing comes any more.
   virtual bool owner_is_alive() const noexcept { return true; }
@@ -100,44 +105,48 @@ class SharedState {
     names_held_.erase(name);
   }
 
-  /// Reserves `bytes` of the quota, asking `on_full` as often as it says that it made room: others may take that.
+  /// Reserves `bytes` of the quota, asking `on_full` as often as `Askings` lets it: others may take what it frees.
   /// @throws Error `quota_exceeded`; nothing was reserved
   void reserve(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file) {
     if (bytes == 0) return;
+    Askings askings;
     while (!quota_.reserve(bytes)) {
-      if (bytes <= quota_.limit() && ask_for_room(bytes)) continue;
+      if (bytes <= quota_.limit() && ask_for_room(bytes, askings)) continue;
       const std::uint64_t used = quota_.used();
       throw_error(errc::quota_exceeded, doing, file,
                   readable_size(bytes) + " needed, " +
                       readable_size(quota_.limit() > used ? quota_.limit() - used : 0) + " of the quota of " +
-                      readable_size(quota_.limit()) + " left; remove files, raise .quota, or free some in on_full");
+                      readable_size(quota_.limit()) + " left; remove files, raise .quota, or free some in on_full" +
+                      askings.hint());
     }
   }
 
   /// Called when a write failed with `error`: returns when it may be tried again, since `on_full` may have made room.
+  /// @param askings those of before, for the same piece of work
   /// @throws Error what the kernel said, and for a full disk how much was needed and is free
-  void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file) {
+  void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file,
+                 Askings& askings) {
     const bool full = error == ENOSPC || error == EDQUOT;
-    if (!full || !ask_for_room(bytes)) throw_no_room(bytes, error, doing, file);
+    if (!full || !ask_for_room(bytes, askings)) throw_no_room(bytes, error, doing, file, askings.hint());
   }
 
   /// The same for `work`, again and again as long as `on_full` says that there may be room.
   template <class Work>
   auto with_room(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file, Work work) {
-    for (;;) {
+    for (Askings askings;;) {
       try {
         return work();
       } catch (const Error& error) {
         const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
         if (code != ENOSPC && code != EDQUOT) throw;
-        make_room(bytes, code, doing, file);
+        make_room(bytes, code, doing, file, askings);
       }
     }
   }
 
   /// @throws Error always
   [[noreturn]] void throw_no_room(std::uint64_t bytes, int error, std::string_view doing,
-                                  const std::filesystem::path& file) const {
+                                  const std::filesystem::path& file, std::string_view what_else = {}) const {
     std::string hint;
     if (error == ENOSPC || error == EDQUOT) {
       hint = readable_size(bytes) + " needed, " + free_space_text();
@@ -146,7 +155,7 @@ class SharedState {
     } else {
       hint = open_files_hint(error);
     }
-    throw_error(error, doing, file, hint);
+    throw_error(error, doing, file, hint.append(what_else));
   }
 
   /// The names of files of ours, relative to here; nullopt: all of them are. Whether what has such a name now is ours
@@ -197,10 +206,16 @@ class SharedState {
     }
   }
 
-  bool ask_for_room(std::uint64_t bytes) {
+  bool ask_for_room(std::uint64_t bytes, Askings& askings) {
     if (!options_.on_full) return false;
     before_asking();
-    return options_.on_full(bytes);
+    return askings.ask(room_seen(), [&] { return options_.on_full(bytes); });
+  }
+
+  RoomSeen room_seen() const noexcept {
+    struct statvfs facts {};
+    if (sys::fstatvfs(fd_, facts) != 0) facts = {};
+    return {quota_.stamp(), facts.f_bavail, facts.f_favail};
   }
 
   static std::vector<std::unique_ptr<Guest>> make_guests(SharedState& state, GuestMaker first) {
@@ -238,6 +253,7 @@ class SharedState {
   int fd_;
   Lacks own_lacks_;
   Lacks& lacks_;  // those, or a session's
+  MadeHere made_here_;
   WorkspaceOptions options_;
   bool is_session_;
   EnginePool engines_;
