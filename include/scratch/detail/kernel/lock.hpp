@@ -32,9 +32,9 @@ enum class LockAnswer : std::uint8_t {
 
 /// File systems whose locks are another machine's business, or may be: what the kernel grants here need not exclude
 /// anybody there.
-inline bool is_remote_file_system(int fd, bool if_unknown = false) {
+inline bool is_remote_file_system(int fd) {
   struct statfs facts {};
-  if (sys::fstatfs(fd, facts) != 0) return if_unknown;
+  if (sys::fstatfs(fd, facts) != 0) return false;
   switch (static_cast<std::uint32_t>(facts.f_type)) {
     case NFS_SUPER_MAGIC:
     case FUSE_SUPER_MAGIC:
@@ -149,7 +149,6 @@ inline bool byte_locked(int fd, off_t byte) noexcept {
 /// refuse the other.
 /// @pre the caller holds an exclusive flock on another open of `directory`
 inline bool lock_excludes(int directory) {
-  if (is_remote_file_system(directory, true)) return false;
   const Fd second = open_directory(directory, ".");
   return second && sys::flock(second.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
