@@ -148,6 +148,24 @@ void sweep_dead_sessions(benchmark::State& state) {
 }
 BENCHMARK(sweep_dead_sessions)->Iterations(9)->Unit(benchmark::kMillisecond);
 
+// A program's start where 20 killed runs have left a session of 10 files each: the sweep, and a session of its own.
+void start_after_kills(benchmark::State& state) {
+  const Root root;
+  const fs::path dead = root.path() / "dead";
+  std::vector<double> times;
+  for (auto _ : state) {
+    leave_dead(dead, 20);
+    times.push_back(microseconds([&] {
+      if (scratch::sweep(scratch::Under(dead)).removed != 20) std::abort();
+      const scratch::SessionDir session(scratch::Under(dead), "bench");
+    }));
+    fs::remove(dead);
+  }
+  state.counters["scratch_us"] = median(times);
+  state.counters["worst_us"] = *std::max_element(times.begin(), times.end());
+}
+BENCHMARK(start_after_kills)->Iterations(200)->Unit(benchmark::kMillisecond);
+
 // 100,000 chunks in one session: the cost of the last 10,000 beside the first 10,000.
 template <class Commit>
 void hundred_thousand(benchmark::State& state, Commit commit) {

@@ -63,7 +63,8 @@ class Reader {
 
 void run(const std::string& command, std::uint64_t chunks, std::uint64_t size, std::uint64_t quota, unsigned writers) {
   const scratch::Shm place{"back_pressure"};
-  scratch::sweep(place);
+  if (const auto refused = scratch::sweep(place).refused)
+    std::cerr << "what earlier runs left stays: " << refused->what() << '\n';
 
   // Asked by every writer that finds no room: true means that there may be some now.
   std::atomic<bool> reads{true};

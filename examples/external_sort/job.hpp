@@ -24,6 +24,7 @@
 #include "metrics.hpp"
 #include "preflight.hpp"
 #include "support/results.hpp"
+#include "support/sweeping.hpp"
 #include "workers.hpp"
 
 namespace external_sort {
@@ -68,7 +69,7 @@ class Job {
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
                     need.breakdown(plan_));
-    scratch::sweep(place);
+    support::sweep_at_start(place);
 
     std::optional<scratch::Workspace> finished;  // declared first: the session's callbacks use it
     const auto free_finished = [this, &finished] {

@@ -17,7 +17,6 @@
 #include <scratch/place.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/space.hpp>
-#include <scratch/sweep.hpp>
 
 #include "histogram.hpp"
 #include "measures.hpp"
@@ -26,6 +25,7 @@
 #include "support/progress.hpp"
 #include "support/results.hpp"
 #include "support/stop.hpp"
+#include "support/sweeping.hpp"
 #include "tell.hpp"
 #include "workers.hpp"
 
@@ -115,7 +115,7 @@ void analyse_in(const P& place, const Options& options) {
   if (options.events) told = tell;
   scratch::SweepOptions sweeping;
   sweeping.on_event = told;
-  const scratch::SweepReport swept = scratch::sweep(place, sweeping);
+  const scratch::SweepReport swept = support::sweep_at_start(place, sweeping);
   if (swept.removed > 0 && !options.quiet)
     std::fprintf(stderr, "removed what %" PRIu64 " earlier %s had left, %s\n", swept.removed,
                  swept.removed == 1 ? "run" : "runs", scratch::readable_size(swept.bytes_freed).c_str());

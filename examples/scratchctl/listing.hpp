@@ -217,7 +217,7 @@ inline int watch(const std::string& place, bool all_users, std::chrono::millisec
 
 struct SweepCommand {
   std::string place;
-  bool dry_run = false, kept = false, all_users = false;
+  bool dry_run = false, kept = false, all_users = false, believe_locks = false;
   double older_than = 0;  ///< seconds
 };
 
@@ -234,6 +234,7 @@ inline int sweep(const SweepCommand& command, bool as_json) {
   options.dry_run = command.dry_run;
   options.kept_too = command.kept;
   options.all_users = command.all_users;
+  options.believe_locks = command.believe_locks;
   options.older_than = milliseconds_of(command.older_than);
   options.on_event = [&](const scratch::Event& event) {
     const std::lock_guard hold(mutex);

@@ -78,6 +78,8 @@ int run(int argc, char** argv) {
   sweep_command->add_option("--older-than", sweeping.older_than, "Spare what changed since: 90s, 15m, 2h, 7d")
       ->transform(support::duration());
   sweep_command->add_flag("--kept", sweeping.kept, "Remove kept sessions, too");
+  sweep_command->add_flag("--believe-locks", sweeping.believe_locks,
+                          "Also on FUSE and network file systems: nobody uses the place from elsewhere");
   sweep_command->add_flag("--all-users", sweeping.all_users, "As root, for shm:APP and tmp:APP: everybody's");
 
   double every = 2;

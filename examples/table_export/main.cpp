@@ -44,6 +44,7 @@
 #include "support/numbers.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
+#include "support/sweeping.hpp"
 
 namespace {
 
@@ -158,7 +159,7 @@ void run(const Place& place, const Options& options) {
 
   scratch::SweepOptions brief;
   brief.budget = std::chrono::seconds(2);
-  const scratch::SweepReport swept = scratch::sweep(place, brief);
+  const scratch::SweepReport swept = support::sweep_at_start(place, brief);
   if (swept.removed > 0 && !options.quiet)
     std::cerr << "swept " << support::plural(swept.removed, "dead session") << ", "
               << scratch::readable_size(swept.bytes_freed) << '\n';

@@ -41,6 +41,10 @@ struct SweepOptions {
   bool all_users = false;
   /// How many remove at once where there is much to remove; 0: as many as the machine runs at once, at most 4.
   unsigned threads = 0;
+  /// Sweep also where the file system is none of those whose locks are believed (ext2 to ext4, xfs, btrfs, tmpfs, ramfs,
+  /// overlay, f2fs, zfs, bcachefs): for whoever knows that all who use the place are on this machine, and that locks hold
+  /// there. Where they are seen to exclude nobody it is refused all the same.
+  bool believe_locks = false;
   /// Throw what keeps a place from being swept, instead of carrying it in `SweepReport::refused`.
   bool must = false;
   /// Told of each removal, by whichever thread did it.

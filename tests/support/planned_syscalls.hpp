@@ -34,6 +34,7 @@ struct SyscallPlan {
   long kill_after = never;        ///< SIGKILL when this call has been made
   const char* only = nullptr;     ///< count only calls of this name
   bool without_dioalign = false;  ///< statx does not say what O_DIRECT needs
+  std::uint32_t file_system = 0;  ///< what statfs calls every file system; 0: by its number
   int error_at_close = 0;  ///< what each close says, as NFS says of a quota; the descriptor is closed all the same
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
   std::function<void(int fd)> at_sync = {};                       ///< asked before each fsync
@@ -54,6 +55,7 @@ struct SyscallPlan {
     error = 0;
     error_at_close = 0;
     without_dioalign = false;
+    file_system = 0;
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
     at_sync = {};
@@ -169,7 +171,11 @@ struct Calls : Kernel {
     });
   }
   static int fstatfs(int fd, struct statfs* facts) {
-    return test::by_plan("fstatfs", [&] { return Kernel::fstatfs(fd, facts); });
+    return test::by_plan("fstatfs", [&] {
+      const int result = Kernel::fstatfs(fd, facts);
+      if (test::plan.file_system != 0) facts->f_type = static_cast<decltype(facts->f_type)>(test::plan.file_system);
+      return result;
+    });
   }
   static int fstatvfs(int fd, struct statvfs* facts) {
     return test::by_plan("fstatvfs", [&] { return Kernel::fstatvfs(fd, facts); });

@@ -19,8 +19,8 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
-#include <scratch/detail/text/checksum.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
 
@@ -107,35 +107,6 @@ concept IoPolicy = requires(const Medium& medium) {
 };
 
 namespace detail {
-
-inline std::string file_system_name(std::uint64_t magic) {
-  switch (magic) {
-    case TMPFS_MAGIC:
-      return "tmpfs";
-    case RAMFS_MAGIC:
-      return "ramfs";
-    case EXT4_SUPER_MAGIC:
-      return "ext4";
-    case XFS_SUPER_MAGIC:
-      return "xfs";
-    case BTRFS_SUPER_MAGIC:
-      return "btrfs";
-    case F2FS_SUPER_MAGIC:
-      return "f2fs";
-    case 0x2fc12fc1:
-      return "zfs";
-    case OVERLAYFS_SUPER_MAGIC:
-      return "overlayfs";
-    case FUSE_SUPER_MAGIC:
-      return "fuse";
-    case NFS_SUPER_MAGIC:
-      return "nfs";
-    default: {
-      const std::string digits = hex16(magic);
-      return "file system 0x" + digits.substr(std::min<std::size_t>(digits.find_first_not_of('0'), 15));
-    }
-  }
-}
 
 /// Whether an error of the attempt says that there is no O_DIRECT, and not that something else is in the way.
 inline bool means_no_direct(int error) {

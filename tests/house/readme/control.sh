@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # control.sh <source tree>: readme.sh finds a README that says something else than the program, figures.sh one that says
-# something else than the benchmarks.
+# something else than the benchmarks, named_tests.sh one that names a test which is none.
 set -eu
 source=$1
 work=$(mktemp -d)
@@ -26,3 +26,8 @@ must_fail "a figure of another row" 's/| 89 x as fast |/| 5.5 x as fast |/'
 must_fail "a digit less" 's/| 31\.6 x as fast |/| 1.6 x as fast |/'
 must_fail "another size" 's/ in 241 MiB / in 240 MiB /'
 must_fail "a row from nowhere" 's/^| external sort of 1 GB /| a sort of 1 GB /'
+check=named_tests.sh
+must_fail "a case that is none" 's/free is given, and one/free is taken, and one/'
+must_fail "a case of another source" 's@`kernel/rename: @`kernel/root: @'
+must_fail "a function of a script that is none" 's/twenty restarts as pid 1/thirty restarts as pid 1/'
+must_fail "a test of a list that is none" 's/: whoever swaps a root/: whoever steals a root/'

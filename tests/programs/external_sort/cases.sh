@@ -322,6 +322,15 @@ case_an_unwritable_place_is_refused() {
   [ ! -e sorted ] || fail "an output directory is left"
 }
 
+case_a_place_that_cannot_be_swept_is_said_and_the_work_goes_on() {
+  need_program flock
+  generate -n 1000 -o records
+  mkdir -m 700 root
+  flock root "$program" sort -q --place "$here/root" -o sorted records 2>err || fail "exit code $?"
+  [ "$(wc -l <err)" = 1 ] && grep -q 'notice: what earlier runs left stays: .*/root' err || fail "not one line about it"
+  [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
 case_an_output_with_parts_in_it_is_refused_and_unchanged() {
   generate -n 10 -o records
   mkdir sorted

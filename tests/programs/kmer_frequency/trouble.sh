@@ -87,6 +87,15 @@ case $fact in
     refuses 'wrong' --wrong reads.fa
     refuses 'no sequence has the 100000 bases' --simulate-reads 5 --read-length 100000 genome.fa
     ;;
+  a_place_that_cannot_be_swept_is_said_and_the_work_goes_on)
+    need_program flock
+    make_reads
+    mkdir -m 700 root
+    flock root "$program" --workers 2 --quiet --memory 40MiB --place "$work/root" -o result.tsv reads.fa 2>err ||
+      fail "it ended with $?"
+    [ "$(wc -l <err)" = 1 ] && grep -q 'notice: what earlier runs left stays: .*/root' err || fail "$(cat err)"
+    [ -s result.tsv ] && [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+    ;;
   too_little_room_is_one_line)
     make_reads
     mkdir output

@@ -25,6 +25,7 @@ case $fact in
     gives_it --place shm reads.fa
     gives_it --place tmp reads.fa
     gives_it --place "$work/place/my place" --processes reads.fa
+    mkdir "$work/place/elsewhere"
     SCRATCH_DIR=$work/place/elsewhere gives_it reads.fa
     ;;
   any_memory)

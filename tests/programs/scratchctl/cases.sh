@@ -319,6 +319,20 @@ case_a_place_that_cannot_be_trusted_is_reported_and_the_others_are_listed() {
   json "len(j['failed']) == 1 and j['kept'] == 1"
 }
 
+case_a_place_whose_locks_may_not_hold_is_swept_when_told_so() {
+  need_program bindfs
+  [ -c /dev/fuse ] && [ "$(id -u)" = 0 ] || { echo "skipped: no FUSE here"; exit 77; }
+  dead >path
+  unshare -mf --kill-child bash -c '
+    bindfs --no-allow-other root root
+    "$0" sweep root >out 2>err && exit 1
+    "$0" ls root >listed
+    "$0" sweep --believe-locks root >swept 2>>err' "$scratchctl" || fail "exit code $?"
+  [ "$(wc -l <err)" = 1 ] && grep -q 'on fuse may be' err || fail "not one line about it"
+  grep -q '^1 removed' swept || fail "not swept: $(cat swept)"
+  [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
 case_exit_codes_are_documented() {
   says 0 --help
   has '^Exit codes: 0 .* 1 '

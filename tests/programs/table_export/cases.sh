@@ -267,4 +267,13 @@ case_a_full_file_system_is_one_line_and_leaves_nothing() {
   [ ! -s left ] || fail "left behind: $(cat left)"
 }
 
+case_a_place_that_cannot_be_swept_is_said_and_the_work_goes_on() {
+  need_program flock
+  csv_rows 1 10 >input
+  mkdir -m 700 root
+  flock root "$export_rows" t -q --format csv --place "$here/root" input >out 2>err || fail "exit code $?"
+  [ "$(wc -l <err)" = 1 ] && grep -q 'notice: what earlier runs left stays: .*/root' err || fail "not one line about it"
+  [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
 "case_$case"

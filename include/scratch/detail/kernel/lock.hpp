@@ -33,9 +33,9 @@ enum class LockAnswer : std::uint8_t {
 
 /// File systems whose locks are another machine's business, or may be: what the kernel grants here need not exclude
 /// anybody there.
-inline bool is_remote_file_system(int fd, bool if_unknown = false) {
+inline bool is_remote_file_system(int fd) {
   struct statfs facts {};
-  if (sys::fstatfs(fd, facts) != 0) return if_unknown;
+  if (sys::fstatfs(fd, facts) != 0) return false;
   switch (static_cast<std::uint32_t>(facts.f_type)) {
     case NFS_SUPER_MAGIC:
     case FUSE_SUPER_MAGIC:
@@ -151,11 +151,6 @@ inline void byte_unlock(int fd, off_t byte) noexcept {
 inline bool flock_excludes(int directory) {
   const Fd second = open_directory(directory, ".");
   return second && sys::flock(second.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-}
-
-/// The same, where it can be believed. @pre as there
-inline bool lock_excludes(int directory) {
-  return !is_remote_file_system(directory, true) && flock_excludes(directory);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -5,8 +5,12 @@
 //
 // A root that the library derives (`<app>-<uid>`) stands where anybody may write, so what has its name may be a trap:
 // it must be ours, a directory, and closed to everybody else. A root that the user names must be ours and not writable
-// by others; 0755 is fine. Nothing is ever changed into shape, save the mode of a directory that was just made here and
-// that the umask cut.
+// by others; 0755 is fine, and so is a link to one, if nobody else could have made the link. Nothing is ever changed into
+// shape, save the mode of a directory that was just made here and that the umask cut.
+//
+// The directory above may be open to everybody, as /tmp and Kubernetes' emptyDir are. Where it is not sticky others can
+// take the root away or put something in its place, but nothing that passes as ours, and what was opened stays the one
+// that was examined: it is used by its descriptor.
 #pragma once
 
 #include <array>
@@ -49,7 +53,7 @@ inline MadeDirectory open_made_directory(int parent, const char* name, mode_t mo
   if ((made.facts.st_mode & 0777) == mode) return made;
   made.umask_is_strange = made.umask_is_strange || (made.facts.st_mode & 0700) != 0700;
   const bool others_may_write = (made.facts.st_mode & 0022) != 0;
-  made.keeps_modes = sys::fchmod(made.directory.get(), mode) == 0;
+  made.keeps_modes = sys::fchmod(made.directory.get(), (made.facts.st_mode & 07000) | mode) == 0;
   if (!made.keeps_modes && (others_may_write || !means_lack(errno))) return {};
   return made;
 }
@@ -98,20 +102,52 @@ inline std::string described(const struct stat& facts) {
          octal(facts.st_mode);
 }
 
-[[noreturn]] inline void throw_untrusted(const RootWanted& wanted, const struct stat& found) {
+/// As a shell takes it.
+inline std::string shell_word(const std::filesystem::path& path) {
+  std::string word = "'";
+  for (const char c : path.native()) word += c == '\'' ? "'\\''" : std::string(1, c);
+  return word + "'";
+}
+
+inline bool anybody_may_write(const struct stat& directory) { return (directory.st_mode & S_IWOTH) != 0; }
+
+/// What helps where a root cannot be read, or nothing can be made in it.
+inline std::string hint_for_root(const std::filesystem::path& root, int error) {
+  if (error == EACCES) return "chmod u+rwx " + shell_word(root) + " if it is yours, or another place";
+  if (error == EROFS) return "its file system is read-only: SCRATCH_DIR, or another place";
+  return open_files_hint(error);
+}
+
+/// Whether others can exchange what stands in it.
+inline bool anybody_may_rename(const struct stat& directory) {
+  return anybody_may_write(directory) && (directory.st_mode & S_ISVTX) == 0;
+}
+
+inline bool has_trusted_mode(const RootWanted& wanted, const struct stat& found) {
+  return wanted.kind == RootKind::derived ? (found.st_mode & 0777) == 0700 : (found.st_mode & 022) == 0;
+}
+
+/// What to do about a directory that is not to be trusted.
+inline std::string advice(const RootWanted& wanted, const struct stat& found) {
   const bool derived = wanted.kind == RootKind::derived;
-  const bool only_mode = S_ISDIR(found.st_mode) && found.st_uid == wanted.owner;
+  if (S_ISDIR(found.st_mode) && found.st_uid == wanted.owner)
+    return std::string("chmod ") + (derived ? "700 " : "go-w ") + shell_word(wanted.path) + " makes it one";
+  if (derived) return "SCRATCH_DIR=<a directory> chooses another";
+  if (S_ISDIR(found.st_mode) && anybody_may_write(found))
+    return "a directory in it can be one: " + (wanted.path / "scratch").native();
+  return "name another";
+}
+
+[[noreturn]] inline void throw_untrusted(const RootWanted& wanted, const struct stat& found) {
   throw_error(errc::untrusted_directory, "use the root", wanted.path,
               "found " + described(found) + "; needed: a directory of user " + std::to_string(wanted.owner) + ", " +
-                  (derived ? "mode 0700" : "not writable by group or others") + "; " +
-                  (only_mode ? derived ? "chmod 700 makes it one; " : "chmod go-w makes it one; " : "") +
-                  "chosen because " + wanted.reason);
+                  (wanted.kind == RootKind::derived ? "mode 0700" : "not writable by group or others") + "; " +
+                  advice(wanted, found) + "; chosen because " + wanted.reason);
 }
 
 /// What stands there, examined. @throws Error `untrusted_directory`
 inline void check_trusted(const RootWanted& wanted, const struct stat& found) {
-  const mode_t open_to_others = wanted.kind == RootKind::derived ? 077 : 022;
-  if (!S_ISDIR(found.st_mode) || found.st_uid != wanted.owner || (found.st_mode & open_to_others) != 0)
+  if (!S_ISDIR(found.st_mode) || found.st_uid != wanted.owner || !has_trusted_mode(wanted, found))
     throw_untrusted(wanted, found);
 }
 
@@ -121,69 +157,100 @@ inline void sync_directory(const std::filesystem::path& path) {
   if (!open || sys::fsync(open.get()) != 0) throw_error(errno, "sync the directory", path);
 }
 
-/// Makes the missing directories of a path, each 0700. What is there is left as it is.
-inline void make_parents(const std::filesystem::path& path, bool durable) {
-  std::filesystem::path grown;
-  for (const std::filesystem::path& part : path) {
-    const std::filesystem::path above = grown;
-    grown /= part;
-    if (part == path.root_path() || sys::mkdirat(AT_FDCWD, grown.c_str(), 0700) != 0) continue;
-    const Fd made = open_directory(AT_FDCWD, grown.c_str());
-    if (made) sys::fchmod(made.get(), 0700);
-    if (durable) sync_directory(above);
+[[noreturn]] inline void throw_missing_parent(const RootWanted& wanted) {
+  const std::filesystem::path parent = wanted.path.parent_path();
+  std::filesystem::path missing;
+  for (const std::filesystem::path& part : parent) {
+    missing /= part;
+    if (!Fd(sys::openat(AT_FDCWD, missing.c_str(), O_PATH))) break;
   }
+  throw_error(
+      ENOENT, "create the root", wanted.path,
+      "chosen because " + wanted.reason + "; " + missing.native() + " is not there: mkdir -p " + shell_word(parent));
 }
 
-inline Fd open_parent(const RootWanted& wanted, const std::filesystem::path& parent) {
-  Fd above(sys::openat(AT_FDCWD, parent.c_str(), O_PATH | O_DIRECTORY));
-  if (!above) {
+/// The directory in which a root stands.
+struct AboveRoot {
+  Fd directory;  ///< empty: there is none
+  struct stat facts = {};
+};
+
+inline AboveRoot open_above(const RootWanted& wanted) {
+  const std::filesystem::path parent = wanted.path.parent_path();
+  AboveRoot above{Fd(sys::openat(AT_FDCWD, parent.c_str(), O_PATH | O_DIRECTORY))};
+  if (!above.directory) {
     const int error = errno;
     if (error == ENOENT) return {};
     throw_error(error, "open the directory above the root", parent, "chosen because " + wanted.reason);
   }
-  const struct stat facts = facts_of(above.get(), parent);
-  if ((facts.st_mode & S_IWOTH) != 0 && (facts.st_mode & S_ISVTX) == 0)
+  above.facts = facts_of(above.directory.get(), parent);
+  const uid_t owner = above.facts.st_uid;
+  if (anybody_may_rename(above.facts) && owner != 0 && owner != sys::geteuid())
     throw_error(errc::untrusted_directory, "use the directory above the root", parent,
-                "everybody may write there and it is not sticky (mode " + octal(facts.st_mode) +
-                    "), so anybody could swap the root; chmod +t, or choose another place");
+                "it belongs to user " + std::to_string(owner) +
+                    ", everybody may write there, and it is not sticky, so anybody could swap the root: chmod +t " +
+                    shell_word(parent) + " helps, or another place");
   return above;
+}
+
+/// What a link at a root's place leads to: asked of the link that was examined, which its name may not lead to any more.
+/// @throws Error `untrusted_directory`; ENOENT, ELOOP, ...
+inline Fd follow_link(const RootWanted& wanted, const AboveRoot& above, const char* name) {
+  const auto fail = [&](int error, const std::string& what) {
+    throw_error(error, "open the root", wanted.path, what + "; chosen because " + wanted.reason);
+  };
+  const Fd link(sys::openat(above.directory.get(), name, O_PATH | O_NOFOLLOW));
+  if (!link) fail(errno, "it is a link");
+  const uid_t owner = facts_of(link.get(), wanted.path).st_uid;
+  if (anybody_may_rename(above.facts) || (owner != wanted.owner && owner != 0))
+    throw_error(errc::untrusted_directory, "use the root", wanted.path,
+                "it is a link of user " + std::to_string(owner) +
+                    ", and others can exchange it: name the directory itself; chosen because " + wanted.reason);
+  std::array<char, 4096> text{};  // PATH_MAX
+  if (sys::readlinkat(link.get(), "", text.data(), text.size() - 1) < 0) fail(errno, "it is a link");
+  Fd root(sys::openat(above.directory.get(), text.data(), O_RDONLY | O_DIRECTORY));
+  if (root) return root;
+  const int error = errno;
+  const std::filesystem::path target = wanted.path.parent_path() / text.data();
+  fail(error, "it is a link to " + target.native() + (error == ENOENT ? ": mkdir -m 700 " + shell_word(target) : ""));
+  return {};
 }
 
 /// Opens a root that is there. Empty when nothing is.
 /// @throws Error `untrusted_directory`, naming what was found and what is needed; what the kernel says
 inline Fd open_root(const RootWanted& wanted) {
-  const std::filesystem::path parent = wanted.path.parent_path();
   const std::string name = wanted.path.filename();
   if (name.empty()) throw_error(errc::invalid_name, "use the root", wanted.path, "the file system's root is no place");
-  const Fd above = open_parent(wanted, parent);
-  if (!above) return {};
-  Fd root = open_directory(above.get(), name.c_str());
+  const AboveRoot above = open_above(wanted);
+  if (!above.directory) return {};
+  Fd root = open_directory(above.directory.get(), name.c_str());
   if (!root) {
     const int error = errno;
     if (error == ENOENT) return {};
     struct stat found {};
-    if (sys::fstatat(above.get(), name.c_str(), found) == 0) check_trusted(wanted, found);
-    throw_error(error, "open the root", wanted.path, open_files_hint(error));
+    const bool examined = sys::fstatat(above.directory.get(), name.c_str(), found) == 0;
+    if (examined && S_ISLNK(found.st_mode) && wanted.kind != RootKind::derived)
+      root = follow_link(wanted, above, name.c_str());
+    else if (examined)
+      check_trusted(wanted, found);
+    if (!root) throw_error(error, "open the root", wanted.path, hint_for_root(wanted.path, error));
   }
   check_trusted(wanted, facts_of(root.get(), wanted.path));
   return root;
 }
 
-/// Opens a root, making it first when it is not there.
-/// @throws Error as `open_root`
+/// Opens a root, making it first when it is not there. What is missing above it is not made.
+/// @throws Error as `open_root`; ENOENT
 inline Fd make_root(const RootWanted& wanted) {
   if (Fd root = open_root(wanted)) return root;
-  const std::filesystem::path parent = wanted.path.parent_path();
-  const std::string name = wanted.path.filename();
-  if (wanted.kind != RootKind::pgsql_tmp) make_parents(parent, wanted.durable);
-  const Fd above = open_parent(wanted, parent);
-  if (!above) throw_error(ENOENT, "open the directory above the root", parent, "chosen because " + wanted.reason);
-  mode_t mode = 0700;
-  if (wanted.kind == RootKind::pgsql_tmp) mode = facts_of(above.get(), parent).st_mode & 0750;
-  const bool made = static_cast<bool>(make_directory(above.get(), name.c_str(), mode).directory);
+  const AboveRoot above = open_above(wanted);
+  if (!above.directory) throw_missing_parent(wanted);
+  const mode_t mode = wanted.kind == RootKind::pgsql_tmp ? above.facts.st_mode & 0750 : 0700;
+  const bool made =
+      static_cast<bool>(make_directory(above.directory.get(), wanted.path.filename().c_str(), mode).directory);
   const int error = errno;
   if (made || error == EEXIST) {  // by somebody else, just now
-    if (wanted.durable) sync_directory(parent);
+    if (wanted.durable) sync_directory(wanted.path.parent_path());
     if (Fd root = open_root(wanted); root || made) return root;
   }
   throw_error(error, "create the root", wanted.path,

@@ -337,7 +337,7 @@ class SessionLife {
     struct stat facts {};
     const bool root_is_there = sys::fstat(root_.get(), facts) == 0 && facts.st_nlink > 0;
     if ((error == EEXIST || error == ENOENT) && root_is_there) return false;
-    std::string hint = open_files_hint(error);
+    std::string hint = hint_for_root(entry_.root_path, error);
     if (error == ENOSPC || error == EDQUOT) hint = "no space or no inodes are free; sweep() removes what the dead left";
     if (error == ENAMETOOLONG) hint = "the name has " + std::to_string(entry_.name.size()) + " bytes";
     if (!root_is_there) hint = "somebody removed the root";

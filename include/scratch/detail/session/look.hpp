@@ -14,6 +14,7 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/root.hpp>
 #include <scratch/detail/session/entry.hpp>
@@ -29,8 +30,9 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-// Nothing: it cannot be known. The owner's byte answers without disturbing anybody. Only where no owner is alive the
-// directory's lock is tried, for those who joined: whoever leaves at that moment tries again.
+// Nothing: it cannot be known, since a lock that is seen is held, but one that is not may be beyond this kernel. The
+// owner's byte answers without disturbing anybody. Only where no owner is alive the directory's lock is tried, for those
+// who joined: whoever leaves at that moment tries again.
 inline std::optional<bool> in_use(const SessionEntry& entry, int directory) {
   if (has_file(directory, no_locks_name, entry.path())) return std::nullopt;
   if (owner_alive(directory, entry.path())) return true;
@@ -41,8 +43,9 @@ inline std::optional<bool> in_use(const SessionEntry& entry, int directory) {
   }
   const UnlockAtEnd end_of_look(fresh);
   const LockAnswer answer = try_flock(fresh.get(), LOCK_EX, entry.path());
-  if (answer == LockAnswer::unsupported) return std::nullopt;
-  return answer == LockAnswer::busy;
+  if (answer == LockAnswer::busy) return true;
+  if (answer == LockAnswer::unsupported || !locks_are_believed(directory)) return std::nullopt;
+  return false;
 }
 
 /// Of which nothing is known but where it is.
@@ -157,8 +160,8 @@ class SessionList {
   void add_all_users() {
     if (location_.kind != RootKind::derived && sys::geteuid() == 0) {
       RootWanted wanted = location_.wanted();
-      struct stat facts {};
-      if (sys::fstatat(AT_FDCWD, wanted.path.c_str(), facts) == 0) wanted.owner = facts.st_uid;
+      const Fd root(sys::openat(AT_FDCWD, wanted.path.c_str(), O_PATH));
+      if (root) wanted.owner = facts_of(root.get(), wanted.path).st_uid;
       return add_root(wanted);
     }
     check_all_users(location_, "list all users' sessions");

@@ -5,7 +5,7 @@
 //
 // For each root:
 // 1. Open it, if it may be trusted. Where there is none there is nothing to do.
-// 2. Exclusive lock on it, so that no session is half created; where locks exclude nobody, refuse.
+// 2. Exclusive lock on it, so that no session is half created; where locks exclude nobody, or may not, refuse.
 // 3. List it, and let go of the lock: creators wait for nothing else.
 // 4. For each entry in the grammar of sessions or trash, a directory, and of the right user: condemn it
 //    (entry.hpp), and remove it unless it is kept or too young.
@@ -25,6 +25,7 @@
 #include <vector>
 
 #include <scratch/detail/kernel/dir.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/root.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -185,9 +186,13 @@ class Sweeping {
     const LockAnswer answer = try_for(patience, [&] { return try_flock(locked.get(), LOCK_EX, path); });
     if (answer == LockAnswer::busy)
       throw_error(errc::busy, "sweep", path, "a process holds the root's lock: another sweep, or a stopped creator");
-    if (answer == LockAnswer::unsupported || !lock_excludes(root))
+    if (answer == LockAnswer::unsupported || !flock_excludes(root))
       throw_error(errc::locks_unreliable, "sweep", path,
                   "a live session could not be told from a dead one: remove what you know to be dead by hand");
+    if (!options_.believe_locks && !locks_are_believed(root))
+      throw_error(errc::locks_unreliable, "sweep", path,
+                  "who uses a session on " + file_system_name(file_system_of(root).value_or(0)) +
+                      " may be beyond this kernel's locks: SweepOptions::believe_locks, where you know that nobody is");
     std::vector<Found> found;
     for_each_entry(root, path, [&](const Entry& entry) {
       found.push_back({std::string(entry.name), entry.type == DT_DIR});
