@@ -47,9 +47,9 @@ TEST_CASE("whether locks exclude anybody is tried, and here they do") {
   const TempDir dir;
   const Fd held = open_directory(dir.fd(), ".");
   REQUIRE(try_flock(held.get(), LOCK_EX, "x") == LockAnswer::taken);
-  CHECK(lock_excludes(dir.fd()));
+  CHECK(flock_excludes(dir.fd()));
   unlock(held.get());
-  CHECK_FALSE(lock_excludes(dir.fd()));  // nobody held it: nothing was excluded
+  CHECK_FALSE(flock_excludes(dir.fd()));  // nobody held it: nothing was excluded
 }
 
 TEST_CASE("a kernel that cannot lock for lack of memory is an error, and not a file system without locks") {

@@ -278,7 +278,6 @@ inline std::vector<Scenario> scenarios() {
 
   for (const bool was_kept : {true, false})
     all.push_back({.name = was_kept ? "adopt a kept session" : "adopt a session that was not kept",
-                   .holds_json = true,
                    .prepare =
                        [was_kept, in_sight](Stage& stage) {
                          *in_sight = true;
