@@ -138,8 +138,9 @@ void analyse_in(const P& place, const Options& options) {
     rows.on_progress(
         [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, read.bytes_there, read.rows); });
 
+  const auto committing = [&](std::uint64_t done, std::uint64_t total) { progress.step("committing", done, total); };
   facts.workers = counting.processes ? count_in_processes(session, counting, rows, options.events)
-                                     : count_in_threads(session, counting, rows);
+                                     : count_in_threads(session, counting, rows, committing);
   facts.read = rows.so_far();
   facts.other_letters = rows.other_letters();
   progress.clear();

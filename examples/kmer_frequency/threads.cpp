@@ -6,12 +6,14 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "workers.hpp"
 
 namespace kmer_frequency {
 
-std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows) {
+std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
+                                      OnCommit committing) {
   std::vector<Counted> counted(counting.workers);
   std::mutex mutex;
   std::exception_ptr failure;
@@ -53,7 +55,7 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
     for (unsigned i = started; i < counting.workers && !failed; ++i) work(i);  // no rows are left: an empty table
   }
   if (failure) std::rethrow_exception(failure);
-  if (!rows.is_stopped()) table->commit(counted[0]);
+  if (!rows.is_stopped()) table->commit(counted[0], std::move(committing));
   return counted;
 }
 

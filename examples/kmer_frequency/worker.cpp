@@ -18,6 +18,7 @@
 
 #include "kmers.hpp"
 #include "row_keys.hpp"
+#include "support/stop.hpp"
 
 namespace kmer_frequency {
 namespace {
@@ -106,7 +107,7 @@ class KeyWorker final : public Worker {
     });
     hand_over_row();
     if (!is_last) return;
-    row_->commit();
+    row_->commit({.stop = support::Stop::token()});
     row_.reset();
     for (const auto& [kmer, count] : scratch::CountReader<Key>(workspace_, name)) {
       const std::uint64_t numbered = std::min<std::uint64_t>(count, most_occurrences_);
@@ -151,9 +152,9 @@ class KeyTable final : public Table {
     return std::make_unique<KeyWorker<Key>>(workspace_, number, counting_, table_.adder());
   }
 
-  void commit(Counted& counted) override {
+  void commit(Counted& counted, OnCommit progress) override {
     const auto began = std::chrono::steady_clock::now();
-    table_.commit();
+    table_.commit({.progress = std::move(progress), .stop = support::Stop::token()});
     counted.distinct = table_.distinct();
     counted.committing = seconds_since(began);
   }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,14 +42,18 @@ class Worker {
   virtual Counted finish() = 0;
 };
 
+using OnCommit = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
 /// What workers count into.
 class Table {
  public:
   virtual ~Table() = default;
   virtual std::unique_ptr<Worker> make_worker(unsigned number) = 0;
   /// The table is there afterwards: `table_of_worker(number)`. All workers have finished.
-  /// @param counted of one of the workers: keys and time are put in
-  virtual void commit(Counted& counted) = 0;
+  /// @param counted  of one of the workers: keys and time are put in
+  /// @param progress told how far it is
+  /// @throws scratch::Error ECANCELED when a signal asked to stop
+  virtual void commit(Counted& counted, OnCommit progress) = 0;
 };
 
 /// @param number of the first worker

@@ -43,7 +43,7 @@ class TableCounter final : public Counter {
 
   void commit() override {
     hand_over();
-    table_.commit();
+    table_.commit({.progress = [this](std::uint64_t, std::uint64_t) { between_(); }});
   }
 
  private:
@@ -79,7 +79,7 @@ class TableCounter final : public Counter {
         kmers.clear();
         between_();
       }
-      counts.commit();
+      counts.commit({.progress = [this](std::uint64_t, std::uint64_t) { between_(); }});
     }
     for (const auto& [kmer, count] : scratch::CountReader<Key>(workspace_, name)) {
       const std::uint64_t numbered = std::min<std::uint64_t>(count, most_occurrences_);
@@ -142,16 +142,11 @@ std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
                          const Between& between) {
   scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
-    while (names.size() > 1) {
-      std::vector<std::string> merged;
-      for (std::size_t i = 0; i < names.size(); i += 2) {
-        if (i + 1 < names.size())
-          scratch::merge<Key>(workspace, names[i], names[i + 1],
-                              {.progress = [&between](std::uint64_t, std::uint64_t) { between(); }});
-        merged.push_back(std::move(names[i]));
-      }
-      names = std::move(merged);
-    }
+    const std::string into = std::move(names.front());
+    names.erase(names.begin());
+    scratch::merge_all<Key>(workspace, into, names,
+                            {.progress = [&between](std::uint64_t, std::uint64_t) { between(); }});
+    names = {into};
   });
   return names.front();
 }

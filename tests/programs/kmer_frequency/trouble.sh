@@ -206,6 +206,14 @@ case $fact in
     tr '\r' '\n' <terminal | grep -q 'counting .* rows .*/s' || fail "no progress on a terminal: $(cat terminal)"
     grep -q '^distinct' terminal || fail "no summary: $(cat terminal)"
     ;;
+  a_signal_during_the_commit_ends_it)
+    need_program python3
+    make_reads
+    "$program" --simulate-reads 400000 --read-length 150 --error-rate 0.02 --seed 7 -o many.fa genome.fa
+    python3 "$(dirname "$0")/interrupt.py" "$program" many.fa || fail "it was not ended"
+    [ ! -e result.tsv ] || fail "there is a result"
+    must_leave_nothing
+    ;;
   help_helps)
     "$program" --help >help || fail "--help failed"
     for word in --canonical --occurrence-bits --processes --max-appearance-rate 'Ctrl-C' SCRATCH_DIR 'Examples' 'Ends with'; do
