@@ -147,8 +147,8 @@ class PartitionCounter {
   // `outermost`: hot keys and tables are not in the records yet.
   void count(const PartitionSource& source, Range range, std::uint64_t distinct, bool outermost, bool is_last) {
     const std::uint64_t records = source.count();
-    const std::uint64_t expected =
-        std::min(distinct, records + (outermost ? hot_in(range).size() : 0) + (job_->tables.empty() ? 0 : distinct));
+    const std::uint64_t beside = !outermost ? 0 : hot_in(range).size() + (job_->tables.empty() ? 0 : distinct);
+    const std::uint64_t expected = std::min(distinct, records + beside);
     if (expected <= room() || range.bits <= Lines::exact_bits) {
       for (std::uint64_t wanted = expected;; wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
         CountingPass pass(memory_->counting, range.bits,
@@ -255,10 +255,14 @@ class PartitionCounter {
     Nested& inner = nested({range.bits, bits});
     ++depth_;
     scatter(source, range, outermost, inner);
-    const std::uint64_t all = source.count() + 1;
+    const auto part_of = [&](std::size_t q) {
+      return PartitionSource{inner.level.records(), *pool_, inner.level.contents(), std::span(&inner.appender_here, 1),
+                             q};
+    };
+    std::uint64_t all = 1;
+    for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) all += part_of(q).count();
     for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
-      const PartitionSource part{inner.level.records(), *pool_, inner.level.contents(),
-                                 std::span(&inner.appender_here, 1), q};
+      const PartitionSource part = part_of(q);
       const bool ends = is_last && q + 1 == inner.level.records().partitions();
       if (part.count() == 0 && !ends) continue;
       const std::uint64_t share = static_cast<std::uint64_t>(
