@@ -145,23 +145,27 @@ TEST_CASE("where O_TMPFILE is missing, a named file does the same and leaves not
   const int error = GENERATE(EOPNOTSUPP, EISDIR, EINVAL);
   CAPTURE(error);
   const auto without_tmpfile = [&](auto work) {
+    const Workspace fresh(dir.path());
     plan.fail_once(0, error);
     plan.only = "openat";
-    work();
+    work(fresh);
     REQUIRE(plan.fired == 1);
     plan.clear();
   };
   const std::vector<std::byte> bytes = noise(200000);
-  without_tmpfile([&] { AtomicFile(where, "dropped").append(bytes); });
+  without_tmpfile([&](const Workspace& fresh) {
+    AtomicFile(fresh, "dropped").append(bytes);
+    AtomicFile(fresh, "dropped, too").append(bytes);  // it is not tried again
+  });
   REQUIRE(names_in(dir.path()).empty());
-  without_tmpfile([&] { write_file(where, "name", bytes); });
-  without_tmpfile([&] {
-    AtomicFile again(where, "name");
+  without_tmpfile([&](const Workspace& fresh) { write_file(fresh, "name", bytes); });
+  without_tmpfile([&](const Workspace& fresh) {
+    AtomicFile again(fresh, "name");
     REQUIRE(names_in(dir.path()).size() == 3);  // name, the record of names, and the temporary one
     REQUIRE(refusal([&] { again.commit_new(); }));
   });
-  without_tmpfile([&] {
-    ChunkWriter chunk(where);
+  without_tmpfile([&](const Workspace& fresh) {
+    ChunkWriter chunk(fresh);
     chunk.append(bytes);
     Workspace other(dir.path());  // takes nothing away that is being written
     REQUIRE(ChunkReader(where, chunk.commit()).size() == bytes.size());

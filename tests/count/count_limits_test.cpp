@@ -274,11 +274,11 @@ template <CountKey Key>
 void ten_million_of(Key (*key)(std::uint64_t)) {
   const TempDir dir(TempDir::On::disk);
   const Workspace where(dir.path());
-  REQUIRE(within(budget, [&] { count_keys(where, "a", key, 0, ten_million); }) == Ending::finished);
-  REQUIRE(within(budget, [&] { count_keys(where, "b", key, ten_million / 2, ten_million * 3 / 2); }) ==
+  REQUIRE(within(budget, [&] { count_keys(Workspace(dir.path()), "a", key, 0, ten_million); }) == Ending::finished);
+  REQUIRE(within(budget, [&] { count_keys(Workspace(dir.path()), "b", key, ten_million / 2, ten_million * 3 / 2); }) ==
           Ending::finished);
   REQUIRE(holds<Key>(where, "a", model(key, {{0, ten_million}})));
-  REQUIRE(within(budget, [&] { merge<Key>(where, "a", "b", {.memory = budget}); }) == Ending::finished);
+  REQUIRE(within(budget, [&] { merge<Key>(Workspace(dir.path()), "a", "b", {.memory = budget}); }) == Ending::finished);
   const std::vector<std::uint64_t> keys = model(key, {{0, ten_million}, {ten_million / 2, ten_million * 3 / 2}});
   REQUIRE(holds<Key>(where, "a", keys));
   REQUIRE(where.list() == std::vector<std::string>{"a"});

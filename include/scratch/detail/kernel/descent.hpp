@@ -97,6 +97,7 @@ class Descent {
     if (top.inode == 0)
       if (const int error = identify(top_, top)) return error;
     if (const int error = identify(directory, identity)) return error;
+    if ((identity.mount == 0) != (top.mount == 0)) return EPERM;  // the kernel told once, and once it did not
     return identity.same_mount(top) ? 0 : EXDEV;
   }
 

@@ -147,7 +147,9 @@ class SessionLife {
     life.open_own(doing);
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::busy, doing, path, "somebody is removing it, or looks at it");
-    if (lock == LockAnswer::unsupported || is_remote_file_system(life.directory_.get())) unreliable();
+    if (lock == LockAnswer::unsupported || is_remote_file_system(life.directory_.get()) ||
+        has_file(life.directory_.get(), no_locks_name, path))
+      unreliable();
     life.locks_ = true;
     life.stage_ = Stage::adopting;
     // 2.
@@ -162,7 +164,7 @@ class SessionLife {
     }
     if (!life.lock_file_) throw_error(errc::corrupt, doing, path, "somebody removed its .lock");
     // 4.
-    const LockAnswer byte = try_byte_lock(life.lock_file_.get(), owner_byte, path / lock_name);
+    const LockAnswer byte = life.own_locks().lock(owner_byte);
     if (byte == LockAnswer::busy) {
       life.stage_ = Stage::in_use;
       throw_error(errc::busy, doing, path, "its owner is alive, or it was just adopted");
