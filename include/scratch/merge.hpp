@@ -134,7 +134,7 @@ void merge(Workspace workspace, std::string_view into, std::string_view from, Me
       if (claim.into == to && claim.from == gone && !detail::look_up(directory, gone)) return;
     detail::check_claim_name(directory, to, gone);
     for (const std::string& name : {to, gone}) detail::require_table(directory, name, to, gone);
-    detail::merge_held<Key>(directory, to, {gone}, detail::sum_options(options), outcome);
+    detail::merge_held<Key>(directory, to, true, {gone}, detail::sum_options(options), outcome);
   });
 }
 
@@ -190,7 +190,7 @@ void merge_all(Workspace workspace, std::string_view into, std::vector<std::stri
     detail::explained(words, [&] {
       if (!is_first) detail::sync_names(directory);  // R4 of claim.hpp: this round changes and claims other sums
       detail::explained_merge(round.into, round.names, [&](detail::Outcome& outcome) {
-        detail::merge_held<Key>(directory, round.into, round.names, each, outcome);
+        detail::merge_held<Key>(directory, round.into, round.is_there, round.names, each, outcome);
       });
     });
     done += round.entries;

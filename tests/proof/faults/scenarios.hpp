@@ -276,17 +276,19 @@ inline std::vector<Scenario> scenarios() {
                        stage.expect_sweepable();
                      }});
 
+  const auto id = std::make_shared<std::string>();
   for (const bool was_kept : {true, false})
     all.push_back({.name = was_kept ? "adopt a kept session" : "adopt a session that was not kept",
                    .prepare =
-                       [was_kept, in_sight](Stage& stage) {
+                       [was_kept, in_sight, id](Stage& stage) {
                          *in_sight = true;
                          leave_much_half_done(stage, was_kept);
+                         *id = id_of_the_only_one(stage);
                        },
                    .work =
-                       [in_sight](Stage& stage) {
+                       [in_sight, id](Stage& stage) {
                          try {
-                           adopt<Under, KeepAlways>(stage.place(), id_of_the_only_one(stage), {.quota = 1_GiB}).close();
+                           adopt<Under, KeepAlways>(stage.place(), *id, {.quota = 1_GiB}).close();
                          } catch (const Error&) {
                            *in_sight = all_in_sight();
                            throw;

@@ -122,12 +122,11 @@ class Persisting {
     const std::filesystem::path around = place.path.parent_path();
     const Fd beside(sys::openat(place.directory.get(), ".", O_DIRECTORY | (from_.durable() ? O_RDONLY : O_PATH)));
     if (!beside) throw_error(errno, "open the directory", around);
-    Lacks lacks;  // of the target's file system
     std::optional<TempFile> made;
-    const auto make = [&] {
-      made.emplace(beside.get(), around, from_.durable(), "make a file in", mode_by_umask, &lacks);
+    const auto make = [&](Lacks* lacks) {
+      made.emplace(beside.get(), around, from_.durable(), "make a file in", mode_by_umask, lacks);
     };
-    if (!place.old) make();
+    if (!place.old) make(nullptr);  // it gets no name: nothing is tried
     const Likeness like = made ? made->likeness() : likeness_of_old(place);
     Likened likened(file, like, source_);
     if (from_.durable() && sys::fsync(file) != 0) throw_error(errno, "sync", source_);
@@ -138,7 +137,8 @@ class Persisting {
     }
     if (errno != EXDEV) throw_error(errno, "rename it to", place.path);
     // 5.
-    if (!made) make();
+    Lacks lacks;  // of the target's file system
+    make(&lacks);
     copy(file, made->fd());
     like.give(made->fd());
     made->settle(place.name, Replacing::whatever_is_there);

@@ -25,6 +25,7 @@ class MergeRounds {
   };
   struct Round {
     std::string into;
+    bool is_there = true;  ///< `into`
     std::vector<std::string> names;
     std::uint64_t entries = 0;  ///< of all of them; at most, of the sums of other rounds
   };
@@ -51,6 +52,7 @@ class MergeRounds {
       round.entries += tables_[i].entries;
     }
     round.into = gets_all ? into_ : tables_[n - 1].name;
+    round.is_there = is_there_ || !gets_all;
     for (std::size_t i = 0; i < n; ++i)
       if (tables_[i].name != round.into) round.names.push_back(std::move(tables_[i].name));
     tables_.erase(tables_.begin(), tables_.begin() + static_cast<std::ptrdiff_t>(n));

@@ -95,14 +95,15 @@ inline Outcome settle(const Directory& directory, const std::vector<Claim>& clai
 }
 
 // 3 to 8 of claim.hpp.
-/// @param names what becomes part of `into`, which may be missing
+/// @param is_there `into`; it was looked for once, and whoever does not find it a second time must not replace it
+/// @param names    what becomes part of it
 /// @pre 1 and 2 were done; claims have names
 template <CountKey Key>
-void merge_held(const Directory& directory, const std::string& into, const std::vector<std::string>& names,
-                const SumOptions& options, Outcome& outcome) {
+void merge_held(const Directory& directory, const std::string& into, bool is_there,
+                const std::vector<std::string>& names, const SumOptions& options, Outcome& outcome) {
   std::vector<TableFile> tables;
   std::uint64_t absorbed = 0, nonce = 0;
-  if (look_up(directory, into)) {
+  if (is_there) {
     tables.emplace_back(directory, into, key_bits<Key>);
     absorbed = tables.front().header().absorbed;
   }
@@ -118,7 +119,7 @@ void merge_held(const Directory& directory, const std::string& into, const std::
   try {
     for (const std::string& name : names) claim_table(directory, claims.emplace_back(Claim{nonce, into, name}));  // 4
     sync_names(directory);                                                                                        // 5
-    sum->commit(into, Replacing::whatever_is_there);  // 6, 7
+    sum->commit(into, is_there ? Replacing::whatever_is_there : Replacing::nothing);  // 6, 7
   } catch (...) {
     outcome = settle(directory, claims);
     throw;
