@@ -379,6 +379,41 @@ inline void sweep_dead(const Stage& stage) {
   if (stage.can_sweep()) must_be_empty(stage.root);
 }
 
+/// A kept session whose process was killed is gone on with, where it can be known that it was.
+inline void adopt(const Stage& stage) {
+  const std::string text = noise_text(100'000, 7);
+  const bool commits_hold = lacks.at_close == 0;
+  const Ending ending = in_child([&] {
+    SessionDir<Under, KeepAlways> session(stage.place(), "dead", {.quota = 100_MiB});
+    commits([&] { write_chunk(session.area("area"), text); });
+    commits([&] { count(session, "counts", 1000); });
+    AtomicFile file(session, "file");
+    file.append(noise_text(5'000'000));
+    ::kill(::getpid(), SIGKILL);
+  });
+  must(ending == Ending::killed, "it could not begin");
+  const auto all = list_sessions(stage.place());
+  must(all.size() == 1 && all.front().kept, "the session is not there");
+  std::optional<SessionDir<Under>> session;
+  const auto go_on = [&] { session.emplace(scratch::adopt<Under>(stage.place(), all.front().id)); };
+  if (!stage.can_sweep()) return must(refuses_with(errc::locks_unreliable, go_on), "it was adopted");
+  if (!commits(go_on)) {  // metadata.json cannot say whose it is: it stays as it was, for the next one
+    lacks.at_close = 0;
+    go_on();
+  }
+  must(refuses_with(errc::busy, [&] { static_cast<void>(scratch::adopt<Under>(stage.place(), all.front().id)); }),
+       "it was adopted twice");
+  const bool committed = !session->chunks().empty();
+  must(committed == commits_hold, "what was committed is gone");
+  if (committed) ChunkReader(*session, session->chunks().front()).verify();
+  if (committed) must(counts_in(*session, "counts").size() == 1000, "counts are gone");
+  write_chunk(*session, text);
+  must(session->chunks().size() == (committed ? 2U : 1U), "the record does not go on");
+  must(session->list("file").empty(), "what was not committed is there");
+  session->close();
+  must_be_empty(stage.root);
+}
+
 inline void close(const Stage& stage) {
   const std::string text = noise_text(100'000, 5);
   {
@@ -476,7 +511,7 @@ struct Scenario {
 };
 
 inline constexpr Scenario all_scenarios[] = {
-    {"create", create}, {"join", join},        {"write", write}, {"commit", commit}, {"merge", merge},
-    {"keep", keep},     {"sweep", sweep_dead}, {"close", close}, {"kill", kill},     {"tell", tell}};
+    {"create", create},    {"join", join},   {"write", write}, {"commit", commit}, {"merge", merge}, {"keep", keep},
+    {"sweep", sweep_dead}, {"adopt", adopt}, {"close", close}, {"kill", kill},     {"tell", tell}};
 
 }  // namespace scratch::test
