@@ -170,13 +170,13 @@ TEMPLATE_TEST_CASE("a header that contradicts itself is refused though its check
     const auto error = refusal_of<TestType>(where, "table");
     return error && error->code() == errc::corrupt;
   };
-  REQUIRE(!with(24, 4));                                           // as it is
-  REQUIRE(with(8, sizeof(TestType) == 4 ? 64 : 32, 4));            // key bits
-  REQUIRE(with(12, 25, 4));                                        // index record
-  for (const std::uint64_t n : {1, 3, 600}) REQUIRE(with(16, n));  // entries
-  for (const std::uint64_t n : {0, 3, 5}) REQUIRE(with(24, n));    // total
-  for (const std::uint64_t n : {0, 3, 5}) REQUIRE(with(32, n));    // kept_total
-  REQUIRE(with(40, 0));                                            // at_least
+  REQUIRE(!with(24, 4));                                              // as it is
+  REQUIRE(with(8, sizeof(TestType) == 4 ? 64 : 32, 4));               // key bits
+  REQUIRE(with(12, 25, 4));                                           // index record
+  for (const std::uint64_t n : {1U, 3U, 600U}) REQUIRE(with(16, n));  // entries
+  for (const std::uint64_t n : {0U, 3U, 5U}) REQUIRE(with(24, n));    // total
+  for (const std::uint64_t n : {0U, 3U, 5U}) REQUIRE(with(32, n));    // kept_total
+  REQUIRE(with(40, 0));                                               // at_least
   for (const std::uint64_t n : {std::uint64_t{0}, std::uint64_t{9}, ~std::uint64_t{0}, ~std::uint64_t{0} - 79})
     REQUIRE(with(56, n));  // body
   if (sizeof(TestType) > 2) REQUIRE(with(16, 513));
