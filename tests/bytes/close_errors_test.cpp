@@ -5,7 +5,13 @@
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/count_table.hpp>
+#include <scratch/detail/bytes/line_log.hpp>
 #include <scratch/session_dir.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
@@ -74,4 +80,25 @@ TEST_CASE("Control: a writer that only closes its file says that all went well")
     const detail::Fd file(sys::openat(dir.fd(), "name", O_WRONLY | O_CREAT, 0600));
     REQUIRE(sys::pwrite_all(file.get(), bytes_of(std::string("text")), 0).error == 0);
   }));
+}
+
+TEST_CASE("a line of a record is asked for at close where only that tells what became of it") {
+  const TempDir dir;
+  detail::LineLog log(dir.fd(), "log", dir / "log", 100);
+  const auto [file_system, tells] =
+      GENERATE(std::pair{0x6969U, true}, std::pair{0x65735546U, true}, std::pair{0U, false});
+  plan.clear();
+  plan.file_system = file_system;
+  log.append("first\n", "append");
+  plan.error_at_close = EDQUOT;
+  const auto said = refusal([&] { log.append("second\n", "append"); });
+  plan.error_at_close = 0;
+  CHECK(said.has_value() == tells);
+  CHECK((!said || said->code() == std::error_code(EDQUOT, std::generic_category())));
+  log.append("third\n", "append");
+  std::vector<std::string> lines;
+  log.read_new([&](std::string_view line, std::uint64_t) { lines.emplace_back(line); });
+  CHECK(lines.front() == "first");
+  CHECK(lines.back() == "third");
+  plan.clear();
 }

@@ -26,6 +26,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -54,11 +55,12 @@ class LineLog {
 
   /// The line is there afterwards, for every process. Makes the file where there is none.
   /// @pre `line` ends with its only newline
-  /// @throws Error and then nobody takes what is there for the line
+  /// @throws Error and then nobody takes what is there for the line, unless only the file system could not keep it
   void append(std::string_view line, const char* doing) {
     if (!writable_) {
       file_ = open_or_create(directory_, name_, O_RDWR | O_APPEND, path_);
       writable_ = true;
+      tells_at_close_ = is_remote_file_system(file_.get());
     }
     write(line, doing);  // 1.
     const auto end = sys::position(file_.get());
@@ -70,6 +72,8 @@ class LineLog {
     } else {
       ends_whole_ = static_cast<std::uint64_t>(end);
     }
+    const int error = tells_at_close_ ? error_at_close(file_, path_) : 0;
+    if (error != 0) throw_error(error, doing, path_, "what was appended may be lost");
   }
 
   /// The lines, and the file's name, survive a power cut afterwards. @throws Error
@@ -150,6 +154,7 @@ class LineLog {
   std::size_t longest_;
   Fd file_;
   bool writable_ = false;
+  bool tells_at_close_ = false;  // only then what became of the bytes
   bool name_synced_ = false;
   bool too_long_ = false;         // the line at `offset_` began before it
   std::uint64_t ends_whole_ = 0;  // where the last line appended here ended; 0: nowhere
