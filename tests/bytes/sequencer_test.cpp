@@ -119,3 +119,47 @@ TEST_CASE("a piece that fails ends the work of all threads, also of those that w
   CHECK(order.size() <= 41);
   CHECK(std::is_sorted(order.begin(), order.end()));
 }
+
+namespace {
+
+/// A thread that takes its time to go.
+struct SlowEnd {
+  ~SlowEnd() { std::this_thread::sleep_for(std::chrono::milliseconds(5)); }
+};
+
+/// Whoever places the first item fails, while the other one waits for its turn.
+struct FailingWorker {
+  ReorderWindow<Item>* window;
+  std::atomic<int>* placed;
+  std::atomic<int>* begun;
+
+  void work(std::size_t i, Sequencer& sequencer) {
+    const SlowEnd end;
+    std::unique_ptr<Item> item = window->spare(sequencer);
+    item->piece = i;
+    item->is_last = true;
+    ++*begun;
+    while (*begun < 2) std::this_thread::yield();
+    if (i == 1) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    window->give(
+        std::move(item), sequencer,
+        [this](Item&) {
+          ++*placed;
+          std::this_thread::sleep_for(std::chrono::milliseconds(2));
+          throw std::runtime_error("no room");
+        },
+        [](const Item&) {});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what was placed in part when it failed is not placed again by whoever comes next") {
+  for (int round = 0; round < 20; ++round) {
+    ReorderWindow<Item> window(1000);
+    std::atomic<int> placed{0}, begun{0};
+    std::vector<FailingWorker> workers(2, FailingWorker{&window, &placed, &begun});
+    CHECK_THROWS_AS(Sequencer::run(2, workers), std::runtime_error);
+    REQUIRE(placed == 1);
+  }
+}

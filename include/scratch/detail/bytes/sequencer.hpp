@@ -55,6 +55,10 @@ class Sequencer {
   }
   void fail(std::exception_ptr why) {
     const std::lock_guard lock(mutex_);
+    fail_held(std::move(why));
+  }
+  // With the lock held.
+  void fail_held(std::exception_ptr why) {
     if (!failure_) failure_ = std::move(why);
     failed_ = true;
     changed_.notify_all();
@@ -119,13 +123,18 @@ class ReorderWindow {
     bytes_ += size;
     std::vector<std::unique_ptr<Item>> ready;
     const std::size_t before = turn_;
-    for (auto at = next(); at != waiting_.end(); at = next()) {
-      ready.reserve(ready.size() + 1);
-      place(**at);
-      bytes_ -= (*at)->size();
-      if ((*at)->is_last) ++turn_;
-      ready.push_back(std::move(*at));
-      waiting_.erase(at);
+    try {
+      for (auto at = next(); at != waiting_.end(); at = next()) {
+        ready.reserve(ready.size() + 1);
+        place(**at);
+        bytes_ -= (*at)->size();
+        if ((*at)->is_last) ++turn_;
+        ready.push_back(std::move(*at));
+        waiting_.erase(at);
+      }
+    } catch (...) {  // before anybody else has the lock: what was placed in part must not be placed again
+      sequencer.fail_held(std::current_exception());
+      throw;
     }
     if (turn_ != before) sequencer.changed_.notify_all();
     lock.unlock();

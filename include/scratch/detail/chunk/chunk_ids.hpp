@@ -44,7 +44,7 @@ class ChunkIds {
   /// After a crash: an id that was taken may never be used.
   template <class Lowest>
   std::uint64_t next(Lowest lowest) {
-    if (!file_) {
+    if (!locks_) {
       Fd file = open_or_create(directory_, chunk_ids_name, O_RDWR, path_);
       floor_ = std::max<std::uint64_t>(floor_, lowest());
       file_ = std::move(file);
