@@ -61,7 +61,7 @@ class NameLock {
   NameLock(NameLock&&) noexcept = default;
   // Unlocked, and not only closed: a child between fork and exec shares the descriptor.
   ~NameLock() {
-    if (!file_ || !made_here_.is_true()) return;
+    if (!file_ || !locks_ || !made_here_.is_true()) return;
     for (const std::string& name : names_) locks_->unlock(byte_of(name));
     for (const std::string& name : held_here_) state_->let_go_of_name(name);
   }
