@@ -85,7 +85,8 @@ class ChunkReader {
   ///
   /// What is written there is written to the chunk, for everybody, and the next `verify()` says so.
   /// @throws Error EROFS where the workspace only looks; as `map()`; what the kernel says where files cannot be mapped
-  MutableBytes map_pinnable() { return chunk().map_pinnable(); }
+  MutableBytes map_pinnable() & { return chunk().map_pinnable(); }
+  MutableBytes map_pinnable() && = delete;  // the memory would be gone at the end of the expression
 
   /// Reads all of it. @throws Error unless every byte is as it was written
   void verify() {

@@ -76,7 +76,8 @@ class ChunkWriter {
   /// any case. It is there as long as this, and takes nothing more (`bad()`) once this was committed or discarded, nor
   /// when only the record is missing after a commit that failed.
   /// @throws Error when nothing can be added any more
-  std::ostream& stream() { return chunk().text(); }
+  std::ostream& stream() & { return chunk().text(); }
+  std::ostream& stream() && = delete;  // it would be gone at the end of the expression
 
   /// Lends `n` bytes of the engine's own buffer, to be filled without a copy; valid until the next call of any member.
   ///

@@ -87,6 +87,7 @@ TEST_CASE("without any locks nothing is said to be locked by us, or free") {
   Holder mine(dir);
   CHECK(mine.locks.lock(1) == LockAnswer::unsupported);
   CHECK(mine.locks.lock(0) == LockAnswer::unsupported);
+  CHECK(mine.locks.is_locked(0));
 }
 
 TEST_CASE("whoever has byte locks sees the holder who has none") {

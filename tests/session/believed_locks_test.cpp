@@ -3,6 +3,7 @@
 //
 // Deleting and telling the dead from the living where a lock cannot be believed: the same directories, which statfs
 // calls by another name each time.
+#include <scratch/adopt.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/list_sessions.hpp>
@@ -183,4 +184,25 @@ TEST_CASE("sessions work where sweeping is refused: made, joined, left, and noth
     session.close();
   }
   CHECK(fs::is_empty(dir.path()));
+}
+
+TEST_CASE("whose owner cannot be known to be dead nobody becomes") {
+  const TempDir dir;
+  const Under place(dir / "root");
+  scratch::test::in_child([&] {
+    const SessionDir session(place, "dead");
+    raise(SIGKILL);
+  });
+  const std::string id = list_sessions(place).at(0).id;
+  for (const Named& one : doubted) {
+    CAPTURE(one.name);
+    plan.file_system = one.magic;
+    CHECK(refuses_with(errc::locks_unreliable, [&] { static_cast<void>(scratch::adopt<Under>(place, id)); }));
+  }
+  for (const Named& one : believed) {
+    CAPTURE(one.name);
+    plan.file_system = one.magic;
+    scratch::adopt<Under, scratch::KeepAlways>(place, id).close();
+  }
+  plan.clear();
 }

@@ -38,14 +38,16 @@ inline std::string byte_lock_name(off_t byte) { return ".scratch-lock-" + hex16(
 /// @param file another open of it than the one that holds the byte
 /// @param kind what is held: looking for F_WRLCK does not disturb others who look
 inline bool byte_is_locked(int file, int directory, const char* name, off_t byte, short kind = F_WRLCK) noexcept {
-  if (const std::optional<bool> ofd = ofd_locked(file, byte); ofd.value_or(false)) return true;
+  const std::optional<bool> ofd = ofd_locked(file, byte);
+  if (ofd.value_or(false)) return true;
   try {
     // Its holder may have other locks than whoever looks.
     const Fd own(byte == 0 ? sys::openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
                            : sys::openat(directory, byte_lock_name(byte).c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
     if (!own) return errno != ENOENT;
     const UnlockAtEnd end_of_look(own);
-    return try_flock(own.get(), kind == F_WRLCK ? LOCK_SH : LOCK_EX, name) == LockAnswer::busy;
+    const LockAnswer answer = try_flock(own.get(), kind == F_WRLCK ? LOCK_SH : LOCK_EX, name);
+    return answer == LockAnswer::busy || (answer == LockAnswer::unsupported && !ofd);
   } catch (...) {
     return true;
   }

@@ -21,6 +21,7 @@
 
 #include <scratch/detail/kernel/byte_locks.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/mode.hpp>
@@ -147,7 +148,7 @@ class SessionLife {
     life.open_own(doing);
     const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::busy, doing, path, "somebody is removing it, or looks at it");
-    if (lock == LockAnswer::unsupported || is_remote_file_system(life.directory_.get()) ||
+    if (lock == LockAnswer::unsupported || !locks_are_believed(life.directory_.get()) ||
         has_file(life.directory_.get(), no_locks_name, path))
       unreliable();
     life.locks_ = true;
