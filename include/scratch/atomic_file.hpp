@@ -25,8 +25,8 @@ namespace scratch::inline SCRATCH_ABI {
 /// A new file, invisible until `commit()`. Dropped uncommitted it leaves nothing; neither does kill -9.
 ///
 /// Movable; used by one thread at a time, any number of them side by side. Memory: up to 256 KiB; while a larger file is
-/// written, or one beside it, a share of the workspace's `.buffers`. In a session the file's mode is 0600; in a plain directory that of the
-/// file it replaces, or what the umask leaves.
+/// written, or one beside it, a share of the workspace's `.buffers`. In a session the file's mode is 0600; in a plain
+/// directory that of the file it replaces, or what the umask leaves.
 ///
 /// After an error of writing only `discard()` is left, everything else throws that error again: nothing of a file with a
 /// gap can be committed. After any other error of a commit it is as it was: bytes may be added, and commit tried again.

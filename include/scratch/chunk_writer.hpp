@@ -98,8 +98,9 @@ class ChunkWriter {
   /// Gives the chunk the next free number, its file the name `chunk_<number>.bin`, and puts it on record: for every
   /// process, at O(1) cost however many there are.
   ///
-  /// @throws Error what `stream()` met; and then there is no chunk. Unless it was its bytes that could not be written, commit may be tried
-  ///         again: after EMFILE, a full disk, `busy` where another process was stopped while it took a number
+  /// @throws Error what `stream()` met; and then there is no chunk. Unless it was its bytes that could not be written,
+  ///         commit may be tried again: after EMFILE, a full disk, `busy` where another process was stopped while it took
+  ///         a number
   /// After a crash: the chunk is there with its record, or no record of it is; then `clear()` takes what there is. With
   /// `Durable`, after this returned it is there.
   ChunkInfo commit(ChunkMeta meta = {}) { return chunk().commit(std::move(meta)); }

@@ -37,7 +37,6 @@ class Likeness {
     other.mode_ = mode;
     return other;
   }
-  mode_t mode() const { return mode_; }
 
   /// As far as this user may, and the file system has such things. The mode comes last: a new group takes bits of it away,
   /// an ACL has its own.

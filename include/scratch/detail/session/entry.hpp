@@ -218,8 +218,10 @@ class Condemned {
         removal.gone = true;
       else if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
         removal.error = Error(errno, "remove", path, tries == 16 ? open_file_hint : "");
-      else
-        removed = (wait_for_close(tries), remove_below(directory_.get(), how));
+      else {
+        wait_for_close(tries);
+        removed = remove_below(directory_.get(), how);
+      }
     }
     if (removal.gone) lock_.cancel();  // nobody can open it any more: closing is enough
     return removal;

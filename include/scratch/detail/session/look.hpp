@@ -33,9 +33,9 @@ namespace scratch::inline SCRATCH_ABI::detail {
 // Nothing: it cannot be known, since a lock that is seen is held, but one that is not may be beyond this kernel. The
 // owner's byte answers without disturbing anybody. Only where no owner is alive the directory's lock is tried, for those
 // who joined: whoever leaves at that moment tries again.
-inline std::optional<bool> in_use(const SessionEntry& entry, int directory) {
+inline std::optional<bool> in_use(const SessionEntry& entry, int directory, bool owner_alive) {
   if (has_file(directory, no_locks_name, entry.path())) return std::nullopt;
-  if (owner_alive(directory, entry.path())) return true;
+  if (owner_alive) return true;
   const Fd fresh = open_directory(directory, ".");
   if (!fresh) {
     const int error = errno;
@@ -76,10 +76,10 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
     }
   };
   look([&] { info.uid = facts_of(directory, info.path).st_uid; });
-  look([&] { info.owner_alive = owner_alive(directory, info.path); });
   look([&] { info.kept = is_marked_kept(directory, info.path); });
   look([&] {
-    const std::optional<bool> used = in_use(entry, directory);
+    info.owner_alive = owner_alive(directory, info.path);
+    const std::optional<bool> used = in_use(entry, directory, info.owner_alive);
     info.alive = used.value_or(true);
     info.alive_known = used.has_value();
   });

@@ -73,6 +73,7 @@ class NameLock {
 
   LockAnswer hold_here(const Directory& where, std::string name) {
     state_ = &where.state();
+    held_here_.reserve(held_here_.size() + 1);  // from here on nothing throws
     if (!state_->hold_name(name)) return LockAnswer::busy;
     held_here_.push_back(std::move(name));
     return LockAnswer::taken;

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,18 +40,6 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 class Persisting {
-  // Whatever fails on the way, it is persisting that failed.
-  template <class Work>
-  auto in_own_words(Work work) const {
-    try {
-      return work();
-    } catch (const Error& error) {
-      std::string why = "cannot " + std::string(error.doing());
-      if (!error.hint().empty()) why.append(", ").append(error.hint());
-      throw Error(error.code(), "persist", source_, why + (touched_ ? "" : "; target unchanged"), target_);
-    }
-  }
-
  public:
   Persisting(Directory from, std::string_view name, const std::filesystem::path& to)
       : from_(std::move(from)), name_(name), source_(from_.path() / name_), target_(absolute_path(to)) {}
@@ -78,6 +67,18 @@ class Persisting {
   }
 
  private:
+  // Whatever fails on the way, it is persisting that failed.
+  template <class Work>
+  std::invoke_result_t<Work> in_own_words(Work work) const {
+    try {
+      return work();
+    } catch (const Error& error) {
+      std::string why = "cannot " + std::string(error.doing());
+      if (!error.hint().empty()) why.append(", ").append(error.hint());
+      throw Error(error.code(), "persist", source_, why + (touched_ ? "" : "; target unchanged"), target_);
+    }
+  }
+
   // Whether the file itself is there now, and not a copy.
   bool put(int file, const ResultPlace& place) {
     if (place.way == ResultPlace::Way::replaced) {
