@@ -23,24 +23,11 @@
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
 
+#include "root.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
-
-// In memory, gone in the end.
-class Root {
- public:
-  Root() {
-    std::string name = "/dev/shm/scratch-bench-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-    path_ = name;
-  }
-  ~Root() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 using Session = scratch::SessionDir<scratch::Under>;
 

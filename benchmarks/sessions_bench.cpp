@@ -22,24 +22,11 @@
 #include <scratch/session_dir.hpp>
 #include <scratch/sweep.hpp>
 
+#include "root.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
-
-// In memory, gone in the end.
-class Root {
- public:
-  Root() {
-    std::string name = "/dev/shm/scratch-bench-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-    path_ = name;
-  }
-  ~Root() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 template <class Work>
 double microseconds(Work work) {

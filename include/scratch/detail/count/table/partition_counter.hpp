@@ -346,24 +346,11 @@ class PartitionCounter {
     to.level.hand_over(to.appender);
   }
 
-  // Those that are not left out.
-  std::span<const CountEntry> kept(std::span<const CountEntry> entries, std::uint64_t& left_out) {
-    const std::uint64_t at_least = job_->out.header().at_least;
-    if (at_least == 1) return entries;
-    kept_.clear();
-    for (const CountEntry& entry : entries)
-      if (entry.count >= at_least)
-        kept_.push_back(entry);
-      else
-        left_out = saturating_add(left_out, entry.count);
-    return kept_.all();
-  }
-
   void give(std::span<const CountEntry> all, bool is_last) {
     look_after(all.size());
     std::unique_ptr<CutPiece> item = job_->window.spare(*sequencer_);
     item->left_out = 0;
-    const std::span<const CountEntry> entries = kept(all, item->left_out);
+    const std::span<const CountEntry> entries = entries_kept(all, job_->out.header().at_least, kept_, item->left_out);
     const CutEntries cut(job_->key_bits, entries, item->blocks);
     item->piece = piece_;
     item->is_last = is_last;

@@ -114,7 +114,8 @@ class SumWorker {
     check_stop(job_->options, job_->into);
     load(part);
     std::uint64_t left_out = 0;
-    const CutEntries cut(key_bits<Key>, kept(join_runs(), left_out), blocks_);
+    const Run kept = entries_kept(join_runs(), job_->options.at_least, kept_, left_out);
+    const CutEntries cut(key_bits<Key>, kept, blocks_);
     sequencer.wait_for(part);
     job_->out.append(cut, blocks_);
     job_->out.leave_out(left_out);
@@ -157,17 +158,6 @@ class SumWorker {
       }
     }
     return last_waits ? join(runs_[0], runs_.back(), room(side)) : runs_[0];
-  }
-
-  Run kept(Run sums, std::uint64_t& left_out) {
-    if (job_->options.at_least == 1) return sums;
-    kept_.clear();
-    for (const CountEntry& sum : sums)
-      if (sum.count >= job_->options.at_least)
-        kept_.push_back(sum);
-      else
-        left_out = saturating_add(left_out, sum.count);
-    return kept_.all();
   }
 
   CountEntry* room(std::size_t side) {

@@ -52,6 +52,20 @@ struct CutEntries {
   }
 };
 
+/// The entries that a table has which keeps counts from `at_least` on. Those of others are added to `left_out`.
+/// @param room for them, where some are left out
+inline std::span<const CountEntry> entries_kept(std::span<const CountEntry> entries, std::uint64_t at_least,
+                                                PlainVector<CountEntry>& room, std::uint64_t& left_out) {
+  if (at_least <= 1) return entries;
+  room.clear();
+  for (const CountEntry& entry : entries)
+    if (entry.count >= at_least)
+      room.push_back(entry);
+    else
+      left_out = saturating_add(left_out, entry.count);
+  return room.all();
+}
+
 /// Entries go in sorted, from one thread at a time; the bytes may be written by several.
 class TableWriter {
  public:
