@@ -20,10 +20,10 @@
 #include <vector>
 
 #include <scratch/count_key.hpp>
-#include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_guest.hpp>
-#include <scratch/detail/count/table/table_view.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_view.hpp>
+#include <scratch/detail/count/merge/claim.hpp>
+#include <scratch/detail/count/merge/table_guest.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 #include <scratch/workspace.hpp>

@@ -24,12 +24,12 @@
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/merge/claim.hpp>
+#include <scratch/detail/count/merge/table_guest.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
-#include <scratch/detail/count/table/claim.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/key_input.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_guest.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>

@@ -18,12 +18,12 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
-#include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/merge_rounds.hpp>
-#include <scratch/detail/count/table/merging.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_guest.hpp>
-#include <scratch/detail/count/table/table_sum.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/merge/claim.hpp>
+#include <scratch/detail/count/merge/merge_rounds.hpp>
+#include <scratch/detail/count/merge/merging.hpp>
+#include <scratch/detail/count/merge/table_guest.hpp>
+#include <scratch/detail/count/merge/table_sum.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/detail/workspace/name_lock.hpp>
 #include <scratch/error.hpp>

@@ -9,7 +9,7 @@
 #include <random>
 #include <sstream>
 
-#include <scratch/detail/count/table/join.hpp>
+#include <scratch/detail/count/merge/join.hpp>
 
 #include "support/catch.hpp"
 #include "support/counts.hpp"

@@ -23,7 +23,7 @@
    directory, then) remove the claim; else rename it back. Each claim by itself, in any order. Durable: fsync again behind the last one,
    before A is changed. A has room for one nonce: it is not changed, claimed, or taken away before every claim into it was recovered.
 
-   The same numbers stand in detail/count/table/claim.hpp, where recovering is R1 to R4.
+   The same numbers stand in detail/count/merge/claim.hpp, where recovering is R1 to R4.
 
    Must hold: -DCASE=0, 1, 2, 3; each with -DWAIT=1 (1 waits); each with -DPOWER=1 -DTRIES=1; -DONELOCK=1 (who recovers holds one of the two locks)
    Must fail: -DNONCES=1 (a nonce for each claim) -DEARLY=1 (6 behind the first claim) -DDROPFIRST=1 (8 before 6) -DONECLAIM=1 (2 recovers one claim)

@@ -35,6 +35,8 @@
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_writer.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/hot_keys.hpp>
@@ -54,8 +56,6 @@
 #include <scratch/detail/count/table/sampler.hpp>
 #include <scratch/detail/count/table/settler.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_writer.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>

@@ -22,6 +22,8 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_writer.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
@@ -32,8 +34,6 @@
 #include <scratch/detail/count/table/contents.hpp>
 #include <scratch/detail/count/table/level.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_writer.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 

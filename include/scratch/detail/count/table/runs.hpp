@@ -12,8 +12,8 @@
 #include <vector>
 
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {

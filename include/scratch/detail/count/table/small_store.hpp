@@ -17,12 +17,12 @@
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/count/file/small_counts.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/memory/mixing.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/count_store.hpp>
-#include <scratch/detail/count/table/small_counts.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 

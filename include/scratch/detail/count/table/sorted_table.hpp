@@ -12,7 +12,7 @@
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {

@@ -41,7 +41,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/count/format/header.hpp>
-#include <scratch/detail/count/table/claim_name.hpp>
+#include <scratch/detail/count/merge/claim_name.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/rename.hpp>

@@ -23,11 +23,11 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
-#include <scratch/detail/count/table/join.hpp>
-#include <scratch/detail/count/table/small_counts.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_parts.hpp>
-#include <scratch/detail/count/table/table_writer.hpp>
+#include <scratch/detail/count/file/small_counts.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_writer.hpp>
+#include <scratch/detail/count/merge/join.hpp>
+#include <scratch/detail/count/merge/table_parts.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 

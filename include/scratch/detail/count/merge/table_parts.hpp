@@ -10,9 +10,9 @@
 #include <vector>
 
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {

@@ -20,13 +20,13 @@
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/file/small_counts.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_index.hpp>
 #include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/detail/count/table/small_counts.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {

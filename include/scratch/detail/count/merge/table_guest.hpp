@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/claim_name.hpp>
+#include <scratch/detail/count/merge/claim.hpp>
+#include <scratch/detail/count/merge/claim_name.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>

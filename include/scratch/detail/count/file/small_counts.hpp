@@ -14,10 +14,10 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
 #include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/detail/workspace/directory.hpp>

@@ -16,12 +16,12 @@
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
-#include <scratch/detail/count/table/claim.hpp>
-#include <scratch/detail/count/table/claim_name.hpp>
-#include <scratch/detail/count/table/small_counts.hpp>
-#include <scratch/detail/count/table/table_file.hpp>
-#include <scratch/detail/count/table/table_sum.hpp>
-#include <scratch/detail/count/table/table_writer.hpp>
+#include <scratch/detail/count/file/small_counts.hpp>
+#include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_writer.hpp>
+#include <scratch/detail/count/merge/claim.hpp>
+#include <scratch/detail/count/merge/claim_name.hpp>
+#include <scratch/detail/count/merge/table_sum.hpp>
 #include <scratch/detail/kernel/random.hpp>
 #include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/text/names.hpp>
