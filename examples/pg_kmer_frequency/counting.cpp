@@ -140,12 +140,13 @@ std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const
 }
 
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
-                         const Between& between) {
+                         std::uint64_t least_rows, const Between& between) {
   scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     const std::string into = std::move(names.front());
     names.erase(names.begin());
     scratch::merge_all<Key>(workspace, into, names,
-                            {.progress = [&between](std::uint64_t, std::uint64_t) { between(); }});
+                            {.at_least = std::max<std::uint64_t>(least_rows, 1),
+                             .progress = [&between](std::uint64_t, std::uint64_t) { between(); }});
     names = {into};
   });
   return names.front();

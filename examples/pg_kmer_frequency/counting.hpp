@@ -40,10 +40,10 @@ class Counter {
 std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const std::string& name,
                                       const Counting& counting, const Between& between);
 
-/// All these tables become one. Returns its name.
+/// All these tables become one. Returns its name. Where there were several it has the keys of so many rows and more.
 /// @pre there is one at least
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
-                         const Between& between);
+                         std::uint64_t least_rows, const Between& between);
 
 struct Appearance {
   std::uint64_t key;

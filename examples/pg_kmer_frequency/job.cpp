@@ -172,9 +172,9 @@ void analyse_in_session(const Request& request, const std::function<void(const C
     Progress progress(*session);
     std::vector<std::string> names;
     const std::uint64_t rows = count_in_team(*session, request, progress, names);
-    const std::string all =
-        merge_tables(*session, std::move(names), request.counting, [&] { progress.tell("merging", rows); });
     const std::uint64_t least = request.least_rows(rows);
+    const std::string all =
+        merge_tables(*session, std::move(names), request.counting, least, [&] { progress.tell("merging", rows); });
     const auto appearances = read_table(*session, all, request.counting, least);
     consume({*appearances, rows, least});
   }
