@@ -125,7 +125,6 @@ class ChunkWriter {
       stream.check();
       writer.finish();
       const detail::Directory& where = writer.where();
-      where.check();
       if (name.empty())
         take_name();
       else
@@ -206,6 +205,7 @@ class ChunkWriter {
     // The commit before this one gave the name, and could not record it.
     void check_name() {
       const detail::Directory& where = writer.where();
+      where.check();
       const std::filesystem::path path = where.path() / name;
       struct stat facts {};
       const bool there = sys::fstatat(where.fd(), name.c_str(), facts) == 0;

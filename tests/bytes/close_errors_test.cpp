@@ -8,6 +8,8 @@
 #include <scratch/detail/bytes/line_log.hpp>
 #include <scratch/session_dir.hpp>
 
+#include <linux/magic.h>
+
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,13 +26,23 @@ using namespace scratch::test;
 
 namespace {
 
+/// Everything stands on a file system that is asked at close.
+struct Asked {
+  Asked() {
+    plan.clear();
+    plan.file_system = OVERLAYFS_SUPER_MAGIC;
+  }
+  Asked(const Asked&) = delete;
+  Asked& operator=(const Asked&) = delete;
+  ~Asked() { plan.clear(); }
+};
+
 /// What `work` says where every close fails.
 template <class Work>
 std::optional<Error> with_failing_close(int error, Work work) {
-  plan.clear();
   plan.error_at_close = error;
   const auto said = refusal(work);
-  plan.clear();
+  plan.error_at_close = 0;
   return said;
 }
 
@@ -39,6 +51,7 @@ std::optional<Error> with_failing_close(int error, Work work) {
 TEST_CASE("what a close says of the bytes is said by the commit, which then has not happened") {
   const int error = GENERATE(EDQUOT, EIO, ENOSPC);
   const std::size_t size = GENERATE(as<std::size_t>(), 5, 300'000);
+  const Asked asked;
   const TempDir dir;
   const Workspace where(dir.path());
   write_file(where, "name", "old");
@@ -55,6 +68,7 @@ TEST_CASE("what a close says of the bytes is said by the commit, which then has 
 }
 
 TEST_CASE("the same holds for chunks, tables, metadata.json and what is persisted by a copy") {
+  const Asked asked;
   const TempDir dir;
   const TempDir elsewhere(TempDir::On::disk);
   SessionDir<Under> session(Under{dir / "place"}, "x");
@@ -75,11 +89,20 @@ TEST_CASE("the same holds for chunks, tables, metadata.json and what is persiste
 }
 
 TEST_CASE("Control: a writer that only closes its file says that all went well") {
+  const Asked asked;
   const TempDir dir;
   CHECK(!with_failing_close(EDQUOT, [&] {
     const detail::Fd file(sys::openat(dir.fd(), "name", O_WRONLY | O_CREAT, 0600));
     REQUIRE(sys::pwrite_all(file.get(), bytes_of(std::string("text")), 0).error == 0);
   }));
+}
+
+TEST_CASE("where each write tells, nobody is asked at close") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  plan.clear();
+  CHECK(!with_failing_close(EIO, [&] { write_file(where, "name", "text"); }));
+  CHECK(text_of(dir / "name") == "text");
 }
 
 TEST_CASE("a line of a record is asked for at close where only that tells what became of it") {

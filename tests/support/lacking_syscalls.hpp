@@ -4,7 +4,9 @@
 // own. For tests that say `// ctest: syscalls=lacking_syscalls`.
 #pragma once
 
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -142,6 +144,12 @@ struct Calls : Kernel {
   }
   static int fchmodat(int dir, const char* name, mode_t mode) {
     return test::lacks.modes != 0 ? refuse(test::lacks.modes) : Kernel::fchmodat(dir, name, mode);
+  }
+  // Where close tells, the file system is one that is asked.
+  static int fstatfs(int fd, struct statfs* facts) {
+    const int result = Kernel::fstatfs(fd, facts);
+    if (test::lacks.at_close != 0) facts->f_type = OVERLAYFS_SUPER_MAGIC;
+    return result;
   }
   static int close(int fd) {
     struct stat facts {};

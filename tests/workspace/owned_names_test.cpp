@@ -34,6 +34,15 @@ FileIdentity identity(const std::filesystem::path& file) {
   return scratch::detail::identity_of(AT_FDCWD, file.c_str()).value();
 }
 
+void add(OwnedNames& names, const std::string& name, FileIdentity identity) {
+  const OwnedNames::OnRecord until_it_has_the_name = names.add(name, identity);
+}
+
+void add_alone(const TempDir& dir, const std::string& name, FileIdentity identity) {
+  OwnedNames names(dir.fd(), dir.path());
+  add(names, name, identity);
+}
+
 }  // namespace
 
 TEST_CASE("Names of any bytes are on record for every process that asks") {
@@ -41,18 +50,18 @@ TEST_CASE("Names of any bytes are on record for every process that asks") {
   const std::set<std::string> names{"plain", "with space", "area/file", "line\nbreak", "100%", "\xff\x01", "7 8 9"};
   OwnedNames writer(dir.fd(), dir.path());
   for (const std::string& name : names) {
-    writer.add(name, {1, 2});
-    writer.add(name, {1, 2});
-    writer.add(name, {3, -4});
+    add(writer, name, {1, 2});
+    add(writer, name, {1, 2});
+    add(writer, name, {3, -4});
   }
   CHECK(OwnedNames(dir.fd(), dir.path()).all() == names);
 }
 
 TEST_CASE("A torn record does not eat its neighbours") {
   TempDir dir;
-  OwnedNames(dir.fd(), dir.path()).add("first", {1, 1});
+  add_alone(dir, "first", {1, 1});
   put(dir / ".scratch-files", text_of(dir / ".scratch-files") + record({2, 2}, "second").substr(0, 20));
-  OwnedNames(dir.fd(), dir.path()).add("third", {3, 3});
+  add_alone(dir, "third", {3, 3});
   CHECK(OwnedNames(dir.fd(), dir.path()).all() == std::set<std::string>{"first", "third"});
 }
 
@@ -175,4 +184,39 @@ TEST_CASE("Writers beside each other, and beside one who writes the record anew,
   Workspace where(dir.path());
   CHECK(where.clear() == 400 * 4);
   CHECK(names_in(dir.path()) == std::set<std::string>{".scratch-files"});
+}
+
+namespace {
+
+// So many that whoever writes the last one writes the record anew, without those that no file has.
+void fill(const TempDir& dir) {
+  OwnedNames names(dir.fd(), dir.path());
+  const std::string name(1000, 'n');
+  for (int i = 0; i < 300; ++i) add(names, name + std::to_string(i), {1, i});
+}
+
+}  // namespace
+
+TEST_CASE("A name stays on record while its file gets it, whoever writes the record anew") {
+  TempDir dir;
+  OwnedNames names(dir.fd(), dir.path());
+  {
+    const OwnedNames::OnRecord until_it_has_the_name = names.add("name", {1, 2});
+    std::thread([&] { add(names, "another", {3, 4}); }).join();
+    fill(dir);
+    CHECK(OwnedNames(dir.fd(), dir.path()).all().contains("name"));
+  }
+  fill(dir);
+  CHECK(!OwnedNames(dir.fd(), dir.path()).all().contains("name"));
+}
+
+TEST_CASE("A name that was dropped from the record before its file had it is put there again") {
+  TempDir dir;
+  OwnedNames names(dir.fd(), dir.path());
+  add(names, "name", {1, 2});
+  fill(dir);
+  REQUIRE(!OwnedNames(dir.fd(), dir.path()).all().contains("name"));
+  add(names, "another", {3, 4});
+  add(names, "name", {1, 2});
+  CHECK(OwnedNames(dir.fd(), dir.path()).all() == std::set<std::string>{"another", "name"});
 }

@@ -460,6 +460,11 @@ inline void kill(const Stage& stage) {
   must_be_empty(stage.root);
 }
 
+inline bool asks_at_close(const std::filesystem::path& directory) {
+  const detail::Fd open = detail::open_directory(AT_FDCWD, directory.c_str());
+  return !detail::writes_tell(open.get(), nullptr);
+}
+
 /// What is missing is said once, with what is done instead.
 inline void tell(const Stage& stage) {
   std::map<std::string, int> said;
@@ -490,6 +495,7 @@ inline void tell(const Stage& stage) {
       {lacks.byte_locks != 0, "byte locks: "},
       {lacks.modes != 0, "chmod: "},
       {lacks.open_unlink != 0 && lacks.at_close == 0, "removing open files: "},
+      {lacks.at_close != 0 || asks_at_close(stage.root), "errors of writing: "},
   };
   std::string all;
   for (const auto& [message, times] : said) {

@@ -116,11 +116,10 @@ class AppendFile {
     const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode) &&
                           directory_.state().is_ours(directory_.fd(), name, directory_.relative(name));
     directory_.check_free(name, "commit");
-    directory_.committing(name, file_.fd());
+    const auto on_record = directory_.committing(name, file_.fd());
     file_.commit(name, replacing);
     reservation_.commit();
     if (replaced) directory_.state().quota().removed(static_cast<std::uint64_t>(old.st_size));
-    directory_.still_on_record(name);
   }
 
  private:

@@ -148,7 +148,7 @@ class BlockWriter {
     try {
       temp_->settle(name, replacing);
       with_room(where_, doing_, where_.path() / name, [&] {
-        where_.committing(name, temp_->fd());
+        const auto on_record = where_.committing(name, temp_->fd());
         temp_->give_name(name, replacing);
       });
       temp_->finish(name, replacing);
@@ -156,7 +156,6 @@ class BlockWriter {
       if (temp_->fd() < 0) failed_ = error;
       throw;
     }
-    where_.still_on_record(name);
   }
 
   /// The bytes count towards the quota until the file is removed.

@@ -26,7 +26,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/fd.hpp>
-#include <scratch/detail/kernel/lock.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
 
@@ -60,7 +60,7 @@ class LineLog {
     if (!writable_) {
       file_ = open_or_create(directory_, name_, O_RDWR | O_APPEND, path_);
       writable_ = true;
-      tells_at_close_ = is_remote_file_system(file_.get());
+      tells_at_close_ = !writes_tell(file_.get(), nullptr);
     }
     write(line, doing);  // 1.
     const auto end = sys::position(file_.get());

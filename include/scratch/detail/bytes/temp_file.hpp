@@ -19,6 +19,7 @@
 
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/likeness.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -110,7 +111,7 @@ class TempFile {
     become(replaces ? old.st_mode & 0777 : in_the_end_, path_ / name);
     if (settled_) return;
     const bool synced = !durable_ || sys::fsync(file_.get()) == 0;
-    const int error = synced ? error_at_close(file_, path_ / name) : errno;
+    const int error = !synced ? errno : writes_tell(file_.get(), lacks_) ? 0 : error_at_close(file_, path_ / name);
     if (error != 0) {
       discard();
       throw_error(error, synced ? "close" : "sync", path_ / name,

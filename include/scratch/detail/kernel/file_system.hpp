@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/version.hpp>
 
@@ -24,15 +25,18 @@ struct FileSystem {
   /// Whether a lock of this kernel's keeps off everybody who could write there. Not where another machine, or a program
   /// that serves the files, may let others in: FUSE, NFS, 9p, virtiofs.
   bool locks_believed;
+  /// Whether what became of written bytes is told by write and fsync. Not where it may come with close, as of a quota:
+  /// NFS, FUSE, and overlayfs, which asks what lies below it.
+  bool writes_tell;
 };
 
 inline constexpr std::array known_file_systems{
-    FileSystem{TMPFS_MAGIC, "tmpfs", true},      FileSystem{RAMFS_MAGIC, "ramfs", true},
-    FileSystem{EXT4_SUPER_MAGIC, "ext4", true},  // and ext2, ext3
-    FileSystem{XFS_SUPER_MAGIC, "xfs", true},    FileSystem{BTRFS_SUPER_MAGIC, "btrfs", true},
-    FileSystem{F2FS_SUPER_MAGIC, "f2fs", true},  FileSystem{0x2fc12fc1, "zfs", true},
-    FileSystem{0xca451a4e, "bcachefs", true},    FileSystem{OVERLAYFS_SUPER_MAGIC, "overlayfs", true},
-    FileSystem{FUSE_SUPER_MAGIC, "fuse", false}, FileSystem{NFS_SUPER_MAGIC, "nfs", false},
+    FileSystem{TMPFS_MAGIC, "tmpfs", true, true},       FileSystem{RAMFS_MAGIC, "ramfs", true, true},
+    FileSystem{EXT4_SUPER_MAGIC, "ext4", true, true},  // and ext2, ext3
+    FileSystem{XFS_SUPER_MAGIC, "xfs", true, true},     FileSystem{BTRFS_SUPER_MAGIC, "btrfs", true, true},
+    FileSystem{F2FS_SUPER_MAGIC, "f2fs", true, true},   FileSystem{0x2fc12fc1, "zfs", true, true},
+    FileSystem{0xca451a4e, "bcachefs", true, true},     FileSystem{OVERLAYFS_SUPER_MAGIC, "overlayfs", true, false},
+    FileSystem{FUSE_SUPER_MAGIC, "fuse", false, false}, FileSystem{NFS_SUPER_MAGIC, "nfs", false, false},
 };
 
 inline std::string file_system_name(std::uint64_t magic) {
@@ -50,11 +54,25 @@ inline std::optional<std::uint32_t> file_system_of(int fd) noexcept {
   return static_cast<std::uint32_t>(facts.f_type);
 }
 
-/// Whether a lock that is granted there may decide what is deleted. What is not known is not believed.
-inline bool locks_are_believed(int fd) noexcept {
+/// Empty where it is none of these, or the kernel does not say.
+inline FileSystem known_file_system(int fd) noexcept {
   const std::optional<std::uint32_t> magic = file_system_of(fd);
-  return magic && std::any_of(known_file_systems.begin(), known_file_systems.end(),
-                              [&](const FileSystem& known) { return known.magic == *magic && known.locks_believed; });
+  const auto known = std::find_if(known_file_systems.begin(), known_file_systems.end(),
+                                  [&](const FileSystem& one) { return magic && one.magic == *magic; });
+  return known == known_file_systems.end() ? FileSystem{} : *known;
+}
+
+/// Whether a lock that is granted there may decide what is deleted. What is not known is not believed.
+inline bool locks_are_believed(int fd) noexcept { return known_file_system(fd).locks_believed; }
+
+/// Whether nothing is left for close to tell of an open file's bytes. @param lacks takes what is found out
+inline bool writes_tell(int fd, Lacks* lacks) noexcept {
+  if (lacks != nullptr && lacks->has(Lack::telling_writes)) return false;
+  if (lacks != nullptr && lacks->is_there(Lack::telling_writes)) return true;
+  const bool tell = known_file_system(fd).writes_tell;
+  if (lacks != nullptr && tell) lacks->add_there(Lack::telling_writes);
+  if (!tell) add_to(lacks, Lack::telling_writes);
+  return tell;
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

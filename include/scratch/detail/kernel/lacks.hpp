@@ -20,10 +20,12 @@ enum class Lack : std::uint8_t {
   direct,           ///< O_DIRECT
   modes,            ///< chmod: mode.hpp
   open_unlink,      ///< an open file that is removed keeps a name: remove_tree.hpp
+  telling_writes,   ///< what became of bytes may be told only at close: file_system.hpp
 };
 
-inline constexpr Lack all_lacks[] = {Lack::renaming_to_new, Lack::unnamed_files, Lack::file_locks, Lack::byte_locks,
-                                     Lack::direct,          Lack::modes,         Lack::open_unlink};
+inline constexpr Lack all_lacks[] = {Lack::renaming_to_new, Lack::unnamed_files, Lack::file_locks,
+                                     Lack::byte_locks,      Lack::direct,        Lack::modes,
+                                     Lack::open_unlink,     Lack::telling_writes};
 
 /// For a person: what is missing, and what is done instead.
 inline const char* describe(Lack lack) noexcept {
@@ -41,6 +43,8 @@ inline const char* describe(Lack lack) noexcept {
       return "O_DIRECT: bytes go through the page cache";
     case Lack::modes:
       return "chmod: files have the modes that the file system gives them";
+    case Lack::telling_writes:
+      return "errors of writing: they may come at close, and files are closed once before they get their names";
     case Lack::open_unlink:
       return "removing open files: they stay under a name of the file system's until they are closed";
   }

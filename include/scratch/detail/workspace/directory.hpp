@@ -81,28 +81,18 @@ class Directory {
     for (const std::unique_ptr<Guest>& guest : state_->guests()) guest->check_free(*this, name, doing);
   }
 
-  /// Before an open file gets its name: in a plain directory this is put on record. @throws Error
-  void committing(const std::string& name, int file) const {
-    if (state_->is_session()) return;
-    if (const auto identity = identity_of(file)) state_->owned_names().add(relative(name), *identity);
+  /// Before an open file gets its name, and until it has it: in a plain directory this is on record. @throws Error
+  OwnedNames::OnRecord committing(const std::string& name, int file) const {
+    return put_on_record(name, [&] { return identity_of(file); });
   }
 
   /// The same for a file that has another name, in this directory or another one. @throws Error
-  void arriving(const std::string& name, int from, const std::string& old_name) const {
-    if (state_->is_session()) return;
-    if (const auto identity = identity_of(from, old_name.c_str())) state_->owned_names().add(relative(name), *identity);
+  OwnedNames::OnRecord arriving(const std::string& name, int from, const std::string& old_name) const {
+    return put_on_record(name, [&] { return identity_of(from, old_name.c_str()); });
   }
 
   /// A file has its name here: in a plain directory this is on record afterwards. @throws Error
-  void committed(const std::string& name) const { arriving(name, fd(), name); }
-
-  /// The same where it was put on record before, which another process may not have seen.
-  void still_on_record(const std::string& name) const noexcept {
-    try {
-      committed(name);
-    } catch (const std::exception&) {  // then clear() leaves it
-    }
-  }
+  void committed(const std::string& name) const { const auto on_record = arriving(name, fd(), name); }
 
   /// The directory that a file on record is in; nothing where there is none. No link is followed.
   /// @param record the file's name relative to the state's directory
@@ -145,6 +135,13 @@ class Directory {
     std::filesystem::path path;
     std::string prefix;
   };
+
+  template <class Identity>
+  OwnedNames::OnRecord put_on_record(const std::string& name, Identity identity_of_it) const {
+    if (state_->is_session()) return {};
+    const std::optional<FileIdentity> identity = identity_of_it();
+    return identity ? state_->owned_names().add(relative(name), *identity) : OwnedNames::OnRecord();
+  }
 
   // Empty where it is there already.
   Fd make_area(const std::string& name, const std::filesystem::path& below) const {

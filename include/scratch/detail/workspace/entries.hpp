@@ -181,7 +181,7 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
   if (!same) reservation.extend(size, "move", target);
   const bool ours = from.state().is_ours(from.fd(), name, from.relative(name));
   renaming.departs(same ? to.relative(new_name) : "");
-  if (ours) to.arriving(new_name, from.fd(), name);
+  const auto on_record = ours ? to.arriving(new_name, from.fd(), name) : OwnedNames::OnRecord();
   if (rename_new(from.fd(), name.c_str(), to.fd(), new_name.c_str(), WithoutFlag::link, &to.state().lacks()) != 0) {
     const int error = errno;
     throw Error(error, "move", source,
@@ -191,7 +191,6 @@ inline void move_file(const Directory& from, std::string_view given, const Direc
                 target);
   }
   renaming.moved();
-  if (ours) to.still_on_record(new_name);
   reservation.commit();
   if (!same) from.state().quota().removed(size);
 }

@@ -9,9 +9,8 @@
 // somebody else put there under the same name is not. A record that does not check is passed over. Sessions need no such
 // record, since everything in them is ours.
 //
-// Whoever appends holds a shared flock on the file. Whoever finds that it has doubled writes it anew, under an exclusive
-// one, without the records of files that are in their directories under no name at all. That may meet a file which is
-// just getting its name: after it has it, its writer looks whether the record is still there.
+// Whoever appends holds a shared flock on the file until his own file has its name. Whoever finds that it has doubled
+// writes it anew, under an exclusive one, without the records of files that are in their directories under no name at all.
 #pragma once
 
 #include <cerrno>
@@ -19,6 +18,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -30,6 +30,7 @@
 #include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lock.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/error.hpp>
@@ -67,15 +68,50 @@ inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullpt
 
 /// Thread-safe, and safe against other processes.
 class OwnedNames {
+  // What is appended to. Its lock is held while files of this process get their names.
+  struct Log {
+    Fd file;
+    unsigned naming = 0;  // so many of them
+  };
+
  public:
+  /// A name is on record and stays so as long as this lives, during which the file gets it.
+  /// @pre dies before the names do
+  class [[nodiscard]] OnRecord {
+   public:
+    OnRecord() = default;
+    OnRecord(OnRecord&& other) noexcept
+        : names_(std::exchange(other.names_, nullptr)), log_(std::move(other.log_)), made_here_(other.made_here_) {}
+    OnRecord& operator=(OnRecord&&) = delete;
+    ~OnRecord() {
+      if (names_ != nullptr && made_here_.is_true()) names_->named(*log_);
+    }
+
+   private:
+    friend class OwnedNames;
+    void begin(OwnedNames& names, std::shared_ptr<Log> log) noexcept {
+      names_ = &names;
+      log_ = std::move(log);
+      ++log_->naming;
+    }
+
+    OwnedNames* names_ = nullptr;
+    std::shared_ptr<Log> log_;
+    MadeHere made_here_;
+  };
+
   OwnedNames(int directory, std::filesystem::path path) : directory_(directory), path_(std::move(path)) {}
 
   /// @throws Error when the record cannot be written; `busy` where somebody was stopped while he wrote it anew
-  void add(const std::string& name, FileIdentity identity) {
+  OnRecord add(const std::string& name, FileIdentity identity) {
+    OnRecord on_record;  // ends when the mutex is free
     const std::lock_guard hold(mutex_);
-    if (is_known(name, identity) && is_current()) return;
-    if (append(record_of(name, identity)) > compact_at_) compact();
+    lock_log();
+    on_record.begin(*this, log_);
+    if (is_known(name, identity)) return on_record;
+    append(record_of(name, identity));
     known_[name].insert(identity);
+    return on_record;
   }
 
   /// Every name on record, those of other processes too; none leads out of the directory. @throws Error
@@ -111,39 +147,57 @@ class OwnedNames {
     return found != known_.end() && found->second.contains(identity);
   }
 
-  // Whether what was added last stands in the file of today. Asked under the lock: whoever writes it anew may have looked
-  // for the file before it had its name.
-  bool is_current() {
-    if (!log_ || !made_here_.is_true() || !lock_shared()) return false;
-    const UnlockAtEnd unlock(log_);
-    return facts_of(log_.get(), path_ / file_name).st_nlink > 0;
+  // The log is the file of today afterwards, and locked. What was known of another one is forgotten.
+  void lock_log() {
+    for (;; log_.reset()) {
+      // A child of fork must not share the lock with its parent.
+      if (!log_ || !made_here_.is_true()) {
+        log_ = std::make_shared<Log>(Log{open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name)});
+        made_here_ = MadeHere();
+        forget();
+      }
+      const std::shared_ptr<Log> log = log_;
+      if (log->naming == 0 && !lock_shared(log->file))
+        throw_error(errc::busy, "record the file's name in", path_ / file_name,
+                    "another process was stopped while it wrote it anew");
+      UnlockAtEnd unlock(log->file);
+      if (log->naming > 0) unlock.cancel();
+      const struct stat facts = facts_of(log->file.get(), path_ / file_name);
+      if (facts.st_nlink == 0) continue;  // somebody has just written it anew
+      compaction_is_due_ = checked_size(facts) > compact_at_;
+      unlock.cancel();
+      return;
+    }
   }
 
-  bool lock_shared() const {
-    const auto attempt = [&] { return try_flock(log_.get(), LOCK_SH, path_ / file_name); };
+  bool lock_shared(const Fd& file) const {
+    const auto attempt = [&] { return try_flock(file.get(), LOCK_SH, path_ / file_name); };
     return try_for(Patience{5000}, attempt) != LockAnswer::busy;
   }
 
-  // @returns the file's size before
-  std::uint64_t append(const std::string& record) {
-    for (;; log_.reset()) {
-      // A child of fork must not share the lock with its parent.
-      if (!log_ || !made_here_.is_true())
-        log_ = open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name);
-      if (!lock_shared())
-        throw_error(errc::busy, "record the file's name in", path_ / file_name,
-                    "another process was stopped while it wrote it anew");
-      const UnlockAtEnd unlock(log_);
-      const struct stat facts = facts_of(log_.get(), path_ / file_name);
-      if (facts.st_nlink == 0) continue;  // somebody has just written it anew
-      const std::uint64_t size = checked_size(facts);
-      const ssize_t written = sys::append_once(log_.get(), bytes_of(record));
-      const int error = written < 0                                     ? errno
-                        : written < static_cast<ssize_t>(record.size()) ? ENOSPC
-                                                                        : error_at_close(log_, path_ / file_name);
-      if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
-      return size;
-    }
+  // A file has its name, or does not get it.
+  void named(Log& log) noexcept {
+    const std::lock_guard hold(mutex_);
+    if (--log.naming > 0) return;
+    unlock(log.file.get());
+    if (compaction_is_due_) compact();
+  }
+
+  void append(const std::string& record) {
+    const Fd& file = log_->file;
+    const ssize_t written = sys::append_once(file.get(), bytes_of(record));
+    const int error = written < 0                                     ? errno
+                      : written < static_cast<ssize_t>(record.size()) ? ENOSPC
+                      : tells_at_close_                               ? error_at_close(file, path_ / file_name)
+                                                                      : 0;
+    if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
+  }
+
+  void forget() {
+    known_.clear();
+    read_to_ = 0;
+    inode_ = 0;
+    tells_at_close_ = !writes_tell(log_->file.get(), nullptr);
   }
 
   void refresh() {
@@ -239,9 +293,11 @@ class OwnedNames {
   std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
   std::uint64_t inode_ = 0;
   std::uint64_t read_to_ = 0;
-  Fd log_;  // what was appended to last
+  std::shared_ptr<Log> log_;
   MadeHere made_here_;
+  bool tells_at_close_ = true;
   std::uint64_t compact_at_ = small;
+  bool compaction_is_due_ = false;
 };
 
 /// The directories of these files: "", "sorting/".
