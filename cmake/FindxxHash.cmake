@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# xxHash::xxHash: the header alone. The library compiles it in (XXH_INLINE_ALL), so that there is nothing to link.
+# xxHash_INCLUDE_DIR: where xxhash.h is.
 find_path(xxHash_INCLUDE_DIR xxhash.h)
 mark_as_advanced(xxHash_INCLUDE_DIR)
 
@@ -12,8 +12,3 @@ endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(xxHash REQUIRED_VARS xxHash_INCLUDE_DIR VERSION_VAR xxHash_VERSION)
-
-if(xxHash_FOUND AND NOT TARGET xxHash::xxHash)
-  add_library(xxHash::xxHash INTERFACE IMPORTED)
-  set_target_properties(xxHash::xxHash PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${xxHash_INCLUDE_DIR}")
-endif()

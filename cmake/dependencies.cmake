@@ -1,52 +1,78 @@
 # SPDX-License-Identifier: MIT
 #
-# What the library needs: the installed copy first, a download of a pinned commit second. Downloads give headers only
-# and imported targets, so that an export of ours never has to carry somebody else's target.
+# What the library needs: the installed copy first, a download that is pinned by its hash second. Of what is downloaded
+# only headers are used.
 include(FetchContent)
-list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
 
-# scratch_dependency(<package> <imported target> <include directory in the download> <Debian package>
-#                    <git url> <commit> [arguments of find_package])
-function(scratch_dependency package target include_dir debian url commit)
+# scratch_fetch(<package> <Debian package> <where from, for FetchContent_Declare>): what is not installed.
+macro(scratch_fetch package debian)
+  if(NOT SCRATCH_FETCH_DEPENDENCIES)
+    message(FATAL_ERROR "scratch needs ${package}, which is not installed. On Debian or Ubuntu:\n"
+                        "  apt-get install ${debian}\n"
+                        "or let it be downloaded: -DSCRATCH_FETCH_DEPENDENCIES=ON")
+  endif()
+  message(STATUS "scratch: ${package} is not installed (Debian: ${debian}) and is downloaded")
+  FetchContent_Declare(${package} SYSTEM SOURCE_SUBDIR only-its-headers ${ARGN})
+  FetchContent_MakeAvailable(${package})
+endmacro()
+
+# scratch_dependency(<package> <imported target> <Debian package> <version> <where from>)
+function(scratch_dependency package target debian version)
   if(TARGET ${target})
     return()
   endif()
-  if(NOT SCRATCH_FETCH_DEPENDENCIES)
-    find_package(${package} ${ARGN} QUIET GLOBAL)
-    if(NOT ${package}_FOUND)
-      message(FATAL_ERROR "scratch needs ${package}, which is not installed. On Debian or Ubuntu:\n"
-                          "  apt-get install ${debian}\n"
-                          "or let it be downloaded: -DSCRATCH_FETCH_DEPENDENCIES=ON")
-    endif()
-    return()
+  string(TOUPPER ${package} upper)
+  if(NOT FETCHCONTENT_SOURCE_DIR_${upper})
+    find_package(${package} ${version} QUIET GLOBAL)
   endif()
-  FetchContent_Declare(
-    ${package} SYSTEM
-    GIT_REPOSITORY ${url}
-    GIT_TAG ${commit}
-    SOURCE_SUBDIR only-its-headers
-    FIND_PACKAGE_ARGS ${ARGN} GLOBAL)
-  FetchContent_MakeAvailable(${package})
   if(NOT TARGET ${target})
-    string(TOLOWER ${package} name)
+    scratch_fetch(${package} ${debian} ${ARGN})
+    string(TOLOWER ${package} lower)
     add_library(${target} INTERFACE IMPORTED GLOBAL)
-    target_include_directories(${target} INTERFACE "${${name}_SOURCE_DIR}/${include_dir}")
+    target_include_directories(${target} INTERFACE "${${lower}_SOURCE_DIR}/include")
   endif()
 endfunction()
 
 scratch_dependency(
-  nlohmann_json nlohmann_json::nlohmann_json include nlohmann-json3-dev
-  https://github.com/nlohmann/json.git 9cca280a4d0ccf0c08f47a99aa71d1b0e52f8d03 3.9)
-scratch_dependency(
-  xxHash xxHash::xxHash . libxxhash-dev
-  https://github.com/Cyan4973/xxHash.git bbb27a5efb85b92a0486cf361a8635715a53f6ba 0.8)
+  nlohmann_json nlohmann_json::nlohmann_json nlohmann-json3-dev 3.9
+  URL https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
+  URL_HASH SHA256=d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
+
+include(${CMAKE_CURRENT_LIST_DIR}/scratchXxhash.cmake)
+if(NOT FETCHCONTENT_SOURCE_DIR_XXHASH)
+  scratch_locate_xxhash(scratch_xxhash_includes)
+endif()
+if(NOT scratch_xxhash_includes)
+  scratch_fetch(xxHash libxxhash-dev GIT_REPOSITORY https://github.com/Cyan4973/xxHash.git
+                GIT_TAG bbb27a5efb85b92a0486cf361a8635715a53f6ba)
+  set(scratch_xxhash_includes "${xxhash_SOURCE_DIR}")
+endif()
 
 find_package(Threads REQUIRED GLOBAL)
 
+# At top level the examples and tests are built where what they need is there, if nothing else was said.
+macro(scratch_build_by_default option what)
+  if(NOT DEFINED ${option})
+    set(${option} ${PROJECT_IS_TOP_LEVEL})
+    foreach(package IN ITEMS ${ARGN})
+      string(REGEX REPLACE ":.*" "" name ${package})
+      string(REGEX REPLACE ".*:" "" debian ${package})
+      if(${option})
+        find_package(${name} QUIET)
+        if(NOT ${name}_FOUND)
+          set(${option} OFF)
+          message(STATUS "scratch: the ${what} are not built, they need ${name} (Debian: ${debian})")
+        endif()
+      endif()
+    endforeach()
+  endif()
+endmacro()
+scratch_build_by_default(SCRATCH_BUILD_EXAMPLES examples CLI11:libcli11-dev ZLIB:zlib1g-dev)
+scratch_build_by_default(SCRATCH_BUILD_TESTS tests Catch2:catch2 CLI11:libcli11-dev ZLIB:zlib1g-dev)
+
 if(SCRATCH_BUILD_EXAMPLES)
-  scratch_dependency(
-    CLI11 CLI11::CLI11 include libcli11-dev
-    https://github.com/CLIUtils/CLI11.git 6c7b07a878ad834957b98d0f9ce1dbe0cb204fc9 2.1)
+  scratch_dependency(CLI11 CLI11::CLI11 libcli11-dev 2.1 GIT_REPOSITORY https://github.com/CLIUtils/CLI11.git
+                     GIT_TAG 6c7b07a878ad834957b98d0f9ce1dbe0cb204fc9)
 endif()
 
 if(SCRATCH_BUILD_TESTS)

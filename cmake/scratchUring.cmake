@@ -10,16 +10,25 @@ if(NOT DEFINED SCRATCH_WITH_URING)
 endif()
 
 # Lets whatever links `target` use io_uring, when that was asked for and can be had.
-# Sets scratch_uring_missing when it was demanded and cannot be had.
-macro(scratch_use_uring target)
-  set(scratch_uring_missing FALSE)
-  if(SCRATCH_WITH_URING STREQUAL "AUTO" OR SCRATCH_WITH_URING)
+# Sets scratch_uring_missing to why not, when it was demanded or misspelled.
+function(scratch_use_uring target)
+  set(scratch_uring_missing "" PARENT_SCOPE)
+  string(TOUPPER "${SCRATCH_WITH_URING}" asked)
+  if(NOT asked MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
+    set(scratch_uring_missing "SCRATCH_WITH_URING is AUTO, ON or OFF, and not \"${SCRATCH_WITH_URING}\"" PARENT_SCOPE)
+  elseif(asked STREQUAL "AUTO" OR asked)
+    list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")
     find_package(liburing 2.0 QUIET GLOBAL)
+    set(liburing_FOUND ${liburing_FOUND} PARENT_SCOPE)
     if(liburing_FOUND)
       target_link_libraries(${target} INTERFACE $<BUILD_INTERFACE:liburing::liburing>)
       target_compile_definitions(${target} INTERFACE $<BUILD_INTERFACE:SCRATCH_WITH_URING=1>)
-    elseif(NOT SCRATCH_WITH_URING STREQUAL "AUTO")
-      set(scratch_uring_missing TRUE)
+    elseif(asked STREQUAL "AUTO")
+      message(STATUS "scratch: liburing 2.0 or newer is not installed (Debian: liburing-dev): without io_uring")
+    else()
+      set(scratch_uring_missing
+          "SCRATCH_WITH_URING is ON and liburing 2.0 or newer was not found. On Debian or Ubuntu:\n  apt-get install liburing-dev"
+          PARENT_SCOPE)
     endif()
   endif()
-endmacro()
+endfunction()

@@ -5,6 +5,7 @@
 #
 #   tests/run.sh [workflow]     release (default), asan, tsan, clang, no-uring or soak
 #
+# With SCRATCH_WARNINGS=error a warning is an error, as in .ci/run: another compiler than ours may know others.
 # Leaves build/<preset>/tests.xml (JUnit). Ends with the seconds that it took, and a line `N passed, M failed, K skipped`.
 set -eu
 cd "$(dirname "$0")/.."
@@ -25,7 +26,9 @@ if [ "$workflow" = soak ]; then preset=release; fi
 rm -f "build/$preset/tests.xml"
 result=0
 begun=$(date +%s)
-{ cmake --preset "$preset" && cmake --build --preset "$preset"; } || result=$?
+warnings=OFF
+if [ "${SCRATCH_WARNINGS:-}" = error ]; then warnings=ON; fi
+{ cmake --preset "$preset" -D CMAKE_COMPILE_WARNING_AS_ERROR=$warnings && cmake --build --preset "$preset"; } || result=$?
 built=$(date +%s)
 [ "$result" != 0 ] || ctest --preset "$workflow" --no-tests=error || result=$?
 echo "seconds: $((built - begun)) building, $(($(date +%s) - built)) testing"

@@ -4,6 +4,23 @@
 // The library's version, and the name of its binary interface.
 #pragma once
 
+#ifndef __linux__
+#error "scratch is for Linux: it lives on flock, O_TMPFILE and renameat2"
+#endif
+#if __cplusplus < 202002L
+#error "scratch needs C++20: compile with -std=c++20"
+#endif
+#ifndef __cpp_exceptions
+#error "scratch tells of errors by exceptions: compile without -fno-exceptions"
+#endif
+
+#include <version>
+#if defined(_LIBCPP_VERSION)
+#error "scratch needs libstdc++ 12 or newer; libc++ has std::stop_token as an experiment only: without -stdlib=libc++"
+#elif !defined(_GLIBCXX_RELEASE) || _GLIBCXX_RELEASE < 12
+#error "scratch needs libstdc++ 12 or newer: g++ 12, or clang 14 with that library"
+#endif
+
 #define SCRATCH_VERSION_MAJOR 0
 #define SCRATCH_VERSION_MINOR 1
 #define SCRATCH_VERSION_PATCH 0

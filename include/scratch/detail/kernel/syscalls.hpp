@@ -39,6 +39,8 @@
 #include <scratch/bytes.hpp>
 #include <scratch/version.hpp>
 
+static_assert(sizeof(off_t) == 8, "scratch needs files larger than 2 GiB: compile with -D_FILE_OFFSET_BITS=64");
+
 namespace scratch::inline SCRATCH_ABI::sys {
 
 /// The calls as the kernel has them.
@@ -111,7 +113,11 @@ struct Kernel {
     return error == 0 ? 0 : -1;
   }
   static int getrlimit(int resource, struct rlimit* limit) {
+#ifdef __GLIBC__
     return ::getrlimit(static_cast<__rlimit_resource>(resource), limit);
+#else
+    return ::getrlimit(resource, limit);
+#endif
   }
   // locks and flags
   static int flock(int fd, int operation) { return ::flock(fd, operation); }
