@@ -124,6 +124,8 @@ class CountAdder {
 template <CountKey Key>
 class CountTable {
  public:
+  using Adder = CountAdder<Key>;
+
   /// @throws Error `invalid_name`; `busy` when another writer or merger has the name; EEXIST with `Existing::refuse`;
   ///         `would_exceed_memory` for a budget below 256 KiB; with `Existing::add` what `CountReader` throws
   CountTable(Workspace workspace, std::string_view name, CountOptions options = {})
@@ -166,9 +168,9 @@ class CountTable {
   /// They share the table's memory; where it is too little for one more to have a part of its own, it shares the
   /// table's, and is slower.
   /// @throws Error EINVAL after the commit; std::bad_alloc
-  CountAdder<Key> adder() {
+  Adder adder() {
     input_.check();
-    return CountAdder<Key>(Input(input_.state(), store().acquire(), false));
+    return Adder(Input(input_.state(), store().acquire(), false));
   }
 
   /// Counts a key once. Amortised O(1): some nanoseconds, once in a while a write.

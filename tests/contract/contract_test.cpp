@@ -408,12 +408,49 @@ TEST_CASE("Signals ask a program to stop") {
   CHECK((token.stop_possible() && !token.stop_requested() && stop.signal() == 0));
 }
 
+TEST_CASE("Options have names, and can be made beforehand") {
+  scratch::SweepOptions sweeping{.dry_run = true, .older_than = std::chrono::seconds(1), .kept_too = false};
+  sweeping.budget = std::chrono::seconds(1);
+  sweeping.threads = 1;
+  sweeping.all_users = false;
+  sweeping.loose_files = {};
+  sweeping.believe_locks = false;
+  sweeping.must = false;
+  sweeping.on_event = [](const scratch::Event&) {};
+  TempDir dir;
+  const scratch::SweepReport report = sweep(scratch::Under{dir.path()}, sweeping);
+  CHECK((report.removed == 0 && report.bytes_freed == 0 && report.live == 0 && report.kept == 0 &&
+         report.too_young == 0 && report.foreign == 0));
+  const std::vector<scratch::SweepFailure>& failed = report.failed;
+  CHECK((failed.empty() && !report.refused));
+  const scratch::SessionOptions session_options{.need = 1, .quota = 1_MiB, .on_full = {}, .on_event = {}};
+  const scratch::SessionDir session(scratch::Under{dir / "place"}, "label", session_options);
+  const scratch::ChunkOptions chunk_options{.block = 64_KiB};
+  const scratch::ChunkMeta meta{.rows = 1, .user = "{}"};
+  scratch::ChunkWriter chunk(session, chunk_options);
+  CHECK(chunk.commit(meta).rows == 1);
+  const scratch::CountOptions count_options{.memory = 1_MiB, .threads = 1, .existing = scratch::Existing::replace};
+  const scratch::CommitOptions commit_options{.at_least = 1};
+  for (const char* name : {"a", "b"}) {
+    scratch::CountTable<std::uint64_t> table(session, name, count_options);
+    table.add(7);
+    table.commit(commit_options);
+  }
+  const scratch::MergeOptions merge_options{.threads = 1, .memory = 8_MiB, .at_least = 1};
+  scratch::merge<std::uint64_t>(session, "a", "b", merge_options);
+  CHECK(scratch::CountReader<std::uint64_t>(session, "a").get(7) == 2);
+  const scratch::SpaceWatchOptions watching{.every = std::chrono::seconds(1), .low = 1_MiB};
+  const scratch::SpaceWatch watch(session, watching, [](const scratch::Space&) {});
+  const scratch::Space space = scratch::space(dir.path());
+  CHECK((space.bytes > 0 && space.memory_backed == space.memory_backed));
+}
+
 TEST_CASE("Adders are made, moved and dropped") {
   TempDir dir;
   const scratch::Workspace here(dir.path());
   scratch::CountTable<std::uint32_t> table(here, "table");
   {
-    scratch::CountAdder<std::uint32_t> adder = table.adder();
+    scratch::CountTable<std::uint32_t>::Adder adder = table.adder();
     adder.add(7);
     adder.add(7, 2);
     const std::vector<std::uint32_t> keys{7, 8};
