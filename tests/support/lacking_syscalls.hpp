@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -30,6 +31,7 @@ struct Lacks {
   int direct = 0;         // O_DIRECT
   int modes = 0;          // chmod: CIFS, exFAT, drvfs
   int open_unlink = 0;    // an open file that is unlinked stays as .nfs* (EBUSY) or .fuse_hidden* (ENOTEMPTY)
+  int late_closes = 0;    // so many sleeps later FUSE knows that such a file was closed
   int at_close = 0;       // what close says of every file, which is closed all the same
 };
 
@@ -50,8 +52,8 @@ class HiddenFiles {
     struct stat facts {};
     if (::fstatat(dir, name, &facts, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(facts.st_mode)) return 1;
     const Id id{facts.st_dev, facts.st_ino};
-    if (facts.st_nlink > 1 || !is_open(id)) return 1;
     const std::lock_guard lock(mutex_);
+    if (facts.st_nlink > 1 || (!is_open(id) && !late_.contains(id))) return 1;
     if (is_hidden_name(name) && lacks.open_unlink == EBUSY) {
       errno = EBUSY;
       return -1;
@@ -69,12 +71,18 @@ class HiddenFiles {
   /// A descriptor of it was closed.
   void closed(const Id& id) {
     const std::lock_guard lock(mutex_);
-    const auto found = names_.find(id);
-    if (found == names_.end() || is_open(id)) return;
-    ::unlinkat(directories_[id], found->second.c_str(), 0);
-    ::close(directories_[id]);
-    directories_.erase(id);
-    names_.erase(found);
+    if (!names_.contains(id) || is_open(id)) return;
+    if (lacks.late_closes > 0)
+      late_[id] = lacks.late_closes;
+    else
+      let_go(id);
+  }
+  void slept() {
+    const std::lock_guard lock(mutex_);
+    for (auto one = late_.begin(); one != late_.end();) {
+      if (--one->second == 0) let_go(one->first);
+      one = one->second == 0 ? late_.erase(one) : std::next(one);
+    }
   }
 
   bool any() const { return n_ != 0; }
@@ -88,7 +96,15 @@ class HiddenFiles {
     return false;
   }
 
+  void let_go(const Id& id) {
+    ::unlinkat(directories_[id], names_[id].c_str(), 0);
+    ::close(directories_[id]);
+    directories_.erase(id);
+    names_.erase(id);
+  }
+
   std::mutex mutex_;
+  std::map<Id, int> late_;
   std::map<Id, int> directories_;
   std::map<Id, std::string> names_;
   std::atomic<unsigned> n_{0};
@@ -150,6 +166,10 @@ struct Calls : Kernel {
     const int result = Kernel::fstatfs(fd, facts);
     if (test::lacks.at_close != 0) facts->f_type = OVERLAYFS_SUPER_MAGIC;
     return result;
+  }
+  static int nanosleep(const struct timespec* time) {
+    test::hidden_files.slept();
+    return Kernel::nanosleep(time);
   }
   static int close(int fd) {
     struct stat facts {};

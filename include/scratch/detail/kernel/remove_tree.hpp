@@ -58,12 +58,13 @@ struct Removed {
   std::uint64_t allocated = 0;  ///< what they took on disk, directories included
   int error = 0;                ///< errno, or 0: all is gone
   std::string failed = {};      ///< what `error` happened to, relative to the directory given
+  bool has_open_files = false;  ///< of which removing gives them but another name
 
   /// The first failure. @pre `error` is not 0
   Error why(const std::filesystem::path& directory) const {
     std::string hint = open_files_hint(error);
     const std::size_t name = failed.rfind('/') == failed.npos ? 0 : failed.rfind('/') + 1;
-    if (is_removed_but_open(std::string_view(failed).substr(name)))
+    if (is_removed_but_open(std::string_view(failed).substr(name)) || (error == ENOTEMPTY && has_open_files))
       hint = open_file_hint;
     else if (error == EBUSY)
       hint = "something is mounted there: unmount it";
@@ -206,6 +207,7 @@ class TreeRemoval {
     if (S_ISDIR(facts.st_mode)) return false;
     if (sys::unlinkat(descent.fd(), name) == 0) {
       descent.here().work.progress = true;
+      removed_.has_open_files = removed_.has_open_files || is_removed_but_open(name);
       count(facts, name);
     } else if (errno == EISDIR) {
       return false;
