@@ -238,6 +238,70 @@ Work moving_step(const Stage& stage, bool chunk, Step step, Look look) {
               }};
 }
 
+/// What only reads is as it was after any error, and gives the same when it is asked again.
+inline void add_reading_steps(std::vector<SecondTry>& all) {
+  all.push_back({.name = "read a chunk", .begin = [](Stage& stage) {
+                   const Workspace where(stage.root());
+                   const std::string text = noise_text(5'000'000, 10);
+                   const auto reader =
+                       std::make_shared<std::optional<ChunkReader>>(std::in_place, where, write_chunk(where, text));
+                   const auto seen = std::make_shared<std::string>();
+                   return Work{.step =
+                                   [=] {
+                                     std::string part(8, ' ');
+                                     (*reader)->read_at(4'200'000, std::as_writable_bytes(std::span(part)));
+                                     expect(part == text.substr(4'200'000, 8), "other bytes were read");
+                                     (*reader)->verify();
+                                     seen->clear();
+                                     for (const Bytes block : **reader)
+                                       seen->append(reinterpret_cast<const char*>(block.data()), block.size());
+                                   },
+                               .look =
+                                   [=](bool done) {
+                                     reader->reset();
+                                     expect(done && *seen == text, "it was not read whole");
+                                   }};
+                 }});
+  all.push_back({.name = "look up counts", .begin = [](Stage& stage) {
+                   const Workspace where(stage.root());
+                   count_keys(where, "table", 3000, 5);
+                   using Reader = CountReader<std::uint64_t>;
+                   const auto reader = std::make_shared<std::optional<Reader>>(std::in_place, where, "table");
+                   const auto counted = std::make_shared<std::uint64_t>(0);
+                   return Work{.step =
+                                   [=] {
+                                     expect((*reader)->get(7) == 5, "a key has another count");
+                                     const std::vector<std::uint64_t> keys{1, 2, 5'000'000};
+                                     std::vector<std::uint64_t> counts(3);
+                                     (*reader)->get(keys, counts);
+                                     expect(counts == std::vector<std::uint64_t>{5, 5, 0}, "keys have other counts");
+                                     *counted = 0;
+                                     for (const auto& [key, count] : (*reader)->part(0, 1)) *counted += count;
+                                     (*reader)->verify();
+                                   },
+                               .look =
+                                   [=](bool done) {
+                                     reader->reset();
+                                     expect(done && *counted == 15'000, "the counts were not all read");
+                                   }};
+                 }});
+  all.push_back({.name = "list and measure", .begin = [](Stage& stage) {
+                   const Workspace where(stage.root());
+                   const Series series("part_", 4);
+                   for (std::uint64_t i = 0; i < 3; ++i) write_file(where, series.name(i), noise_text(100, 11));
+                   write_chunk(where, noise_text(100, 12));
+                   const auto seen = std::make_shared<std::size_t>(0);
+                   return Work{.step =
+                                   [=] {
+                                     *seen = series.list(where).size() + where.chunks().size();
+                                     expect(where.usage().files == 4, "it was measured otherwise");
+                                     expect(where.usage_report().total.files == 4, "it was reported otherwise");
+                                     scratch::space(where.path());
+                                   },
+                               .look = [=](bool done) { expect(done && *seen == 4, "not everything was listed"); }};
+                 }});
+}
+
 inline void add_moving_steps(std::vector<SecondTry>& all) {
   for (const bool chunk : {false, true}) {
     all.push_back({.name = chunk ? "persist a chunk" : "persist a file", .begin = [chunk](Stage& stage) {
@@ -310,6 +374,7 @@ inline std::vector<SecondTry> second_tries() {
   add_steps_of_files(all);
   add_session_steps(all);
   add_moving_steps(all);
+  add_reading_steps(all);
   return all;
 }
 
