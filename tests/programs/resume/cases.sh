@@ -3,7 +3,8 @@
 #
 # cases.sh <external_sort> <table_export> <table_export_reader> <scratchctl> <case>: one case; what it asserts is its name.
 sorting=$1 export_rows=$2 reader=$3 scratchctl=$4 case=$5
-. "$(dirname "$0")/../common.sh"
+source=$(cd "$(dirname "$0")/../../.." && pwd)
+. "$source/tests/programs/common.sh"
 
 generate() { "$sorting" generate "$@"; }
 says() { grep -q -- "$1" err || fail "nothing about: $1"; }
@@ -224,6 +225,29 @@ case_a_death_while_the_names_are_given_loses_no_part() {
       nothing_left
     done
   done
+}
+
+case_a_command_that_goes_on_is_started_again_by_itself() {
+  generate -n 1000000 --text -o records
+  "$scratchctl" run --retry 2 --place "$here/place" -- "$sorting" sort -q --resume -o sorted records >out 2>err &
+  job=$!
+  while kill -0 $job 2>/dev/null && [ -z "$(find place -name 'slice.*' -print -quit)" ]; do sleep 0.002; done
+  kill -9 "$(pgrep -P $job)"
+  wait $job || fail "exit code $?"
+  says 'was killed by signal 9 (Killed): again, 1 of 2'
+  says 'going on with the session'
+  sorted_as_it_must_be
+  nothing_left
+}
+
+case_the_commands_of_the_readme_do_what_it_says() {
+  generate -n 10000 --text -o records.txt
+  cp records.txt records
+  seq 1000 >orders.csv
+  for program in "$sorting" "$export_rows" "$scratchctl"; do PATH=$(dirname "$program"):$PATH; done
+  sh -e "$source/examples/resume.sh" >out 2>err || fail "exit code $?"
+  grep -Eq '^orders +completed .* dead ' out || fail "no such job"
+  sorted_as_it_must_be
 }
 
 case_rows_from_stdin_cannot_be_gone_on_with() {

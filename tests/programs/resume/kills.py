@@ -181,7 +181,7 @@ def others(work):
 def export(work):
     program, reader = programs["table_export"], programs["table_export_reader"]
     with open("rows.csv", "w") as rows:
-        for i in range(1500000 if long_form else 600000):
+        for i in range(4000000 if long_form else 1500000):
             rows.write(f'{i},"some ""text"" of\nrow {i}",{i * 7919 % 10007}\n')
     for name, words in {"a file": ["rows.csv"], "a command": ["--", "cat", "rows.csv"]}.items():
         command = [program, "t", "-q", "--resume", "--chunk-size", "1MB"] + words
