@@ -55,8 +55,10 @@ class Delivery {
   /// Gathers the parts, so that `parts()` of `workspace()` are what will be delivered.
   virtual void take(scratch::OwnedSession& session) = 0;
   virtual scratch::Workspace gathered(scratch::OwnedSession& session, std::uint64_t buffers) const = 0;
+  /// What is to be replaced goes, where it does not go with the names' being given.
+  virtual void make_way() {}
   /// What a later run must know to give the names that this one did not.
-  virtual nlohmann::json delivering() { return {}; }
+  virtual nlohmann::json delivering() const { return {}; }
   /// Gives them their name. @throws Refused and all is in the session, or as the error says
   virtual void finish(scratch::OwnedSession& session) = 0;
 };
@@ -125,11 +127,13 @@ class PartsDirectory : public Delivery {
     return scratch::Workspace(lock_->path(), {.buffers = buffers});
   }
 
-  nlohmann::json delivering() override {
-    if (into_ && replace_ && !was_delivering_) {
-      ::unlinkat(into_.directory.get(), manifest_name, 0);
-      for (const std::string& old : parts_there()) ::unlinkat(into_.directory.get(), old.c_str(), 0);
-    }
+  void make_way() override {
+    if (!into_ || !replace_ || was_delivering_) return;
+    ::unlinkat(into_.directory.get(), manifest_name, 0);
+    for (const std::string& old : parts_there()) ::unlinkat(into_.directory.get(), old.c_str(), 0);
+  }
+
+  nlohmann::json delivering() const override {
     nlohmann::json list = nlohmann::json::array();
     for (const scratch::Numbered& part : parts_) list.push_back({part.name, part.bytes});
     return {{"was_there", was_there_}, {"parts", list}};

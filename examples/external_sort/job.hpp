@@ -242,6 +242,7 @@ class Job {
     if (!delivery_->was_delivering()) gather(session, renames);
     results_.attempt(
         [&] {
+          delivery_->make_way();
           if (options_.resume) checkpoint_.deliver(session, delivery_->delivering());
           delivery_->finish(session);
         },
