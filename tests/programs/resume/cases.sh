@@ -112,6 +112,35 @@ case_a_job_that_lives_is_left_alone() {
   nothing_left
 }
 
+# Whoever comes second is refused, finds it gone, or starts anew when the first has ended.
+case_two_that_go_on_at_once_do_it_once() {
+  generate -n 300000 --text -o records
+  sort records >expected
+  for attempt in 1 2 3 4 5 6; do
+    killed 'slice.*' "$sorting" sort -q --resume -o - records
+    pids=
+    for i in 1 2; do
+      "$sorting" sort -q --resume -o - records >"out.$i" 2>"err.$i" &
+      pids="$pids $!"
+    done
+    i=0 well=0
+    for pid in $pids; do
+      i=$((i + 1)) code=0
+      wait "$pid" || code=$?
+      if [ $code = 0 ]; then
+        cmp "out.$i" expected || fail "other than sort"
+        well=$((well + 1))
+      else
+        [ $code = 1 ] && [ ! -s "out.$i" ] || fail "exit code $code, or something on stdout"
+        grep -Eq 'is being done by process|in use by somebody else|the session is gone|somebody else still uses it' "err.$i" ||
+          fail "not refused in clear words: $(cat "err.$i")"
+      fi
+    done
+    [ $well -gt 0 ] || fail "none went on: $(cat err.1 err.2)"
+    nothing_left
+  done
+}
+
 case_whoever_still_works_for_a_dead_owner_is_waited_for_and_then_named() {
   need_program flock
   generate -n 500000 --text -o records
@@ -270,7 +299,9 @@ xt"'; rows 3000000; } >rows.csv
     [ $how = file ] || input=(-- cat rows.csv)
     killed 'chunk_3.bin' "$export_rows" t -q --resume --header --chunk-size 1MB "${input[@]}"
     find "$(session)" -name 'chunk_[0-3].bin' -printf '%i %f\n' | sort >before
+    head -c 1000 rows.csv >"$(session)/chunk_9999.bin"  # as of one who died before he had it on record
     goes_on "$export_rows" t --resume --header --chunk-size 1MB --keep "${input[@]}"
+    [ ! -e "$(session)/chunk_9999.bin" ] || fail "a chunk is left that nobody reads"
     says 'going on with the session'
     says "^t: 3000000 rows, $(stat -c %s rows.csv) bytes"
     "$reader" "$(session)" --copy 2>/dev/null | cmp - rows.csv || fail "other bytes"
