@@ -12,13 +12,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <system_error>
 #include <vector>
 
+#include <nlohmann/json.hpp>
 #include <scratch/scratch.hpp>
 
 #include "checker.hpp"
@@ -44,17 +48,28 @@ class Delivery {
   virtual fs::path place() const = 0;
   /// Whether delivering takes no room beside what the session has.
   virtual bool renames_from(const fs::path& session) const = 0;
+  /// A new job, or one that goes on. @throws Refused
+  virtual void begin(const nlohmann::json& /* left by `delivering()` of the one before */, bool /* goes_on */) {}
+  /// Whether an earlier run had gathered and checked all, and was about to give the names.
+  virtual bool was_delivering() const { return false; }
   /// Gathers the parts, so that `parts()` of `workspace()` are what will be delivered.
   virtual void take(scratch::OwnedSession& session) = 0;
   virtual scratch::Workspace gathered(scratch::OwnedSession& session, std::uint64_t buffers) const = 0;
+  /// What is to be replaced goes, where it does not go with the names' being given.
+  virtual void make_way() {}
+  /// What a later run must know to give the names that this one did not.
+  virtual nlohmann::json delivering() const { return {}; }
   /// Gives them their name. @throws Refused and all is in the session, or as the error says
   virtual void finish(scratch::OwnedSession& session) = 0;
 };
 
 class PartsDirectory : public Delivery {
  public:
-  /// @throws Refused where it cannot be made or written, has parts already, or is a directory of inputs
-  PartsDirectory(const fs::path& directory, bool replace, const std::vector<fs::path>& inputs) : replace_(replace) {
+  /// @param resumes it may go on where an earlier one was killed: what that had gathered is still there
+  /// @throws Refused where it cannot be made or written, is a directory of inputs, or has parts already, unless they may
+  ///         be those of the earlier one
+  PartsDirectory(const fs::path& directory, bool replace, bool resumes, const std::vector<fs::path>& inputs)
+      : replace_(replace), resumes_(resumes) {
     called_ = fs::absolute(directory).string();
     while (called_.size() > 1 && called_.ends_with('/')) called_.pop_back();
     try {
@@ -67,34 +82,70 @@ class PartsDirectory : public Delivery {
   fs::path place() const override { return target_.path; }
   bool renames_from(const fs::path& session) const override { return on_one_file_system(session, lock_->path()); }
 
+  void begin(const nlohmann::json& earlier, bool goes_on) override {
+    if (!goes_on) lock_->clear();
+    if (earlier.is_object()) {
+      was_delivering_ = true;
+      was_there_ = earlier.at("was_there").get<bool>();
+      for (const nlohmann::json& part : earlier.at("parts"))
+        parts_.push_back({0, {}, part.at(0).get<std::string>(), part.at(1).get<std::uint64_t>()});
+    } else {
+      if (into_) check_is_free();
+      was_there_ = static_cast<bool>(into_);
+    }
+  }
+  bool was_delivering() const override { return was_delivering_; }
+
   void take(scratch::OwnedSession& session) override {
     scratch::Workspace output = session.area("output");
     const bool renames = renames_from(session.path());
     for (const scratch::Numbered& part : parts().list(output)) {
       scratch::check_records(output, part.name, record_size);
-      const fs::path to = fs::path(lock_->path()) / part.name;
-      if (renames) {
+      if (renames)
         output.move(part.name, session, part.name);
-        session.persist(part.name, to);
-      } else {
+      else if (const fs::path to = fs::path(lock_->path()) / part.name; !fs::exists(to))
         copy(output.path() / part.name, to);
-      }
-      names_.push_back(part.name);
     }
+    for (const scratch::Numbered& part : parts().list(session))
+      session.persist(part.name, fs::path(lock_->path()) / part.name);
+    std::vector<std::string> names;
+    parts_.clear();
+    for (const auto& entry : fs::directory_iterator(lock_->path()))
+      if (auto part = parts().parse(entry.path().filename().string())) {
+        part->bytes = entry.file_size();
+        names.push_back(part->name);
+        parts_.push_back(*std::move(part));
+      }
+    std::sort(parts_.begin(), parts_.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
     support::Place here;
     here.path = lock_->path();
     here.directory = support::File(::open(here.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    support::look_like_new(here, names_);
+    support::look_like_new(here, names);
   }
 
   scratch::Workspace gathered(scratch::OwnedSession&, std::uint64_t buffers) const override {
     return scratch::Workspace(lock_->path(), {.buffers = buffers});
   }
 
+  void make_way() override {
+    if (!into_ || !replace_ || was_delivering_) return;
+    ::unlinkat(into_.directory.get(), manifest_name, 0);
+    for (const std::string& old : parts_there()) ::unlinkat(into_.directory.get(), old.c_str(), 0);
+  }
+
+  nlohmann::json delivering() const override {
+    nlohmann::json list = nlohmann::json::array();
+    for (const scratch::Numbered& part : parts_) list.push_back({part.name, part.bytes});
+    return {{"was_there", was_there_}, {"parts", list}};
+  }
+
   void finish(scratch::OwnedSession&) override {
     for (const auto& entry : fs::directory_iterator(lock_->path()))  // what the library needed while it read them
       if (!parts().parse(entry.path().filename().string())) fs::remove(entry.path());
     if (!into_) {
+      for (const scratch::Numbered& part : parts_)
+        if (std::error_code gone; fs::file_size(fs::path(lock_->path()) / part.name, gone) != part.bytes)
+          throw Refused("the sorted part " + part.name + " is no longer in " + lock_->path());
       int error = lock_->rename_to_target(RENAME_NOREPLACE);
       if (error == EINVAL) error = lock_->rename_to_target();
       if (error != 0) keep(error);
@@ -102,18 +153,18 @@ class PartsDirectory : public Delivery {
     }
     const int from = lock_->fd(), to = into_.directory.get();
     std::string manifest;
-    if (replace_) {
-      ::unlinkat(to, manifest_name, 0);
-      for (const std::string& old : parts_there()) ::unlinkat(to, old.c_str(), 0);
-    }
-    for (const std::string& name : names_) {
+    for (const scratch::Numbered& part : parts_) {
+      const char* name = part.name.c_str();
       struct stat facts {};
-      ::fstatat(from, name.c_str(), &facts, AT_SYMLINK_NOFOLLOW);
-      if (::renameat2(from, name.c_str(), to, name.c_str(), RENAME_NOREPLACE) != 0 &&
-          (errno != EINVAL || ::renameat(from, name.c_str(), to, name.c_str()) != 0))
+      const bool there = was_delivering_ && ::fstatat(to, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+                         static_cast<std::uint64_t>(facts.st_size) == part.bytes;
+      if (!there && ::renameat2(from, name, to, name, RENAME_NOREPLACE) != 0 &&
+          (errno != EINVAL || ::renameat(from, name, to, name) != 0))
         keep(errno);
-      manifest += name + " " + std::to_string(facts.st_size) + "\n";
+      manifest += part.name + " " + std::to_string(part.bytes) + "\n";
     }
+    lock_->stays(false);
+    if (!was_there_) return;  // the earlier run had given the directory its name
     support::Target list(into_.path + "/" + manifest_name, false);
     list.write(manifest);
     list.commit();
@@ -145,11 +196,11 @@ class PartsDirectory : public Delivery {
         if (::stat(input.c_str(), &of_input) == 0 && support::id_of(of_input) == support::id_of(facts))
           throw Refused("the output directory " + called_ + " is an input, too");
       }
-      lock_ = std::make_unique<support::ResultLock>(into_, true, called_);
-      check_is_free();
+      lock_ = std::make_unique<support::ResultLock>(into_, true, called_, resumes_);
+      if (!resumes_) check_is_free();
     } else {
       if (errno != ENOENT) throw std::system_error(errno, std::generic_category());
-      lock_ = std::make_unique<support::ResultLock>(target_, true, called_);
+      lock_ = std::make_unique<support::ResultLock>(target_, true, called_, resumes_);
       // It may have come while nobody had the lock.
       if (::fstatat(target_.directory.get(), target_.name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0)
         throw Refused("the output directory " + called_ + " was just made by another job");
@@ -170,11 +221,15 @@ class PartsDirectory : public Delivery {
                     " (--replace puts these in their place)");
   }
 
+  // It has its name when it is whole.
   static void copy(const fs::path& from, const fs::path& to) {
+    const fs::path beside = to.parent_path() / ".copying";
+    ::unlink(beside.c_str());  // what a killed one left
     const support::File source(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    support::File target(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    support::File target(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     int error = !source || !target ? errno : support::copy_rest(source.get(), target.get());
     if (error == 0) error = target.close();
+    if (error == 0 && ::rename(beside.c_str(), to.c_str()) != 0) error = errno;
     if (error != 0) throw Refused("cannot write " + to.string() + ": " + support::text_of(error));
   }
 
@@ -187,11 +242,13 @@ class PartsDirectory : public Delivery {
   }
 
   std::string called_;
-  bool replace_;
+  bool replace_, resumes_;
+  bool was_delivering_ = false;
+  bool was_there_ = false;  // the directory, before the first run
   support::Place target_;
   Into into_;  // where the directory is there already
   std::unique_ptr<support::ResultLock> lock_;
-  std::vector<std::string> names_;
+  std::vector<scratch::Numbered> parts_;
 };
 
 /// All parts, one after the other, as one file or stream.
@@ -217,16 +274,26 @@ class OneFile : public Delivery {
 };
 
 /// Reads everything back, as it will be delivered.
-inline Check check_parts(const scratch::Workspace& here, unsigned threads) {
+/// @param seen_before where it is written down what was seen of a part, and read
+inline Check check_parts(const scratch::Workspace& here, unsigned threads, const scratch::Workspace* seen_before) {
   const std::vector<scratch::Numbered> all_parts = parts().list(here);
   std::vector<Check> seen(all_parts.size());
-  const auto check_part = [&here](const std::string& name, Check& check) {
+  std::set<std::string> known;
+  if (seen_before != nullptr)
+    for (const scratch::Numbered& part : parts().list(*seen_before)) known.insert(part.name);
+  const auto check_part = [&](const std::string& name, Check& check) {
+    if (known.contains(name)) {
+      const std::vector<std::byte> before = scratch::read_file(*seen_before, name);
+      if (before.size() == sizeof check) std::memcpy(&check, before.data(), sizeof check);
+      if (before.size() == sizeof check) return;
+    }
     scratch::FileReader file(here, name);
     std::vector<Record> records(std::size_t{1} << 13);
     while (const std::size_t n = file.read(std::as_writable_bytes(std::span(records)))) {
       support::check_stop();
       check.add(std::span(records).first(n / record_size));
     }
+    if (seen_before != nullptr) scratch::write_file(*seen_before, name, scratch::bytes_of(std::span(&check, 1)));
   };
   support::in_threads(threads, [&](unsigned t) {
     for (std::size_t i = t; i < all_parts.size(); i += threads) check_part(all_parts[i].name, seen[i]);

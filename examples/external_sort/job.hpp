@@ -20,10 +20,13 @@
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
+#include "checkpoint.hpp"
 #include "delivery.hpp"
 #include "metrics.hpp"
 #include "preflight.hpp"
+#include "support/names.hpp"
 #include "support/results.hpp"
+#include "support/resume.hpp"
 #include "support/sweeping.hpp"
 #include "workers.hpp"
 
@@ -42,25 +45,32 @@ struct SortOptions {
   bool keep_finished = false;
   bool validate = true;
   bool to_file = false, replace = false;
+  bool resume = false;
   bool quiet = false;
+  std::string command = {};  // as it was typed
 };
 
 class Job {
  public:
   explicit Job(const SortOptions& options)
       : options_(options),
-        plan_(Plan::make(Inputs::find(options.inputs), options.memory, options.workers, options.processes)),
+        plan_(Plan::make(Inputs::find(options.inputs), options.memory, options.workers, options.processes,
+                         options.resume)),
         results_(ids_of(plan_.inputs)) {
     plan_.keep_finished = options.keep_finished;
     if (options.to_file || options.output == "-")
       delivery_ = std::make_unique<OneFile>(results_.add("the records", options.output.string()));
     else
-      delivery_ = std::make_unique<PartsDirectory>(options.output, options.replace, options.inputs);
+      delivery_ = std::make_unique<PartsDirectory>(options.output, options.replace, options.resume, options.inputs);
     if (!options.metrics.empty()) metrics_target_ = &results_.add("the metrics", options.metrics.string());
   }
 
   template <scratch::Place P>
   void run(const P& place) {
+    std::optional<support::Earlier> earlier;
+    if (options_.resume) earlier.emplace(place, identity());
+    const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
+    if (unfinished != nullptr) plan_.cut_as(Plan::from_json(unfinished->user));
     const Need need(plan_);
     say(support::plural(plan_.inputs.records, "record") + " in " + support::plural(plan_.inputs.files.size(), "file") +
         "; " + support::plural(plan_.partitions, "partition") + ", " + support::plural(plan_.workers, "worker") + ", " +
@@ -69,37 +79,49 @@ class Job {
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
                     need.breakdown(plan_));
+    checkpoint_ = Checkpoint(unfinished != nullptr ? unfinished->user : nlohmann::json());
+    delivery_->begin(checkpoint_.delivering(), unfinished != nullptr);
     support::sweep_at_start(place);
+    if (earlier) earlier->tell();
 
     std::optional<scratch::Workspace> finished;  // declared first: the session's callbacks use it
     const auto free_finished = [this, &finished] {
       const std::uint64_t freed = finished ? finished->clear() : 0;
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
-    scratch::SessionDir session(
-        place, "external_sort",
-        {.need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
-           free_finished();
-           return plan_.keep_finished;  // perhaps another worker freed some just now
-         }});
+    const std::uint64_t there = unfinished != nullptr ? unfinished->info.bytes : 0;
+    scratch::SessionOptions session_options{
+        .need = need.total() - std::min(there, need.total()),
+        .quota = options_.quota,
+        .buffers = plan_.buffers,
+        .cleanup = options_.resume ? scratch::Cleanup::unless_completed : scratch::Cleanup::as_policy,
+        .on_full = [&](std::uint64_t) {
+          free_finished();
+          return plan_.keep_finished;  // perhaps another worker freed some just now
+        }};
+    scratch::SessionDir<P> session = unfinished != nullptr
+                                         ? scratch::adopt<P>(place, unfinished->info.id, std::move(session_options))
+                                         : scratch::SessionDir<P>(place, "external_sort", std::move(session_options));
     finished.emplace(session.area("finished"));  // a full disk would have no room for a directory
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
-    const bool renames = delivery_->renames_from(session.path());
-    if (!renames)
-      scratch::require_space(
-          delivery_->place(),
-          plan_.inputs.bytes() +
-              (options_.to_file && on_one_file_system(session.path(), delivery_->place()) ? need.total() : 0));
-    scratch::user(session, plan_.to_json());
-
-    const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
-    const scratch::SpaceWatch watch(session, {.low = low}, [&](const scratch::Space& space) {
-      say("only " + scratch::readable_size(space.bytes) + " left");
-      free_finished();
-    });
-    for (const Phase& phase : phases) run_phase(phase, session);
-    deliver(session, renames);
-    results_.finish(session);
+    if (unfinished == nullptr) {
+      nlohmann::json user = plan_.to_json();
+      if (earlier) user["job"] = identity().to_json();
+      checkpoint_.begin(session, std::move(user));
+    }
+    if (earlier) earlier->remove_others(session.label());
+    const auto work = [&] {
+      const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
+      const scratch::SpaceWatch watch(session, {.low = low}, [&](const scratch::Space& space) {
+        say("only " + scratch::readable_size(space.bytes) + " left");
+        free_finished();
+      });
+      work_in(session, need);
+    };
+    if (options_.resume)
+      support::with_way_on(session, options_.command, work);
+    else
+      work();
     session.complete();
     session.close();
     say("peak memory " + scratch::readable_size(peak_memory()));
@@ -107,6 +129,7 @@ class Job {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr const char* delivered = "delivered";
 
   /// Of the largest process.
   static std::uint64_t peak_memory() {
@@ -121,7 +144,48 @@ class Job {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 
-  void run_phase(const Phase& phase, scratch::Workspace session) {
+  support::Job identity() const {
+    nlohmann::json inputs = nlohmann::json::array();
+    for (const InputFile& file : plan_.inputs.files) inputs.push_back(support::facts_of_input(file.path.string()));
+    return {"external_sort",
+            inputs,
+            {{"output", support::encoded(std::filesystem::absolute(options_.output).native())},
+             {"to_file", options_.to_file},
+             {"memory", options_.memory},
+             {"workers", options_.workers},
+             {"processes", options_.processes},
+             {"keep_finished", options_.keep_finished},
+             {"validate", options_.validate}}};
+  }
+
+  void work_in(scratch::OwnedSession& session, const Need& need) {
+    if (checkpoint_.has(delivered)) {  // whoever did it died while it tidied up
+      if (options_.output != "-" && !std::filesystem::exists(options_.output))
+        give_up(session, "the result is no longer there: " + options_.output.string());
+      return;
+    }
+    const bool renames = delivery_->renames_from(session.path());
+    if (!renames)
+      scratch::require_space(
+          delivery_->place(),
+          plan_.inputs.bytes() +
+              (options_.to_file && on_one_file_system(session.path(), delivery_->place()) ? need.total() : 0));
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+      session.progress(i, phases.size() + 1, phases[i].name);
+      if (checkpoint_.has(phases[i].name))
+        clean_up(phases[i].name, session);
+      else
+        run_phase(phases[i], session);
+    }
+    session.progress(phases.size(), phases.size() + 1, "delivering");
+    deliver(session, renames);
+    results_.finish(session);
+    if (!options_.resume) return;
+    checkpoint_.finish(session, delivered);
+    scratch::Workspace(session).clear();  // takes longer than what follows
+  }
+
+  void run_phase(const Phase& phase, scratch::OwnedSession& session) {
     const auto start = Clock::now();
     const std::vector<Performance> workers =
         options_.processes ? WorkerProcesses(phase, session, plan_).wait() : run_in_threads(phase, session, plan_);
@@ -132,13 +196,20 @@ class Job {
       all += workers[i].work;
     }
     if (name == "sampling") look_at_sample(session);
-    if (name == "partitioning") input_ = all.set;
     if (name != "sampling" && all.set.records != plan_.inputs.records)
-      throw Refused(name + " saw " + std::to_string(all.set.records) + " records of " +
-                    std::to_string(plan_.inputs.records));
+      give_up(session,
+              name + " saw " + std::to_string(all.set.records) + " records of " + std::to_string(plan_.inputs.records));
+    if (name == "partitioning") checkpoint_.saw(all.set);
+    if (options_.resume) checkpoint_.finish(session, name);
     clean_up(name, session);
     metrics_.add(name, "all", seconds_since(start), all);
     report(name, seconds_since(start), session);
+  }
+
+  /// What was done so far is of no use.
+  [[noreturn]] void give_up(scratch::OwnedSession& session, const std::string& why) const {
+    if (options_.resume) support::give_up(session, why);
+    throw Refused(why);
   }
 
   /// Samples show what even partitions do not: keys so alike that one partition gets most of the records.
@@ -167,8 +238,22 @@ class Job {
     if (phase == "output") finish("sorting");
   }
 
-  template <class Session>
-  void deliver(Session& session, bool renames) {
+  void deliver(scratch::OwnedSession& session, bool renames) {
+    if (!delivery_->was_delivering()) gather(session, renames);
+    results_.attempt(
+        [&] {
+          delivery_->make_way();
+          if (options_.resume) checkpoint_.deliver(session, delivery_->delivering());
+          delivery_->finish(session);
+        },
+        "output");
+    if (metrics_target_ == nullptr) return;
+    const std::string csv = metrics_.csv();
+    scratch::write_file(session, "metrics.csv", scratch::bytes_of(csv));
+    results_.deliver(session, *metrics_target_, "metrics.csv");
+  }
+
+  void gather(scratch::OwnedSession& session, bool renames) {
     auto start = Clock::now();
     Work work;
     work.set.records = plan_.inputs.records;
@@ -176,23 +261,26 @@ class Job {
     delivery_->take(session);
     metrics_.add("persist", "all", seconds_since(start), work);
     report("persist", seconds_since(start), session);
-    if (options_.validate) {
-      start = Clock::now();
-      const Check seen = check_parts(delivery_->gathered(session, plan_.buffers), plan_.workers);
-      if (!seen.sorted()) throw Refused("the output is not sorted at record " + std::to_string(*seen.first_unsorted));
-      if (!(seen.set == input_))
-        throw Refused("the output does not hold the records of the input: " + std::to_string(seen.set.records) +
-                      " records with checksum " + hex(seen.set.sum) + ", not " + std::to_string(input_.records) +
-                      " with " + hex(input_.sum));
-      metrics_.add("validation", "all", seconds_since(start), {seen.set, plan_.inputs.bytes(), 0});
-      say("validated: " + std::to_string(seen.set.records) + " records in order, checksum " + hex(seen.set.sum) +
-          ", that of the input; " + std::to_string(seen.duplicate_keys) + " duplicate keys");
-    }
-    results_.attempt([&] { delivery_->finish(session); }, "output");
-    if (metrics_target_ == nullptr) return;
-    const std::string csv = metrics_.csv();
-    scratch::write_file(session, "metrics.csv", scratch::bytes_of(csv));
-    results_.deliver(session, *metrics_target_, "metrics.csv");
+    const scratch::Workspace gathered = delivery_->gathered(session, plan_.buffers);
+    std::uint64_t bytes = 0;
+    for (const scratch::Numbered& part : parts().list(gathered)) bytes += part.bytes;
+    if (bytes != plan_.inputs.bytes())
+      give_up(session,
+              "the sorted parts have " + std::to_string(bytes) + " bytes of " + std::to_string(plan_.inputs.bytes()));
+    if (!options_.validate) return;
+    start = Clock::now();
+    std::optional<scratch::Workspace> seen_before;
+    if (options_.resume) seen_before = session.area("validation");
+    const Check seen = check_parts(gathered, plan_.workers, seen_before ? &*seen_before : nullptr);
+    if (!seen.sorted()) give_up(session, "the output is not sorted at record " + std::to_string(*seen.first_unsorted));
+    const Multiset input = checkpoint_.input();
+    if (!(seen.set == input))
+      give_up(session, "the output does not hold the records of the input: " + std::to_string(seen.set.records) +
+                           " records with checksum " + hex(seen.set.sum) + ", not " + std::to_string(input.records) +
+                           " with " + hex(input.sum));
+    metrics_.add("validation", "all", seconds_since(start), {seen.set, plan_.inputs.bytes(), 0});
+    say("validated: " + std::to_string(seen.set.records) + " records in order, checksum " + hex(seen.set.sum) +
+        ", that of the input; " + std::to_string(seen.duplicate_keys) + " duplicate keys");
   }
 
   void report(const std::string& phase, double seconds, const scratch::Workspace& session) const {
@@ -224,7 +312,7 @@ class Job {
   std::unique_ptr<Delivery> delivery_;
   support::Target* metrics_target_ = nullptr;
   Metrics metrics_;
-  Multiset input_;
+  Checkpoint checkpoint_;
 };
 
 inline void sort(const SortOptions& options) {

@@ -5,9 +5,12 @@
 // clang-format off
 //   sampling/      sample.2, splitters               records from each worker's share, and the cuts chosen of them
 //   partitioning/  W2/partition.3                    what worker 2 found for partition 3
+//                  W2/partition.3.s5, W2/slice.5     the same of slice 5 of its share, and that slice 5 is done
 //   received/      partition.3, partition.3.from_W2  the owner's own part of partition 3, and what others sent
 //   sorting/       partition.3/chunk_0042.sorted     as much of partition 3 as fits in memory, sorted
+//                  .../chunk_0050.after_40.sorted    those before 40 merged, whether or not they are still there
 //   output/        part_0003                         partition 3, sorted
+//   validation/    part_0003                         what was seen of it when it was read back
 //   finished/                                        what nobody needs any more (--keep-finished)
 //   workers/       sorting.W2                        what worker 2 did in a phase
 // clang-format on
@@ -21,6 +24,7 @@ namespace external_sort {
 
 inline scratch::Series samples() { return scratch::Series("sample."); }
 inline scratch::Series partitions() { return scratch::Series("partition."); }
+inline scratch::Series slices() { return scratch::Series("slice."); }
 inline scratch::Series sorted_chunks() { return scratch::Series("chunk_", 4, ".sorted"); }
 inline scratch::Series parts() { return scratch::Series("part_", 4); }
 

@@ -8,7 +8,8 @@
 //   cat sorted/part_* | cmp - <(LC_ALL=C sort records.txt)
 //
 // When it fails, a worker process dies, or a signal stops it, nothing is left but one line on stderr. After kill -9 the
-// session, and what stood beside the output, are left to the next sort.
+// session, and what stood beside the output, are left to the next sort. With --resume what was done stays in each of
+// these cases, and the same command goes on from there: each sorted file is made once.
 //
 // Exit codes: support/program.hpp; 3 (`check`): not sorted.
 #include <CLI/CLI.hpp>
@@ -28,6 +29,7 @@
 #include "support/numbers.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
+#include "support/resume.hpp"
 
 namespace {
 
@@ -101,6 +103,9 @@ int run(int argc, char** argv) {
       ->transform(support::size());
   sort_command->add_option("--metrics", sort_options.metrics, "csv file with seconds and bytes of each phase")
       ->transform(support::some_name());
+  sort_command->add_flag(
+      "--resume", sort_options.resume,
+      "Go on where a killed run with the same words was, and leave what this one did if it is killed");
   sort_command->add_flag("--keep-finished", sort_options.keep_finished,
                          "Finished phases keep their files as long as there is room");
   sort_command->add_flag("!--no-validate", sort_options.validate, "Do not read the output back");
@@ -151,6 +156,7 @@ int run(int argc, char** argv) {
   if (generate_command->parsed()) return generate(generate_options);
   if (check_command->parsed()) return check(check_paths, any_order);
   if (worker_command->parsed()) return run_as_worker(phase, worker, buffers, parent);
+  sort_options.command = support::as_typed(argc, argv);
   sort(sort_options);
   return 0;
 }

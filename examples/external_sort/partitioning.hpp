@@ -4,7 +4,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <optional>
 #include <span>
@@ -53,31 +55,61 @@ class Outlet {
   std::uint64_t written_ = 0;
 };
 
-inline Work partition_share(const Stage& stage) {
-  const Plan& plan = stage.plan;
-  const Splitters splitters(read_records(stage.session.area("sampling"), splitters_name));
-  const scratch::Workspace area = stage.session.area("partitioning").area(worker_name(stage.worker));
+/// The share of one worker, slice after slice. A slice is done when all its files are there and one more says so: what
+/// an interrupted one left is written again, the same bytes under the same names.
+class SharePartitioner {
+ public:
+  explicit SharePartitioner(const Stage& stage)
+      : stage_(stage),
+        splitters_(read_records(stage.session.area("sampling"), splitters_name)),
+        area_(stage.session.area("partitioning").area(worker_name(stage.worker))),
+        records_(1_MiB / record_size) {}
 
-  constexpr std::size_t records_at_a_time = 1_MiB / record_size;
-  std::deque<Outlet> outlets;
-  for (std::uint64_t i = 0; i < splitters.partitions(); ++i) outlets.emplace_back(area, partitions().name(i));
-
-  Work work;
-  InputReader share(plan.inputs, plan.first_record(stage.worker), plan.first_record(stage.worker + 1));
-  std::vector<Record> records(records_at_a_time);
-  while (const std::size_t n = share.read(records)) {
-    stage.go_on();
-    const std::span<const Record> some(records.data(), n);
-    work.set.add(some);
-    for (const Record& record : some) outlets[splitters.partition_of(record)].add(record);
+  Work run() {
+    for (unsigned slice = 0; slice < stage_.plan.slices; ++slice)
+      if (area_.list(slices().name(slice)).empty()) partition(slice);
+    for (const scratch::Numbered& slice : slices().list(area_)) {
+      const std::vector<std::byte> done = scratch::read_file(area_, slice.name);
+      Multiset set;
+      if (done.size() != sizeof set) throw Refused("the file " + (area_.path() / slice.name).string() + " is damaged");
+      std::memcpy(&set, done.data(), sizeof set);
+      work_.set += set;
+    }
+    return work_;
   }
-  work.bytes_read = work.set.records * record_size;
-  for (Outlet& outlet : outlets) work.bytes_written += outlet.commit();
-  return work;
-}
+
+ private:
+  void partition(unsigned slice) {
+    const Plan& plan = stage_.plan;
+    const std::string extra = slice == 0 ? "" : "s" + std::to_string(slice);
+    std::deque<Outlet> outlets;
+    for (std::uint64_t i = 0; i < splitters_.partitions(); ++i)
+      outlets.emplace_back(area_, partitions().name(i, extra));
+    Multiset set;
+    InputReader share(plan.inputs, plan.first_record(stage_.worker, slice),
+                      plan.first_record(stage_.worker, slice + 1));
+    while (const std::size_t n = share.read(records_)) {
+      stage_.go_on();
+      const std::span<const Record> some(records_.data(), n);
+      set.add(some);
+      for (const Record& record : some) outlets[splitters_.partition_of(record)].add(record);
+    }
+    for (Outlet& outlet : outlets) work_.bytes_written += outlet.commit();
+    work_.bytes_read += set.records * record_size;
+    scratch::write_file(area_, slices().name(slice), scratch::bytes_of(std::span(&set, 1)));
+  }
+
+  const Stage& stage_;
+  Splitters splitters_;
+  scratch::Workspace area_;
+  std::vector<Record> records_;
+  Work work_;
+};
+
+inline Work partition_share(const Stage& stage) { return SharePartitioner(stage).run(); }
 
 /// The exchange: renames, from the worker that found it to the owner. A partition keeps its name, `partition.3`, when
-/// its owner found it, and says whom it came from otherwise, `partition.3.from_W2`.
+/// its owner found it, and says whom it came from otherwise, `partition.3.from_W2`. Slices have theirs behind that.
 inline Work receive_partitions(const Stage& stage) {
   Work work;
   const scratch::Workspace received = stage.session.area("received");
@@ -88,10 +120,12 @@ inline Work receive_partitions(const Stage& stage) {
       if (!stage.plan.owns(stage.worker, file.index)) continue;
       stage.go_on();
       scratch::check_records(sent, file.name, record_size);
-      sent.move(file.name, received, partitions().name(file.index, extra));
-      work.set.records += file.bytes / record_size;
+      const bool both = !extra.empty() && !file.extra.empty();
+      sent.move(file.name, received, partitions().name(file.index, extra + (both ? "." : "") + file.extra));
     }
   }
+  for (const scratch::Numbered& file : partitions().list(received))
+    if (stage.plan.owns(stage.worker, file.index)) work.set.records += file.bytes / record_size;
   return work;
 }
 

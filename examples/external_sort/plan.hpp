@@ -40,6 +40,7 @@ struct Plan {
   Inputs inputs;
   unsigned workers = 1;
   std::uint64_t partitions = 1;
+  unsigned slices = 1;              ///< of each worker's share; each is partitioned for itself
   std::uint64_t worker_memory = 0;  ///< records and their order
   std::uint64_t buffers = 32_MiB;   ///< what the library may use, in each process, for files being read and written
   bool keep_finished = false;
@@ -54,10 +55,20 @@ struct Plan {
   /// A sampled partition is rarely larger than the mean by more than this.
   static constexpr std::uint64_t slack_percent = 15;
 
+  /// What is done in pieces loses a piece for each worker when it is killed: so many are enough, if none is smaller.
+  static constexpr std::uint64_t pieces = 16;
+  static constexpr std::uint64_t least_piece = 1_MiB;
+  /// Nor the file that a slice has for a partition.
+  static constexpr std::uint64_t least_file = 32_KiB;
+
   /// Records that a worker sorts at a time.
   std::uint64_t capacity() const { return worker_memory / (record_size + MemorySort::bytes_per_record); }
 
   std::uint64_t first_record(unsigned worker) const { return inputs.records * worker / workers; }
+  std::uint64_t first_record(unsigned worker, unsigned slice) const {
+    const std::uint64_t first = first_record(worker);
+    return first + (first_record(worker + 1) - first) * slice / slices;
+  }
 
   bool owns(unsigned worker, std::uint64_t partition) const { return partition % workers == worker; }
 
@@ -65,8 +76,9 @@ struct Plan {
   std::uint64_t sample_positions() const { return std::clamp<std::uint64_t>(partitions * 256, 1024, 65536); }
   static constexpr std::uint64_t records_per_position = 8;
 
+  /// @param resumes it may be killed and gone on with: cut so that little is lost
   /// @throws Refused when there is too little memory for so many workers
-  static Plan make(Inputs inputs, std::uint64_t memory, unsigned workers, bool processes) {
+  static Plan make(Inputs inputs, std::uint64_t memory, unsigned workers, bool processes, bool resumes = false) {
     const unsigned asked = workers;
     while (workers > 1 && std::uint64_t{workers} * (processes ? 1 : workers) > files_to_open()) --workers;
     if (workers < asked)
@@ -89,15 +101,33 @@ struct Plan {
     const std::uint64_t most_files = std::min(
         std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1), (memory - programs) / file_memory);
     const std::uint64_t most_rounds = most_files / workers / workers;
-    plan.partitions = std::max<std::uint64_t>(1, std::min(rounds, most_rounds)) * workers;
+    const std::uint64_t bytes = plan.inputs.bytes();
+    const std::uint64_t least_rounds = resumes ? std::min(pieces, bytes / workers / least_piece) : 1;
+    plan.partitions = std::max<std::uint64_t>(1, std::min(std::max(rounds, least_rounds), most_rounds)) * workers;
+    if (resumes)
+      plan.slices = static_cast<unsigned>(std::clamp<std::uint64_t>(bytes / plan.partitions / workers / least_file, 1,
+                                                                    std::max<std::uint64_t>(1, least_rounds)));
     return plan;
+  }
+
+  /// As an earlier run cut the same inputs with the same options.
+  void cut_as(const Plan& earlier) {
+    workers = earlier.workers;
+    partitions = earlier.partitions;
+    slices = earlier.slices;
+    worker_memory = earlier.worker_memory;
   }
 
   nlohmann::json to_json() const {
     nlohmann::json files = nlohmann::json::array();
     for (const InputFile& file : inputs.files) files.push_back({support::encoded(file.path.native()), file.records});
-    return {{"inputs", files},          {"records", inputs.records},      {"workers", workers},
-            {"partitions", partitions}, {"worker_memory", worker_memory}, {"keep_finished", keep_finished}};
+    return {{"inputs", files},
+            {"records", inputs.records},
+            {"workers", workers},
+            {"partitions", partitions},
+            {"slices", slices},
+            {"worker_memory", worker_memory},
+            {"keep_finished", keep_finished}};
   }
 
   static Plan from_json(const nlohmann::json& json) {
@@ -108,6 +138,7 @@ struct Plan {
     plan.inputs.records = json.at("records").get<std::uint64_t>();
     plan.workers = json.at("workers").get<unsigned>();
     plan.partitions = json.at("partitions").get<std::uint64_t>();
+    plan.slices = json.at("slices").get<unsigned>();
     plan.worker_memory = json.at("worker_memory").get<std::uint64_t>();
     plan.keep_finished = json.at("keep_finished").get<bool>();
     return plan;

@@ -16,6 +16,8 @@ namespace external_sort {
 /// Each worker samples its share at even distances.
 inline Work sample_share(const Stage& stage) {
   const Plan& plan = stage.plan;
+  const scratch::Workspace area = stage.session.area("sampling");
+  if (!area.list(samples().name(stage.worker)).empty()) return {};
   const std::uint64_t first = plan.first_record(stage.worker), last = plan.first_record(stage.worker + 1);
   const std::uint64_t share = last - first;
   const std::uint64_t positions = std::min(share, plan.sample_positions() / plan.workers + 1);
@@ -27,7 +29,7 @@ inline Work sample_share(const Stage& stage) {
     sample.resize(sample.size() + n);
     InputReader(plan.inputs, at, at + n).read(std::span(sample).last(n));
   }
-  scratch::AtomicFile file(stage.session.area("sampling"), samples().name(stage.worker));
+  scratch::AtomicFile file(area, samples().name(stage.worker));
   file.append(sample);
   file.commit();
   Work work;

@@ -14,17 +14,25 @@
 
 namespace external_sort {
 
-/// Files read one after the other.
+/// Files read one after the other, from a record on.
 class Concatenation {
  public:
-  Concatenation(scratch::Workspace area, std::vector<std::string> names)
-      : area_(std::move(area)), names_(std::move(names)) {}
+  Concatenation(scratch::Workspace area, std::span<const scratch::Numbered> files, std::uint64_t first)
+      : area_(std::move(area)), offset_(first * record_size) {
+    for (const scratch::Numbered& file : files) {
+      if (names_.empty() && offset_ >= file.bytes)
+        offset_ -= file.bytes;
+      else
+        names_.push_back(file.name);
+    }
+  }
 
   /// Fewer records than fit come only at the end.
   std::size_t read(std::span<Record> to) {
     std::size_t done = 0;
     while (done < to.size() && (file_ || next_ < names_.size())) {
-      if (!file_) file_.emplace(area_, names_[next_++]);
+      if (!file_)
+        file_.emplace(area_, names_[next_++], scratch::FileReaderOptions{.offset = std::exchange(offset_, 0)});
       const std::size_t n = file_->read(std::as_writable_bytes(to.subspan(done))) / record_size;
       if (n < to.size() - done) file_.reset();
       done += n;
@@ -34,6 +42,7 @@ class Concatenation {
 
  private:
   scratch::Workspace area_;
+  std::uint64_t offset_;  // in the file that is opened next
   std::vector<std::string> names_;
   std::size_t next_ = 0;
   std::optional<scratch::FileReader> file_;
@@ -41,7 +50,8 @@ class Concatenation {
 
 class PartitionSorter {
  public:
-  explicit PartitionSorter(const Stage& stage) : stage_(stage), received_(stage.session.area("received")) {}
+  explicit PartitionSorter(const Stage& stage)
+      : stage_(stage), received_(stage.session.area("received")), sorting_(stage.session.area("sorting")) {}
 
   Work run() {
     std::vector<scratch::Numbered> files;
@@ -53,6 +63,8 @@ class PartitionSorter {
       sort_partition({first, last});
       first = last;
     }
+    for (std::uint64_t i = stage_.worker; i < stage_.plan.partitions; i += stage_.plan.workers)
+      work_.set.records += records_of(sorted_chunks().list(area_of(i)));
     return work_;
   }
 
@@ -68,17 +80,25 @@ class PartitionSorter {
     order_.reserve(records_.size());
   }
 
+  scratch::Workspace area_of(std::uint64_t partition) const { return sorting_.area(partitions().name(partition)); }
+
+  static std::uint64_t records_of(std::span<const scratch::Numbered> files) {
+    std::uint64_t records = 0;
+    for (const scratch::Numbered& file : files) records += file.bytes / record_size;
+    return records;
+  }
+
+  // What was received goes when all of it is sorted: as long as chunks have less, they are the beginning of it.
   void sort_partition(std::span<const scratch::Numbered> files) {
-    const scratch::Workspace area = stage_.session.area("sorting").area(partitions().name(files.front().index));
-    std::vector<std::string> names;
-    for (const scratch::Numbered& file : files) {
-      scratch::check_records(received_, file.name, record_size);
-      names.push_back(file.name);
+    const scratch::Workspace area = area_of(files.front().index);
+    const std::vector<scratch::Numbered> chunks = sorted_chunks().list(area);
+    for (const scratch::Numbered& file : files) scratch::check_records(received_, file.name, record_size);
+    if (const std::uint64_t sorted = records_of(chunks); sorted < records_of(files)) {
+      Concatenation source(received_, files, sorted);
+      for (std::uint64_t chunk = chunks.size(); const std::size_t n = source.read(records_); ++chunk)
+        write_chunk(area, sorted_chunks().name(chunk), std::span(records_).first(n));
     }
-    Concatenation source(received_, names);
-    for (std::uint64_t chunk = 0; const std::size_t n = source.read(records_); ++chunk)
-      write_chunk(area, sorted_chunks().name(chunk), std::span(records_).first(n));
-    for (const std::string& name : names) stage_.give_up(received_, name, name);
+    for (const scratch::Numbered& file : files) stage_.give_up(received_, file.name, file.name);
   }
 
   void write_chunk(const scratch::Workspace& area, const std::string& name, std::span<const Record> records) {
@@ -92,13 +112,12 @@ class PartitionSorter {
       file.append(some);
     }
     file.commit();
-    work_.set.records += records.size();
     work_.bytes_read += records.size_bytes();
     work_.bytes_written += records.size_bytes();
   }
 
   const Stage& stage_;
-  scratch::Workspace received_;
+  scratch::Workspace received_, sorting_;
   std::vector<Record> records_;
   MemorySort order_;
   Work work_;

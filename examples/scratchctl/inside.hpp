@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// du, show, verify, count: what is in a session. Everything here only looks.
+// du, show, count: what is in a session. Everything here only looks.
 #pragma once
 
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +23,6 @@
 #include "text.hpp"
 
 namespace scratchctl {
-
-inline constexpr int damaged = 3;  ///< exit code of verify
 
 inline int du(const std::string& path, bool as_json) {
   const scratch::UsageReport report = scratch::SessionView(path).usage_report();
@@ -99,26 +96,10 @@ inline Located locate(const fs::path& file) {
   return {here, here, path.filename(), path.filename()};
 }
 
-enum class Kind { chunk, table, other };
-
-struct Verified {
-  std::string file;
-  Kind kind = Kind::other;
-  std::string error;  ///< empty: every checksum agrees
-};
-
-inline const char* name_of(Kind kind) {
-  return kind == Kind::chunk ? "chunk" : kind == Kind::table ? "count table" : "no checksum";
-}
-
-inline Verified verify_chunk(const scratch::Workspace& top, const scratch::ChunkInfo& chunk) {
-  Verified result{chunk.file, Kind::chunk, {}};
-  try {
-    scratch::ChunkReader(top, chunk).verify();
-  } catch (const scratch::Error& error) {
-    result.error = error.what();
-  }
-  return result;
+inline std::string hex(std::uint64_t number) {
+  std::ostringstream text;
+  text << "0x" << std::hex << std::setw(16) << std::setfill('0') << number;
+  return text.str();
 }
 
 /// Whether a file begins as a count table does.
@@ -127,89 +108,6 @@ inline bool is_count_table(const scratch::Workspace& where, const std::string& n
   std::array<std::byte, 4> magic{};
   return file.read(magic) == 4 && magic[1] == std::byte{'R'} && magic[2] == std::byte{'M'} &&
          magic[3] == std::byte{'K'} && magic[0] >= std::byte{'1'} && magic[0] <= std::byte{'3'};
-}
-
-inline Verified verify_other(const scratch::Workspace& where, const std::string& name, std::string shown) {
-  Verified result{std::move(shown), Kind::other, {}};
-  try {
-    if (!is_count_table(where, name)) return result;
-    result.kind = Kind::table;
-    scratch::with_key_type(scratch::count_key_bits(where, name), [&](auto type) {
-      scratch::CountReader<typename decltype(type)::type>(where, name).verify();
-    });
-  } catch (const scratch::Error& error) {
-    result.error = error.what();
-  }
-  return result;
-}
-
-inline std::vector<Verified> verify_session(const scratch::SessionView& view) {
-  std::vector<Verified> all;
-  try {
-    view.metadata();
-  } catch (const scratch::Error& error) {
-    if (error.code() == scratch::errc::session_gone) throw;
-    all.push_back({"metadata.json", Kind::other, error.what()});
-  }
-  std::vector<std::string> chunks;
-  for (const scratch::ChunkInfo& chunk : view.chunks()) {
-    all.push_back(verify_chunk(view, chunk));
-    chunks.push_back(chunk.file);
-  }
-  std::sort(chunks.begin(), chunks.end());
-  const auto look_into = [&](const auto& self, const scratch::Workspace& where, const std::string& prefix) -> void {
-    for (const std::string& name : where.list())
-      if (!std::binary_search(chunks.begin(), chunks.end(), prefix + name))
-        all.push_back(verify_other(where, name, prefix + name));
-    for (const auto& row : where.usage_report().rows)
-      if (!row.area.empty()) self(self, where.area(row.area), prefix + row.area + "/");
-  };
-  look_into(look_into, view, "");
-  return all;
-}
-
-inline std::vector<Verified> verify_file(const fs::path& file) {
-  const Located at = locate(file);
-  for (const scratch::ChunkInfo& chunk : at.top.chunks())
-    if (chunk.file == at.record) return {verify_chunk(at.top, chunk)};
-  Verified result = verify_other(at.directory, at.name, file.native());
-  if (result.kind == Kind::other && result.error.empty())
-    throw Refused(file.native() + " has no checksum: it is no chunk on record, and no count table");
-  return {std::move(result)};
-}
-
-inline int verify(const std::string& path, bool as_json) {
-  std::error_code ignored;
-  const bool session = fs::is_directory(path, ignored) || !fs::exists(fs::symlink_status(path, ignored));
-  const std::vector<Verified> all = session ? verify_session(scratch::SessionView(path)) : verify_file(path);
-  std::uint64_t checked = 0, bad = 0;
-  json files = json::array();
-  for (const Verified& one : all) {
-    const bool ok = one.error.empty();
-    bad += ok ? 0 : 1;
-    checked += ok && one.kind == Kind::other ? 0 : 1;
-    files.push_back({{"file", one.file}, {"kind", name_of(one.kind)}, {"ok", ok}});
-    if (!ok) files.back()["error"] = one.error;
-    if (!as_json) {
-      std::cout << (!ok                       ? "DAMAGED  "
-                    : one.kind == Kind::other ? "-        "
-                                              : "ok       ")
-                << plain(one.file) << "  " << name_of(one.kind) << '\n';
-      if (!ok) std::cout << "         " << one.error << '\n';
-    }
-  }
-  if (as_json)
-    std::cout << dumped({{"ok", bad == 0}, {"checked", checked}, {"damaged", bad}, {"files", std::move(files)}})
-              << '\n';
-  else
-    std::cout << checked << " checked, " << bad << " damaged, " << all.size() - checked << " without a checksum\n";
-  return bad == 0 ? 0 : damaged;
-}
-
-inline std::string hex(std::uint64_t number) {
-  std::ostringstream text;
-  text << "0x" << std::hex << std::setw(16) << std::setfill('0') << number;
-  return text.str();
 }
 
 template <class Key>
@@ -261,6 +159,7 @@ inline int count(const std::string& file, const std::vector<std::string>& keys, 
     }
     if (used == 0 || used != key.size()) throw Refused("\"" + plain(key) + "\" is no key: a number of at most 64 bits");
   }
+  if (!is_count_table(at.directory, at.name)) throw Refused(plain(file) + " is not a count table");
   const unsigned bits = scratch::count_key_bits(at.directory, at.name);
   return scratch::with_key_type(
       bits, [&](auto type) { return count<typename decltype(type)::type>(at, numbers, top, as_json); });

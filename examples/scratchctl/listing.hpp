@@ -24,7 +24,6 @@ namespace scratchctl {
 
 using nlohmann::json;
 
-/// A file name in JSON: bytes that are no UTF-8 are replaced.
 /// A text that is no UTF-8 has its bytes beside it, percent-encoded, as `<name>_bytes`.
 inline void add_bytes(json& value) {
   json more = json::object();
@@ -98,6 +97,13 @@ inline json json_of(const std::vector<Listed>& all) {
   return {{"places", std::move(places)}};
 }
 
+/// What of the rows could not be read.
+inline void print_errors(const std::vector<Listed>& all) {
+  for (const Listed& listed : all)
+    for (const scratch::SessionInfo& info : listed.sessions)
+      if (info.error) std::cout << "not all of it could be read: " << plain(info.error->what()) << '\n';
+}
+
 inline void print(const std::vector<Listed>& all) {
   Table table({"STATE", "STATUS", "BYTES", "AGE", "PID", "LABEL", "SESSION"},
               {false, false, true, true, true, false, false});
@@ -118,9 +124,7 @@ inline void print(const std::vector<Listed>& all) {
       dead_bytes += removable ? info.bytes : 0;
     }
   if (sessions > 0) std::cout << table;
-  for (const Listed& listed : all)
-    for (const scratch::SessionInfo& info : listed.sessions)
-      if (info.error) std::cout << "not all of it could be read: " << plain(info.error->what()) << '\n';
+  print_errors(all);
   for (const Listed& listed : all)
     if (listed.error.empty())
       std::cout << plain(listed.root.native()) << ": " << scratch::readable_size(listed.free) << " free\n";
@@ -159,6 +163,7 @@ inline void print_jobs(const std::vector<Listed>& all) {
       unfinished += info.kept && !info.owner_alive && info.status != "completed" ? 1 : 0;
     }
   if (jobs > 0) std::cout << table;
+  print_errors(all);
   std::cout << jobs << (jobs == 1 ? " job" : " jobs");
   if (unfinished > 0) std::cout << "; " << unfinished << " can be gone on with";
   std::cout << '\n';
@@ -217,7 +222,7 @@ inline int watch(const std::string& place, bool all_users, std::chrono::millisec
 
 struct SweepCommand {
   std::string place;
-  bool dry_run = false, kept = false, all_users = false, believe_locks = false;
+  bool dry_run = false, kept = false, all_users = false, all_apps = false, believe_locks = false;
   double older_than = 0;  ///< seconds
 };
 
@@ -241,7 +246,9 @@ inline int sweep(const SweepCommand& command, bool as_json) {
     removed.push_back({event.path, event.bytes});
   };
   scratch::SweepReport report;
-  for (const AnyPlace& place : places_meant(command.place)) {
+  const std::vector<AnyPlace> places =
+      command.all_apps ? places_of_all_apps(command.place, command.all_users) : places_meant(command.place);
+  for (const AnyPlace& place : places) {
     try {
       report += std::visit([&](const auto& one) { return scratch::sweep(one, options); }, place);
     } catch (const scratch::Error& error) {

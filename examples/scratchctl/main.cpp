@@ -10,21 +10,28 @@
 //   scratchctl verify SESSION|FILE        every checksum of it
 //   scratchctl count FILE [KEY ...]       a count table: what it is, the highest counts, or those of keys
 //   scratchctl sweep --dry-run /dev/shm   what dead sessions left would go; without --dry-run it goes
+//   scratchctl rm SESSION ...             one of them goes; keep: it stays, unkeep: the next sweep may take it
 //   scratchctl watch                      ls, again and again
+//   scratchctl run --retry 3 -- command   a session for the command, in SESSION_DIR, which goes when it has ended
 //
-// Only sweep removes anything, and it never harms a live session.
+// Only sweep, rm and the end of run remove anything, and none of them harms a live session.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "deciding.hpp"
 #include "inside.hpp"
 #include "listing.hpp"
+#include "running.hpp"
 #include "support/numbers.hpp"
 #include "support/program.hpp"
+#include "verifying.hpp"
 
 namespace {
 
@@ -35,9 +42,13 @@ int run(int argc, char** argv) {
   app.footer(
       "PLACE: shm:APP or tmp:APP, a pgsql_tmp directory, a directory of sessions, or one in which such directories of\n"
       "       yours stand, as /dev/shm. Without one: /dev/shm, TMPDIR, /tmp and SCRATCH_DIR.\n"
+      "SESSION: its path, or for rm, keep and unkeep its id, where that is in one of the usual places.\n"
       "Exit codes: 0 done; 1 it could not be done, or not all of it, and stderr says what and why; 2 the command line "
       "is\n"
-      "       wrong; 3 verify found damage; 141 nobody reads the output.");
+      "       wrong; 3 verify found damage; 141 nobody reads the output. run: those of its command, 128 + n where "
+      "signal "
+      "n\n"
+      "       killed that, 127 where there is none of that name, 126 where it cannot be started.");
   app.require_subcommand(1);
   bool as_json = false;
   const auto command = [&](const char* name, const char* what) {
@@ -81,6 +92,29 @@ int run(int argc, char** argv) {
   sweep_command->add_flag("--believe-locks", sweeping.believe_locks,
                           "Also on FUSE and network file systems: nobody uses the place from elsewhere");
   sweep_command->add_flag("--all-users", sweeping.all_users, "As root, for shm:APP and tmp:APP: everybody's");
+  sweep_command->add_flag("--all-apps", sweeping.all_apps,
+                          "Of every application that has sessions in shm, tmp or a directory");
+
+  std::vector<std::string> sessions;
+  bool kept_too = false;
+  CLI::App* rm_command = command("rm", "Remove sessions that nobody uses");
+  rm_command->add_option("session", sessions)->required();
+  rm_command->add_flag("--kept", kept_too, "Also those that are kept");
+  CLI::App* keep_command = command("keep", "Sweeps leave these sessions alone, which nobody uses");
+  keep_command->add_option("session", sessions)->required();
+  CLI::App* unkeep_command = command("unkeep", "The next sweep takes these sessions, where they were kept");
+  unkeep_command->add_option("session", sessions)->required();
+
+  RunCommand running;
+  CLI::App* run_command = app.add_subcommand("run", "Run what stands after -- with a session, its SESSION_DIR");
+  run_command
+      ->add_option("--retry", running.retry, "How often again when a signal killed it, other than INT, TERM, HUP")
+      ->transform(support::count())
+      ->capture_default_str();
+  run_command->add_option("--place", running.place, "Where the session is: tmp, shm, or a directory")
+      ->capture_default_str();
+  run_command->add_option("--label", running.label, "What to call the session; else as the command")
+      ->transform(support::some_name());
 
   double every = 2;
   std::uint64_t times = 0;
@@ -92,7 +126,16 @@ int run(int argc, char** argv) {
       ->transform(support::count())
       ->capture_default_str();
 
+  // What stands after -- is run's command, whatever it looks like.
+  if (argc > 1 && std::string_view(argv[1]) == "run") {
+    char** const end = argv + argc;
+    char** const dashes = std::find(argv, end, std::string_view("--"));
+    if (dashes != end) running.command.assign(dashes + 1, end);
+    argc = static_cast<int>(dashes - argv);
+  }
   if (const auto code = support::parse(app, argc, argv)) return *code;
+  if (run_command->parsed() && running.command.empty()) throw support::WrongUsage("no command stands after --");
+  if (run_command->parsed()) return scratchctl::run_command(running);
   int code = 0;
   if (ls_command->parsed()) code = ls(place, all_users, as_json);
   if (jobs_command->parsed()) code = jobs(place, all_users, as_json);
@@ -101,14 +144,19 @@ int run(int argc, char** argv) {
   if (verify_command->parsed()) code = verify(path, as_json);
   if (count_command->parsed()) code = count(path, keys, top, as_json);
   if (sweep_command->parsed()) code = sweep(sweeping, as_json);
+  if (rm_command->parsed()) code = decide_all(Decision::remove, sessions, kept_too, as_json);
+  if (keep_command->parsed()) code = decide_all(Decision::keep, sessions, kept_too, as_json);
+  if (unkeep_command->parsed()) code = decide_all(Decision::unkeep, sessions, kept_too, as_json);
   if (watch_command->parsed()) code = watch(place, all_users, milliseconds_of(every), times, as_json);
   return code;
 }
 
 }  // namespace
 
-// A signal ends it at once: nothing is left of looking, and a sweep is finished by the next one.
+// A signal ends it at once: nothing is left of looking, and a sweep is finished by the next one. But for run, which has a
+// session and passes the signal on.
 int main(int argc, char** argv) {
+  const bool runs = argc > 1 && std::string_view(argv[1]) == "run";
   return support::run_program(
-      "scratchctl", [&] { return run(argc, argv); }, support::Signals::kill);
+      "scratchctl", [&] { return run(argc, argv); }, runs ? support::Signals::stop : support::Signals::kill);
 }

@@ -5,7 +5,7 @@
 //   shm:APP, tmp:APP       the root of one application
 //   a pgsql_tmp directory  the sessions in it
 //   another directory      it, when sessions stand in it; else every root of this user in it, as for /dev/shm
-// With --all-users, root means those of everybody.
+// With --all-users, root means those of everybody; with --all-apps a directory, shm or tmp is all that stands in it.
 #pragma once
 
 #include <scratch/scratch.hpp>
@@ -121,6 +121,33 @@ inline std::vector<AnyPlace> places_meant(const std::string& text, bool all_user
   for (const std::string& app : pgsql_apps(path)) places.emplace_back(scratch::PgsqlTmp{path, app});
   if (holds_sessions(path)) places.emplace_back(scratch::Under{path});
   if (places.empty()) places = roots_below(path, all_users);
+  return places;
+}
+
+/// The sessions of every application in one place: `shm`, `tmp`, or a directory. @throws Refused, scratch::Error
+inline std::vector<AnyPlace> places_of_all_apps(const std::string& text, bool all_users) {
+  const bool shm = text == "shm", tmp = text == "tmp";
+  if (text.starts_with("shm:") || text.starts_with("tmp:"))
+    throw Refused(text + " is the place of one application; with --all-apps it is " + text.substr(0, 3) +
+                  ", or a directory");
+  if (all_users && !shm && !tmp) throw Refused("--all-users with --all-apps is for the places shm and tmp");
+  const fs::path base = shm   ? scratch::Shm{"any"}.root().parent_path()
+                        : tmp ? scratch::TmpDir{"any"}.root().parent_path()
+                              : fs::path(text);
+  std::vector<AnyPlace> places;
+  if (all_users) {
+    std::set<std::string> apps;
+    for (const AnyPlace& root : roots_below(base, true)) {
+      const std::string name = root_of(root).filename();
+      apps.insert(name.substr(0, name.rfind('-')));
+    }
+    for (const std::string& app : apps)
+      places.push_back(shm ? AnyPlace(scratch::Shm{app}) : AnyPlace(scratch::TmpDir{app}));
+    return places;
+  }
+  places = places_meant(base.native());
+  if (holds_sessions(base) || !pgsql_apps(base).empty())  // then only these were meant so far
+    for (AnyPlace& place : roots_below(base, false)) places.push_back(std::move(place));
   return places;
 }
 

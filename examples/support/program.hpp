@@ -77,7 +77,7 @@ int run_program(const char* name, Body body, Signals signals = Signals::stop) {
   try {
     std::optional<scratch::StopOnSignals> asked;
     std::optional<Stop> stop;
-    if (signals == Signals::stop) stop.emplace(asked.emplace().token());
+    if (signals == Signals::stop) stop.emplace(asked.emplace());
     try {
       const StandardOutput out;
       const int code = body();

@@ -111,8 +111,11 @@ Place resolve(const std::string& name) {
 
 // ---- ResultLock
 
-ResultLock::ResultLock(const Place& place, bool directory, const std::string& called)
-    : place_(place), name_(result_name(place.name)), path_((std::filesystem::canonical(place.path) / name_).native()) {
+ResultLock::ResultLock(const Place& place, bool directory, const std::string& called, bool stays)
+    : place_(place),
+      name_(result_name(place.name)),
+      path_((std::filesystem::canonical(place.path) / name_).native()),
+      stays_(stays) {
   for (int i = 0; i < 1000; ++i)
     if (lock_what_is_there(directory, called)) return;
   throw Refused("cannot write \"" + called + "\": " + busy);
@@ -136,9 +139,9 @@ bool ResultLock::lock_what_is_there(bool directory, const std::string& called) {
     return false;
   }
   // What a job left that was killed.
-  if (directory)
-    for (const auto& entry : std::filesystem::directory_iterator(path())) std::filesystem::remove_all(entry.path());
-  else if (facts.st_size > 0 && ::ftruncate(file.get(), 0) != 0)
+  if (directory && !stays_)
+    clear();
+  else if (!directory && facts.st_size > 0 && ::ftruncate(file.get(), 0) != 0)
     fail(errno);
   file_ = std::move(file);
   there_ = true;
@@ -148,7 +151,14 @@ bool ResultLock::lock_what_is_there(bool directory, const std::string& called) {
 ResultLock::~ResultLock() {
   if (!there_) return;
   std::error_code ignored;
-  std::filesystem::remove_all(path(), ignored);
+  if (stays_)
+    std::filesystem::remove(path(), ignored);  // where it is empty
+  else
+    std::filesystem::remove_all(path(), ignored);
+}
+
+void ResultLock::clear() {
+  for (const auto& entry : std::filesystem::directory_iterator(path())) std::filesystem::remove_all(entry.path());
 }
 
 int ResultLock::rename_to_target(unsigned flags) {

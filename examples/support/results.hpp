@@ -47,9 +47,10 @@ struct Place {
 /// The one job that makes what will be called `name` there: a file or a directory beside it, locked.
 class ResultLock {
  public:
+  /// @param stays what is in the directory stays when this goes, and what an earlier job left is still there
   /// @throws Refused when another job has it
   /// @throws std::system_error when nothing can be made there
-  ResultLock(const Place& place, bool directory, const std::string& called);
+  ResultLock(const Place& place, bool directory, const std::string& called, bool stays = false);
   ResultLock(const ResultLock&) = delete;
   ResultLock& operator=(const ResultLock&) = delete;
   ~ResultLock();
@@ -61,6 +62,9 @@ class ResultLock {
   int rename_to_target(unsigned flags = 0);
   /// Or another path's.
   int rename_to(const std::string& path);
+  void stays(bool yes) { stays_ = yes; }
+  /// Nothing is in the directory afterwards.
+  void clear();
   /// What stands there now is to be given the name.
   void holds(File file) { file_ = std::move(file); }
 
@@ -70,6 +74,7 @@ class ResultLock {
   const Place& place_;
   std::string name_, path_;
   File file_;
+  bool stays_ = false;
   bool there_ = false;
 };
 

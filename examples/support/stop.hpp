@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <scratch/error.hpp>
+#include <scratch/stop_on_signals.hpp>
 
 #include "errors.hpp"
 
@@ -43,12 +44,17 @@ class Alarm {
 /// The process's signals; `run_program` makes one. Without one nothing ever stops.
 class Stop {
  public:
-  explicit Stop(std::stop_token token) : token_(std::move(token)), on_stop_(token_, Ring{&alarm_}) { current() = this; }
+  explicit Stop(const scratch::StopOnSignals& signals)
+      : signals_(signals), token_(signals.token()), on_stop_(token_, Ring{&alarm_}) {
+    current() = this;
+  }
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
   ~Stop() { current() = nullptr; }
 
   static std::stop_token token() { return current() != nullptr ? current()->token_ : std::stop_token(); }
+  /// The one that came first; 0: none.
+  static int signal() { return current() != nullptr ? current()->signals_.signal() : 0; }
   /// -1: there is none.
   static int fd() { return current() != nullptr ? current()->alarm_.fd() : -1; }
 
@@ -63,6 +69,7 @@ class Stop {
     return one;
   }
 
+  const scratch::StopOnSignals& signals_;
   Alarm alarm_;
   std::stop_token token_;
   std::stop_callback<Ring> on_stop_;

@@ -21,6 +21,11 @@
 
 namespace table_export {
 
+/// Another input than that of the run which is gone on with.
+struct Changed : Refused {
+  using Refused::Refused;
+};
+
 struct Exported {
   std::uint64_t rows = 0;
   std::uint64_t bytes = 0;  ///< of the whole input
@@ -74,42 +79,79 @@ inline bool is_utf8(const std::string& text) {
   }
 }
 
+struct ExportOptions {
+  std::string table = {};
+  std::uint64_t chunk_size = 0;
+  std::uint64_t max_row = 0;  ///< a row that is longer is an error
+  /// csv without names and text of a table without rows have no byte, as a command that failed.
+  bool allow_empty = false;
+  nlohmann::json job = {};                                        ///< null: nobody goes on with it
+  bool goes_on = false;                                           ///< behind the chunks that are there
+  std::function<void(const scratch::ChunkInfo&)> committed = {};  ///< told of each chunk
+};
+
+/// What a session says of itself under `user`.
+inline nlohmann::json user_of(const ExportOptions& options, const Rows& rows, std::string_view header) {
+  nlohmann::json user{
+      {"table", options.table}, {"format", rows.format()}, {"header", hex(header)}, {"trailer", hex(rows.trailer())}};
+  if (!is_utf8(options.table)) {
+    user["table_bytes"] = support::encoded(options.table);
+    user["table"] = user["table_bytes"];
+  }
+  if (!options.job.is_null()) user["job"] = options.job;
+  return user;
+}
+
+/// Passes over what is in the chunks that an earlier run committed. In a file they are where they were; what a command
+/// writes is read, and must have their sums.
+/// @throws Changed
+template <class Session>
+Exported pass_over_chunks(Session& session, Input& input, std::uint64_t header) {
+  Exported done;
+  std::uint64_t bytes = header;
+  for (const scratch::ChunkInfo& chunk : session.chunks()) {
+    if (!input.can_seek() && input.take_sum(chunk.size) != chunk.checksum)
+      throw Changed(input.name() + " does not write what it wrote: not that which is in " + chunk.file);
+    bytes += chunk.size;
+    done.rows += chunk.rows;
+    ++done.chunks;
+  }
+  if (input.can_seek()) input.go_to(bytes);
+  done.bytes = bytes - header;
+  return done;
+}
+
 /// Reads all of the input. Every chunk holds whole rows and nothing else, at most `chunk_size` bytes unless one row has
 /// more; header and trailer, which make the input again from them, stand as hex under `user` in metadata.json.
 ///
-/// @param max_row     a row that is longer is an error
-/// @param allow_empty csv without names and text of a table without rows have no byte, as a command that failed
-/// @param committed   told of each chunk
-/// @throws Refused, scratch::Error
+/// @throws Refused, scratch::Error; Changed where it goes on, and the input is not that of before
 template <class Session>
-Exported export_rows(Session& session, Input& input, Rows& rows, std::uint64_t chunk_size, std::uint64_t max_row,
-                     const std::string& table, bool allow_empty,
-                     const std::function<void(const scratch::ChunkInfo&)>& committed) {
+Exported export_rows(Session& session, Input& input, Rows& rows, const ExportOptions& options) {
   Exported all;
-  if (input.rest().empty() && !input.more() && !allow_empty) throw Refused("the input is empty (" + input.name() + ")");
+  const std::uint64_t chunk_size = options.chunk_size, max_row = options.max_row;
+  if (input.rest().empty() && !input.more() && !options.allow_empty)
+    throw Refused("the input is empty (" + input.name() + ")");
   std::optional<std::size_t> header;
   while (!(header = rows.header(input.rest()))) {
     if (input.rest().size() > max_row) rows.too_long(max_row);
     if (!input.more()) throw Refused("the input is cut short: it ends within its header");
   }
-  nlohmann::json user{{"table", table},
-                      {"format", rows.format()},
-                      {"header", hex(input.rest().substr(0, *header))},
-                      {"trailer", hex(rows.trailer())}};
-  if (!is_utf8(table)) {
-    user["table_bytes"] = support::encoded(table);
-    user["table"] = user["table_bytes"];
-  }
-  scratch::user(session, user);
+  const nlohmann::json user = user_of(options, rows, input.rest().substr(0, *header));
+  if (!options.goes_on)
+    scratch::user(session, user);
+  else if (user != scratch::user_json(session))
+    throw Changed(input.name() + " does not begin as it did");
   input.use(*header);
-  all.bytes = *header;
+  if (options.goes_on) all = pass_over_chunks(session, input, *header);
+  rows.pass_over(all.rows);
+  all.bytes += *header;
 
   FillingChunk chunk(session, chunk_size);
   const auto commit = [&] {
     const auto info = chunk.commit();
     if (!info) return;
     ++all.chunks;
-    committed(*info);
+    options.committed(*info);
   };
   for (bool more = true; more;) {
     std::size_t run = 0;  // whole rows that still go into this chunk

@@ -3,12 +3,20 @@
 // Bytes from stdin or a file, and those of them that are not used yet.
 #pragma once
 
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#include <xxhash.h>
+
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -52,6 +60,29 @@ class Input {
   /// What was read and not used; valid until the next call of a member that is not const.
   std::string_view rest() const { return {buffer_.data() + begin_, end_ - begin_}; }
   void use(std::size_t n) { begin_ += n; }
+
+  /// Whether it can be read from another place: a file, not a pipe.
+  bool can_seek() const { return support::is_regular(file_.get()); }
+  /// What comes next is at this offset. @pre can_seek() @throws Refused
+  void go_to(std::uint64_t offset) {
+    if (::lseek(file_.get(), static_cast<off_t>(offset), SEEK_SET) < 0)
+      throw Refused("cannot read " + name_ + ": " + support::text_of(errno));
+    begin_ = end_ = 0;
+  }
+  /// Reads and uses so many bytes, or all that there are. @returns their sum, as a chunk's is written @throws Refused
+  std::string take_sum(std::uint64_t size) {
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    while (size > 0 && (!rest().empty() || more())) {
+      const std::string_view some = rest().substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(size, 1U << 20)));
+      XXH3_64bits_update(&state, some.data(), some.size());
+      size -= some.size();
+      use(some.size());
+    }
+    std::array<char, 17> text{};
+    std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(XXH3_64bits_digest(&state)));
+    return std::string("xxh3:") + text.data();
+  }
 
   /// Waits for more; false: there is no more. @throws Refused
   bool more() {

@@ -12,6 +12,8 @@
 // completed, or failed when the input was no whole table. Then the session goes, unless it was to be kept; a reader
 // that has joined it holds it for as long as it reads.
 //
+// With --resume a run that was killed leaves its session, and the same command goes on behind the chunks that are there.
+//
 // Whether a table of csv or text is whole, its end does not say: after -- stands the command that makes it, whose exit
 // code does, or --rows says how many rows there are.
 //
@@ -21,6 +23,7 @@
 #include <CLI/CLI.hpp>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,9 +44,11 @@
 #include "input.hpp"
 #include "rows.hpp"
 #include "support/child.hpp"
+#include "support/names.hpp"
 #include "support/numbers.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
+#include "support/resume.hpp"
 #include "support/sweeping.hpp"
 
 namespace {
@@ -62,10 +67,30 @@ struct Options {
   std::string path_file = "-";
   std::string place = "shm";
   std::uint64_t need = 0, quota = 0;
-  bool keep = false, allow_empty = false;
+  bool keep = false, allow_empty = false, resume = false;
   std::string reader;
   bool quiet = false;
+  std::string typed;  // all of it
 };
+
+support::Job job_of(const Options& options) {
+  struct stat facts {};
+  const bool command = !options.command.empty();
+  if (!command && ::stat(options.input.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode))
+    throw Refused("cannot read " + options.input + " again, as --resume must: it is no file");
+  std::vector<const char*> words;
+  for (const std::string& word : options.command) words.push_back(word.c_str());
+  const nlohmann::json input =
+      command ? nlohmann::json{support::encoded(support::as_typed(static_cast<int>(words.size()), words.data()))}
+              : support::facts_of_input(options.input);
+  return {"table_export " + support::encoded(options.table),
+          nlohmann::json::array({input}),
+          {{"format", options.format},
+           {"header", options.has_names},
+           {"chunk_size", options.chunk_size},
+           {"max_row", options.max_row},
+           {"allow_empty", options.allow_empty}}};
+}
 
 std::string found_format(Input& input) {
   while (input.rest().size() < binary_signature.size() && input.more()) continue;
@@ -141,8 +166,33 @@ class Producer {
   std::optional<support::Child> process_;
 };
 
+/// All rows, or the session says that it failed, for those who read along.
+Exported export_in(scratch::OwnedSession& session, Input& input, Rows& rows, const ExportOptions& how,
+                   std::optional<Producer>& producer, const Options& options) {
+  try {
+    const Exported all = export_rows(session, input, rows, how);
+    if (producer) producer->finish();
+    if (options.rows && *options.rows != all.rows)
+      throw Refused("the input has " + std::to_string(all.rows) + " rows, and not " + std::to_string(*options.rows));
+    return all;
+  } catch (const Changed& error) {
+    support::give_up(session, error.what());
+    session.fail(error.what());
+    throw;
+  } catch (const std::exception& error) {
+    session.fail(error.what());
+    throw;
+  } catch (const support::Stopped&) {
+    session.fail("stopped by a signal");
+    throw;
+  }
+}
+
 template <class Place>
 void run(const Place& place, const Options& options) {
+  std::optional<support::Earlier> earlier;
+  if (options.resume) earlier.emplace(place, job_of(options));
+  const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
   std::optional<Producer> producer;
   if (!options.command.empty()) producer.emplace(options.command);
   std::optional<Input> from;
@@ -163,31 +213,42 @@ void run(const Place& place, const Options& options) {
   if (swept.removed > 0 && !options.quiet)
     std::cerr << "swept " << support::plural(swept.removed, "dead session") << ", "
               << scratch::readable_size(swept.bytes_freed) << '\n';
+  if (earlier) earlier->tell();
 
   const auto began = std::chrono::steady_clock::now();
-  scratch::SessionDir session(place, options.table, {.need = options.need, .quota = options.quota});
+  std::vector<std::string> unrecorded;
+  scratch::SessionOptions session_options{
+      .need = options.need,
+      .quota = options.quota,
+      .cleanup = options.resume ? scratch::Cleanup::unless_completed : scratch::Cleanup::as_policy,
+      .on_event = [&](const scratch::Event& event) {
+        if (event.kind == scratch::EventKind::chunk_unrecorded) unrecorded.push_back(event.path.filename());
+      }};
+  scratch::SessionDir<Place> session =
+      unfinished != nullptr ? scratch::adopt<Place>(place, unfinished->info.id, std::move(session_options))
+                            : scratch::SessionDir<Place>(place, options.table, std::move(session_options));
+  for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
+  if (earlier) earlier->remove_others(session.label());
   path.write(session.path().native() + "\n");
   path.commit();
   Reader reader(options.reader, session.path());
   input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
+  std::uint64_t done = 0;
+  for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
+  ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
+  if (earlier) how.job = job_of(options).to_json();
+  how.goes_on = unfinished != nullptr;
+  how.committed = [&](const scratch::ChunkInfo& chunk) {
+    session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
+    if (!options.quiet)
+      std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum << '\n';
+  };
   Exported all;
-  try {
-    all = export_rows(session, input, *rows, options.chunk_size, options.max_row, options.table, options.allow_empty,
-                      [&](const scratch::ChunkInfo& chunk) {
-                        if (!options.quiet)
-                          std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, "
-                                    << chunk.checksum << '\n';
-                      });
-    if (producer) producer->finish();
-    if (options.rows && *options.rows != all.rows)
-      throw Refused("the input has " + std::to_string(all.rows) + " rows, and not " + std::to_string(*options.rows));
-  } catch (const std::exception& error) {
-    session.fail(error.what());  // for those who read along
-    throw;
-  } catch (const support::Stopped&) {
-    session.fail("stopped by a signal");
-    throw;
-  }
+  const auto work = [&] { all = export_in(session, input, *rows, how, producer, options); };
+  if (options.resume)
+    support::with_way_on(session, options.typed, work);
+  else
+    work();
   if (!all.last_line_ends && !producer && !options.rows)
     support::notice("the last line of the input has no end: it may have been cut there");
   if (options.keep) session.keep();
@@ -207,6 +268,7 @@ int run_with(int argc, char** argv) {
                          "whether that is whole.\n\n") +
              support::exit_codes);
   Options options;
+  options.typed = support::as_typed(argc, argv);
   // What stands after -- is the command, whatever it looks like.
   char** const end = argv + argc;
   char** const dashes = std::find(argv, end, std::string_view("--"));
@@ -231,6 +293,8 @@ int run_with(int argc, char** argv) {
   app.add_option("--place", options.place, "Where the session is: shm, tmp, or a directory")->capture_default_str();
   app.add_option("--need", options.need, "Bytes that must be free before the first row")->transform(support::size());
   app.add_option("--quota", options.quota, "Bytes that the session may take")->transform(support::size());
+  app.add_flag("--resume", options.resume,
+               "Go on where a killed run with the same words was; of a command all is read again and compared");
   app.add_flag("--keep", options.keep, "The session stays when it is complete, and sweeps leave it alone");
   app.add_option("--path-file", options.path_file, "A file that gets the session's path, instead of stdout")
       ->transform(support::some_name());
@@ -239,6 +303,9 @@ int run_with(int argc, char** argv) {
   if (const auto code = support::parse(app, argc, argv)) return *code;
   if (!options.command.empty() && input->count() > 0)
     throw support::WrongUsage("the rows come from an input, or from a command after --, and not from both");
+  if (options.resume && options.command.empty() && options.input == "-")
+    throw support::WrongUsage(
+        "--resume cannot go on with what came through stdin, which is gone: name a file, or the command after --");
   if (options.place == "shm")
     run(scratch::Shm{"table_export"}, options);
   else if (options.place == "tmp")

@@ -42,6 +42,8 @@ class Rows {
   /// Where the row that `rest` begins with ends; nothing while it is incomplete. Of a row that was incomplete only what
   /// came since is looked at: `rest` must then begin with the same bytes. @throws Refused
   virtual std::optional<std::size_t> row_end(std::string_view rest) = 0;
+  /// As if so many rows had been seen.
+  virtual void pass_over(std::uint64_t rows) = 0;
   /// What stands after the rows, to make the same stream again.
   virtual std::string trailer() const = 0;
   /// Whether the stream's own mark of its end was seen: nothing may follow.
@@ -102,6 +104,7 @@ class BinaryRows : public Rows {
     return end;
   }
 
+  void pass_over(std::uint64_t rows) override { rows_ += rows; }
   std::string trailer() const override { return "\xff\xff"; }
   bool ended() const override { return ended_; }
 
@@ -178,6 +181,7 @@ class TextRows : public Rows {
     return std::nullopt;
   }
 
+  void pass_over(std::uint64_t rows) override { rows_ += rows; }
   std::string trailer() const override { return {}; }
 
   bool finish(std::string_view rest) const override {

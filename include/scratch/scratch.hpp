@@ -11,6 +11,7 @@
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
 //     adopt  list_sessions  sweep   series  check_records
+//     dead_session
 //     place  policy  hash_ring      space_watch  stop_on_signals  detail/count/   the format, the memory, the table
 //     detail/session/               detail/chunk/
 //               \                         |                          /
@@ -35,6 +36,7 @@
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
+#include <scratch/dead_session.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/file_reader.hpp>

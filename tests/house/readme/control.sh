@@ -20,6 +20,7 @@ must_fail "another line of code" 's/scratch::sweep(place);/scratch::sweep();/'
 must_fail "a line too many" 's/^    session.complete();.*/&\n    return 0;/'
 must_fail "a block without a file" 's/^<!-- .*first.cpp.* -->$//'
 must_fail "a file that is not there" 's/^<!-- .*first.cpp.* -->$/<!-- examples\/none.cpp: first -->/'
+must_fail "another command" 's/^external_sort sort --resume/external_sort sort/'
 check=figures.sh
 must_fail "another figure" 's/| 89 x as fast |/| 90 x as fast |/'
 must_fail "a figure of another row" 's/| 89 x as fast |/| 5.5 x as fast |/'

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# readme.sh <source tree> [README]: every block of C++ and Python in the README equals what it quotes. A line before the
-# block says what that is, <!-- file --> or <!-- file: region -->; a region stands between two lines //! [region].
+# readme.sh <source tree> [README]: every block of C++ and Python in the README, and those of the shell that quote
+# something, equal what they quote. A line before the block says what that is, <!-- file --> or <!-- file: region -->; a region stands between two lines //! [region].
 set -eu
 source=$1
 readme=${2:-$source/README.md}
@@ -13,7 +13,7 @@ cd "$work"
 # Blocks go to the files 1, 2, ...; what each quotes is a line of the file quotes: "<number> <file> <region>".
 awk '
   /^<!-- .* -->$/ { quoted = $0; gsub(/^<!-- | -->$/, "", quoted); sub(/: /, " ", quoted); next }
-  /^```(cpp|c\+\+|python)$/ { within = 1; ++n; print n, (quoted == "" ? "nothing" : quoted) > "quotes"; quoted = ""; printf "" > n; next }
+  /^```(cpp|c\+\+|python)$/ || (/^```sh$/ && quoted != "") { within = 1; ++n; print n, (quoted == "" ? "nothing" : quoted) > "quotes"; quoted = ""; printf "" > n; next }
   /^```/ && within { within = 0; close(n); next }
   within { print > n }
   !/^$/ && !within { quoted = "" }

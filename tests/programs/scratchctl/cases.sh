@@ -36,12 +36,15 @@ json() {
 dead() { ("$sessions" "$here/root" dead || true) 2>/dev/null; }
 unfinished() { ("$sessions" "$here/root" unfinished || "$sessions" "$here/root" go_on || true) 2>/dev/null; }
 kept() { "$sessions" "$here/root" kept; }
-live() { # leaves live_path, live_job, and descriptor 3 that ends it
+live() { # [kind]; leaves live_path, live_job, and descriptor 3 that ends it
   mkfifo end
-  "$sessions" "$here/root" live <end >live_path &
+  "$sessions" "$here/root" "${1:-live}" <end >live_path &
   live_job=$!
   exec 3>end
-  for _ in $(seq 200); do [ ! -s live_path ] || [ ! -f "$(cat live_path)/plain" ] || break; sleep 0.05; done
+  for _ in $(seq 200); do
+    if [ -s live_path ] && { [ "${1:-live}" = writing ] || [ -f "$(cat live_path)/plain" ]; }; then break; fi
+    sleep 0.05
+  done
   live_path=$(cat live_path)
 }
 end_live() { exec 3>&-; wait "$live_job"; }
@@ -296,7 +299,8 @@ case_bad_input_is_one_line() {
   refuses 'the session is gone' verify root/session_x_0123456789abcdef
   refuses 'has no checksum' verify file
   refuses 'has no checksum' verify "$path/plain"
-  refuses 'cannot read the count table' count file
+  refuses 'file is not a count table' count file
+  refuses 'chunk_0.bin is not a count table' count "$path/chunk_0.bin"
   refuses 'is a directory' count root
   echo '{' >"$path/metadata.json"
   refuses 'corrupt\|damaged' show "$path"
@@ -331,6 +335,217 @@ case_a_place_whose_locks_may_not_hold_is_swept_when_told_so() {
   [ "$(wc -l <err)" = 1 ] && grep -q 'on fuse may be' err || fail "not one line about it"
   grep -q '^1 removed' swept || fail "not swept: $(cat swept)"
   [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
+case_rm_removes_one_session_by_its_path_or_its_id() {
+  path=$(dead) kept_path=$(kept)
+  live
+  other=$(dead)
+  says 0 rm "$path"
+  has "^removed $path \(4\.8 MiB\)"
+  refuses "$live_path is alive: process $live_job works in it" rm "$live_path"
+  refuses "$kept_path is kept: rm --kept removes it" rm "$kept_path"
+  [ ! -e "$path" ] && [ -d "$kept_path" ] && [ -d "$live_path" ] && [ -d "$other" ] || fail "the wrong ones went"
+  says 0 rm --kept "$kept_path" --json
+  json "[s['path'] for s in j['sessions']] == ['$kept_path'] and j['sessions'][0]['bytes'] > 5e6 and j['failed'] == []"
+  [ ! -e "$kept_path" ] || fail "it is still there"
+  mkdir -p -m 0700 "base/app-$(id -u)"
+  mv "$other" "base/app-$(id -u)"
+  id=$(basename "$other")
+  SCRATCH_DIR=$here/base says 0 rm "${id#session_}"
+  [ -z "$(ls "base/app-$(id -u)")" ] || fail "not by its id"
+  refuses 'the session is gone' rm "$path"
+  refuses 'no session 4711 in the usual places' rm 4711
+  mkdir root/session_mine_0123456789abcdef
+  : >root/session_mine_0123456789abcdef/thesis
+  refuses 'cannot be trusted\|no session at all' rm root/session_mine_0123456789abcdef
+  [ -f root/session_mine_0123456789abcdef/thesis ] || fail "it went"
+  end_live
+}
+
+case_rm_goes_on_behind_one_that_it_cannot_remove() {
+  first=$(dead) second=$(dead)
+  echo '{' >"$first/metadata.json"
+  says 1 rm "$here/root/session_none_0123456789abcdef" "$first" "$second"
+  [ "$(wc -l <err)" = 1 ] && [ "$(wc -l <out)" = 2 ] || fail "not one line each"
+  [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
+case_keep_and_unkeep_say_what_a_sweep_may_take() {
+  path=$(dead)
+  live
+  says 0 keep "$path"
+  has "^kept $path\$"
+  says 0 sweep root
+  has '^0 removed .* 1 kept'
+  says 0 ls root
+  has "^kept +in_progress .* $path\$"
+  refuses 'is alive' keep "$live_path"
+  refuses 'is alive' unkeep "$live_path"
+  says 0 unkeep "$path"
+  has "^no longer kept $path\$"
+  says 0 show "$path" --json
+  json "j['status'] == 'in_progress' and j['kept'] is False and not j.get('previous')"
+  says 0 sweep root
+  has '^1 removed '
+  [ -d "$live_path" ] && [ ! -e "$path" ] || fail "the wrong one went"
+  end_live
+}
+
+# runs <exit code> <arguments of run ...>
+runs() {
+  local expected=$1 code=0
+  shift
+  "$scratchctl" run --place "$here/root" "$@" >out 2>err || code=$?
+  [ "$code" = "$expected" ] || fail "exit code $code, not $expected, from: run $*"
+  [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+}
+
+case_run_gives_its_command_a_session_which_goes_with_it() {
+  # shellcheck disable=SC2016
+  runs 0 -- sh -c 'echo "$SESSION_DIR"; ls -A "$SESSION_DIR"; : >"$SESSION_DIR/work"; "$0" ls "$(dirname "$SESSION_DIR")"' "$scratchctl"
+  has "^$here/root/session_[0-9_]*pid[0-9]+_sh_[0-9a-f]{16}\$"
+  has '^metadata.json$'
+  has '^live +in_progress .* sh '
+  [ ! -s err ] || fail "something on stderr"
+  runs 0 --label my.label -- sh -c 'echo $SESSION_DIR'
+  has '_my.label_'
+  SCRATCH_DIR=$here says 0 run -- sh -c 'echo $SESSION_DIR'
+  has "^$here/scratchctl-$(id -u)/session_"
+  says 2 run --retry 2
+  grep -q 'no command stands after --' err || fail "no word about the command"
+}
+
+case_run_ends_as_its_command_does() {
+  runs 0 -- true
+  runs 7 -- sh -c 'exit 7'
+  runs 137 -- sh -c 'kill -9 $$'
+  runs 143 -- sh -c 'kill $$'
+  runs 127 -- no_such_command_there
+  grep -q 'no_such_command_there.*No such file' err || fail "no word about it"
+  : >file
+  runs 126 -- "$here/file"
+  echo | runs 0 -- cat
+}
+
+case_run_starts_its_command_again_when_it_was_killed() {
+  # shellcheck disable=SC2016
+  dies='echo >>"$SESSION_DIR/tries"; n=$(wc -l <"$SESSION_DIR/tries"); echo "$n $SESSION_DIR"; [ $n -gt 2 ] || kill -'
+  runs 0 --retry 3 -- sh -c "$dies"'9 $$'
+  [ "$(cut -d' ' -f1 out | tr '\n' ' ')" = '1 2 3 ' ] && [ "$(cut -d' ' -f2 out | sort -u | wc -l)" = 1 ] || fail "not thrice in one"
+  [ "$(grep -c 'notice: sh was killed by signal 9 (Killed): again, [12] of 3' err)" = 2 ] || fail "not two notices"
+  runs 137 --retry 1 -- sh -c "$dies"'9 $$'
+  [ "$(wc -l <out)" = 2 ] || fail "not twice"
+  runs 134 -- sh -c "$dies"'ABRT $$'
+  [ "$(wc -l <out)" = 1 ] || fail "without --retry more than once"
+  for signal in INT TERM HUP; do
+    runs $((128 + $(kill -l $signal))) --retry 3 -- sh -c "$dies$signal"' $$'
+    [ "$(wc -l <out)" = 1 ] || fail "$signal was no wish to stop"
+  done
+  runs 3 --retry 3 -- sh -c 'echo; exit 3'
+  [ "$(wc -l <out)" = 1 ] || fail "an exit code is no kill"
+}
+
+case_run_hands_a_signal_on_and_waits() {
+  for signal in TERM HUP; do
+    rm -f ready
+    "$scratchctl" run --retry 5 --place "$here/root" -- \
+      sh -c "trap 'echo got it; exit 5' $signal; : >ready; while :; do sleep 0.02; done" >out 2>err &
+    job=$!
+    for _ in $(seq 400); do [ ! -f ready ] || break; sleep 0.02; done
+    kill -$signal $job
+    code=0
+    wait $job || code=$?
+    [ $code = 5 ] && [ "$(cat out)" = 'got it' ] || fail "exit code $code"
+    [ -z "$(ls -A root)" ] || fail "left: $(ls -A root)"
+  done
+}
+
+case_sweep_takes_all_applications_of_a_place_when_told_so() {
+  mkdir -p -m 0700 "root/app-$(id -u)" "root/other-$(id -u)" root/app-4294967294
+  path=$(dead)
+  mkdir -m 0700 aside
+  cp -r "$path" "root/app-$(id -u)"
+  cp -r "$path" "root/other-$(id -u)"
+  cp -r "$path" root/app-4294967294
+  says 0 sweep root --dry-run
+  has '^dry run: 1 removed '
+  says 0 sweep root --all-apps
+  has '^3 removed '
+  [ ! -e "$path" ] && [ -z "$(ls "root/app-$(id -u)" "root/other-$(id -u)" | grep session_)" ] || fail "not all of ours went"
+  [ -n "$(ls root/app-4294967294)" ] || fail "another user's went"
+  cp -r root/app-4294967294/session_* "root/app-$(id -u)"
+  SCRATCH_DIR=$here/root says 0 sweep shm --all-apps
+  has '^1 removed '
+  refuses 'is the place of one application' sweep shm:app --all-apps
+  refuses 'for the places shm and tmp' sweep root --all-apps --all-users
+  [ "$(id -u)" = 0 ] || return 0
+  chown -R 65534 "root/other-$(id -u)"
+  mv "root/other-$(id -u)" root/other-65534
+  mv root/app-4294967294/session_* root/other-65534
+  rmdir root/app-4294967294
+  chown -R 65534 root/other-65534
+  SCRATCH_DIR=$here/root says 0 sweep tmp --all-apps --all-users
+  has '^1 removed '
+  [ -z "$(ls root/other-65534)" ] || fail "not everybody's"
+}
+
+case_a_bad_session_is_a_row_with_its_error_and_the_others_are_shown() {
+  path=$(dead) newer=$(kept) fine=$(dead)
+  echo '{' >"$path/metadata.json"
+  sed -i 's/^{"format":[0-9]*/{"format":99/' "$newer/metadata.json"
+  for what in ls jobs; do
+    says 0 $what root
+    has "^(dead +)?.*unknown .* $path\$"
+    has "^(dead +)?.*in_progress .* $fine\$"
+    has "not all of it could be read: .*$path/metadata.json.*damaged"
+    has "not all of it could be read: .*$newer/metadata.json.*unsupported format version"
+    says 0 $what root --json
+    json "sum('error' in s for s in j['places'][0]['sessions']) == 2 and len(j['places'][0]['sessions']) == 3"
+  done
+}
+
+case_what_is_being_written_or_removed_is_in_the_list() {
+  path=$(dead)
+  mv "$path" root/.scratch-trash-0123456789abcdef
+  live writing
+  says 0 ls root
+  has "^dead +trash +4\.8 MiB .*/\.scratch-trash-0123456789abcdef\$"
+  has '^2 sessions, .* and [89]\.[0-9] MiB being written'
+  says 0 ls root --json
+  json "sorted((s['status'], s['uncommitted'] > 8e6) for s in j['places'][0]['sessions']) == [('in_progress', True), ('trash', False)]"
+  says 0 jobs root
+  has '^1 job$'
+  end_live
+}
+
+case_verify_looks_again_before_it_cries_over_a_session_that_is_worked_in() {
+  live busy
+  for i in $(seq 40); do says 0 verify "$live_path"; done
+  has ' 0 damaged'
+  says 0 verify "$live_path" --json
+  json "j['ok'] and j['checked'] >= 3"
+  # The control: what is damaged and stays so is found all the same.
+  printf x | dd of="$live_path/sorting/chunk_1.bin" bs=1 conv=notrunc 2>/dev/null
+  says 3 verify "$live_path"
+  has '^DAMAGED  sorting/chunk_1.bin '
+  has ' 1 damaged'
+  end_live
+}
+
+case_a_hard_link_is_no_damage() {
+  path=$(kept)
+  mkdir links
+  ln "$path/chunk_0.bin" "$path/counts" "$path/plain" links
+  says 0 verify "$path"
+  has '^ok +chunk_0.bin +chunk'
+  has '^- +counts '
+  has '^2 checked, 0 damaged, 2 without'
+  says 0 verify "$path/chunk_0.bin"
+  refuses 'has a second name' verify "$path/counts"
+  printf x | dd of=links/chunk_0.bin bs=1 seek=7 conv=notrunc 2>/dev/null
+  says 3 verify "$path"
+  has '^DAMAGED  chunk_0.bin '
 }
 
 case_exit_codes_are_documented() {

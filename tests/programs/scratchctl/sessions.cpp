@@ -7,16 +7,19 @@
 //   go_on            the same, of which another process became the owner, and was killed, too
 //   pgsql            a dead one in a pgsql_tmp directory
 //   live             one that lives until stdin ends
+//   writing          the same, with a quota, and bytes that are written and not committed
+//   busy             the same, in which files come and go and get other names without a pause
 // Each prints its path.
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
 #include <signal.h>
 
-#include <array>
+#include <atomic>
 #include <cstdint>
 #include <iostream>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -57,8 +60,36 @@ int main(int, char** argv) {
         scratch::adopt<scratch::Under, scratch::KeepAlways>(place, scratch::unfinished(place, "unfinished")->id);
     raise(SIGKILL);
   }
+  if (command == "writing") {
+    const scratch::SessionDir session(scratch::Under{root}, command, {.quota = 64 << 20});
+    scratch::AtomicFile file(session, "unfinished");
+    file.append(std::string(10'000'000, 'x'));
+    std::cout << session.path().native() << '\n' << std::flush;
+    std::cin.get();
+    return 0;
+  }
   scratch::SessionDir session(scratch::Under{root}, command);
   fill(session);
+  if (command == "busy") {
+    std::atomic<bool> ended = false;
+    std::thread work([&] {
+      for (std::uint64_t i = 0; !ended; ++i) {
+        scratch::ChunkWriter chunk(session);
+        chunk.append(std::string(300'000, 'c'));
+        const scratch::ChunkInfo info = chunk.commit();
+        scratch::CountTable<std::uint32_t> counts(session, "counts", {.existing = scratch::Existing::replace});
+        for (std::uint32_t key = 1; key <= 1000; ++key) counts.add(key + static_cast<std::uint32_t>(i), key);
+        counts.commit();
+        const std::string moved = "moved_" + std::to_string(i);
+        scratch::Workspace(session).move(info.file, session.area("sorting"), moved);
+        if (i % 2 == 0) session.area("sorting").remove(moved);
+        if (i % 8 == 1) session.area("sorting").remove_matching("moved_*");
+      }
+    });
+    std::cin.get();
+    ended = true;
+    work.join();
+  }
   if (command == "kept") {
     session.keep();
     session.complete();
