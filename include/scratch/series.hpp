@@ -92,9 +92,10 @@ struct Series {
     std::vector<Numbered> files;
     detail::for_each_entry(directory.fd(), directory.path(), [&](const detail::Entry& entry) {
       std::optional<Numbered> file = parse(entry.name);
-      struct stat facts {};
-      if (!file || sys::fstatat(directory.fd(), entry.name.data(), facts) != 0 || !S_ISREG(facts.st_mode)) return;
-      file->bytes = static_cast<std::uint64_t>(facts.st_size);
+      if (!file) return;
+      const auto facts = detail::facts_of(directory.fd(), std::string(entry.name), directory.path());
+      if (!facts || !S_ISREG(facts->st_mode)) return;
+      file->bytes = static_cast<std::uint64_t>(facts->st_size);
       files.push_back(*std::move(file));
     });
     std::sort(files.begin(), files.end(), [](const Numbered& a, const Numbered& b) {

@@ -117,10 +117,10 @@ class ChunkGuest final : public Guest {
   void close() noexcept override { log_.close(); }
 
   void add_names(std::set<std::string>& names) override {
-    struct stat facts {};
-    if (sys::fstatat(state_.fd(), chunks_name.data(), facts) == 0 && facts.st_uid != sys::geteuid())
+    const auto facts = facts_of(state_.fd(), std::string(chunks_name), state_.path());
+    if (facts && facts->st_uid != sys::geteuid())
       throw_error(errc::corrupt, "use", state_.path() / chunks_name,
-                  "this record of chunks belongs to user " + std::to_string(facts.st_uid));
+                  "this record of chunks belongs to user " + std::to_string(facts->st_uid));
     log_.for_each([&](const ChunkEntry& chunk) { names.insert(chunk.info.file); });
   }
 

@@ -203,8 +203,7 @@ class ChunkLog {
   }
 
   void refuse_old() const {
-    struct stat facts {};
-    if (sys::fstatat(directory_, old_chunks_name.data(), facts) == 0)
+    if (facts_of(directory_, std::string(old_chunks_name), path_))
       throw_error(errc::unsupported_version, "read the chunks of", path_, "version 0.1 wrote them, into chunks.log");
   }
 
@@ -217,10 +216,8 @@ class ChunkLog {
     ChunkEntry* const entry = chunks_.find(id);
     if (entry == nullptr) return true;
     const ChunkInfo& info = entry->info;
-    struct stat facts {};
-    const bool there = sys::fstatat(directory_, info.file.c_str(), facts) == 0;
-    if (!there && errno != ENOENT && errno != ENOTDIR) throw_error(errno, "look for a chunk", path_ / info.file);
-    if (there && S_ISREG(facts.st_mode) && static_cast<std::uint64_t>(facts.st_size) == info.size) return false;
+    const auto facts = facts_of(directory_, info.file, path_);
+    if (facts && S_ISREG(facts->st_mode) && static_cast<std::uint64_t>(facts->st_size) == info.size) return false;
     if (to.empty())
       chunks_.erase(id);
     else

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,6 +77,16 @@ inline struct stat facts_of(int fd, const std::filesystem::path& path) {
   struct stat facts {};
   if (sys::fstat(fd, facts) != 0) throw_error(errno, "examine", path);
   return facts;
+}
+
+/// Of what has a name in a directory, and not of what a link leads to; nothing where nothing has it.
+/// @param path of the directory, for errors
+/// @throws Error when the kernel does not say
+inline std::optional<struct stat> facts_of(int directory, const std::string& name, const std::filesystem::path& path) {
+  struct stat facts {};
+  if (sys::fstatat(directory, name.c_str(), facts) == 0) return facts;
+  if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+  throw_error(errno, "examine", path / name);
 }
 
 inline const char* kind_of(const struct stat& facts) {

@@ -133,8 +133,8 @@ class Adoption {
 
   static bool is_directory(const Directory& where, const Entry& entry) {
     if (entry.type != DT_UNKNOWN) return entry.type == DT_DIR;
-    struct stat facts {};
-    return sys::fstatat(where.fd(), entry.name.data(), facts) == 0 && S_ISDIR(facts.st_mode);
+    const auto facts = facts_of(where.fd(), std::string(entry.name), where.path());
+    return facts && S_ISDIR(facts->st_mode);
   }
 
   // The session's directory and every area of it.

@@ -93,10 +93,7 @@ inline bool owner_alive(int directory, const std::filesystem::path& path) {
 
 /// @throws Error when it cannot tell
 inline bool has_file(int directory, std::string_view name, const std::filesystem::path& path) {
-  struct stat facts {};
-  if (sys::fstatat(directory, std::string(name).c_str(), facts) == 0) return true;
-  if (errno == ENOENT) return false;
-  throw_error(errno, "examine", path / name);
+  return facts_of(directory, std::string(name), path).has_value();
 }
 
 /// The same, of what a listing has still to tell: one call for a directory that is not large.

@@ -76,8 +76,8 @@ inline std::vector<std::string> list_files(const Directory& directory, std::stri
   directory.check();
   const auto is_file = [&](const Entry& entry) {
     if (entry.type != DT_UNKNOWN) return entry.type == DT_REG;
-    struct stat facts {};
-    return sys::fstatat(directory.fd(), entry.name.data(), facts) == 0 && S_ISREG(facts.st_mode);
+    const auto facts = facts_of(directory.fd(), std::string(entry.name), directory.path());
+    return facts && S_ISREG(facts->st_mode);
   };
   std::vector<std::string> names;
   for_each_entry(directory.fd(), directory.path(), [&](const Entry& entry) {

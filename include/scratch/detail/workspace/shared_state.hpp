@@ -230,9 +230,8 @@ class SharedState {
     const std::set<std::string> names = files_of_ours().value();
     std::uint64_t bytes = 0;
     for (const std::string& name : names) {
-      struct stat facts {};
-      if (owned_.is_ours(fd(), name, name) && sys::fstatat(fd(), name.c_str(), facts) == 0)
-        bytes += static_cast<std::uint64_t>(facts.st_size);
+      if (!owned_.is_ours(fd(), name, name)) continue;
+      if (const auto facts = facts_of(fd(), name, path())) bytes += static_cast<std::uint64_t>(facts->st_size);
     }
     for (const std::unique_ptr<Guest>& guest : guests_) bytes += guest->bytes_kept(names);
     return bytes;

@@ -61,10 +61,7 @@ inline std::vector<Claim> claims_in(const Directory& where) {
 }
 
 inline bool look_up(const Directory& where, const std::string& name) {
-  struct stat facts {};
-  if (sys::fstatat(where.fd(), name.c_str(), facts) == 0) return true;
-  if (errno != ENOENT) throw Error(errno, "examine", where.path() / name);
-  return false;
+  return facts_of(where.fd(), name, where.path()).has_value();
 }
 
 inline void sync_names(const Directory& where) {

@@ -88,9 +88,9 @@ class TableGuest final : public Guest {
       if (!open) continue;
       for_each_entry(open.get(), state_.path() / area, [&](const Entry& entry) {
         const auto claim = Claim::parse(entry.name);
-        struct stat facts {};
-        if (claim && ours.contains(area + claim->from) && sys::fstatat(open.get(), entry.name.data(), facts) == 0)
-          bytes += static_cast<std::uint64_t>(facts.st_size);
+        if (!claim || !ours.contains(area + claim->from)) return;
+        if (const auto facts = facts_of(open.get(), std::string(entry.name), state_.path() / area))
+          bytes += static_cast<std::uint64_t>(facts->st_size);
       });
     }
     return bytes;
