@@ -72,6 +72,21 @@ void files(scratch::Workspace session) {
 }
 //! [files]
 
+//! [places]
+// The sorted runs of a job, on all disks that there are. Of each place dead sessions are swept by itself.
+void spread_over(const std::vector<scratch::Under>& disks) {
+  scratch::sweep(disks);
+  scratch::SessionSet set(disks, "runs");
+  for (int i = 0; i < 100; ++i) {
+    const std::string run = "run_" + std::to_string(i);
+    scratch::write_file(set.of(run), run, std::string_view("sorted"));  // where it belongs, or where there is room
+  }
+  // A worker: the path of any of its sessions says where the others are, and `of` the same as here.
+  scratch::JoinedSet joined(set[0].path());
+  std::cout << scratch::read_text(joined.of("run_7"), "run_7") << '\n' << joined.usage_report();
+}
+//! [places]
+
 //! [policies]
 // Kept when an exception leaves its scope, and what it commits survives a power cut.
 using Careful = scratch::SessionDir<scratch::TmpDir, scratch::KeepOnFailure, scratch::Durable>;
@@ -95,6 +110,10 @@ int main() try {
     if (total != 200'000 || bytes_of_all_chunks(path) != 1000 * sizeof(int)) return 1;
     files(session);
     const Careful careful(scratch::TmpDir{"tour"}, "durable");
+    const std::filesystem::path root = session.place().root();
+    spread_over({scratch::Under{root / "one"}, scratch::Under{root / "two"}});
+    std::filesystem::remove(root / "one");
+    std::filesystem::remove(root / "two");
   }
   return std::filesystem::exists(path) ? 1 : 0;
 } catch (const scratch::Error& error) {

@@ -31,6 +31,7 @@ enum class EventKind : std::uint8_t {
   done_without,  ///< the kernel or the file system lacks something: what, and what is done instead; once a workspace
   session_adopted,
   chunk_unrecorded,  ///< an adopted session has a chunk's file without a record: whoever wrote it died in between
+  shared_device,     ///< two places of a set are on one device: it is no faster for them, and has no more room
 };
 
 inline const char* to_string(EventKind kind) noexcept {
@@ -69,6 +70,8 @@ inline const char* to_string(EventKind kind) noexcept {
       return "session adopted";
     case EventKind::chunk_unrecorded:
       return "chunk unrecorded";
+    case EventKind::shared_device:
+      return "shared device";
   }
   return "event";
 }

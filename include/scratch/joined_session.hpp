@@ -22,6 +22,8 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+class JoinedSet;
+
 /// Holds a session that another process created, known by its path alone: `JoinedSession(std::getenv("SESSION_DIR"))`.
 /// While this lives the directory stays, also when the owner ends first: the last one out removes it. Quota, durability
 /// and engine are the owner's. Only the user who created it joins, so that its processes can use and remove each
@@ -63,6 +65,8 @@ class JoinedSession : public detail::SessionHandle {
   void close() { close_it(); }
 
  private:
+  friend class JoinedSet;
+
   static const char* given(const char* path) {
     if (path != nullptr && *path != '\0') return path;
     detail::throw_error(EINVAL, "join a session", {},
@@ -76,7 +80,7 @@ class JoinedSession : public detail::SessionHandle {
     if (options.need > 0) require_space(life.path(), options.need);
     options.quota = 0;  // the owner's, if there is one
     return std::make_shared<detail::SessionState>(
-        std::move(life), std::move(head.label), &detail::read_head_text,
+        std::move(life), std::move(head.label), std::move(head.set), &detail::read_head_text,
         detail::workspace_options(std::move(options), detail::engine_named(head.engine), head.durable));
   }
 

@@ -13,46 +13,17 @@
 #include <type_traits>
 #include <utility>
 
-#include <scratch/detail/kernel/root.hpp>
-#include <scratch/detail/session/life.hpp>
+#include <scratch/detail/session/making.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/detail/session/session_handle.hpp>
 #include <scratch/detail/session/session_state.hpp>
 #include <scratch/detail/workspace/persist.hpp>
-#include <scratch/engine/best_io.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
 #include <scratch/place.hpp>
-#include <scratch/policy.hpp>
 #include <scratch/session_options.hpp>
-#include <scratch/space.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
-
-namespace detail {
-
-/// The answer of a policy, as an option would give it.
-template <CleanupPolicy P>
-constexpr Cleanup cleanup_of() {
-  if constexpr (requires { requires P::until_completed; }) return Cleanup::unless_completed;
-  return P::keeps(false) ? Cleanup::keep : P::keeps(true) ? Cleanup::on_failure : Cleanup::remove;
-}
-
-/// What the policies of a session come to.
-struct SessionChoices {
-  IoMaker io = BestIo::make;
-  const char* engine = "best";  ///< what others call it
-  bool durable = false;
-  Cleanup cleanup = Cleanup::remove;
-};
-
-/// What says when a session goes, last first: its policy, its options, the environment.
-inline Cleanup cleanup_among(const SessionOptions& options, const SessionChoices& choices) {
-  if (environment_says_yes("SCRATCH_KEEP")) return Cleanup::keep;
-  return options.cleanup == Cleanup::as_policy ? choices.cleanup : options.cleanup;
-}
-
-}  // namespace detail
 
 /// What every `SessionDir<P, Policies...>` is: a function that takes any session takes an `OwnedSession&`.
 ///
@@ -141,33 +112,21 @@ class OwnedSession : public detail::SessionHandle {
   /// @param label  clean
   /// @param middle what the naming policy gives
   OwnedSession(const detail::Location& location, const std::string& label, std::string_view middle,
-               SessionOptions options, detail::SessionChoices choices)
-      : SessionHandle(create(location, label, middle, std::move(options), std::move(choices))) {
+               SessionOptions options, const detail::SessionChoices& choices)
+      : SessionHandle(create(location, label, middle, std::move(options), choices)) {
     state().emit(EventKind::session_created, state().path());
   }
-  /// One that was adopted.
+  /// One that was adopted, or made as one of a set.
   explicit OwnedSession(std::shared_ptr<detail::SessionState> adopted) : SessionHandle(std::move(adopted)) {}
 
  private:
   static std::shared_ptr<detail::SessionState> create(const detail::Location& location, const std::string& label,
                                                       std::string_view middle, SessionOptions options,
-                                                      detail::SessionChoices choices) {
-    const Cleanup cleanup = detail::cleanup_among(options, choices);
-    detail::RootWanted wanted = location.wanted();
-    wanted.durable = choices.durable;
-    detail::Root root{detail::make_root(wanted), location.root};
-    if (options.need > 0) require_space(location.root, options.need);
-    detail::SessionFacts facts = detail::facts_of_owner(location.root);
-    facts.label = label;
-    facts.start_time = detail::utc_now();
-    facts.durable = choices.durable;
-    facts.engine = choices.engine;
-    detail::SessionLife life = detail::SessionLife::create(std::move(root), location.grammar, middle);
-    facts.id = life.id();
-    auto state = std::make_shared<detail::SessionState>(
-        std::move(life), std::move(facts), cleanup,
-        detail::workspace_options(std::move(options), choices.io, choices.durable));
-    state->begin();
+                                                      const detail::SessionChoices& choices) {
+    auto state = detail::make_session(location, label, middle, std::move(options), choices);
+    state->begin_record();
+    state->begin_mark();
+    state->announce();
     return state;
   }
 

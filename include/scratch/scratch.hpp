@@ -11,9 +11,10 @@
 //     session_dir  owned_session    atomic_file  file_reader      count_table  count_reader
 //     joined_session session_view   chunk_writer chunk_reader     merge  count_key
 //     adopt  list_sessions  sweep   series  check_records
-//     dead_session
-//     place  policy  hash_ring      space_watch  stop_on_signals  detail/count/   the format, the memory, the table
-//     detail/session/               detail/chunk/
+//     session_set joined_set        space_watch  stop_on_signals  detail/count/   the format, the memory, tables
+//     adopt_set  dead_session       detail/chunk/
+//     place  any_place  policy  hash_ring
+//     detail/session/
 //               \                         |                          /
 //                        workspace   usage  space  event  error  bytes
 //                        detail/workspace/   the shared state, its quota, its guests
@@ -27,6 +28,8 @@
 #pragma once
 
 #include <scratch/adopt.hpp>
+#include <scratch/adopt_set.hpp>
+#include <scratch/any_place.hpp>
 #include <scratch/atomic_file.hpp>
 #include <scratch/bytes.hpp>
 #include <scratch/check_records.hpp>
@@ -42,6 +45,7 @@
 #include <scratch/file_reader.hpp>
 #include <scratch/hash_ring.hpp>
 #include <scratch/joined_session.hpp>
+#include <scratch/joined_set.hpp>
 #include <scratch/list_sessions.hpp>
 #include <scratch/merge.hpp>
 #include <scratch/owned_session.hpp>
@@ -49,6 +53,7 @@
 #include <scratch/policy.hpp>
 #include <scratch/series.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_set.hpp>
 #include <scratch/session_view.hpp>
 #include <scratch/space.hpp>
 #include <scratch/space_watch.hpp>

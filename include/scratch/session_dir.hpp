@@ -19,6 +19,7 @@ namespace scratch::inline SCRATCH_ABI {
 
 namespace detail {
 struct Adopting;
+struct SetMaking;
 }  // namespace detail
 
 /// A private directory for as long as the work lasts. When this goes out of scope the directory goes, with all that is
@@ -63,14 +64,15 @@ class SessionDir : public OwnedSession {
 
  private:
   friend struct detail::Adopting;
+  friend struct detail::SetMaking;
   struct Cleaned {};
 
   SessionDir(P place, const std::string& label, SessionOptions options, Cleaned)
       : OwnedSession(detail::location_of(place), label, Chosen::Naming::middle(label), std::move(options), choices()),
         place_(std::move(place)) {}
 
-  SessionDir(P place, std::shared_ptr<detail::SessionState> adopted)
-      : OwnedSession(std::move(adopted)), place_(std::move(place)) {}
+  SessionDir(P place, std::shared_ptr<detail::SessionState> state)
+      : OwnedSession(std::move(state)), place_(std::move(place)) {}
 
   static detail::SessionChoices choices() {
     detail::SessionChoices choices;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <scratch/error.hpp>
 #include <scratch/version.hpp>
@@ -40,6 +41,7 @@ struct SessionInfo {
   bool owner_alive = false;       ///< whoever it belongs to is there, not only others who joined it
   std::uint64_t resumed = 0;      ///< how often it was adopted
   std::optional<SessionProgress> progress = {};
+  std::vector<std::filesystem::path> siblings = {};  ///< the sessions of its set, itself too; empty: it is alone
   std::optional<Error> error = {};  ///< the first thing of it that could not be read; the rest is right
 };
 

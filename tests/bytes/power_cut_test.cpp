@@ -8,8 +8,6 @@
 #include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
 
-#include <sys/ioctl.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -20,6 +18,7 @@
 #include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
+#include "support/loop_disk.hpp"
 #include "support/private_mount.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -29,72 +28,11 @@ using namespace scratch::test;
 
 namespace {
 
-struct Disk {
-  const char* name;
-  const char* type;
-  const char* make;
-  const char* options;
-};
-
-std::ostream& operator<<(std::ostream& out, const Disk& disk) { return out << disk.name; }
-
 const std::vector<Disk> disks = {
     {"ext4", "ext4", "mkfs.ext4 -q -F", ""},
     {"ext4 noauto_da_alloc", "ext4", "mkfs.ext4 -q -F", "noauto_da_alloc"},
     {"ext4 data=writeback", "ext4", "mkfs.ext4 -q -F", "data=writeback,noauto_da_alloc"},
     {"xfs", "xfs", "mkfs.xfs -q -f", ""},
-};
-
-/// A file system in a file; the power can be cut.
-class LoopDisk {
- public:
-  LoopDisk(const Disk& disk, const std::filesystem::path& image, const std::filesystem::path& at, std::uint64_t size)
-      : disk_(disk), at_(at) {
-    put(image);
-    std::filesystem::resize_file(image, size);
-    if (std::system((std::string(disk.make) + " " + image.native() + " >/dev/null 2>&1").c_str()) != 0)
-      skip(std::string("no ") + disk.make);
-    FILE* pipe = ::popen(("losetup -f --show " + image.native() + " 2>/dev/null").c_str(), "r");
-    char name[64] = {};
-    if (pipe == nullptr || std::fgets(name, sizeof name, pipe) == nullptr) skip("no loop device");
-    ::pclose(pipe);
-    device_ = std::string(name, std::string_view(name).find('\n'));
-    std::filesystem::create_directories(at);
-    if (!mount()) {
-      detach();
-      skip(std::string("cannot mount ") + disk.name);
-    }
-  }
-  LoopDisk(const LoopDisk&) = delete;
-  LoopDisk& operator=(const LoopDisk&) = delete;
-  ~LoopDisk() {
-    ::umount2(at_.c_str(), MNT_DETACH);
-    detach();
-  }
-
-  bool mount() const { return ::mount(device_.c_str(), at_.c_str(), disk_.type, 0, disk_.options) == 0; }
-
-  /// Everything that was not on the disk, journal included, is lost.
-  void cut_power() const {
-    constexpr unsigned long shutdown = _IOR('X', 125, std::uint32_t);
-    std::uint32_t without_flush = 2;
-    const detail::Fd root(::open(at_.c_str(), O_RDONLY | O_DIRECTORY));
-    if (::ioctl(root.get(), shutdown, &without_flush) != 0) skip("the file system cannot be shut down");
-  }
-
-  void back_again() const {
-    REQUIRE(::umount2(at_.c_str(), 0) == 0);
-    REQUIRE(mount());
-  }
-
- private:
-  void detach() const {
-    if (std::system(("losetup -d " + device_ + " >/dev/null 2>&1").c_str()) != 0) std::perror("losetup");
-  }
-
-  Disk disk_;
-  std::filesystem::path at_;
-  std::string device_;
 };
 
 std::vector<std::byte> content(int i) {

@@ -543,6 +543,47 @@ TEST_CASE("An error says what failed, doing what, to which path") {
   }
 }
 
+TEST_CASE("One session in each of several places") {
+  TempDir dir;
+  static_assert(scratch::Place<scratch::AnyPlace>);
+  static_assert(std::is_convertible_v<scratch::Shm, scratch::AnyPlace>);
+  static_assert(std::is_same_v<decltype(scratch::SessionSet({scratch::Shm{"app"}, scratch::Shm{"other"}}, "label")),
+                               scratch::SessionSet<scratch::Shm>>);
+  static_assert(!std::is_copy_constructible_v<scratch::SessionSet<scratch::Shm>> &&
+                std::is_nothrow_move_constructible_v<scratch::SessionSet<scratch::Shm>>);
+  static_assert(!std::is_convertible_v<std::filesystem::path, scratch::JoinedSet>);
+  const std::vector<scratch::AnyPlace> places{scratch::Under{dir / "a"}, scratch::PgsqlTmp{dir / "b", "app"}};
+  std::string id;
+  const auto ending = scratch::test::in_child([&] {
+    scratch::SessionSet<scratch::AnyPlace, scratch::KeepAlways> set(places, "my job", {.quota = 1_GiB});
+    scratch::write_file(set.of("file"), "file", "text");
+    ::raise(SIGKILL);
+  });
+  REQUIRE(ending == scratch::test::Ending::killed);
+  const std::optional<scratch::SessionInfo> left = scratch::unfinished(places.front(), "my job");
+  REQUIRE(left);
+  CHECK(left->siblings.size() == 2);
+  scratch::SessionSet<scratch::AnyPlace, scratch::KeepUnlessCompleted> set =
+      scratch::adopt_set<scratch::AnyPlace, scratch::KeepUnlessCompleted>(places, left->id, {.quota = 1_GiB});
+  CHECK((set.size() == 2 && set.id() == left->id && set.label() == "my_job"));
+  scratch::SessionDir<scratch::AnyPlace, scratch::KeepUnlessCompleted>& first = set[0];
+  scratch::JoinedSet joined(first.path());
+  scratch::Workspace here = joined.of("file");
+  CHECK(scratch::read_text(here, "file") == "text");
+  scratch::ChunkWriter chunk(joined.of("stream"));
+  const scratch::ChunkInfo info = chunk.commit();
+  CHECK((set.chunks().size() == 1 && joined.chunks().size() == 1));
+  scratch::ChunkReader(set.of(info), info).verify();
+  CHECK((set.usage_report().total.files == 2 && set.usage().files == 2));
+  CHECK(joined[0].owner_is_alive());
+  set.fail("on purpose");
+  CHECK(set.keep().size() == 2);
+  set.complete();
+  joined.close();
+  set.close();
+  CHECK(scratch::sweep(places, {.kept_too = true}).removed == 2);
+}
+
 TEST_CASE("a ring of places") {
   const scratch::HashRing ring(std::vector<std::string>{"/mnt/a", "/mnt/b"});
   const std::size_t place = ring.of("chunk_0.bin");

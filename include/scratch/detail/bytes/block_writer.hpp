@@ -153,6 +153,7 @@ class BlockWriter {
       });
       temp_->finish(name, replacing);
     } catch (const Error& error) {
+      if (error.code().category() == std::generic_category()) where_.state().note_failure(error.code().value());
       if (temp_->fd() < 0) failed_ = error;
       throw;
     }

@@ -27,11 +27,25 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 inline constexpr const char* chunk_ids_name = ".scratch-ids";
 
+/// Which of all numbers are given out: those that leave `index` when divided by `of`.
+struct ChunkNumbers {
+  std::uint64_t index = 0, of = 1;
+
+  /// The first one from `id` on; UINT64_MAX where there is none.
+  std::uint64_t from(std::uint64_t id) const noexcept {
+    const std::uint64_t more = (index + of - id % of) % of;
+    return id > UINT64_MAX - more ? UINT64_MAX : id + more;
+  }
+};
+
 /// Used by one thread at a time; any number of processes.
 class ChunkIds {
  public:
   ChunkIds(int directory, const std::filesystem::path& path, Patience patience, Lacks* lacks)
       : directory_(directory), path_(path / chunk_ids_name), patience_(patience), lacks_(lacks) {}
+
+  /// Those that who shares the counter gives out, too.
+  void give_out(ChunkNumbers numbers) noexcept { numbers_ = numbers; }
 
   void close() noexcept {
     locks_.reset();
@@ -53,7 +67,7 @@ class ChunkIds {
     const Locked locked(*locks_, path_, patience_);
     const std::optional<std::uint64_t> stored = read();
     if (!stored) floor_ = std::max<std::uint64_t>(floor_, lowest());
-    const std::uint64_t id = std::max(floor_, stored.value_or(0));
+    const std::uint64_t id = numbers_.from(std::max(floor_, stored.value_or(0)));
     if (id == UINT64_MAX)
       throw_error(errc::corrupt, "take a chunk's id from", path_, "it says that all were given out");
     write(id + 1);
@@ -105,6 +119,7 @@ class ChunkIds {
   Fd file_;
   std::optional<ByteLocks> locks_;  // of it
   std::uint64_t floor_ = 0;         // above every id seen
+  ChunkNumbers numbers_;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

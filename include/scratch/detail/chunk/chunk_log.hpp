@@ -43,6 +43,9 @@ class ChunkLog {
         lines_(directory, chunks_name.data(), path / chunks_name, longest_chunk_record),
         ids_(directory, path, patience, lacks) {}
 
+  /// Which ids chunks get: in a set of sessions each has its own. Before anybody takes one.
+  void give_out(ChunkNumbers numbers) noexcept { ids_.give_out(numbers); }
+
   /// An id that no chunk of this directory has or had, and nobody else gets. O(1), save for the first one.
   std::uint64_t next_id() {
     const Held held = hold("take a chunk's id from");

@@ -64,15 +64,39 @@ class Adoption {
   /// 1 to 4. @throws Error and then it is as it was
   Adoption(const Location& location, std::string_view id)
       : life_(adopt(location, id)),
+        path_(life_.path()),
         kept_(is_marked_kept(life_.directory(), life_.path())),
         text_(read_head_text(life_.directory(), life_.path())),
         head_(parse_head(text_ + "]}", life_.path() / metadata_name)) {}
 
-  const std::filesystem::path& path() const noexcept { return life_.path(); }
+  /// @throws Error `invalid_name`
+  static std::string name_of(const Location& location, std::string_view id) {
+    std::string name = location.grammar.prefix + std::string(session_prefix) + std::string(id);
+    if (!location.grammar.is_session(name) || name.find('/') != name.npos || name.find('\0') != name.npos)
+      throw_error(errc::invalid_name, "adopt the session", location.root / name,
+                  "an id is what list_sessions() gives: ..._<16 hex digits>");
+    return name;
+  }
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  bool is_kept() const noexcept { return kept_; }
+  const SetFacts& set() const noexcept { return head_.set; }
+  /// @pre behind `take_over`
+  SessionState& state() noexcept { return *state_; }
 
   /// 5 to 8. @throws Error and then it can be adopted again
   std::shared_ptr<SessionState> finish(const std::filesystem::path& place, const AdoptionChoices& choices,
                                        WorkspaceOptions options) {
+    take_over(place, choices, std::move(options), head_.set.settled);
+    mark();
+    return conclude();
+  }
+
+  // The same step by step, for a set. What fails in between leaves it as if this process had died there.
+
+  /// 5 to 7. @param settled of its set @throws Error
+  void take_over(const std::filesystem::path& place, const AdoptionChoices& choices, WorkspaceOptions options,
+                 bool settled) {
     SessionFacts facts = facts_of_owner(place);
     facts.id = life_.id();
     facts.label = head_.label;
@@ -82,12 +106,22 @@ class Adoption {
     facts.user = user();
     facts.previous = previous();
     facts.progress = head_.progress_text;
+    facts.set = head_.set;
+    facts.set.settled = settled;
     const std::uint64_t quota = options.quota;
     state_ = std::make_shared<SessionState>(std::move(life_), std::move(facts), choices.cleanup, std::move(options));
     if (quota > 0) state_->quota().limit_to(quota);
     repair();
     compare_records();
-    state_->adopted(kept_);
+    state_->publish();
+  }
+
+  /// 8. @throws Error
+  void mark() { state_->adopt_mark(kept_); }
+
+  /// The session is this process's, for everybody.
+  std::shared_ptr<SessionState> conclude() {
+    state_->announce();
     tell();
     return std::move(state_);
   }
@@ -95,14 +129,11 @@ class Adoption {
  private:
   static SessionLife adopt(const Location& location, std::string_view id) {
     constexpr const char* doing = "adopt the session";
-    const SessionGrammar& grammar = location.grammar;
-    std::string name = grammar.prefix + std::string(session_prefix) + std::string(id);
+    std::string name = name_of(location, id);
     const std::filesystem::path path = location.root / name;
-    if (!grammar.is_session(name) || name.find('/') != name.npos || name.find('\0') != name.npos)
-      throw_error(errc::invalid_name, doing, path, "an id is what list_sessions() gives: ..._<16 hex digits>");
     Root root{open_root(location.wanted()), location.root};
     if (!root.directory) throw_error(errc::session_gone, doing, path, "nothing is there");
-    return SessionLife::adopt(std::move(root), grammar, std::move(name));
+    return SessionLife::adopt(std::move(root), location.grammar, std::move(name));
   }
 
   // The application's object, as it gave it where it stands as this library writes it.
@@ -196,6 +227,7 @@ class Adoption {
   }
 
   SessionLife life_;
+  std::filesystem::path path_;
   bool kept_;
   std::string text_;
   MetadataHead head_;

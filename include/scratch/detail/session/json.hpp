@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/chunk/chunk_record.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/session/metadata.hpp>
@@ -67,6 +68,7 @@ struct MetadataHead {
   bool durable = false;
   std::uint64_t previous_owners = 0;
   std::optional<HeadProgress> progress;
+  SetFacts set;
   std::string user_text, previous_text, progress_text;  ///< JSON, where they are what they should be
   std::string text;  ///< all that it says but its chunks, without the bracket at the end
 };
@@ -78,6 +80,7 @@ class HeadReader {
   bool null() { return value("null"); }
   bool boolean(bool b) {
     if (is_at("durable")) head_.durable = b;
+    if (is_in("set", "settled")) head_.set.settled = b;
     return value(b ? "true" : "false");
   }
   bool number_integer(std::int64_t n) {
@@ -88,6 +91,7 @@ class HeadReader {
   bool number_unsigned(std::uint64_t n) {
     if (is_in_progress("done")) head_.progress->done = n;
     if (is_in_progress("total")) head_.progress->total = n;
+    if (is_in("set", "index")) head_.set.index = n;
     if (n <= INT64_MAX) return number_integer(static_cast<std::int64_t>(n));
     if (is_at("format")) format_ = INT64_MAX;
     return value(std::to_string(n));
@@ -101,6 +105,7 @@ class HeadReader {
     if (is_at("host")) head_.host = text;
     if (is_at("boot_id")) head_.boot_id = text;
     if (is_in_progress("what")) head_.progress->what = text;
+    if (depth_ == 3 && key_ == "set" && inner_key_ == "members") take_member(text);
     return value(json_string(text));
   }
   bool binary(const nlohmann::json::binary_t&) { return false; }
@@ -144,13 +149,21 @@ class HeadReader {
     if (*format_ < oldest || *format_ > metadata_format)
       throw_error(errc::unsupported_version, "read", file,
                   "format " + std::to_string(*format_) + ", this library reads " + std::to_string(metadata_format));
+    if (head_.set.index >= head_.set.members.size()) head_.set = {};
     return std::move(head_);
   }
 
  private:
   bool is_at(std::string_view key) const { return depth_ == 1 && key_ == key; }
-  bool is_in_progress(std::string_view key) const {
-    return depth_ == 2 && key_ == "progress" && head_.progress && inner_key_ == key;
+  bool is_in(std::string_view object, std::string_view key) const {
+    return depth_ == 2 && key_ == object && inner_key_ == key;
+  }
+  bool is_in_progress(std::string_view key) const { return is_in("progress", key) && head_.progress; }
+
+  // What is no path stays as it is written, and leads nowhere.
+  void take_member(const std::string& text) {
+    const std::string quoted = json_string(text);
+    head_.set.members.push_back(decode_name(std::string_view(quoted).substr(1, quoted.size() - 2)).value_or(text));
   }
   std::string member() const { return head_.text.substr(begin_); }
 

@@ -52,10 +52,13 @@ class SessionLife {
   /// 4. The name must still lead to the directory that was locked; else start again.
   /// 5. Only now write: .lock, which is locked when it gets its name, then whatever the caller writes.
   ///
+  /// @param number of its name, where others have the same; else any
+  ///
   /// Until `announce()` it is nobody's but the caller's: where this dies before, nothing is left.
   /// @throws Error and then nothing is left
   /// After a crash: a directory that nobody locks, for the next sweep.
-  static SessionLife create(Root root, const SessionGrammar& grammar, std::string_view middle) {
+  static SessionLife create(Root root, const SessionGrammar& grammar, std::string_view middle,
+                            std::optional<std::uint64_t> number = {}) {
     SessionLife life;
     life.root_ = std::move(root.directory);
     life.entry_ = {life.root_.get(), std::move(root.path), {}};
@@ -69,7 +72,7 @@ class SessionLife {
     UnlockAtEnd end_of_creation(life.root_);
     try_for(Patience{100}, [&] { return try_flock(life.root_.get(), LOCK_SH, life.entry_.root_path); });
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
-      if (!life.make(middle)) continue;
+      if (!life.make(middle, number ? *number : random_number())) continue;
       if (life.lock()) {
         life.become_owner();
         end_of_creation.release();
@@ -324,8 +327,8 @@ class SessionLife {
   }
 
   // Step 2. False: start again.
-  bool make(std::string_view middle) {
-    entry_.name = grammar_.session(middle, random_number());
+  bool make(std::string_view middle, std::uint64_t number) {
+    entry_.name = grammar_.session(middle, number);
     path_ = entry_.path();
     MadeDirectory made = make_directory(root_.get(), entry_.name.c_str(), 0700);
     const int error = errno;

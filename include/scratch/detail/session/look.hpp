@@ -100,6 +100,7 @@ inline SessionInfo look_at(const SessionEntry& entry, const SessionGrammar& gram
     info.start_time = std::move(head.start_time);
     if (info.status != "trash") info.status = std::move(head.status);
     info.resumed = head.previous_owners;
+    info.siblings.assign(head.set.members.begin(), head.set.members.end());
     if (head.progress) info.progress = SessionProgress{head.progress->done, head.progress->total, head.progress->what};
   });
   return info;

@@ -15,8 +15,9 @@
 //   ]}
 //
 // (the head is one line). A session that was adopted has `"previous":[{"pid":1,"host":"...","boot_id":"..."},...]`, its
-// owners of before, and one that tells how far its work is `"progress":{"done":1,"total":9,"what":"sorting"}`, both
-// before `user`. Chunks whose lines would come to more than 64 MiB are left out, and the last line is
+// owners of before, one that tells how far its work is `"progress":{"done":1,"total":9,"what":"sorting"}`, and one of a
+// set `"set":{"index":0,"settled":true,"members":["/mnt/a/session_...","/mnt/b/session_..."]}`, the paths as names in
+// chunk_record.hpp, all before `user`. Chunks whose lines would come to more than 64 MiB are left out, and the last line is
 // `],"chunks_in":"chunks.jsonl"}`: what a session says of itself does not depend on how many they are. `status` is
 // in_progress, completed or failed; `user` is the application's. pid, host and boot are for people: nothing is ever
 // decided by them. `engine` is who moves the bytes: best, posix or uring.
@@ -30,6 +31,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
@@ -48,6 +50,23 @@ inline constexpr std::uint64_t longest_metadata = 256_MiB;
 inline constexpr std::size_t deepest_metadata = deepest_json + 3;  // a chunk's object
 inline constexpr int metadata_format = 2;
 
+/// The set of sessions, one in each of several places, that a session is of.
+struct SetFacts {
+  std::vector<std::string> members = {};  ///< their paths; empty: it is alone
+  std::uint64_t index = 0;                ///< its own among them
+  bool settled = true;                    ///< see set_making.hpp
+};
+
+/// JSON; empty: it is alone.
+inline std::string set_text(const SetFacts& set) {
+  std::string text;
+  for (const std::string& member : set.members)
+    text.append(text.empty() ? "\"" : ",\"").append(encode_name(member)).append("\"");
+  if (text.empty()) return text;
+  return "{\"index\":" + std::to_string(set.index) + ",\"settled\":" + (set.settled ? "true" : "false") +
+         ",\"members\":[" + text + "]}";
+}
+
 /// What metadata.json says of a session before its chunks.
 struct SessionFacts {
   std::string id, label, place, start_time;
@@ -62,6 +81,7 @@ struct SessionFacts {
   // JSON; empty: none
   std::string previous = {};  ///< an array: the owners of before
   std::string progress = {};  ///< an object
+  SetFacts set = {};
 };
 
 inline std::string progress_text(std::uint64_t done, std::uint64_t total, std::string_view what) {
@@ -117,7 +137,8 @@ inline std::string head_text(const SessionFacts& facts) {
          ",\"uid\":" + std::to_string(facts.uid) + ",\"status\":" + json_string(facts.status) +
          ",\"reason\":" + json_string(facts.reason) + ",\"durable\":" + (facts.durable ? "true" : "false") +
          ",\"engine\":" + json_string(facts.engine) + member(",\"previous\":", facts.previous) +
-         member(",\"progress\":", facts.progress) + ",\"user\":" + facts.user + ",\n\"chunks\":[";
+         member(",\"progress\":", facts.progress) + member(",\"set\":", set_text(facts.set)) +
+         ",\"user\":" + facts.user + ",\n\"chunks\":[";
 }
 
 inline constexpr std::string_view end_of_head = ",\n\"chunks\":[";

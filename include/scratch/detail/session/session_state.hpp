@@ -62,15 +62,24 @@ class SessionState final : private HoldsLife, public SharedState {
         SharedState(life_.directory(), life_.lacks(), life_.path(), std::move(options), &make_chunk_guest),
         names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), facts.label})),
         cleanup_(cleanup),
-        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), std::move(facts)) {}
+        set_(facts.set),
+        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), std::move(facts)) {
+    number_chunks();
+  }
   /// Of whoever joined.
-  SessionState(SessionLife&& life, std::string label, SessionRecord::ReadHead read_head, WorkspaceOptions options)
+  SessionState(SessionLife&& life, std::string label, SetFacts set, SessionRecord::ReadHead read_head,
+               WorkspaceOptions options)
       : HoldsLife(std::move(life)),
         SharedState(life_.directory(), life_.lacks(), life_.path(), std::move(options), &make_chunk_guest),
         names_(std::make_shared<SessionNames>(SessionNames{life_.path(), life_.id(), std::move(label)})),
-        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), read_head, durable()) {}
+        set_(std::move(set)),
+        record_(life_.directory(), life_.byte_locks(), life_.lacks(), life_.path(), read_head, durable()) {
+    number_chunks();
+  }
 
   const std::shared_ptr<const SessionNames>& names() const noexcept { return names_; }
+  /// The set that it is of, as it was when this was made.
+  const SetFacts& set() const noexcept { return set_; }
   bool made_here() const { return life_.made_here(); }
   bool owner_is_alive() const noexcept override { return life_.owner_is_alive(); }
 
@@ -89,26 +98,40 @@ class SessionState final : private HoldsLife, public SharedState {
     if (!ended_) record_.recorded(log());
   }
 
-  /// The session is there for others afterwards. @throws Error
-  void begin() {
-    record_.begin(life_.umask_is_strange());
+  // A session begins in three steps, those of a set step by step.
+
+  /// metadata.json is there. @throws Error
+  void begin_record() { record_.begin(life_.umask_is_strange()); }
+
+  /// The mark that it is to have from its beginning; behind the record: what a crash leaves before is nothing to be kept.
+  /// @throws Error
+  void begin_mark() {
     want_mark_of_beginning();
     if (wanted_ != Mark::none)
-      mark();  // last: what a crash leaves before is nothing to be kept
+      mark();
     else if (durable())
       sync(life_.root());
-    life_.announce();
   }
 
-  /// 7 and 8 of adoption.hpp: its owner is this process, for everybody.
-  /// @param was_kept whether it has the mark
-  /// @throws Error and then it can be adopted again
-  void adopted(bool was_kept) {
-    publish();  // 7.
+  /// The session is there for others. What was begun and comes not so far is taken back, what was adopted left as by a
+  /// death.
+  void announce() noexcept { life_.announce(); }
+
+  /// 8 of adoption.hpp, behind `publish()`. @param was_kept whether it has the mark @throws Error
+  void adopt_mark(bool was_kept) {
     want_mark_of_beginning();
-    if (was_kept && wanted_ == Mark::none) unmark();  // 8.
+    if (was_kept && wanted_ == Mark::none) unmark();
     mark();
-    life_.announce();
+  }
+
+  bool is_marked() {
+    const std::lock_guard hold(ending_);
+    return mark_ != Mark::none;
+  }
+
+  /// metadata.json says whether the set is settled. @throws Error and then it says what it said before
+  void settle(bool settled) {
+    write([&] { record_.change(log(), [&](SessionFacts& facts) { facts.set.settled = settled; }); });
   }
 
   void progress(std::uint64_t done, std::uint64_t total, std::string_view what) {
@@ -211,6 +234,10 @@ class SessionState final : private HoldsLife, public SharedState {
 
   ChunkLog& log() const { return chunk_log(*this); }
 
+  void number_chunks() const {
+    if (!set_.members.empty()) log().give_out({set_.index, set_.members.size()});
+  }
+
   void close_files() noexcept {
     for (const std::unique_ptr<Guest>& guest : guests()) guest->close();
     quota().close();
@@ -310,6 +337,7 @@ class SessionState final : private HoldsLife, public SharedState {
 
   std::shared_ptr<const SessionNames> names_;
   Cleanup cleanup_ = Cleanup::remove;
+  SetFacts set_;
   SessionRecord record_;
   std::atomic<bool> ended_{false};
   std::atomic<bool> told_gone_{false};

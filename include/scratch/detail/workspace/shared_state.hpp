@@ -5,9 +5,12 @@
 // quota and the guests that keep books. A session's state is one of these, too.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -113,6 +116,7 @@ class SharedState {
     while (!quota_.reserve(bytes)) {
       if (bytes <= quota_.limit() && ask_for_room(bytes, askings)) continue;
       const std::uint64_t used = quota_.used();
+      write_failed_ = true;
       throw_error(errc::quota_exceeded, doing, file,
                   readable_size(bytes) + " needed, " +
                       readable_size(quota_.limit() > used ? quota_.limit() - used : 0) + " of the quota of " +
@@ -138,15 +142,30 @@ class SharedState {
         return work();
       } catch (const Error& error) {
         const int code = error.code().category() == std::generic_category() ? error.code().value() : 0;
-        if (code != ENOSPC && code != EDQUOT) throw;
+        if (code != ENOSPC && code != EDQUOT) {
+          note_failure(code);
+          throw;
+        }
         make_room(bytes, code, doing, file, askings);
       }
     }
   }
 
+  /// Whether something could not be written here since there was no room, and `on_full` made none, or since the file
+  /// system is read-only or broken.
+  bool write_failed() const noexcept { return write_failed_; }
+
+  /// A write failed with `error`. What says nothing of the place counts for nothing.
+  void note_failure(int error) const noexcept {
+    constexpr int of_the_place[] = {ENOSPC, EDQUOT, EROFS, EIO, ENODEV, ENXIO, ESTALE, ENOTCONN, ESHUTDOWN, EUCLEAN};
+    if (std::find(std::begin(of_the_place), std::end(of_the_place), error) != std::end(of_the_place))
+      write_failed_ = true;
+  }
+
   /// @throws Error always
   [[noreturn]] void throw_no_room(std::uint64_t bytes, int error, std::string_view doing,
                                   const std::filesystem::path& file, std::string_view what_else = {}) const {
+    note_failure(error);
     std::string hint;
     if (error == ENOSPC || error == EDQUOT) {
       hint = readable_size(bytes) + " needed, " + free_space_text();
@@ -255,6 +274,7 @@ class SharedState {
   MadeHere made_here_;
   WorkspaceOptions options_;
   bool is_session_;
+  mutable std::atomic<bool> write_failed_{false};
   EnginePool engines_;
   OwnedNames owned_;
   std::vector<std::unique_ptr<Guest>> guests_;
