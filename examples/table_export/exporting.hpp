@@ -33,14 +33,32 @@ struct Exported {
   bool last_line_ends = true;
 };
 
-/// A chunk that rows are added to as long as there is room.
+/// A session as a set of one.
+class Alone {
+ public:
+  explicit Alone(scratch::SessionDir<scratch::AnyPlace> session) : session_(std::move(session)) {}
+
+  scratch::Workspace of(std::string_view) { return session_; }
+  std::size_t size() const { return 1; }
+  scratch::OwnedSession& operator[](std::size_t) { return session_; }
+  void keep() { session_.keep(); }
+  void complete() { session_.complete(); }
+  void fail(std::string_view reason) { session_.fail(reason); }
+  void close() { session_.close(); }
+
+ private:
+  scratch::SessionDir<scratch::AnyPlace> session_;
+};
+
+/// A chunk that rows are added to as long as there is room. In several places each is where the ring has its number.
+template <class Set>
 class FillingChunk {
  public:
-  FillingChunk(scratch::Workspace where, std::uint64_t size) : where_(std::move(where)), size_(size) {}
+  FillingChunk(Set& set, std::uint64_t size) : set_(set), size_(size) {}
 
   /// Adds whole rows. @pre `rows` is at most what has room, or a single row
   void add(std::string_view bytes, std::uint64_t rows) {
-    if (!chunk_) chunk_.emplace(where_);
+    if (!chunk_) chunk_.emplace(set_.of("part_" + std::to_string(part_)));
     chunk_->append(bytes);
     filled_ += bytes.size();
     rows_ += rows;
@@ -51,15 +69,19 @@ class FillingChunk {
   /// @returns nothing where there was nothing to commit
   std::optional<scratch::ChunkInfo> commit() {
     if (!chunk_) return std::nullopt;
-    std::optional<scratch::ChunkInfo> info = chunk_->commit({.rows = rows_});
+    const bool alone = set_.size() == 1;  // then they are numbered in their order
+    std::optional<scratch::ChunkInfo> info =
+        chunk_->commit({.rows = rows_, .user = alone ? "" : "{\"part\":" + std::to_string(part_) + "}"});
     chunk_.reset();
+    ++part_;
     filled_ = rows_ = 0;
     return info;
   }
 
  private:
-  scratch::Workspace where_;
+  Set& set_;
   std::uint64_t size_;
+  std::uint64_t part_ = 0;
   std::optional<scratch::ChunkWriter> chunk_;
   std::uint64_t filled_ = 0, rows_ = 0;
 };
@@ -105,8 +127,7 @@ inline nlohmann::json user_of(const ExportOptions& options, const Rows& rows, st
 /// Passes over what is in the chunks that an earlier run committed. In a file they are where they were; what a command
 /// writes is read, and must have their sums.
 /// @throws Changed
-template <class Session>
-Exported pass_over_chunks(Session& session, Input& input, std::uint64_t header) {
+inline Exported pass_over_chunks(const scratch::OwnedSession& session, Input& input, std::uint64_t header) {
   Exported done;
   std::uint64_t bytes = header;
   for (const scratch::ChunkInfo& chunk : session.chunks()) {
@@ -125,8 +146,8 @@ Exported pass_over_chunks(Session& session, Input& input, std::uint64_t header) 
 /// more; header and trailer, which make the input again from them, stand as hex under `user` in metadata.json.
 ///
 /// @throws Refused, scratch::Error; Changed where it goes on, and the input is not that of before
-template <class Session>
-Exported export_rows(Session& session, Input& input, Rows& rows, const ExportOptions& options) {
+template <class Set>
+Exported export_rows(Set& set, Input& input, Rows& rows, const ExportOptions& options) {
   Exported all;
   const std::uint64_t chunk_size = options.chunk_size, max_row = options.max_row;
   if (input.rest().empty() && !input.more() && !options.allow_empty)
@@ -138,15 +159,15 @@ Exported export_rows(Session& session, Input& input, Rows& rows, const ExportOpt
   }
   const nlohmann::json user = user_of(options, rows, input.rest().substr(0, *header));
   if (!options.goes_on)
-    scratch::user(session, user);
-  else if (user != scratch::user_json(session))
+    scratch::user(set[0], user);
+  else if (user != scratch::user_json(set[0]))
     throw Changed(input.name() + " does not begin as it did");
   input.use(*header);
-  if (options.goes_on) all = pass_over_chunks(session, input, *header);
+  if (options.goes_on) all = pass_over_chunks(set[0], input, *header);
   rows.pass_over(all.rows);
   all.bytes += *header;
 
-  FillingChunk chunk(session, chunk_size);
+  FillingChunk chunk(set, chunk_size);
   const auto commit = [&] {
     const auto info = chunk.commit();
     if (!info) return;

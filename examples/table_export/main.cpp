@@ -12,6 +12,9 @@
 // completed, or failed when the input was no whole table. Then the session goes, unless it was to be kept; a reader
 // that has joined it holds it for as long as it reads.
 //
+// Given --place more than once it has a session in each place, and each chunk is in one of them; `part` in a chunk's own
+// object is its number in the table. A place that is full gets no new chunks.
+//
 // With --resume a run that was killed leaves its session, and the same command goes on behind the chunks that are there.
 //
 // Whether a table of csv or text is whole, its end does not say: after -- stands the command that makes it, whose exit
@@ -65,7 +68,7 @@ struct Options {
   std::optional<std::uint64_t> rows;
   std::vector<std::string> command;  // that writes the table
   std::string path_file = "-";
-  std::string place = "shm";
+  std::vector<std::string> places;
   std::uint64_t need = 0, quota = 0;
   bool keep = false, allow_empty = false, resume = false;
   std::string reader;
@@ -167,31 +170,37 @@ class Producer {
 };
 
 /// All rows, or the session says that it failed, for those who read along.
-Exported export_in(scratch::OwnedSession& session, Input& input, Rows& rows, const ExportOptions& how,
-                   std::optional<Producer>& producer, const Options& options) {
+template <class Set>
+Exported export_in(Set& set, Input& input, Rows& rows, const ExportOptions& how, std::optional<Producer>& producer,
+                   const Options& options) {
   try {
-    const Exported all = export_rows(session, input, rows, how);
+    const Exported all = export_rows(set, input, rows, how);
     if (producer) producer->finish();
     if (options.rows && *options.rows != all.rows)
       throw Refused("the input has " + std::to_string(all.rows) + " rows, and not " + std::to_string(*options.rows));
     return all;
   } catch (const Changed& error) {
-    support::give_up(session, error.what());
-    session.fail(error.what());
+    support::give_up(set[0], error.what());
+    set.fail(error.what());
     throw;
   } catch (const std::exception& error) {
-    session.fail(error.what());
+    set.fail(error.what());
     throw;
   } catch (const support::Stopped&) {
-    session.fail("stopped by a signal");
+    set.fail("stopped by a signal");
     throw;
   }
 }
 
-template <class Place>
-void run(const Place& place, const Options& options) {
+scratch::AnyPlace place_of(const std::string& name) {
+  if (name == "shm") return scratch::Shm{"table_export"};
+  if (name == "tmp") return scratch::TmpDir{"table_export"};
+  return scratch::Under{name};
+}
+
+void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   std::optional<support::Earlier> earlier;
-  if (options.resume) earlier.emplace(place, job_of(options));
+  if (options.resume) earlier.emplace(places.front(), job_of(options));
   const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
   std::optional<Producer> producer;
   if (!options.command.empty()) producer.emplace(options.command);
@@ -209,7 +218,8 @@ void run(const Place& place, const Options& options) {
 
   scratch::SweepOptions brief;
   brief.budget = std::chrono::seconds(2);
-  const scratch::SweepReport swept = support::sweep_at_start(place, brief);
+  scratch::SweepReport swept;
+  for (const scratch::AnyPlace& place : places) swept += support::sweep_at_start(place, brief);
   if (swept.removed > 0 && !options.quiet)
     std::cerr << "swept " << support::plural(swept.removed, "dead session") << ", "
               << scratch::readable_size(swept.bytes_freed) << '\n';
@@ -224,41 +234,49 @@ void run(const Place& place, const Options& options) {
       .on_event = [&](const scratch::Event& event) {
         if (event.kind == scratch::EventKind::chunk_unrecorded) unrecorded.push_back(event.path.filename());
       }};
-  scratch::SessionDir<Place> session =
-      unfinished != nullptr ? scratch::adopt<Place>(place, unfinished->info.id, std::move(session_options))
-                            : scratch::SessionDir<Place>(place, options.table, std::move(session_options));
-  for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
-  if (earlier) earlier->remove_others(session.label());
-  path.write(session.path().native() + "\n");
-  path.commit();
-  Reader reader(options.reader, session.path());
-  input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
-  std::uint64_t done = 0;
-  for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
-  ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
-  if (earlier) how.job = job_of(options).to_json();
-  how.goes_on = unfinished != nullptr;
-  how.committed = [&](const scratch::ChunkInfo& chunk) {
-    session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
+  const auto export_to = [&](auto set) {
+    scratch::OwnedSession& session = set[0];
+    for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
+    if (earlier) earlier->remove_others(session.label());
+    path.write(session.path().native() + "\n");
+    path.commit();
+    Reader reader(options.reader, session.path());
+    input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
+    std::uint64_t done = 0;
+    for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
+    ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
+    if (earlier) how.job = job_of(options).to_json();
+    how.goes_on = unfinished != nullptr;
+    how.committed = [&](const scratch::ChunkInfo& chunk) {
+      session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
+      if (!options.quiet)
+        std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum
+                  << '\n';
+    };
+    Exported all;
+    const auto work = [&] { all = export_in(set, input, *rows, how, producer, options); };
+    if (options.resume)
+      support::with_way_on(session, options.typed, work);
+    else
+      work();
+    if (!all.last_line_ends && !producer && !options.rows)
+      support::notice("the last line of the input has no end: it may have been cut there");
+    if (options.keep) set.keep();
+    set.complete();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
     if (!options.quiet)
-      std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum << '\n';
+      std::cerr << options.table << ": " << all.rows << " rows, " << all.bytes << " bytes (" << rows->format() << "), "
+                << all.chunks << " chunks, " << seconds.count() << " s\n";
+    reader.finish();
+    set.close();
   };
-  Exported all;
-  const auto work = [&] { all = export_in(session, input, *rows, how, producer, options); };
-  if (options.resume)
-    support::with_way_on(session, options.typed, work);
+  using Session = scratch::SessionDir<scratch::AnyPlace>;
+  if (places.size() > 1)
+    export_to(scratch::SessionSet<scratch::AnyPlace>(places, options.table, std::move(session_options)));
+  else if (unfinished != nullptr)
+    export_to(Alone(scratch::adopt<scratch::AnyPlace>(places[0], unfinished->info.id, std::move(session_options))));
   else
-    work();
-  if (!all.last_line_ends && !producer && !options.rows)
-    support::notice("the last line of the input has no end: it may have been cut there");
-  if (options.keep) session.keep();
-  session.complete();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
-  if (!options.quiet)
-    std::cerr << options.table << ": " << all.rows << " rows, " << all.bytes << " bytes (" << rows->format() << "), "
-              << all.chunks << " chunks, " << seconds.count() << " s\n";
-  reader.finish();
-  session.close();
+    export_to(Alone(Session(places[0], options.table, std::move(session_options))));
 }
 
 int run_with(int argc, char** argv) {
@@ -290,9 +308,13 @@ int run_with(int argc, char** argv) {
       ->transform(support::size(1));
   app.add_option("--chunk-size", options.chunk_size, "Chunks are cut before they grow beyond this; 64MiB if not given")
       ->transform(support::size(1));
-  app.add_option("--place", options.place, "Where the session is: shm, tmp, or a directory")->capture_default_str();
-  app.add_option("--need", options.need, "Bytes that must be free before the first row")->transform(support::size());
-  app.add_option("--quota", options.quota, "Bytes that the session may take")->transform(support::size());
+  app.add_option("--place", options.places,
+                 "Where the session is: shm, tmp, or a directory; shm if not given. Given again: several disks")
+      ->allow_extra_args(false);
+  app.add_option("--need", options.need, "Bytes that must be free before the first row, in all places together")
+      ->transform(support::size());
+  app.add_option("--quota", options.quota, "Bytes that the session may take, in each place")
+      ->transform(support::size());
   app.add_flag("--resume", options.resume,
                "Go on where a killed run with the same words was; of a command all is read again and compared");
   app.add_flag("--keep", options.keep, "The session stays when it is complete, and sweeps leave it alone");
@@ -306,12 +328,12 @@ int run_with(int argc, char** argv) {
   if (options.resume && options.command.empty() && options.input == "-")
     throw support::WrongUsage(
         "--resume cannot go on with what came through stdin, which is gone: name a file, or the command after --");
-  if (options.place == "shm")
-    run(scratch::Shm{"table_export"}, options);
-  else if (options.place == "tmp")
-    run(scratch::TmpDir{"table_export"}, options);
-  else
-    run(scratch::Under{options.place}, options);
+  if (options.resume && options.places.size() > 1)
+    throw support::WrongUsage("--resume goes on in one place: give --place once");
+  if (options.places.empty()) options.places.emplace_back("shm");
+  std::vector<scratch::AnyPlace> places;
+  for (const std::string& name : options.places) places.push_back(place_of(name));
+  run(places, options);
   return 0;
 }
 

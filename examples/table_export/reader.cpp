@@ -12,11 +12,16 @@
 #include <CLI/CLI.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "support/errors.hpp"
 #include "support/program.hpp"
@@ -47,12 +52,21 @@ void wait_for_more(const Session& session, std::uint64_t position) {
   }
 }
 
-/// The chunks in the order in which they were recorded, each as soon as it is there, until the session says that these
-/// were all. @throws Refused, scratch::Error
+/// A chunk of one of the sessions of a table.
+struct Part {
+  scratch::Workspace where;
+  scratch::ChunkInfo info;
+};
+
+/// The chunks in the order of their parts, of a session that is alone in that in which they were recorded, each as soon
+/// as it is there, until the first session says that these were all. @throws Refused, scratch::Error
 template <class Session>
-Read read_rows(const Session& session, std::ostream* out) {
+Read read_rows(const std::vector<const Session*>& sessions, std::ostream* out) {
+  const Session& session = *sessions.front();
   Read all;
-  std::uint64_t position = 0;  // in the record of chunks: what comes before was read
+  std::vector<std::uint64_t> positions(sessions.size());  // in the records of chunks: what comes before was seen
+  std::map<std::uint64_t, Part> parts;                    // seen, and not yet read
+  std::uint64_t next = 0, seen = 0;
   bool header_written = false;
   const auto write = [&](std::string_view bytes) {
     if (out != nullptr) out->write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -67,36 +81,55 @@ Read read_rows(const Session& session, std::ostream* out) {
     const bool ready = user.contains("header");
     if (ready && !header_written) write(unhex(user.at("header").get<std::string>()));
     header_written = ready;
-    for (const scratch::ChunkInfo& chunk : session.chunks_after(position)) {
-      for (const scratch::Bytes block : scratch::ChunkReader(session, chunk)) {
+    for (std::size_t i = 0; i < sessions.size(); ++i)
+      for (scratch::ChunkInfo& chunk : sessions[i]->chunks_after(positions[i])) {
+        const std::uint64_t part =
+            sessions.size() == 1 ? seen : nlohmann::json::parse(chunk.user).at("part").template get<std::uint64_t>();
+        parts.insert_or_assign(part, Part{*sessions[i], std::move(chunk)});
+        ++seen;
+      }
+    for (auto part = parts.begin(); part != parts.end() && part->first == next; part = parts.erase(part), ++next) {
+      for (const scratch::Bytes block : scratch::ChunkReader(part->second.where, part->second.info)) {
         support::check_stop();
         write({reinterpret_cast<const char*>(block.data()), block.size()});
       }
-      all.rows += chunk.rows;
-      all.bytes += chunk.size;
+      all.rows += part->second.info.rows;
+      all.bytes += part->second.info.size;
       ++all.chunks;
     }
     if (status == "failed") throw Refused("the export failed: " + metadata.at("reason").get<std::string>());
     if (status == "completed") {
+      if (!parts.empty()) throw Refused("part " + std::to_string(next) + " of the table is not there");
       if (ready) write(unhex(user.at("trailer").get<std::string>()));
       if (out != nullptr) out->flush();
       return all;
     }
     if (!owner_is_alive) throw Refused("the export ended before the table did: its process died");
     support::check_stop();
-    wait_for_more(session, position);
+    wait_for_more(session, positions.front());
   }
 }
 
-/// Holds the session where its owner lives, so that it stays until all of it is read; else looks at what is there.
+/// Holds the session, and those of its set, where their owner lives, so that they stay until all of them is read; else
+/// looks at what is there.
 Read read_session(const std::string& path, std::ostream* out) {
-  std::optional<scratch::JoinedSession> held;
+  std::optional<scratch::JoinedSet> held;
   try {
     held.emplace(path);
   } catch (const scratch::Error& error) {
     if (error.code() != scratch::errc::session_gone) throw;
   }
-  return held ? read_rows(*held, out) : read_rows(scratch::SessionView(path), out);
+  if (held) {
+    std::vector<const scratch::JoinedSession*> sessions;
+    for (std::size_t i = 0; i < held->size(); ++i) sessions.push_back(&(*held)[i]);
+    return read_rows(sessions, out);
+  }
+  std::vector<std::filesystem::path> paths = scratch::SessionView(path).info().siblings;
+  if (paths.empty()) paths.emplace_back(path);
+  std::vector<scratch::SessionView> views(paths.begin(), paths.end());
+  std::vector<const scratch::SessionView*> sessions;
+  for (const scratch::SessionView& view : views) sessions.push_back(&view);
+  return read_rows(sessions, out);
 }
 
 int run(int argc, char** argv) {
@@ -105,7 +138,7 @@ int run(int argc, char** argv) {
   app.footer(support::exit_codes);
   std::string path;
   bool copy = false;
-  app.add_option("session", path, "Its directory")->required();
+  app.add_option("session", path, "Its directory; of one in several places any of them")->required();
   app.add_flag("--copy", copy, "Write to stdout what the exporter read, header and trailer included");
   if (const auto code = support::parse(app, argc, argv)) return *code;
   const Read all = read_session(path, copy ? &std::cout : nullptr);

@@ -73,6 +73,30 @@ of two lines"'; cat input; } >named && mv named input
   agrees 20000 --header --chunk-size 64KiB
 }
 
+case_several_places_hold_a_table_together_and_readers_see_it_in_order() {
+  csv_rows 1 20000 >input
+  mkdir -m 700 a b c
+  "$export_rows" t --keep --place "$here/a" --place "$here/b" --place "$here/c" --chunk-size 5KB input >out 2>err ||
+    fail "exit code $?: $(cat err)"
+  id=$(basename "$(cat out)")
+  for place in a b c; do
+    [ "$(ls "$place/$id" | grep -c '^chunk_')" -gt 5 ] || fail "few chunks in $place"
+    "$reader" "$here/$place/$id" --copy >copy 2>said || fail "the reader of $place: $(cat said)"
+    cmp copy input || fail "the reader of $place sees other rows"
+  done
+  [ "$(ls a/$id b/$id c/$id | grep '^chunk_' | sort | uniq -d | wc -l)" = 0 ] || fail "two chunks have one name"
+  mv c/$id aside
+  ! "$reader" "$here/a/$id" --copy >copy 2>said || fail "read without one of them"
+  [ "$(wc -l <said)" = 1 ] && grep -q "c/$id" said || fail "not said what is missing: $(cat said)"
+  rm -rf a/$id b/$id aside
+  # While it is written, and held by who reads.
+  "$export_rows" t --place "$here/a" --place "$here/b" --chunk-size 5KB \
+    --reader "'$reader' \"\$SESSION_DIR\" --copy >copy 2>said" input >out 2>err || fail "exit code $?: $(cat err)"
+  cmp copy input || fail "the reader saw other rows"
+  [ -z "$(ls -A a b c | grep -v :)" ] || fail "left: $(ls -A a b c)"
+  refuses "two have the name" t --place "$here/a" --place "$here/a" input
+}
+
 case_text_is_a_row_a_line() {
   printf '1\ta "quote\n2\t\\N\n3\t\\.\n' >input
   agrees 3 --format text
