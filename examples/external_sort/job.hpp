@@ -106,7 +106,7 @@ class Job {
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
     if (unfinished == nullptr) {
       nlohmann::json user = plan_.to_json();
-      if (earlier) user["job"] = identity().to_json();
+      if (earlier) user["job"] = earlier->job();
       checkpoint_.begin(session, std::move(user));
     }
     if (earlier) earlier->remove_others(session.label());

@@ -83,6 +83,8 @@ class Earlier {
     if (unfinished_) wait_for_its_workers();
   }
 
+  /// What a session says under "job", to be found by.
+  const nlohmann::json& job() const { return job_; }
   /// What can be gone on with.
   const std::optional<Unfinished>& unfinished() const { return unfinished_; }
 

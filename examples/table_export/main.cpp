@@ -245,7 +245,7 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
     std::uint64_t done = 0;
     for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
     ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
-    if (earlier) how.job = job_of(options).to_json();
+    if (earlier) how.job = earlier->job();
     how.goes_on = unfinished != nullptr;
     how.committed = [&](const scratch::ChunkInfo& chunk) {
       session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
