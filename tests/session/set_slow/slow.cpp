@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// set_slow <root> ...: writes 64 files of 512 KiB to a set in these places, a thread a place, and prints the
+// set_slow <root> ...: writes 256 files of 128 KiB to a set in these places, a thread a place, and prints the
 // milliseconds that it took. All is read again, and must be what it was.
 #include <scratch/scratch.hpp>
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 int main(int argc, char** argv) try {
-  constexpr std::size_t files = 64, size = 512 << 10;
+  constexpr std::size_t files = 256, size = 128 << 10;
   std::vector<scratch::Under> places;
   for (int i = 1; i < argc; ++i) places.emplace_back(argv[i]);
   scratch::SessionSet set(places, "slow");

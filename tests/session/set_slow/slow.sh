@@ -28,7 +28,7 @@ case_two_slow_places_against_one() {
   mount -t tmpfs -o size=200m behind "$here/behind"
   for place in one two three; do
     mkdir -m 700 "$here/behind/$place"
-    bindfs --no-allow-other --write-rate=8M "$here/behind/$place" "$here/$place" || skip "bindfs cannot mount"
+    bindfs --no-allow-other --write-rate=4M "$here/behind/$place" "$here/$place" || skip "bindfs cannot mount"
   done
   alone=$("$program" "$here/one/root")
   both=$("$program" "$here/two/root" "$here/three/root")
