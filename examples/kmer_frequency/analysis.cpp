@@ -138,6 +138,7 @@ void analyse_in(const P& place, const Options& options) {
   scratch::SessionOptions session_options;
   session_options.need = options.need.value_or(2 * rows.expected_bytes());
   session_options.quota = options.quota;
+  session_options.buffers = counting.buffers();
   session_options.on_event = [&](const scratch::Event& event) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (told) told(event);

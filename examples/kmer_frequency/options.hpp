@@ -31,6 +31,8 @@ struct Counting {
   unsigned threads() const { return processes ? 1 : workers; }
   /// What a table may take, with what is gathered before it comes to the table.
   std::uint64_t table_memory() const;
+  /// What the files of the session may take.
+  std::uint64_t buffers() const;
   /// Super-k-mers that a thread joins at once.
   std::size_t most_joined() const;
   /// What a worker may take of it for a row that needs a table of its own.

@@ -77,7 +77,7 @@ TEST_CASE("all k-mers come once, in rows of any length, whatever the lines and h
   std::mt19937_64 dice(12);
   // Rows that are longer than what is read at once, by a little and by far; and thousands of short ones.
   std::vector<std::string> rows;
-  for (const std::size_t size : {70, 600000, 5, 0, 1700000, 100})
+  for (const std::size_t size : {70U, 600000U, 5U, 0U, 1700000U, 100U})
     rows.push_back(model::letters(dice, size, "ACGTACGTACGTACGTACGTACGTACGTACGTACGTACGTacgtN"));
   for (int i = 0; i < 6000; ++i) rows.push_back(model::letters(dice, 90 + dice() % 30));
   rows.push_back(model::letters(dice, 530000));
