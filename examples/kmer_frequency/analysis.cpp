@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/count_reader.hpp>
 #include <scratch/event.hpp>
 #include <scratch/merge.hpp>
 #include <scratch/place.hpp>
@@ -64,6 +65,19 @@ std::string merge_tables(const scratch::Workspace& workspace, const Counting& co
   return table_of_worker(0);
 }
 
+/// What was read is what was counted, or nothing of it is given to anybody.
+void check_sum(const scratch::Workspace& workspace, const std::string& table, const Counting& counting,
+               const std::vector<Counted>& workers) {
+  std::uint64_t read = 0;
+  for (const Counted& counted : workers) read += counted.kmers - counted.skipped;
+  const std::uint64_t total = scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+    return scratch::CountReader<Key>(workspace, table).total();
+  });
+  if (total != read)
+    throw support::Refused("the counts add up to " + std::to_string(total) + ", and not to the " +
+                           std::to_string(read) + " k-mers that were read: this is a defect of the program");
+}
+
 void summarize(const Facts& facts, const Options& options) {
   const Counting& counting = options.counting;
   std::uint64_t kmers = 0, skipped = 0;
@@ -100,7 +114,7 @@ template <scratch::Place P>
 void analyse_in(const P& place, const Options& options) {
   const auto began = Clock::now();
   const Counting& counting = options.counting;
-  RowSource rows(options.files, counting.k);
+  RowSource rows(options.files, counting.k, counting.rows);
   support::Results results(rows.inputs());
   Targets targets;
   if (!options.output.empty()) targets.output = &results.add("the k-mers", options.output);
@@ -124,6 +138,7 @@ void analyse_in(const P& place, const Options& options) {
   scratch::SessionOptions session_options;
   session_options.need = options.need.value_or(2 * rows.expected_bytes());
   session_options.quota = options.quota;
+  session_options.buffers = counting.buffers();
   session_options.on_event = [&](const scratch::Event& event) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (told) told(event);
@@ -156,6 +171,7 @@ void analyse_in(const P& place, const Options& options) {
 
   const auto merging = Clock::now();
   const std::string table = merge_tables(session, counting, progress);
+  check_sum(session, table, counting, facts.workers);
   facts.merging = seconds_since(merging);
   const std::uint64_t merged = session.usage().bytes;
   facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);

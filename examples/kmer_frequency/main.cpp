@@ -2,9 +2,12 @@
 //
 // High-frequency k-mer analysis: which pieces of k bases are in many of these sequences?
 //
-//   rows.hpp       FASTA and FASTQ, plain or gzipped, into rows        support/sequences.hpp
-//   kmers.hpp      rows into k-mers
-//   worker.hpp     one worker's table                    scratch::CountTable
+//   rows.hpp       FASTA and FASTQ, plain or gzipped, into rows        support/sequences.hpp, plain_text.hpp
+//   engine/        rows into k-mers and super-k-mers, each step a room of its own
+//   worker.hpp     what a worker is, and what it counts into
+//     super_table.hpp    super-k-mers first, and the k-mers of each as often as it was there
+//     direct_worker.hpp  every k-mer right into the table        scratch::CountTable
+//     row_worker.hpp     k-mers once a row
 //   threads.cpp    workers that are threads
 //   processes.cpp  workers that are processes            scratch::JoinedSession
 //   analysis.cpp   the session, the merge, the summary   scratch::SessionDir, sweep, merge_all

@@ -57,7 +57,18 @@ unsigned usual_workers() { return std::clamp(std::thread::hardware_concurrency()
 
 }  // namespace
 
-std::uint64_t Counting::longest_row() const { return std::clamp<std::uint64_t>(memory / 32, 1 << 16, (1U << 30) - 1); }
+std::uint64_t Counting::table_memory() const {
+  const std::uint64_t others =
+      processes ? memory / 8 + program_memory + workers * buffer_memory : memory / 16 + workers * hand_memory;
+  return memory < others ? 0 : (memory - others) / tables();
+}
+
+std::uint64_t Counting::buffers() const { return std::clamp<std::uint64_t>(memory / 4, 4 << 20, 32 << 20); }
+
+std::size_t Counting::most_joined() const {
+  constexpr std::uint64_t bytes = 28;  // of one, with its slots
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(table_memory() / threads() / 8 / bytes, 1 << 12, 1 << 18));
+}
 
 std::uint64_t Counting::row_memory() const {
   return std::max<std::uint64_t>(table_memory() * tables() / workers / 8, 256 << 10);
@@ -71,13 +82,12 @@ void Counting::check() const {
   if (!rows && occurrence_bits > 0)
     throw support::WrongUsage("--count occurrences counts every time, so that it needs --occurrence-bits 0");
   constexpr std::uint64_t least_table = 256 << 10;
-  if (table_memory() < least_table) {
-    const std::uint64_t least =
-        (program_memory + tables() * (buffer_memory + least_table) + (processes ? 0 : workers * thread_memory)) / 7 * 8;
+  const std::uint64_t least = processes ? (program_memory + workers * (buffer_memory + least_table)) / 7 * 8
+                                        : program_memory + workers * thread_memory + least_table;
+  if (memory < least)
     throw support::WrongUsage("--memory " + scratch::readable_size(memory) + " is too little for " +
                               std::to_string(workers) + " workers: they take at least " +
                               std::to_string((least >> 20) + 1) + " MiB");
-  }
 }
 
 std::uint64_t Threshold::least_count(std::uint64_t rows) const {

@@ -3,6 +3,7 @@
 // What the program is asked to do.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -26,23 +27,23 @@ struct Counting {
   unsigned key_bits() const { return 2 * k + occurrence_bits; }
 
   unsigned tables() const { return processes ? workers : 1; }
-  /// What a table may take. An eighth of the memory is for rows as they are read, some for the program, for what each
-  /// thread has in hand, and for the buffers of each table.
-  std::uint64_t table_memory() const {
-    const std::uint64_t others =
-        memory / 8 + program_memory + tables() * buffer_memory + (processes ? 0 : workers * thread_memory);
-    return memory < others ? 0 : (memory - others) / tables();
-  }
+  /// That count into one table.
+  unsigned threads() const { return processes ? 1 : workers; }
+  /// What a table may take, with what is gathered before it comes to the table.
+  std::uint64_t table_memory() const;
+  /// What the files of the session may take.
+  std::uint64_t buffers() const;
+  /// Super-k-mers that a thread joins at once.
+  std::size_t most_joined() const;
   /// What a worker may take of it for a row that needs a table of its own.
   std::uint64_t row_memory() const;
-  /// The longest row that fits: it is read, and handed to a worker, each time with room to grow.
-  std::uint64_t longest_row() const;
   /// @throws support::WrongUsage for what cannot be
   void check() const;
 
   static constexpr std::uint64_t program_memory = 8 << 20;
-  static constexpr std::uint64_t buffer_memory = 12 << 20;
-  static constexpr std::uint64_t thread_memory = 6 << 20;
+  static constexpr std::uint64_t buffer_memory = 12 << 20;  ///< of a process's table
+  static constexpr std::uint64_t thread_memory = 6 << 20;   ///< at least: with less, one thread fewer is faster
+  static constexpr std::uint64_t hand_memory = 2 << 20;     ///< what a thread has in hand: text, rows, stages
 };
 
 struct Threshold {

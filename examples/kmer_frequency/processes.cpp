@@ -169,6 +169,7 @@ class WorkerProcess {
 Counted count_for_parent(const Socket& parent, const Options& options) {
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
+  session_options.buffers = options.counting.buffers() / options.counting.workers;
   session_options.on_event = [&](const scratch::Event& event) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (options.events) tell(event);

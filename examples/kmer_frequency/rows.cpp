@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -18,6 +19,7 @@ using support::Refused;
 
 /// A batch is full then; a row has at least as many k-mers as one counts in the cache before it comes in pieces.
 constexpr std::size_t enough_bases = 1 << 19;
+constexpr std::size_t enough_text = 1 << 19;
 constexpr std::size_t enough_rows = 1 << 16;
 constexpr std::size_t whole_row = SeenInRow<std::uint64_t>::most_kmers + 64;
 
@@ -31,6 +33,24 @@ void check_bgzf(const std::string& name, int fd, std::uint64_t size) {
   if (!bytes.starts_with("\x1f\x8b") || (bytes[3] & 4) == 0 || bytes.substr(12, 2) != "BC") return;
   if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(size - bytes.size())) > 0 && bytes != bgzf_end)
     throw Refused("\"" + name + "\" is truncated: the empty block that ends BGZF is missing");
+}
+
+/// The last letters of a row that goes on behind a text.
+std::string tail_of_row(std::string_view text, std::size_t most, std::string_view before) {
+  std::string tail;
+  while (tail.size() < most) {
+    if (text.empty()) {
+      tail.insert(0, before.substr(before.size() - std::min(before.size(), most - tail.size())));
+      break;
+    }
+    const std::size_t begin = text.find_last_of('\n') + 1;  // 0: there is none
+    const std::string_view line = text.substr(begin);
+    if (line.starts_with('>')) break;
+    tail.insert(0, line.substr(line.size() - std::min(line.size(), most - tail.size())));
+    text.remove_suffix(line.size());
+    if (begin > 0) text.remove_suffix(1);
+  }
+  return tail;
 }
 
 }  // namespace
@@ -50,7 +70,8 @@ class RowSource::Reading {
   support::Sequences sequences_;
 };
 
-RowSource::RowSource(std::vector<std::string> files, unsigned k) : overlap_(k - 1) {
+RowSource::RowSource(std::vector<std::string> files, unsigned k, bool one_worker)
+    : overlap_(k - 1), one_worker_(one_worker) {
   bool known = true;
   for (const std::string& name : files) {
     support::File file = support::open_input(name);
@@ -116,28 +137,80 @@ bool RowSource::next_row() {
   }
 }
 
-bool RowSource::fill(Batch& batch) {
-  bool within = owner_ == std::this_thread::get_id();
-  batch.begins_within = within;
-  batch.bases = std::exchange(carried_, {});
+bool RowSource::take_plain(Batch& batch) {
+  if (!reading_) return false;
+  if (!batch.text) batch.text = std::make_unique_for_overwrite<char[]>(enough_text);
+  const auto plain = reading_->sequences().take_plain(batch.text.get(), enough_text);
+  if (!plain) return false;
+  batch.text_size = plain->size;
+  batch.goes_on = plain->goes_on;
+  so_far_.rows += plain->rows + (within_ ? 1 : 0) - (plain->goes_on ? 1 : 0);
+  so_far_.bases += plain->letters;
+  within_ = plain->goes_on;
+  if (within_) carried_ = tail_of_row({batch.text.get(), batch.text_size}, overlap_, batch.bases);
+  return true;
+}
+
+void RowSource::read_rows(Batch& batch) {
   const std::size_t again = batch.bases.size();
-  while (batch.bases.size() < enough_bases && batch.ends.size() < enough_rows && (within || next_row())) {
-    within = reading_->sequences().read(batch.bases, whole_row);
+  while (batch.bases.size() < enough_bases && batch.ends.size() < at_once_ && (within_ || next_row())) {
+    within_ = reading_->sequences().read(batch.bases, whole_row);
     batch.ends.push_back(batch.bases.size());
-    if (within) break;
+    if (within_) break;
     ++so_far_.rows;
   }
-  owner_ = {};
-  if (within) {
-    batch.goes_on = true;
-    owner_ = std::this_thread::get_id();
-    const std::uint64_t from = batch.ends.size() > 1 ? batch.ends[batch.ends.size() - 2] : 0;
-    carried_ =
-        batch.bases.substr(std::max<std::size_t>(from, batch.bases.size() - std::min(overlap_, batch.bases.size())));
-  }
   so_far_.bases += batch.bases.size() - again;
+  batch.goes_on = within_;
+  if (!within_) return;
+  const std::size_t from = batch.ends.size() > 1 ? batch.ends[batch.ends.size() - 2] : 0;
+  carried_ =
+      batch.bases.substr(std::max<std::size_t>(from, batch.bases.size() - std::min(overlap_, batch.bases.size())));
+}
+
+bool RowSource::fill(Batch& batch) {
+  batch.begins_within = within_;
+  batch.bases = std::exchange(carried_, {});
+  if (take_plain(batch)) {
+    at_once_ = 1;
+  } else {
+    read_rows(batch);
+    at_once_ = std::min(at_once_ * 2, enough_rows);
+  }
+  owner_ = within_ && one_worker_ ? std::this_thread::get_id() : std::thread::id();
   so_far_.bytes = bytes_of_finished_ + (reading_ ? reading_->bytes() : 0);
-  return !batch.ends.empty();
+  return batch.text_size > 0 || !batch.ends.empty();
+}
+
+// The rows of a plain text.
+void RowSource::take_rows(Batch& batch) {
+  const std::string_view text(batch.text.get(), std::exchange(batch.text_size, 0));
+  const std::size_t again = batch.bases.size();
+  const auto line_end = [text](std::size_t from) {
+    const void* const end = std::memchr(text.data() + from, '\n', text.size() - from);
+    return end == nullptr ? text.size() : static_cast<std::size_t>(static_cast<const char*>(end) - text.data());
+  };
+  bool is_open = batch.begins_within;
+  const bool is_fastq = text.starts_with('@');
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = line_end(at);
+    if (is_fastq || text[at] == '>') {
+      if (is_open) batch.ends.push_back(batch.bases.size());
+      is_open = true;
+      at = end + 1;
+      if (!is_fastq) continue;
+      const std::size_t row_end = line_end(at);
+      batch.bases.append(text, at, row_end - at);
+      at = line_end(row_end + 1) + 1 + (row_end - at) + 1;
+    } else {
+      batch.bases.append(text, at, end - at);
+      at = end + 1;
+    }
+  }
+  if (is_open) batch.ends.push_back(batch.bases.size());
+  std::array<std::uint64_t, 256> others{};
+  if (!support::count_no_bases(std::string_view(batch.bases).substr(again), others)) return;
+  const std::lock_guard lock(mutex_);
+  for (std::size_t c = 0; c < others.size(); ++c) other_letters_[c] += others[c];
 }
 
 bool RowSource::next(Batch& batch) {
@@ -158,6 +231,8 @@ bool RowSource::next(Batch& batch) {
   }
   if (owner_ == std::thread::id()) row_ended_.notify_all();
   if (told_) told_(so_far_);
+  lock.unlock();
+  if (batch.text_size > 0) take_rows(batch);
   return any && !stopped_;
 }
 

@@ -25,17 +25,20 @@ namespace kmer_frequency {
 /// Some rows, back to back: row i is `bases` from `ends[i - 1]` (or 0) to `ends[i]`.
 ///
 /// A row that is too long for one batch comes in pieces, each of which begins with the k - 1 bases that the one before
-/// ended with: the last of a batch that goes on, and the first of the next one of the same worker.
+/// ended with: the last of a batch that goes on, and the first of the next one.
 struct Batch {
   std::string bases;
   std::vector<std::uint64_t> ends;
-  bool begins_within = false;  ///< the first row is a further piece of one
-  bool goes_on = false;        ///< the last row is a piece, and not the last
+  bool begins_within = false;    ///< the first row is a further piece of one
+  bool goes_on = false;          ///< the last row is a piece, and not the last
+  std::unique_ptr<char[]> text;  ///< a file's, until its rows are taken out of it
+  std::size_t text_size = 0;
 
   void clear() {
     bases.clear();
     ends.clear();
     begins_within = goes_on = false;
+    text_size = 0;
   }
   template <class Visit>
   void for_each_row(Visit visit) const {
@@ -55,20 +58,21 @@ struct ReadSoFar {
   std::uint64_t bytes_there = 0;  ///< in all files; 0 when that is not known
 };
 
-/// The rows of all files, in order, handed out in batches to whichever worker asks. Thread-safe: reading costs so much
-/// less than counting that workers need not read side by side.
+/// The rows of all files, in order, handed out in batches to whichever worker asks. Thread-safe: one worker at a time
+/// reads, unpacks, and looks over what is plain text; each takes the rows out of its own.
 class RowSource {
  public:
   /// Opens and looks at every file.
-  /// @param files `-` is the standard input
-  /// @param k     of k-mers: what pieces of a row share
+  /// @param files      `-` is the standard input
+  /// @param k          of k-mers: what pieces of a row share
+  /// @param one_worker whether pieces of one row are given to one thread
   /// @throws support::Refused, one line, for a file that is missing, or does not begin like sequences
-  RowSource(std::vector<std::string> files, unsigned k);
+  RowSource(std::vector<std::string> files, unsigned k, bool one_worker = true);
   ~RowSource();
   RowSource(const RowSource&) = delete;
   RowSource& operator=(const RowSource&) = delete;
 
-  /// Some more rows; false: there are none, or `stop()` was called. Pieces of one row are given to one thread.
+  /// Some more rows; false: there are none, or `stop()` was called.
   /// @throws support::Refused when a file is truncated or damaged, or is no sequence file; support::Stopped
   bool next(Batch& batch);
 
@@ -95,12 +99,16 @@ class RowSource {
   class Reading;
 
   bool fill(Batch& batch);
+  bool take_plain(Batch& batch);
+  void read_rows(Batch& batch);
   bool next_row();
   void finish_file();
+  void take_rows(Batch& batch);
 
   std::vector<support::Input> inputs_;
   std::vector<support::File> open_;  // of those that can be read once only
   std::size_t overlap_;
+  bool one_worker_;
   std::uint64_t bytes_there_ = 0, expected_bytes_ = 0;
   std::function<void(const ReadSoFar&)> told_;
   std::atomic<bool> stopped_ = false;
@@ -108,8 +116,10 @@ class RowSource {
 
   mutable std::mutex mutex_;
   std::condition_variable row_ended_;
-  std::thread::id owner_;  // who has a row of which there is more
-  std::string carried_;    // what the next piece of it begins with
+  bool within_ = false;      // a row of which there may be more,
+  std::thread::id owner_;    // whose it is, where that matters,
+  std::string carried_;      // and what its next piece begins with
+  std::size_t at_once_ = 1;  // rows to read before what is plain is looked for again
   std::size_t next_file_ = 0;
   std::unique_ptr<Reading> reading_;
   ReadSoFar so_far_;

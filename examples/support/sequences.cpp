@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "sequences.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <utility>
 
@@ -20,12 +19,8 @@ std::string quote(const std::string& name) { return "\"" + name + "\""; }
 /// Members of gzip, one after the other: all of them, to the last byte.
 class Inflating {
  public:
-  Inflating(std::string name, ByteSource& source) : name_(std::move(name)), source_(source), in_(buffer_size, '\0') {
-    if (::inflateInit2(&stream_, 15 + 16) != Z_OK) throw std::bad_alloc();
-  }
-  Inflating(const Inflating&) = delete;
-  Inflating& operator=(const Inflating&) = delete;
-  ~Inflating() { ::inflateEnd(&stream_); }
+  Inflating(std::string name, ByteSource& source, Unpacker by)
+      : name_(std::move(name)), source_(source), member_(GzipMember::make(by)), in_(buffer_size, '\0') {}
 
   /// What was read already to see what it is.
   void push(std::string_view start) {
@@ -34,29 +29,23 @@ class Inflating {
   }
 
   std::size_t read(char* to, std::size_t size) {
-    stream_.next_out = reinterpret_cast<Bytef*>(to);
-    stream_.avail_out = static_cast<uInt>(size);
-    while (stream_.avail_out == size) {
+    for (;;) {
       if (!in_member_ && !begin_member()) return 0;
       if (at_ == end_) fill();
-      stream_.next_in = reinterpret_cast<Bytef*>(in_.data() + at_);
-      stream_.avail_in = static_cast<uInt>(end_ - at_);
-      const int code = ::inflate(&stream_, Z_NO_FLUSH);
-      at_ = end_ - stream_.avail_in;
-      if (code == Z_STREAM_END) {
-        in_member_ = false;
-        last_is_empty_ = stream_.total_out == 0;
-      } else if (code == Z_MEM_ERROR) {
-        throw std::bad_alloc();
-      } else if (code != Z_OK && code != Z_BUF_ERROR) {
+      const GzipMember::Step step = member_->unpack(in_.data() + at_, end_ - at_, to, size);
+      at_ += step.used;
+      made_ += step.made;
+      if (!step.why.empty())
         throw Refused("cannot read " + quote(name_) + ": its gzip stream is damaged near byte " +
-                      std::to_string(offset()) +
-                      (stream_.msg != nullptr ? std::string(" (") + stream_.msg + ")" : std::string()));
-      } else if (at_ == end_ && ended_ && stream_.avail_out > 0) {
+                      std::to_string(offset()) + " (" + step.why + ")");
+      if (step.ended) {
+        in_member_ = false;
+        last_is_empty_ = made_ == 0;
+      } else if (at_ == end_ && ended_ && step.made < size) {
         throw Refused(quote(name_) + " is truncated: its gzip stream has no end");
       }
+      if (step.made > 0) return step.made;
     }
-    return size - stream_.avail_out;
   }
 
   std::uint64_t zeros_after() const { return zeros_; }
@@ -94,7 +83,8 @@ class Inflating {
                     ", after a member of gzip, is none");
     if (members_++ == 0)
       is_bgzf_ = rest.size() >= header && (static_cast<unsigned char>(rest[3]) & 4) != 0 && rest.substr(12, 2) == "BC";
-    ::inflateReset(&stream_);
+    member_->begin();
+    made_ = 0;
     in_member_ = true;
     return true;
   }
@@ -112,10 +102,10 @@ class Inflating {
 
   std::string name_;
   ByteSource& source_;
-  z_stream stream_{};
+  std::unique_ptr<GzipMember> member_;
   std::string in_;
   std::size_t at_ = 0, end_ = 0;
-  std::uint64_t before_ = 0, zeros_ = 0, members_ = 0;
+  std::uint64_t before_ = 0, zeros_ = 0, members_ = 0, made_ = 0;
   bool ended_ = false, in_member_ = false, is_bgzf_ = false, last_is_empty_ = false;
 };
 
@@ -171,15 +161,44 @@ std::size_t FileSource::read(char* to, std::size_t size) {
 /// The text, unpacked.
 class Sequences::Text {
  public:
-  Text(const std::string& name, ByteSource& source) : name_(name), source_(source), buffer_(buffer_size, '\0') {}
+  Text(const std::string& name, ByteSource& source, Unpacker by)
+      : name_(name), source_(source), by_(by), buffer_(buffer_size, '\0') {}
 
   /// More of it when all was used. False: that was all.
   bool more() {
     if (at_ < end_) return true;
     if (!begun_) return begin();
-    at_ = 0;
-    end_ = inflating_ ? inflating_->read(buffer_.data(), buffer_.size()) : source_.read(buffer_.data(), buffer_.size());
+    at_ = end_ = 0;
+    end_ = read(buffer_.data(), buffer_.size());
     return end_ > 0;
+  }
+
+  /// Moves up to so many bytes of it; `ended` says that those are the last.
+  std::size_t take(char* to, std::size_t most, bool& ended) {
+    std::size_t n = std::min(size(), most);
+    std::memcpy(to, data(), n);
+    use(n);
+    ended = false;
+    try {
+      while (n < most && !ended) {
+        const std::size_t more = read(to + n, most - n);
+        ended = more == 0;
+        n += more;
+      }
+    } catch (...) {
+      if (n == 0) throw;
+      failure_ = std::current_exception();  // after what came before it
+    }
+    return n;
+  }
+  /// What was taken last is what comes next.
+  void give_back(std::string_view bytes) {
+    std::string next(bytes);
+    next.append(data(), size());
+    at_ = 0;
+    end_ = next.size();
+    if (buffer_.size() < next.size()) buffer_.resize(next.size());
+    next.copy(buffer_.data(), next.size());
   }
 
   const char* data() const { return buffer_.data() + at_; }
@@ -198,7 +217,7 @@ class Sequences::Text {
       end_ += n;
     }
     if (std::string_view(data(), size()).starts_with("\x1f\x8b")) {
-      inflating_.emplace(name_, source_);
+      inflating_.emplace(name_, source_, by_);
       inflating_->push({data(), size()});
       end_ = 0;
       while (end_ < 3) {
@@ -211,16 +230,23 @@ class Sequences::Text {
     return more();
   }
 
+  std::size_t read(char* to, std::size_t size) {
+    if (failure_) std::rethrow_exception(failure_);
+    return inflating_ ? inflating_->read(to, size) : source_.read(to, size);
+  }
+
   const std::string& name_;
   ByteSource& source_;
+  Unpacker by_;
   std::optional<Inflating> inflating_;
   std::string buffer_;
   std::size_t at_ = 0, end_ = 0;
   bool begun_ = false;
+  std::exception_ptr failure_;
 };
 
-Sequences::Sequences(std::string name, ByteSource& source)
-    : name_(std::move(name)), text_(std::make_unique<Text>(name_, source)) {}
+Sequences::Sequences(std::string name, ByteSource& source, Unpacker by)
+    : name_(std::move(name)), text_(std::make_unique<Text>(name_, source, by)) {}
 
 Sequences::~Sequences() = default;
 
@@ -351,6 +377,27 @@ bool Sequences::read(std::string& letters, std::size_t most) {
   if (!at_line_start_) no_last_line_end_ = true;
   in_row_ = false;
   return false;
+}
+
+std::optional<PlainText> Sequences::take_plain(char* to, std::size_t most) {
+  if (!begun_ || before_ == '\r' || (is_fastq_ && in_row_)) return std::nullopt;
+  bool ended = false;
+  const std::string_view text(to, text_->take(to, most, ended));
+  PlainText plain;
+  if (in_row_ || (!text.empty() && text[0] == (is_fastq_ ? '@' : '>')))
+    plain = is_fastq_ ? plain_fastq(text) : plain_fasta(text, at_line_start_, ended);
+  // A little of it is not worth a call.
+  const bool is_enough = plain.size > 0 && (plain.size >= most / 128 || (ended && plain.size == text.size()));
+  if (!is_enough) plain.size = 0;
+  if (plain.size < text.size()) text_->give_back(text.substr(plain.size));
+  if (!is_enough) return std::nullopt;
+  const bool ends_line = text[plain.size - 1] == '\n';
+  line_ += plain.lines;
+  any_ = true;
+  in_row_ = plain.goes_on;
+  at_line_start_ = ends_line || !plain.goes_on;
+  before_ = ends_line ? '\n' : 'A';
+  return plain;
 }
 
 void Sequences::read_qualities() {

@@ -5,7 +5,8 @@
 // Lines end with LF, CR LF or CR. Blanks in a sequence are dropped, U is T, and what is neither a base nor one of
 // IUPAC's letters breaks it; each is counted. What cannot be read whole is an error: a record of FASTQ that is cut or
 // has other qualities than bases, junk between its records or between members of gzip, a stream without its end.
-// Sequences are read bit by bit: no length of a line is too long.
+// Sequences are read bit by bit: no length of a line is too long. What is plain can be taken as it stands, many rows at
+// once; what is not, is read letter by letter.
 #pragma once
 
 #include <array>
@@ -13,11 +14,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "errors.hpp"
+#include "gzip_member.hpp"
+#include "plain_text.hpp"
 #include "streams.hpp"
 
 namespace support {
@@ -54,7 +58,8 @@ class FileSource : public ByteSource {
 class Sequences {
  public:
   /// @param name for words about it
-  Sequences(std::string name, ByteSource& source);
+  /// @param by   what unpacks gzip
+  Sequences(std::string name, ByteSource& source, Unpacker by = best_unpacker());
   Sequences(const Sequences&) = delete;
   Sequences& operator=(const Sequences&) = delete;
   ~Sequences();
@@ -63,6 +68,15 @@ class Sequences {
   bool next();
   /// Appends more of this sequence's letters, at most so many. @returns whether there may be more of it @throws Refused
   bool read(std::string& letters, std::size_t most);
+
+  /// Moves text as it stands to `to`, up to so many bytes, as far as it is plain: whole records of FASTQ; of FASTA whole
+  /// rows where one ends there, else a part of one. Letters of IUPAC's in it are the caller's to count.
+  /// @returns nothing, and nothing has changed, where what follows is not plain: `next()` or `read()` it
+  /// @throws Refused
+  std::optional<PlainText> take_plain(char* to, std::size_t most);
+  bool is_fastq() const { return is_fastq_; }
+  /// Within a sequence, more of which may come.
+  bool in_row() const { return in_row_; }
 
   /// What was found in it that a user should know, each a line.
   std::vector<std::string> notices() const;

@@ -39,7 +39,60 @@ like_plain_rows() {
   same theirs.tsv ours.tsv
 }
 
+# What five kinds of input are made of: reads.fa.
+short_reads() {
+  gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa
+  "$program" --simulate-reads 14000 --read-length 100 --error-rate 0.01 --seed 1 -o reads.fa genome.fa
+}
+long_accurate_reads() {
+  gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa
+  for length in 8000 15000 22000; do
+    "$program" --simulate-reads 60 --read-length $length --error-rate 0.001 --seed $length -o some.fa genome.fa
+    cat some.fa >>reads.fa
+  done
+}
+a_genome_in_one_row() {
+  python3 -c '
+import random
+random.seed(5)
+genome = "".join(random.choices("ACGT", k=600000))
+print(">all\n" + genome + "ACGT" * 9 + genome[1000:90000] + "N" * 7 + genome[::-1])' >reads.fa
+}
+many_rows_of_one_base() {
+  awk 'BEGIN { for (i = 0; i < 100; ++i) row = row "A"; for (i = 0; i < 300000; ++i) print ">" i "\n" row }' >reads.fa
+}
+odd_letters() { make_reads; }
+
+# The same as jellyfish, as kmc, and for k = 1, which kmc has not, as Python counts letters.
+like_others() {
+  need_program jellyfish kmc kmc_tools python3
+  "$1"
+  python3 - reads.fa >theirs.tsv <<END
+import sys
+rows = "".join(line for line in open(sys.argv[1]) if not line.startswith(">")).upper()
+for base, other in ("AT", "CG"):
+    if n := rows.count(base) + rows.count(other):
+        print(base, n, sep="\t")
+END
+  count -k 1 --canonical --count occurrences --sorted -o ours.tsv reads.fa
+  same theirs.tsv ours.tsv
+  strands=canonical
+  for k in 15 16 21 31 32; do
+    like_jellyfish
+    like_kmc
+    # Less memory than there are super-k-mers, and workers of the other kind.
+    ours --count occurrences --sorted --memory 24MiB --workers 1 -o ours.tsv reads.fa
+    same theirs.tsv ours.tsv
+  done
+  strands=plain
+  for k in 16 32; do like_kmc; done
+  ours --count occurrences --sorted --processes -o ours.tsv reads.fa
+  same theirs.tsv ours.tsv
+  must_leave_nothing
+}
+
 case $fact in
+  like_others_*) like_others "${fact#like_others_in_}" ;;
   equal_to_jellyfish)
     need_program jellyfish
     make_reads

@@ -33,6 +33,28 @@ case $fact in
     gives_it --memory 40MiB reads.fa
     gives_it --memory 40MiB --processes reads.fa
     ;;
+  memory_is_kept)
+    need_program python3
+    "$program" --simulate-reads 300000 --read-length 100 --error-rate 0.02 --seed 9 -o many.fa genome.fa
+    # within <MiB> <arguments ...>: what the system says of the program and what it started, at most 16 MiB above.
+    within() {
+      most=$1
+      shift
+      python3 - "$most" "$program" -q -k 31 --canonical --memory "${most}MiB" "$@" -o given.tsv many.fa <<END || fail "$most $*"
+import resource, subprocess, sys
+subprocess.run(sys.argv[2:], check=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+print(peak, "MiB of", sys.argv[1])
+sys.exit(peak > int(sys.argv[1]) + 16)
+END
+    }
+    for most in 24 64 128; do
+      within $most --workers 2 --count occurrences
+      within $most --workers 2 --count rows
+      within $most --workers 1 --count occurrences -k 14
+    done
+    within 128 --workers 16 --count occurrences
+    ;;
   any_input)
     gzip -k reads.fa
     gives_it reads.fa.gz

@@ -6,10 +6,13 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <string_view>
@@ -58,10 +61,11 @@ struct Outcome {
   std::set<std::string> said;
 };
 
-Outcome read(const std::string& bytes, std::size_t at_a_time = 1 << 20, std::size_t most = 1 << 20) {
+Outcome read(const std::string& bytes, std::size_t at_a_time = 1 << 20, std::size_t most = 1 << 20,
+             support::Unpacker by = support::best_unpacker()) {
   Outcome outcome;
   Memory memory(bytes, at_a_time);
-  support::Sequences sequences("f", memory);
+  support::Sequences sequences("f", memory, by);
   try {
     while (sequences.next()) {
       std::string row;
@@ -81,6 +85,67 @@ Outcome read(const std::string& bytes, std::size_t at_a_time = 1 << 20, std::siz
   return outcome;
 }
 
+/// The same, taking what is plain as it stands, up to `most` bytes at a time. `rows` and `letters` are what they are in
+/// all, and how many were taken so.
+struct Taken {
+  Outcome outcome;
+  std::uint64_t rows = 0, letters = 0, plain_rows = 0;
+};
+Taken read_plain_text(const std::string& bytes, std::size_t most, std::size_t at_a_time = 1 << 20) {
+  Taken taken;
+  Memory memory(bytes, at_a_time);
+  support::Sequences sequences("f", memory);
+  std::string row, text(most, ' ');
+  bool within = false;
+  std::array<std::uint64_t, 256> others{};
+  const auto end_row = [&] {
+    count(row, taken.outcome.counts);
+    taken.letters += row.size();
+    ++taken.rows;
+    row.clear();
+  };
+  try {
+    for (;;) {
+      if (const auto plain = sequences.take_plain(text.data(), most)) {
+        std::uint64_t rows = 0, letters = 0, lines = 0;
+        for (std::size_t at = 0; at < plain->size; ++lines) {
+          const std::size_t end = std::min(text.find('\n', at), plain->size);
+          lines -= end == plain->size;
+          const std::string line = text.substr(at, end - at);
+          at = end + 1;
+          if (sequences.is_fastq() ? lines % 4 == 0 : line.starts_with('>')) {
+            if (within) end_row();
+            within = true;
+            ++rows;
+          } else if (!sequences.is_fastq() || lines % 4 == 1) {
+            row += line;
+            letters += line.size();
+            support::count_no_bases(line, others);
+          }
+        }
+        if (within && !plain->goes_on) end_row();
+        within = plain->goes_on;
+        CHECK(within == sequences.in_row());
+        CHECK((plain->rows == rows && plain->letters == letters && plain->lines == lines));
+        taken.plain_rows += rows;
+      } else {
+        if (!within && !sequences.next()) break;
+        within = sequences.read(row, 5);
+        if (!within) end_row();
+      }
+    }
+  } catch (const support::Refused& error) {
+    taken.outcome.error = error.what();
+    return taken;
+  }
+  if (!sequences.why_none().empty()) taken.outcome.error = sequences.why_none();
+  for (const std::string& notice : sequences.notices()) taken.outcome.said.insert(notice);
+  for (std::size_t c = 0; c < 256; ++c)
+    if (const std::uint64_t n = sequences.other_letters()[c] + others[c]; n > 0)
+      taken.outcome.said.insert(std::to_string(c) + " " + std::to_string(n));
+  return taken;
+}
+
 /// As many tools read: lines, and no questions.
 Outcome read_carelessly(const std::string& bytes) {
   Outcome outcome;
@@ -97,6 +162,13 @@ Outcome read_carelessly(const std::string& bytes) {
   }
   count(row, outcome.counts);
   return outcome;
+}
+
+/// What unpacks gzip here.
+std::vector<support::Unpacker> unpackers() {
+  std::vector<support::Unpacker> all{support::Unpacker::zlib};
+  if (support::has_isal()) all.push_back(support::Unpacker::isal);
+  return all;
 }
 
 using Reader = std::function<Outcome(const std::string&)>;
@@ -248,31 +320,56 @@ TEST_CASE("FASTQ cannot be cut in silence, save at the end of a record") {
 }
 
 TEST_CASE("no byte of gzip can be damaged in silence, and no cut but between members is silent") {
-  for (const std::string& text : {fasta, fastq}) {
-    const std::string first = deflated(text, false), both = first + deflated(text, false);
-    std::size_t exempt = 0;
-    CHECK(unnoticed_damage(
-              both, [](const auto& b) { return read(b); }, none, exempt)
-              .empty());
-    CHECK(unnoticed_cuts(
-              both, [](const auto& b) { return read(b); }, [&](std::size_t n) { return n == first.size(); }, exempt)
-              .empty());
-    CHECK(exempt == 1);
-  }
+  for (const support::Unpacker by : unpackers())
+    for (const std::string& text : {fasta, fastq}) {
+      const Reader reader = [by](const std::string& bytes) { return read(bytes, 1 << 20, 1 << 20, by); };
+      const std::string first = deflated(text, false), both = first + deflated(text, false);
+      REQUIRE(reader(both).counts == read(text + text).counts);
+      std::size_t exempt = 0;
+      CHECK(unnoticed_damage(both, reader, none, exempt).empty());
+      CHECK(unnoticed_cuts(
+                both, reader, [&](std::size_t n) { return n == first.size(); }, exempt)
+                .empty());
+      CHECK(exempt == 1);
+    }
 }
 
 TEST_CASE("no byte of BGZF can be damaged in silence, and no cut is silent") {
-  for (const std::string& text : {fasta, fastq}) {
-    const std::string all = deflated(text.substr(0, 100), true) + deflated(text.substr(100), true) + deflated("", true);
-    REQUIRE(read(all).counts == read(text).counts);
-    std::size_t exempt = 0;
-    CHECK(unnoticed_damage(
-              all, [](const auto& b) { return read(b); }, none, exempt)
-              .empty());
-    CHECK(unnoticed_cuts(
-              all, [](const auto& b) { return read(b); }, none, exempt)
-              .empty());
-    CHECK(exempt == 0);
+  for (const support::Unpacker by : unpackers())
+    for (const std::string& text : {fasta, fastq}) {
+      const Reader reader = [by](const std::string& bytes) { return read(bytes, 1 << 20, 1 << 20, by); };
+      const std::string all =
+          deflated(text.substr(0, 100), true) + deflated(text.substr(100), true) + deflated("", true);
+      REQUIRE(reader(all).counts == read(text).counts);
+      std::size_t exempt = 0;
+      CHECK(unnoticed_damage(all, reader, none, exempt).empty());
+      CHECK(unnoticed_cuts(all, reader, none, exempt).empty());
+      CHECK(exempt == 0);
+    }
+}
+
+TEST_CASE(
+    "every unpacker gives the same, however small the pieces that members come in, and says where they are damaged") {
+  std::mt19937_64 dice(14);
+  std::string text;
+  for (int i = 0; i < 4000; ++i) {
+    text += ">row\n";
+    for (int n = 0; n < 50; ++n) text += "ACGT"[dice() % 4];
+    text += '\n';
+  }
+  std::string packed;
+  for (std::size_t at = 0; at < text.size(); at += 70000) packed += deflated(text.substr(at, 70000), false);
+  const Counts counts = read(text).counts;
+  for (const support::Unpacker by : unpackers()) {
+    for (const std::size_t at_a_time : {1U, 2U, 3U, 7U, 8U, 9U, 1000U, 1U << 20})
+      CHECK((read(packed, at_a_time, 1 << 20, by).counts == counts));
+    std::string damaged = packed;
+    damaged[damaged.size() - 5] ^= 1;
+    const Outcome outcome = read(damaged, 1 << 20, 1 << 20, by);
+    CHECK(outcome.error.value_or("").find("cannot read \"f\": its gzip stream is damaged near byte ") == 0);
+    CHECK(outcome.error.value_or("").find("incorrect ") != std::string::npos);
+    CHECK(read(packed.substr(0, packed.size() - 3), 1 << 20, 1 << 20, by).error ==
+          "\"f\" is truncated: its gzip stream has no end");
   }
 }
 
@@ -295,6 +392,63 @@ TEST_CASE("what comes in pieces is read as what comes at once") {
   }
 }
 
+TEST_CASE("what is taken as it stands is what is read letter by letter, whatever was damaged or cut") {
+  const auto agrees = [](const std::string& bytes, std::size_t most) {
+    const Outcome slow = read(bytes);
+    const Taken fast = read_plain_text(bytes, most);
+    if (fast.outcome.error != slow.error) return false;
+    return slow.error || (fast.outcome.counts == slow.counts && fast.outcome.said == slow.said);
+  };
+  std::string many;
+  for (int i = 0; i < 12; ++i) many += fasta;
+  std::string gapped = fasta;
+  gapped.insert(30, std::string(40, 'N') + "-" + std::string(90, 'a'));
+  for (const std::string& text :
+       {fasta, fastq, with_cr(fasta, true), with_cr(fastq, false), many, many + "no end", gapped,
+        ">a\n\n\nAC\n\nGT\n>\n>b\n" + fasta + ">empty\n", deflated(fasta, false), deflated(fastq, false)})
+    for (const std::size_t most : {40U, 64U, 65U, 100U, 128U, 1000U, 100000U}) {
+      CHECK(agrees(text, most));
+      for (std::size_t i = 0; i < text.size(); i += most == 65 ? 1 : 7) {
+        if (!agrees(text.substr(0, i), most)) FAIL("cut at " << i << " of " << text);
+        for (const int mask : {0x01, 0x20, 0xff}) {
+          std::string damaged = text;
+          damaged[i] = static_cast<char>(damaged[i] ^ mask);
+          if (!agrees(damaged, most)) FAIL("damaged at " << i << " by " << mask << ": " << text);
+        }
+      }
+    }
+  CHECK(read_plain_text(many, 1000).plain_rows > 30);
+  CHECK(read_plain_text(many, 1000).rows == 36);
+  CHECK(read_plain_text(fastq + fastq, 10000).plain_rows == 5);
+  CHECK(read_plain_text(deflated(fastq + fastq, false), 10000, 7).plain_rows == 5);
+}
+
+TEST_CASE("bytes are told apart by the processor's wide words as one by one") {
+  std::mt19937_64 dice(11);
+  for (int round = 0; round < 3000; ++round) {
+    std::string text(1 + dice() % 300, ' ');
+    const std::string_view of = round % 3 == 0 ? "ACGT\n>" : round % 3 == 1 ? "ACGTNRYacgtn\n" : "";
+    for (char& c : text) c = of.empty() ? static_cast<char>(dice()) : of[dice() % of.size()];
+    for (const bool at_start : {false, true})
+      for (const bool is_all : {false, true}) {
+        const auto a = support::plain_fasta(text, at_start, is_all, support::Simd::plain);
+        const auto b = support::plain_fasta(text, at_start, is_all);
+        CHECK((a.size == b.size && a.lines == b.lines && a.rows == b.rows && a.letters == b.letters &&
+               a.goes_on == b.goes_on));
+      }
+    std::string records;
+    for (int i = 0; i < 3; ++i) {
+      const std::string row = round % 3 == 2 ? text.substr(0, dice() % 4) : std::string(text.size(), 'A');
+      records += "@" + text.substr(0, dice() % 3) + "\n" + row + "\n+\n" + std::string(row.size(), 'I') + "\n";
+    }
+    const auto a = support::plain_fastq(records, support::Simd::plain), b = support::plain_fastq(records);
+    CHECK((a.size == b.size && a.rows == b.rows && a.letters == b.letters));
+    std::array<std::uint64_t, 256> c{}, d{};
+    CHECK(support::count_no_bases(text, c, support::Simd::plain) == support::count_no_bases(text, d));
+    CHECK(c == d);
+  }
+}
+
 TEST_CASE("lines of any kind count the same") {
   for (const std::string& text : {fasta, fastq}) {
     const Counts counts = read(text).counts;
@@ -307,10 +461,13 @@ TEST_CASE("lines of any kind count the same") {
 
 TEST_CASE("junk after a stream of gzip is an error, zeros are said") {
   const std::string packed = deflated(fasta, false);
-  CHECK(read(packed + fasta).error);
-  CHECK(read(packed + '\x1f').error);
-  CHECK(read(packed + std::string(100, '\0') + "x").error);
-  const Outcome zeros = read(packed + std::string(100, '\0'));
-  CHECK(!zeros.error);
-  CHECK(zeros.said != read(packed).said);
+  for (const support::Unpacker by : unpackers()) {
+    const auto reading = [by](const std::string& bytes) { return read(bytes, 1 << 20, 1 << 20, by); };
+    CHECK(reading(packed + fasta).error);
+    CHECK(reading(packed + '\x1f').error);
+    CHECK(reading(packed + std::string(100, '\0') + "x").error);
+    const Outcome zeros = reading(packed + std::string(100, '\0'));
+    CHECK(!zeros.error);
+    CHECK(zeros.said != reading(packed).said);
+  }
 }

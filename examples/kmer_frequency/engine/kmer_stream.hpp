@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//
+// The k-mers of packed rows as numbers, one after the other.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "packed.hpp"
+
+namespace kmer_frequency {
+
+/// For k up to 32.
+class KmerStream {
+ public:
+  /// Numbers behind the last one that are written over.
+  static constexpr std::size_t padding = 8;
+
+  /// @param canonical each is the smaller of itself and its reverse complement
+  KmerStream(unsigned k, bool canonical, Simd simd = support::best_simd())
+      : k_(k), canonical_(canonical), simd_(simd) {}
+
+  /// The n k-mers from base `at` on, written to `to`.
+  void write(const Packed& packed, std::size_t at, std::size_t n, std::uint64_t* to) const {
+#if defined(__x86_64__)
+    if (simd_ == Simd::avx2)
+      return canonical_ ? write_avx2<true>(packed, at, n, to) : write_avx2<false>(packed, at, n, to);
+#endif
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto forward = static_cast<std::uint64_t>(packed.forward(at + i, k_));
+      to[i] = canonical_ ? std::min(forward, static_cast<std::uint64_t>(packed.backward(at + i, k_))) : forward;
+    }
+  }
+
+ private:
+#if defined(__x86_64__)
+  // Four at a time, all of them within 64 + 14 bits of the streams.
+  template <bool canonical>
+  SUPPORT_AVX2 void write_avx2(const Packed& packed, std::size_t at, std::size_t n, std::uint64_t* to) const {
+    const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(~std::uint64_t{0} >> (64 - 2 * k_)));
+    const __m256i sign = _mm256_set1_epi64x(static_cast<long long>(std::uint64_t{1} << 63));
+    const __m128i unused = _mm_cvtsi32_si128(static_cast<int>(64 - 2 * k_));
+    const std::uint8_t* const first = packed.highest_first();
+    const std::uint8_t* const last = packed.lowest_first();
+    for (std::size_t i = 0; i < n; i += 4) {
+      const std::size_t byte = (at + i) / 4;
+      const auto by = static_cast<long long>(2 * ((at + i) % 4));
+      const __m256i left = _mm256_add_epi64(_mm256_setr_epi64x(0, 2, 4, 6), _mm256_set1_epi64x(by));
+      const __m256i right = _mm256_sub_epi64(_mm256_set1_epi64x(64), left);
+      const __m256i a = _mm256_set1_epi64x(static_cast<long long>(Packed::big_endian(first + byte)));
+      const __m256i b = _mm256_set1_epi64x(static_cast<long long>(Packed::big_endian(first + byte + 8)));
+      const __m256i forward =
+          _mm256_srl_epi64(_mm256_or_si256(_mm256_sllv_epi64(a, left), _mm256_srlv_epi64(b, right)), unused);
+      __m256i kmer = forward;
+      if constexpr (canonical) {
+        const __m256i c = _mm256_set1_epi64x(static_cast<long long>(Packed::little_endian(last + byte)));
+        const __m256i d = _mm256_set1_epi64x(static_cast<long long>(Packed::little_endian(last + byte + 8)));
+        const __m256i backward =
+            _mm256_and_si256(_mm256_or_si256(_mm256_srlv_epi64(c, left), _mm256_sllv_epi64(d, right)), mask);
+        const __m256i is_more = _mm256_cmpgt_epi64(_mm256_xor_si256(forward, sign), _mm256_xor_si256(backward, sign));
+        kmer = _mm256_blendv_epi8(forward, backward, is_more);
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), kmer);
+    }
+  }
+#endif
+
+  unsigned k_;
+  bool canonical_;
+  Simd simd_;
+};
+
+}  // namespace kmer_frequency

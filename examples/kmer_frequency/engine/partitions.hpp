@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+//
+// Super-k-mers in partitions: equal ones in the same one, within a budget of memory, and beyond it in files without a
+// name in the session.
+//
+// Every thread has a lane. A record waits in a stage of 512 bytes for each partition, which fits the cache; what is full
+// goes to the lane's heap, one behind the other, past the cache. A heap that is full goes to the lane's file in the
+// order of the partitions, and is empty again: no thread meets another one.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/event.hpp>
+#include <scratch/workspace.hpp>
+
+#include "super_kmer.hpp"
+
+namespace kmer_frequency {
+
+class Partitions {
+ public:
+  static constexpr std::size_t count = 256;
+  static std::size_t of(const SuperKmer& record) { return record.hash() >> 56; }
+
+  /// What a lane takes beyond its part of the memory.
+  static constexpr std::size_t stage_memory = count * 512;
+
+  /// @param name what errors call them
+  Partitions(const scratch::Workspace& workspace, std::string name, std::uint64_t memory, unsigned lanes)
+      : directory_(scratch::detail::directory_of(workspace)), name_(std::move(name)) {
+    for (unsigned i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<Lane>(*this, memory / lanes));
+  }
+
+  /// For one thread.
+  class Lane {
+   public:
+    Lane(Partitions& all, std::uint64_t memory)
+        : all_(&all),
+          most_(static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 6), 64, 1U << 31))),
+          stage_(allocate(count)),
+          heap_(allocate(most_)),
+          owners_(std::make_unique_for_overwrite<std::uint8_t[]>(most_)) {}
+
+    /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
+    void put(const SuperKmer& record) {
+      const std::size_t p = of(record);
+      if (used_[p] == in_granule) [[unlikely]]
+        put_granule(p);
+      stage_[p].records[used_[p]++] = record;
+    }
+
+   private:
+    friend class Partitions;
+    static constexpr std::size_t in_granule = 512 / sizeof(SuperKmer);
+    struct alignas(64) Granule {
+      std::array<SuperKmer, in_granule> records;
+    };
+    struct Free {
+      void operator()(Granule* memory) const { std::free(memory); }
+    };
+    using Granules = std::unique_ptr<Granule[], Free>;
+    // Not touched before it is used.
+    static Granules allocate(std::size_t n) {
+      auto* const memory = static_cast<Granule*>(std::aligned_alloc(4096, (n * sizeof(Granule) + 4095) / 4096 * 4096));
+      if (memory == nullptr) throw std::bad_alloc();
+      return Granules(memory);
+    }
+
+    [[gnu::noinline]] void put_granule(std::size_t p) {
+      if (in_heap_ == most_) spill();
+      copy(stage_[p], heap_[in_heap_]);
+      owners_[in_heap_++] = static_cast<std::uint8_t>(p);
+      used_[p] = 0;
+    }
+
+    static void copy(const Granule& from, Granule& to) {
+#if defined(__x86_64__)
+      const auto* const in = reinterpret_cast<const __m128i*>(&from);
+      auto* const out = reinterpret_cast<__m128i*>(&to);
+      for (std::size_t i = 0; i < in_granule; ++i) _mm_stream_si128(out + i, _mm_load_si128(in + i));
+#else
+      to = from;
+#endif
+    }
+
+    // Granules in the order of their partitions: `order_[begins_[p]]` is the first of p.
+    void sort() {
+#if defined(__x86_64__)
+      _mm_sfence();
+#endif
+      begins_.assign(count + 1, 0);
+      order_.resize(in_heap_);
+      for (std::uint32_t i = 0; i < in_heap_; ++i) ++begins_[owners_[i] + 1U];
+      std::partial_sum(begins_.begin(), begins_.end(), begins_.begin());
+      std::vector<std::uint32_t> next(begins_);
+      for (std::uint32_t i = 0; i < in_heap_; ++i) order_[next[owners_[i]]++] = i;
+    }
+
+    void spill() {
+      sort();
+      if (!file_)
+        file_ = std::make_unique<scratch::detail::AppendFile>(all_->directory_, all_->directory_.path() / all_->name_,
+                                                              "spill super-k-mers of");
+      const std::uint64_t bytes = std::uint64_t{in_heap_} * sizeof(Granule), begin = file_->extend(bytes);
+      std::array<iovec, 1024> pieces;
+      for (std::size_t done = 0; done < in_heap_;) {
+        const std::size_t n = std::min<std::size_t>(pieces.size(), in_heap_ - done);
+        for (std::size_t i = 0; i < n; ++i) pieces[i] = {&heap_[order_[done + i]], sizeof(Granule)};
+        file_->write_at(begin + done * sizeof(Granule), std::span(pieces).first(n));
+        done += n;
+      }
+      spills_.push_back({begin, begins_});
+      in_heap_ = 0;
+      all_->directory_.emit(scratch::EventKind::spill, all_->directory_.path() / all_->name_, bytes);
+    }
+
+    struct Spill {
+      std::uint64_t offset;
+      std::vector<std::uint32_t> begins;  // granules
+    };
+
+    Partitions* all_;
+    std::uint32_t most_, in_heap_ = 0;
+    Granules stage_, heap_;
+    std::array<std::uint8_t, count> used_{};
+    std::unique_ptr<std::uint8_t[]> owners_;
+    std::vector<std::uint32_t> begins_, order_;
+    std::vector<Spill> spills_;
+    std::unique_ptr<scratch::detail::AppendFile> file_;
+  };
+
+  Lane& lane(unsigned i) { return *lanes_[i]; }
+
+  /// Nothing is put any more: what there is can be read, by any threads.
+  void finish() {
+    for (const auto& lane : lanes_) lane->sort();
+  }
+
+  /// Where a thread reads what was spilled.
+  class Buffer {
+    friend class Partitions;
+    std::vector<SuperKmer> records = std::vector<SuperKmer>(1 << 12);
+  };
+
+  /// Calls `visit(records)` for all records of a partition, some at a time. @throws scratch::Error
+  template <class Visit>
+  void for_each(std::size_t p, Buffer& buffer, Visit visit) const {
+    for (const auto& lane : lanes_) {
+      for (const Lane::Spill& spill : lane->spills_) read(*lane->file_, spill, p, buffer.records, visit);
+      const std::span order(lane->order_);
+      for (std::size_t i = lane->begins_[p]; i < lane->begins_[p + 1]; ++i) {
+        if (i + 2 < lane->begins_[p + 1]) prefetch(lane->heap_[order[i + 2]]);
+        visit(std::span<const SuperKmer>(lane->heap_[order[i]].records));
+      }
+      visit(std::span<const SuperKmer>(lane->stage_[p].records).first(lane->used_[p]));
+    }
+  }
+
+ private:
+  static void prefetch(const Lane::Granule& granule) {
+    for (std::size_t i = 0; i < Lane::in_granule; i += 4) __builtin_prefetch(&granule.records[i]);
+  }
+
+  template <class Visit>
+  static void read(const scratch::detail::AppendFile& file, const Lane::Spill& spill, std::size_t p,
+                   std::vector<SuperKmer>& buffer, Visit visit) {
+    std::size_t left = (spill.begins[p + 1] - spill.begins[p]) * Lane::in_granule;
+    std::uint64_t offset = spill.offset + std::uint64_t{spill.begins[p]} * sizeof(Lane::Granule);
+    while (left > 0) {
+      const std::span<SuperKmer> some = std::span(buffer).first(std::min(left, buffer.size()));
+      file.read(offset, std::as_writable_bytes(some));
+      visit(std::span<const SuperKmer>(some));
+      offset += some.size_bytes();
+      left -= some.size();
+    }
+  }
+
+  scratch::detail::Directory directory_;
+  std::string name_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+};
+
+}  // namespace kmer_frequency

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// A thread's way into the table: keys wait until they are many.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_table.hpp>
+
+namespace kmer_frequency {
+
+template <scratch::CountKey Key>
+class KmerAdder {
+ public:
+  explicit KmerAdder(scratch::CountAdder<Key> adder) : adder_(std::move(adder)) {}
+
+  /// Room for so many numbers; say with `advance` how many were written.
+  std::uint64_t* prepare(std::size_t n) {
+    if (used_ >= at_once) flush_once();
+    if (numbers_.size() < used_ + n) numbers_.resize(used_ + n);
+    return numbers_.data() + used_;
+  }
+  void advance(std::size_t n) { used_ += n; }
+
+  void add(std::uint64_t number) {
+    *prepare(1) = number;
+    advance(1);
+  }
+
+  /// The same for numbers that count `times` each.
+  std::uint64_t* prepare_weighted(std::size_t n) {
+    if (weighted_used_ >= at_once) flush_weighted();
+    if (weighted_.size() < weighted_used_ + n) {
+      weighted_.resize(weighted_used_ + n);
+      weights_.resize(weighted_used_ + n);
+    }
+    return weighted_.data() + weighted_used_;
+  }
+  void advance_weighted(std::size_t n, std::uint64_t times) {
+    for (std::size_t i = 0; i < n; ++i) weights_[weighted_used_ + i] = times;
+    weighted_used_ += n;
+  }
+
+  /// @throws scratch::Error
+  void flush() {
+    flush_once();
+    flush_weighted();
+  }
+
+ private:
+  static constexpr std::size_t at_once = 4096;
+
+  std::span<const Key> keys(const std::vector<std::uint64_t>& numbers, std::size_t n) {
+    if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+      return std::span(numbers).first(n);
+    } else {
+      if (keys_.size() < n) keys_.resize(n);
+      for (std::size_t i = 0; i < n; ++i) keys_[i] = static_cast<Key>(numbers[i]);
+      return std::span(keys_).first(n);
+    }
+  }
+  void flush_once() {
+    if (used_ > 0) adder_.add(keys(numbers_, used_));
+    used_ = 0;
+  }
+  void flush_weighted() {
+    if (weighted_used_ > 0) adder_.add(keys(weighted_, weighted_used_), std::span(weights_).first(weighted_used_));
+    weighted_used_ = 0;
+  }
+
+  scratch::CountAdder<Key> adder_;
+  std::vector<std::uint64_t> numbers_, weighted_, weights_;
+  std::size_t used_ = 0, weighted_used_ = 0;
+  std::vector<Key> keys_;
+};
+
+}  // namespace kmer_frequency

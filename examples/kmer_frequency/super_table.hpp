@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+//
+// K-mers of many rows that overlap: what is counted first is super-k-mers, of which equal ones become one, and then the
+// k-mers of each, as often as it was there.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "engine/joined.hpp"
+#include "engine/minima.hpp"
+#include "engine/packed.hpp"
+#include "engine/partitions.hpp"
+#include "engine/super_kmer.hpp"
+#include "kmer_adder.hpp"
+#include "options.hpp"
+#include "support/stop.hpp"
+#include "support/threads.hpp"
+#include "worker.hpp"
+
+namespace kmer_frequency {
+
+/// Rows into partitions of super-k-mers.
+class SuperWorker final : public Worker {
+ public:
+  SuperWorker(const Counting& counting, Partitions::Lane& lane)
+      : packed_(counting.k),
+        minima_(counting.k, counting.canonical),
+        supers_(counting.k, counting.canonical),
+        k_(counting.k),
+        lane_(&lane) {}
+
+  void add(const Batch& batch) override {
+    packed_.pack(batch.bases, batch.ends);
+    for (const Run& run : packed_.runs()) {
+      minima_.find(packed_, run,
+                   [this](std::uint32_t at, std::uint32_t n) { lane_->put(supers_.make(packed_, at, n)); });
+      counted_.kmers += run.to - run.from - k_ + 1;
+    }
+  }
+
+  Counted finish() override {
+    counted_.adding = seconds_since(began_);
+    return counted_;
+  }
+
+ private:
+  Packed packed_;
+  Minima minima_;
+  SuperKmers supers_;
+  unsigned k_;
+  Partitions::Lane* lane_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  Counted counted_;
+};
+
+/// What joins the super-k-mers of partitions, and adds their k-mers to a table. For one thread.
+template <scratch::CountKey Key>
+class Expanding {
+ public:
+  Expanding(const Counting& counting, scratch::CountAdder<Key> adder)
+      : supers_(counting.k, counting.canonical), joined_(counting.most_joined()), adder_(std::move(adder)) {}
+
+  void expand(const Partitions& partitions, std::size_t p) {
+    partitions.for_each(p, buffer_, [this](std::span<const SuperKmer> records) {
+      joined_.add(records);
+      if (joined_.is_full()) give();
+    });
+    give();
+  }
+  void finish() { adder_.flush(); }
+
+ private:
+  static constexpr std::size_t room = Minima::most_kmers(SuperKmers::longest_k) + SuperKmers::padding;
+
+  void give() {
+    const auto records = joined_.records();
+    const auto times = joined_.times();
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      if (times[i] == 1) {
+        adder_.advance(supers_.write(records[i], adder_.prepare(room)));
+      } else {
+        adder_.advance_weighted(supers_.write(records[i], adder_.prepare_weighted(room)), times[i]);
+      }
+    }
+    joined_.clear();
+  }
+
+  SuperKmers supers_;
+  Partitions::Buffer buffer_;
+  Joined joined_;
+  KmerAdder<Key> adder_;
+};
+
+template <scratch::CountKey Key>
+class SuperTable final : public Table {
+ public:
+  /// @param number of the first worker
+  SuperTable(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+      : counting_(counting),
+        first_(number),
+        partitions_(std::in_place, workspace, "super_kmers", counting.table_memory() / 2, counting.threads()),
+        table_(workspace, table_of_worker(number),
+               {.memory = counting.table_memory() / 2, .threads = counting.threads()}) {}
+
+  std::unique_ptr<Worker> make_worker(unsigned number) override {
+    return std::make_unique<SuperWorker>(counting_, partitions_->lane(number - first_));
+  }
+
+  void commit(Counted& counted, OnCommit progress) override {
+    const auto began = std::chrono::steady_clock::now();
+    expand_all();
+    partitions_.reset();
+    counted.adding += seconds_since(began);
+    const auto expanded = std::chrono::steady_clock::now();
+    table_.commit({.progress = std::move(progress), .stop = support::Stop::token()});
+    counted.distinct = table_.distinct();
+    counted.committing = seconds_since(expanded);
+  }
+
+ private:
+  void expand_all() {
+    partitions_->finish();
+    std::atomic<std::size_t> next = 0;
+    std::atomic<bool> given_up = false;
+    support::in_threads(
+        std::min(counting_.threads(), std::max(std::thread::hardware_concurrency(), 1U)),
+        [&](unsigned) {
+          Expanding<Key> expanding(counting_, table_.adder());
+          for (std::size_t p; !given_up && (p = next++) < Partitions::count;) {
+            support::check_stop();
+            expanding.expand(*partitions_, p);
+          }
+          expanding.finish();
+        },
+        given_up);
+  }
+
+  Counting counting_;
+  unsigned first_;
+  std::optional<Partitions> partitions_;
+  scratch::CountTable<Key> table_;
+};
+
+}  // namespace kmer_frequency

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#include "kmer_frequency/engine/joined.hpp"
+
+#include <cstdint>
+#include <map>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using kmer_frequency::Joined;
+using kmer_frequency::SuperKmer;
+using Counts = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
+
+void take(Joined& joined, Counts& counts) {
+  for (std::size_t i = 0; i < joined.records().size(); ++i)
+    counts[{joined.records()[i].low, joined.records()[i].high}] += joined.times()[i];
+  joined.clear();
+}
+
+TEST_CASE("equal records become one, also where the table is full again and again") {
+  std::mt19937_64 dice(7);
+  for (const std::size_t most : {std::size_t{1}, std::size_t{100}, std::size_t{1} << 16}) {
+    for (const std::uint64_t of : {1U, 700U, 60000U}) {
+      Joined joined(most);
+      Counts expected, found;
+      std::size_t gave = 0;
+      for (int round = 0; round < 200; ++round) {
+        std::vector<SuperKmer> records(dice() % 2000);
+        for (SuperKmer& record : records) {
+          record = {dice() % of, dice() % 2};
+          ++expected[{record.low, record.high}];
+        }
+        joined.add(records);
+        if (!joined.is_full()) continue;
+        take(joined, found);
+        ++gave;
+      }
+      CHECK(joined.records().size() < most + 2000);
+      take(joined, found);
+      CHECK(found == expected);
+      CHECK((gave > 0) == (2 * of >= most));
+    }
+  }
+}
+
+TEST_CASE("within what it holds no record is there twice") {
+  std::mt19937_64 dice(8);
+  Joined joined(1 << 17);
+  std::vector<SuperKmer> records;
+  for (int i = 0; i < 300000; ++i) records.push_back({dice() % 50000, 0});
+  for (std::size_t at = 0; at < records.size(); at += 1000) joined.add(std::span(records).subspan(at, 1000));
+  Counts once;
+  for (const SuperKmer& record : joined.records()) ++once[{record.low, record.high}];
+  CHECK(once.size() == joined.records().size());
+  CHECK(once.size() > 49000);
+}
+
+}  // namespace

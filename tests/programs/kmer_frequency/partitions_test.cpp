@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include "kmer_frequency/engine/partitions.hpp"
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <scratch/error.hpp>
+#include <scratch/event.hpp>
+#include <scratch/workspace.hpp>
+
+#include "support/catch.hpp"
+#include "support/temp_dir.hpp"
+
+namespace {
+
+using kmer_frequency::Partitions;
+using kmer_frequency::SuperKmer;
+using Counts = std::map<std::pair<std::uint64_t, std::uint64_t>, int>;
+
+/// All that is in the partitions, each record in its own one.
+Counts all_of(const Partitions& partitions) {
+  Counts counts;
+  Partitions::Buffer buffer;
+  for (std::size_t p = 0; p < Partitions::count; ++p)
+    partitions.for_each(p, buffer, [&](std::span<const SuperKmer> records) {
+      for (const SuperKmer& record : records) {
+        REQUIRE(Partitions::of(record) == p);
+        ++counts[{record.low, record.high}];
+      }
+    });
+  return counts;
+}
+
+SuperKmer record_of(std::uint64_t i) { return {i * 0x9e3779b97f4a7c15 >> 20, std::uint64_t{1 + i % 21} << 56 | i % 3}; }
+
+TEST_CASE("what is put in partitions by threads is there, in memory and beyond") {
+  const scratch::test::TempDir dir;
+  for (const std::uint64_t memory : {0U, 300U << 10, 64U << 20})
+    for (const unsigned threads : {1U, 3U}) {
+      std::uint64_t spilled = 0;
+      std::mutex mutex;
+      const scratch::Workspace workspace(dir.path(), {.on_event = [&](const scratch::Event& event) {
+                                           const std::lock_guard lock(mutex);
+                                           if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
+                                         }});
+      Partitions partitions(workspace, "records", memory, threads);
+      constexpr std::uint64_t each = 60000;
+      {
+        std::vector<std::jthread> all;
+        for (unsigned t = 0; t < threads; ++t)
+          all.emplace_back([&, t] {
+            for (std::uint64_t i = 0; i < each; ++i) partitions.lane(t).put(record_of(i * (1 + t)));
+          });
+      }
+      partitions.finish();
+      Counts expected;
+      for (unsigned t = 0; t < threads; ++t)
+        for (std::uint64_t i = 0; i < each; ++i) {
+          const SuperKmer record = record_of(i * (1 + t));
+          ++expected[{record.low, record.high}];
+        }
+      CHECK(all_of(partitions) == expected);
+      CHECK((spilled > 0) == (memory < 64U << 20));
+    }
+}
+
+TEST_CASE("a record for which there is no room is not put, and goes in when there is some") {
+  const scratch::test::TempDir dir;
+  const scratch::Workspace workspace(dir.path(), {.quota = 100 << 10});
+  Partitions partitions(workspace, "records", 64 << 10, 1);
+  Counts expected;
+  std::uint64_t refused = 0;
+  for (std::uint64_t i = 0; i < 40000; ++i) {
+    const SuperKmer record = record_of(i);
+    try {
+      partitions.lane(0).put(record);
+      ++expected[{record.low, record.high}];
+    } catch (const scratch::Error& error) {
+      CHECK(error.code() == scratch::errc::quota_exceeded);
+      ++refused;
+    }
+  }
+  CHECK(refused > 1000);
+  partitions.finish();
+  CHECK(all_of(partitions) == expected);
+}
+
+}  // namespace
