@@ -165,6 +165,9 @@ class Appender {
     free.push_front(*pool_, stage(kind).chunks[p]);
     stage(kind).chunks[p] = ChunkPool::none;
   }
+  void clear(std::size_t p) {
+    for (std::size_t k = 0; k < kinds; ++k) clear(static_cast<Kind>(k), p);
+  }
 
  private:
   struct Stage {

@@ -63,6 +63,18 @@ void mix_keys(const void* keys, std::size_t from, std::size_t n, std::uint64_t* 
   }
 }
 
+/// The keys of entries, and their counts.
+template <CountKey Key>
+void unmix_entries(const CountEntry* entries, std::size_t n, Count<Key>* to) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto mixed = static_cast<Key>(entries[i].mixed);
+    if constexpr (sizeof(Key) == 2)
+      to[i] = {mixed, entries[i].count};
+    else
+      to[i] = {unmix(mixed), entries[i].count};
+  }
+}
+
 /// Copies the keys without a bit of `mask` to `to`, which has room for all.
 /// @returns how many these are
 inline std::size_t pick(const std::uint64_t* keys, std::size_t n, std::uint64_t mask, std::uint64_t* to) {
