@@ -75,7 +75,7 @@ struct Stream {
   U64 memory;
   std::size_t adds;
   U64 range;
-  enum { uniform, skewed, crowded, weighted } kind;
+  enum { uniform, skewed, crowded, weighted, skewed_weighted } kind;
   bool ask = false;
   bool by_adders = false;
   bool drained = false;  ///< by two threads, instead of committed
@@ -87,6 +87,7 @@ const Stream streams[] = {
     {"keys of which some come often", 256_KiB, 60'000, 100'000, Stream::skewed},
     {"keys chosen to crowd", 256_KiB, 100'000, 100'000, Stream::crowded},
     {"keys with counts, asked for", 256_KiB, 60'000, 50'000, Stream::weighted, true},
+    {"keys with counts, of which some come often", 256_KiB, 240'000, U64{1} << 40, Stream::skewed_weighted},
     {"keys of two adders", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, true},
     {"many keys, drained", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, false, true},
     {"keys with counts, drained", 256_KiB, 60'000, 50'000, Stream::weighted, false, false, true},
@@ -164,16 +165,18 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
     adders.reserve(2);
     while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
   }
+  const bool has_counts = stream.kind == Stream::weighted || stream.kind == Stream::skewed_weighted;
   std::vector<U64> keys(1000), counts(keys.size());
   for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
     for (std::size_t k = 0; k < keys.size(); ++k) {
       keys[k] = random() % stream.range;
-      if (stream.kind == Stream::skewed && random() % 2 == 0) keys[k] = random() % 5;
+      if ((stream.kind == Stream::skewed || stream.kind == Stream::skewed_weighted) && random() % 2 == 0)
+        keys[k] = random() % 5;
       if (stream.kind == Stream::crowded) keys[k] = detail::unmix(keys[k]);
-      counts[k] = stream.kind != Stream::weighted ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
+      counts[k] = !has_counts ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
       if (counts[k] > 0) model[keys[k]] += counts[k];
     }
-    if (stream.kind == Stream::weighted)
+    if (has_counts)
       failures += go_on([&] { table->add(keys, counts); });
     else if (stream.by_adders)
       failures += go_on([&] { adders[i / keys.size() % 2].add(keys); });
@@ -344,7 +347,7 @@ TEST_CASE("a count that was lost or came twice keeps a table from being committe
 
 TEST_CASE("counts that are left in lines are counted again: the control for passes that are given up") {
   detail::Lines lines;
-  U64 rest[1];
+  detail::CountEntry rest[1];
   std::vector<U64> keys(1 + detail::Lines::ahead, 3);
   for (const U64 times : {1U, 2U}) {  // no clear() in between
     REQUIRE(lines.begin(20, 1000));

@@ -122,8 +122,7 @@ class KeyInput {
     const Use use(*this);
     check_sizes(keys.size(), counts.size());
     state_->store.drain(*here_);
-    std::uint64_t total = 0;
-    for (const std::uint64_t count : counts) total = saturating_add(total, count);
+    const std::uint64_t total = sum_up(counts.data(), counts.size()).total;
     std::unique_lock<std::mutex> held;
     if (!surely_fits(total, held)) return add_exactly(keys, counts);
     state_->store.add(*here_, keys.data(), counts.data(), keys.size());

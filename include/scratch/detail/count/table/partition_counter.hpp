@@ -29,6 +29,7 @@
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/counting_pass.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
+#include <scratch/detail/count/memory/mixing.hpp>
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/contents.hpp>
@@ -66,10 +67,10 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
                         const std::byte* at, std::size_t n, std::uint64_t mask) {
   const std::size_t size = records.size(kind);
   if (kind != Kind::plain) {
-    for (std::size_t some = 0; n > 0; n -= some) {
+    for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
       some = std::min(n, CountingMemory::batch);
-      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.load(kind, at);
-      if (!pass.add(memory.entries(), some, mask)) return false;
+      records.load(kind, at, some, mask, memory.keys(), memory.counts());
+      if (!pass.add(memory.keys(), memory.counts(), some)) return false;
     }
     return true;
   }
@@ -302,12 +303,13 @@ class PartitionCounter {
       }
       appender.keep();
     }
-    void append(const CountEntry& entry) {
-      appender.allow(appender.records().kind_of(entry.count));
-      while (!appender.append(entry.mixed, entry.count)) {
+    void append(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+      appender.allow_counts(sum_up(counts, n).any);
+      for (std::size_t done = 0; (done += appender.append(keys + done, counts + done, n - done)) < n;) {
         appender.keep();
         level.exchange(appender);
       }
+      appender.keep();
     }
 
     Level level;
@@ -329,9 +331,10 @@ class PartitionCounter {
       const std::size_t size = source.records.size(kind);
       look_after(n);
       if (kind != Kind::plain) {
-        for (std::size_t i = 0; i < n; ++i) {
-          const CountEntry entry = source.records.load(kind, at + i * size);
-          to.append({entry.mixed & mask, entry.count});
+        for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
+          some = std::min(n, CountingMemory::batch);
+          source.records.load(kind, at, some, mask, memory_->counting.keys(), memory_->counting.counts());
+          to.append(memory_->counting.keys(), memory_->counting.counts(), some);
         }
         return true;
       }
@@ -345,7 +348,10 @@ class PartitionCounter {
     });
     if (outermost)
       for_each_entry(range, [&](std::span<const CountEntry> entries) {
-        for (const CountEntry& entry : entries) to.append({entry.mixed & mask, entry.count});
+        for (const CountEntry& entry : entries) {
+          const std::uint64_t key = entry.mixed & mask;
+          to.append(&key, &entry.count, 1);
+        }
         return true;
       });
     end_streaming();

@@ -81,9 +81,16 @@ class SmallStore {
     for (const std::uint16_t key : all) ++counts_[key];
     total_ = saturating_add(total_, n);
   }
-  void add(AdderState&, const void* keys, const std::uint64_t* counts, std::size_t n) {
+  void add(AdderState& state, const void* keys, const std::uint64_t* counts, std::size_t n) {
+    const auto* const all = static_cast<const std::uint16_t*>(keys);
+    if (!state.counts.empty()) {
+      for (std::size_t i = 0; i < n; ++i) state.counts[all[i]] += counts[i];
+      state.added = saturating_add(state.added, sum_up(counts, n).total);
+      return;
+    }
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < n; ++i) add(static_cast<const std::uint16_t*>(keys)[i], counts[i]);
+    for (std::size_t i = 0; i < n; ++i) counts_[all[i]] += counts[i];
+    total_ = saturating_add(total_, sum_up(counts, n).total);
   }
   void add(AdderState&, std::span<const CountEntry> entries) {
     const std::lock_guard lock(mutex_);
