@@ -38,7 +38,7 @@ def genome():
     path = Path(os.environ.get("GENOME", DEBIANS))
     if not path.exists():
         if "GENOME" in os.environ:
-            sys.exit(f"kmers.py: no {path}")
+            sys.exit(f"no {path}")
         return "4.6 million random bases (apt-get install bowtie-examples for a real genome)", "".join(
             random.Random(1).choices("ACGT", k=4_600_000)
         )
