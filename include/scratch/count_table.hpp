@@ -57,15 +57,16 @@ struct CountOptions {
   Existing existing = Existing::refuse;
 };
 
+/// How a table ends: `CountTable::commit` and `CountTable::drain`.
 struct CommitOptions {
   /// Keys that were counted less often are left out. A table that was committed with more than 1 can be read, but
   /// neither merged nor added to.
   std::uint64_t at_least = 1;
-  /// Told how much was counted of what is to be counted. Called on the thread that commits, first with `done` 0 and last
-  /// with all of it, before the table has its name; in between every 20 ms or so, at the latest after 50 ms of the
+  /// Told how much was counted of what is to be counted. Called on the thread that commits or drains, first with `done` 0
+  /// and last with all of it, before the table has its name; in between every 20 ms or so, at the latest after 50 ms of the
   /// thread's own time with one thread. What it throws ends the commit, as an error does.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
-  /// Ends the commit with ECANCELED, as an error does.
+  /// Ends it with ECANCELED, as an error does.
   std::stop_token stop = {};
 };
 
@@ -243,13 +244,59 @@ class CountTable {
         name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there, total,
         std::max<std::uint64_t>(options.at_least, 1), watch);
     total_ = total;
-    input_.state()->close(true);
+    input_.state()->end(detail::Ended::committed);
     lock_.reset();
     directory_.emit(EventKind::table_committed, input_.state()->path, 0, std::to_string(*distinct_) + " keys");
   }
 
-  /// How many keys there are in the table.
-  /// @pre `commit()` returned
+  /// Gives all that was counted to `f`, instead of writing it: each key once, with its exact count, in no promised
+  /// order. Nothing is written, a table that was committed before under this name stays as it is, and this object counts
+  /// no more. O(all that was added).
+  ///
+  /// Called from as many threads as the table's options say, at the same time, with at most 1,024 keys; `thread` is
+  /// below that number and tells them apart. The memory of a part of the keys is given back before `f` gets the first of
+  /// them, so that it can add them to another table; `flush()` gives back all of it at once, before. `f` must not use
+  /// this table. Of `options`, `at_least` leaves out as in a commit.
+  ///
+  /// @throws Error `busy` while there are adders; what reading or splitting what was spilled throws; ECANCELED when it
+  ///         was stopped; what `f` throws, and then it is not called again, save that other threads end the calls that
+  ///         they are in. Until something was taken out to be given, all counts are kept: make room and drain, or commit.
+  ///         Afterwards the table has ended: `total()` is the sum of what was given or left out, the rest is gone
+  /// After a crash: the table that had the name before, or none.
+  template <class F>
+  requires std::invocable < F&, std::span<const Count<Key>>,
+  unsigned > void drain(F&& f, CommitOptions options = {}) {
+    const typename Input::Use use(input_);
+    refuse_adders("drain the count table");
+    store().drain(input_.here());
+    const std::uint64_t total = store().total();
+    detail::CommitWatch watch(input_.state()->path, std::move(options.progress), std::move(options.stop),
+                              "drain the count table", "stopped");
+    detail::Draining draining{.give =
+                                  [&f](std::span<const detail::CountEntry> entries, unsigned thread) {
+                                    std::array<Count<Key>, detail::Draining::most> counts;
+                                    detail::unmix_entries<Key>(entries.data(), entries.size(), counts.data());
+                                    f(std::span<const Count<Key>>(counts).first(entries.size()), thread);
+                                  },
+                              .at_least = std::max<std::uint64_t>(options.at_least, 1),
+                              .watch = watch};
+    const auto end = [&]() noexcept {
+      distinct_ = draining.keys;
+      total_ = draining.total;
+      input_.state()->end(detail::Ended::drained);
+      lock_.reset();
+    };
+    try {
+      store().give_all(draining, total);
+    } catch (...) {
+      if (draining.begun) end();
+      throw;
+    }
+    end();
+  }
+
+  /// How many keys there are in the table; of one that was drained, how many were given.
+  /// @pre `commit()` or `drain()` has ended this
   std::uint64_t distinct() const {
     if (!distinct_)
       throw Error(std::make_error_code(std::errc::invalid_argument), "tell how many keys has",
@@ -279,10 +326,10 @@ class CountTable {
     if (!input_) return;
     State& state = *input_.state();
     // Who unwinds knows that something failed; who forgets to commit does not.
-    if (!state.committed && state.made_here.is_true() && std::uncaught_exceptions() <= exceptions_ &&
-        state.store.total() != total_)
+    if (state.ended == detail::Ended::not_yet && state.made_here.is_true() &&
+        std::uncaught_exceptions() <= exceptions_ && state.store.total() != total_)
       directory_.emit(EventKind::table_dropped, state.path, 0, "it was not committed");
-    state.close(state.committed);
+    state.end(detail::Ended::gone);
   }
 
   detail::StoreOf<Key>& store() const { return input_.state()->store; }

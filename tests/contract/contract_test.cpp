@@ -6,10 +6,12 @@
 
 #include <signal.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <numeric>
+#include <span>
 #include <sstream>
 #include <stop_token>
 
@@ -461,6 +463,19 @@ TEST_CASE("Adders are made, moved and dropped") {
   }
   table.commit();
   CHECK((table.distinct() == 2 && table.total() == 11));
+}
+
+TEST_CASE("A table is drained instead of being committed") {
+  TempDir dir;
+  const scratch::Workspace here(dir.path());
+  scratch::CountTable<std::uint32_t> table(here, "table", {.threads = 2});
+  table.add(7, 2);
+  table.add(8);
+  std::atomic<std::uint64_t> sum{0};
+  table.drain([&](std::span<const scratch::Count<std::uint32_t>> counts, unsigned thread) {
+    for (const auto& [key, count] : counts) sum += key * count + thread / 2;
+  });
+  CHECK((sum == 22 && table.distinct() == 2 && here.list().empty()));
 }
 
 TEST_CASE("Count tables have every member, for keys of each width") {

@@ -13,8 +13,10 @@
 
 #include <cerrno>
 #include <functional>
+#include <mutex>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -73,9 +75,10 @@ struct Stream {
   U64 memory;
   std::size_t adds;
   U64 range;
-  enum { uniform, skewed, crowded, weighted } kind;
+  enum { uniform, skewed, crowded, weighted, skewed_weighted } kind;
   bool ask = false;
   bool by_adders = false;
+  bool drained = false;  ///< by two threads, instead of committed
 };
 
 const Stream streams[] = {
@@ -84,7 +87,11 @@ const Stream streams[] = {
     {"keys of which some come often", 256_KiB, 60'000, 100'000, Stream::skewed},
     {"keys chosen to crowd", 256_KiB, 100'000, 100'000, Stream::crowded},
     {"keys with counts, asked for", 256_KiB, 60'000, 50'000, Stream::weighted, true},
+    {"keys with counts, of which some come often", 256_KiB, 240'000, U64{1} << 40, Stream::skewed_weighted},
     {"keys of two adders", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, true},
+    {"many keys, drained", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, false, true},
+    {"keys with counts, drained", 256_KiB, 60'000, 50'000, Stream::weighted, false, false, true},
+    {"keys chosen to crowd, drained", 256_KiB, 100'000, 100'000, Stream::crowded, false, false, true},
 };
 
 /// Makes a step of a program, again where it fails, and says how often it did.
@@ -104,29 +111,72 @@ int go_on(Step step) {
   }
 }
 
+/// Drains a table, again where it fails and has all of its counts. Those that were given before it failed for good are
+/// right, and it says how many they are. Returns how often it failed.
+int drain_to_the_end(CountTable<U64>& table, const Model64& model) {
+  std::mutex mutex;
+  Model64 given;
+  bool twice = false;
+  int ended = 0;
+  const auto take = [&](std::span<const Count<U64>> counts, unsigned) {
+    const bool watched = std::exchange(watching, false);
+    const std::lock_guard lock(mutex);
+    for (const auto& [key, count] : counts) twice = !given.emplace(key, count).second || twice;
+    watching = watched;
+  };
+  const int failures = go_on([&] {
+    try {
+      table.drain(take);
+    } catch (const std::exception&) {
+      watching = false;
+      if (refuses_with(std::errc::invalid_argument, [&] { static_cast<void>(table.distinct()); })) {
+        if (!given.empty()) throw std::runtime_error("counts were given, and the table has not ended");
+        throw;
+      }
+      ++ended;
+    }
+  });
+  U64 sum = 0, all = 0;
+  for (const auto& [key, count] : model) all += count;
+  for (const auto& [key, count] : given) {
+    sum += count;
+    const auto at = model.find(key);
+    if (at == model.end() || at->second != count) throw std::runtime_error("a count that was given is wrong");
+  }
+  if (twice) throw std::runtime_error("a key was given twice");
+  if (table.total() != sum || table.distinct() != given.size()) throw std::runtime_error("it gave something else");
+  if (sum != all && ended == 0) throw std::runtime_error("counts were lost in silence");
+  return failures + ended;
+}
+
 /// Counts a stream, step by step, and compares every count with a map's. Returns how many steps failed.
 int count_to_the_end(const Stream& stream, const Workspace& where) {
   std::mt19937_64 random(7);
   Model64 model;
   int failures = 0;
   std::optional<CountTable<U64>> table;
-  failures += go_on(
-      [&] { table.emplace(where, "table", CountOptions{.memory = stream.memory, .existing = Existing::replace}); });
+  failures += go_on([&] {
+    table.emplace(
+        where, "table",
+        CountOptions{.memory = stream.memory, .threads = stream.drained ? 2U : 1U, .existing = Existing::replace});
+  });
   std::vector<CountAdder<U64>> adders;
   if (stream.by_adders) {
     adders.reserve(2);
     while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
   }
+  const bool has_counts = stream.kind == Stream::weighted || stream.kind == Stream::skewed_weighted;
   std::vector<U64> keys(1000), counts(keys.size());
   for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
     for (std::size_t k = 0; k < keys.size(); ++k) {
       keys[k] = random() % stream.range;
-      if (stream.kind == Stream::skewed && random() % 2 == 0) keys[k] = random() % 5;
+      if ((stream.kind == Stream::skewed || stream.kind == Stream::skewed_weighted) && random() % 2 == 0)
+        keys[k] = random() % 5;
       if (stream.kind == Stream::crowded) keys[k] = detail::unmix(keys[k]);
-      counts[k] = stream.kind != Stream::weighted ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
+      counts[k] = !has_counts ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
       if (counts[k] > 0) model[keys[k]] += counts[k];
     }
-    if (stream.kind == Stream::weighted)
+    if (has_counts)
       failures += go_on([&] { table->add(keys, counts); });
     else if (stream.by_adders)
       failures += go_on([&] { adders[i / keys.size() % 2].add(keys); });
@@ -152,6 +202,7 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
       failures += go_on([&] { table->flush(); });
   }
   adders.clear();
+  if (stream.drained) return failures + drain_to_the_end(*table, model);
   failures += go_on([&] { table->commit(); });
   plan.first = plan.last = plan.never;
   CountReader<U64>(where, "table").verify();
@@ -285,12 +336,18 @@ TEST_CASE("a count that was lost or came twice keeps a table from being committe
     CHECK(where.list().empty());
     CHECK(commit(1000) == 1);
     std::filesystem::remove(dir / "table");
+    detail::CountStore drained(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
+    drained.add(drained.own(), keys.data(), keys.size());
+    detail::CommitWatch watch(dir / "table", {}, {});
+    detail::Draining draining{.give = [](auto, unsigned) {}, .at_least = 1, .watch = watch};
+    CHECK(refuses_with(errc::corrupt, [&] { drained.give_all(draining, said); }));
+    CHECK(draining.total == 1000);
   }
 }
 
 TEST_CASE("counts that are left in lines are counted again: the control for passes that are given up") {
   detail::Lines lines;
-  U64 rest[1];
+  detail::CountEntry rest[1];
   std::vector<U64> keys(1 + detail::Lines::ahead, 3);
   for (const U64 times : {1U, 2U}) {  // no clear() in between
     REQUIRE(lines.begin(20, 1000));

@@ -35,6 +35,18 @@ bool add_keys(CountingMemory& memory, CountingPass& pass, const std::vector<U64>
   return true;
 }
 
+bool add_counts(CountingMemory& memory, CountingPass& pass, const std::vector<CountEntry>& entries) {
+  for (std::size_t i = 0; i < entries.size(); i += CountingMemory::batch) {
+    const std::size_t n = std::min(entries.size() - i, CountingMemory::batch);
+    for (std::size_t k = 0; k < n; ++k) {
+      memory.keys()[k] = entries[i + k].mixed;
+      memory.counts()[k] = entries[i + k].count;
+    }
+    if (!pass.add(memory.keys(), memory.counts(), n)) return false;
+  }
+  return true;
+}
+
 Counts finish(CountingPass& pass, U64 prefix = 0) {
   Counts counts;
   pass.finish();
@@ -77,6 +89,15 @@ TEST_CASE("ranges of every width are counted exactly, however many keys were exp
             REQUIRE(pass.add(keys[i], n));
             model[prefix + keys[i]] += n;
           }
+          std::vector<CountEntry> entries(5000);
+          for (CountEntry& entry : entries) {
+            entry = {some[random() % distinct],
+                     random() % 100 == 0 ? random() >> (random() % 30 + 20) : 1 + random() % 9};
+            model[prefix + entry.mixed] += entry.count;
+          }
+          if (bits % 2 == 0)  // as they are spilled
+            std::ranges::sort(entries, {}, &CountEntry::mixed);
+          REQUIRE(add_counts(memory, pass, entries));
           CHECK(finish(pass, prefix) == model);
         }
   }
@@ -91,6 +112,28 @@ TEST_CASE("counts that a word cannot hold are exact") {
     REQUIRE(add_keys(memory, pass, keys));
     REQUIRE(pass.add(12346, 1'000'000));
     CHECK(finish(pass) == Counts{{12345, 300'000}, {12346, 1'000'001}});
+  }
+}
+
+TEST_CASE("a word that is full begins anew: what it held goes aside, and not each count that comes after it") {
+  for (const Instructions instructions : all_instructions()) {
+    Lines lines(instructions);
+    REQUIRE(lines.begin(60, 1));
+    constexpr U64 most = 255;
+    std::vector<U64> keys(1000 + Lines::ahead, 12345), counts(1000, 50);
+    std::vector<CountEntry> rest(1000);
+    REQUIRE(lines.add(keys.data(), 1000, rest.data()) == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(rest[i] == CountEntry{12345, most});
+    U64 sum = 3 * most;
+    const std::size_t n = lines.add(keys.data(), counts.data(), 1000, rest.data());
+    CHECK(n == 200);
+    for (std::size_t i = 0; i < n; ++i) sum += rest[i].count;
+    counts[0] = 1'000'000;  // more than a word can hold
+    REQUIRE(lines.add(keys.data(), counts.data(), 1, rest.data()) == 1);
+    CHECK(rest[0] == CountEntry{12345, 1'000'000});
+    std::vector<CountEntry> out(lines.line_count() * Lines::words + 16);
+    REQUIRE(lines.take(lines.line_count(), 0, out.data()) == 1);
+    CHECK(sum + out[0].count == 1000 + 1000 * 50);
   }
 }
 

@@ -56,6 +56,24 @@ void watch(HotKeys& hot, const std::vector<U64>& keys) {
 
 }  // namespace
 
+TEST_CASE("keys that come with counts are counted like those that come so often") {
+  std::mt19937_64 random(1);
+  HotKeys hot(slots);
+  watch(hot, mixed(skewed(64 * slots, random)));
+  REQUIRE(hot.are_known());
+  std::map<U64, U64> all, sum;
+  std::vector<U64> keys = mixed(skewed(100'000, random)), counts(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) all[keys[i]] += counts[i] = random() % 5 == 0 ? random() >> 24 : i % 3;
+  const std::size_t left = hot.take(keys.data(), counts.data(), keys.size());
+  CHECK(left < keys.size() * 3 / 4);
+  for (std::size_t i = 0; i < left; ++i) {
+    CHECK(hot.find(keys[i]) == 0);
+    sum[keys[i]] += counts[i];
+  }
+  for (const auto& [key, n] : all) sum[key] += hot.find(key);
+  CHECK(sum == all);
+}
+
 TEST_CASE("what comes often is found, and counted to the last one") {
   std::mt19937_64 random(1);
   HotKeys hot(slots);

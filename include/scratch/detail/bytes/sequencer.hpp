@@ -35,6 +35,11 @@ class Sequencer {
     wait(lock, [&] { return next_ == i; });
   }
 
+  /// For whoever works long on one piece. @throws Stopped when another thread failed
+  void look() const {
+    if (failed_) throw Stopped();
+  }
+
   struct Stopped {};
 
  private:

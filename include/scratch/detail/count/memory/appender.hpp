@@ -16,6 +16,7 @@
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/memory/big_memory.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/records.hpp>
@@ -101,29 +102,43 @@ class Appender {
     }
   }
 
-  /// Appends a key with its count, if there is a chunk for it.
-  /// @pre the kind of record is allowed
-  bool append(std::uint64_t key, std::uint64_t count) {
-    const Kind kind = records_.kind_of(count);
-    Stage& to = stage(kind);
-    const std::size_t p = records_.of(key), size = records_.size(kind), at = to.used[p];
-    std::byte* const record = to.memory.data() + p * Records::granule_room + at;
-    if (kind == Kind::counted) {
-      store_le(record, records_.counted_word(key, count));
-    } else {
-      store_le(record, records_.rest_of(key));
-      if (kind == Kind::large) store_le(record + 8, count);
-    }
-    if (at + size < records_.granule_size(kind)) {
-      to.used[p] = static_cast<std::uint16_t>(at + size);
-      return true;
-    }
-    return put_granule(kind, p);
+  /// Records of counts that have no other bits can be appended.
+  void allow_counts(std::uint64_t bits) {
+    allow(Kind::counted);
+    if (bits > records_.most_counted()) allow(Kind::large);
   }
 
+  /// Appends each key as often as is said, save for those that come 0 times.
+  /// @returns how many were appended, as above
+  /// @pre the counts are allowed
+  std::size_t append(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+    Stage& to = stage(Kind::counted);
+    std::byte* const memory = to.memory.data();
+    std::uint16_t* const used = to.used.data();
+    const unsigned shift = records_.rest_bits();
+    const std::uint64_t mask = low_mask(shift), most = records_.most_counted();
+    constexpr std::size_t last = (Records::granule(Kind::counted) - 1) * sizeof(std::uint64_t);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t count = counts[i];
+      if (count - 1 >= most) [[unlikely]] {
+        if (count != 0 && !append_large(keys[i], count)) return i;
+        continue;
+      }
+      const auto p = static_cast<std::size_t>(keys[i] >> shift);
+      const std::size_t at = used[p];
+      store_le(memory + p * Records::granule_room + at, (keys[i] & mask) | count << shift);
+      if (at == last) [[unlikely]] {
+        if (!put_granule(Kind::counted, p)) return i;
+        continue;
+      }
+      used[p] = static_cast<std::uint16_t>(at + sizeof(std::uint64_t));
+    }
+    return n;
+  }
+  bool append(std::uint64_t key, std::uint64_t count) { return append(&key, &count, 1) == 1; }
+
   /// Takes back what was appended last, in the opposite order. Only what was appended since `keep`.
-  void take_back(std::uint64_t key, std::uint64_t count) {
-    const Kind kind = records_.kind_of(count);
+  void take_back(Kind kind, std::uint64_t key) {
     Stage& from = stage(kind);
     const std::size_t p = records_.of(key), size = records_.size(kind);
     if (from.used[p] == 0) {
@@ -165,6 +180,9 @@ class Appender {
     free.push_front(*pool_, stage(kind).chunks[p]);
     stage(kind).chunks[p] = ChunkPool::none;
   }
+  void clear(std::size_t p) {
+    for (std::size_t k = 0; k < kinds; ++k) clear(static_cast<Kind>(k), p);
+  }
 
  private:
   struct Stage {
@@ -194,6 +212,15 @@ class Appender {
       used[p] = static_cast<std::uint16_t>(at + Size);
     }
     return n;
+  }
+
+  bool append_large(std::uint64_t key, std::uint64_t count) {
+    Stage& to = stage(Kind::large);
+    const std::size_t p = records_.of(key), at = to.used[p], size = records_.size(Kind::large);
+    records_.store(Kind::large, to.memory.data() + p * Records::granule_room + at, {records_.rest_of(key), count});
+    if (at + size == records_.granule_size(Kind::large)) return put_granule(Kind::large, p);
+    to.used[p] = static_cast<std::uint16_t>(at + size);
+    return true;
   }
 
   // The granule in the stage goes to the chunk; false, and it is as it was, where there is none.

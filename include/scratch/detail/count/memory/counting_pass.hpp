@@ -27,7 +27,7 @@ class CountingMemory {
 
   /// For decoding a batch; 16 more numbers behind it are readable.
   std::uint64_t* keys() { return keys_.data(); }
-  CountEntry* entries() { return entries_.data(); }
+  std::uint64_t* counts() { return counts_.data(); }
 
  private:
   friend class CountingPass;
@@ -42,8 +42,9 @@ class CountingMemory {
   Lines lines_;
   PlainVector<CountEntry> rest_;
   PlainVector<CountEntry> out_;
-  std::array<std::uint64_t, batch + Lines::ahead> keys_{}, left_{};
-  std::array<CountEntry, batch> entries_{}, entries_left_{};
+  std::array<std::uint64_t, batch + Lines::ahead> keys_{};
+  std::array<std::uint64_t, batch> counts_{};
+  std::array<CountEntry, batch> left_{};
 };
 
 /// One pass over the records of a range. Counts are numbers modulo 2^64, of which some may take others back; a key
@@ -68,24 +69,31 @@ class CountingPass {
   /// Counts each of at most `CountingMemory::batch` keys once. 16 numbers behind them are readable.
   /// @returns false when there are more keys than this has room for: the pass is of no use
   bool add(const std::uint64_t* keys, std::size_t n) {
-    const std::uint64_t* left = keys;
-    if (in_lines_) {
-      n = memory_.lines_.add(keys, n, memory_.left_.data());
-      left = memory_.left_.data();
-    }
-    if (n > CountingMemory::most_rest - memory_.rest_.size() && !compact()) return false;
-    for (std::size_t i = 0; i < n; ++i) memory_.rest_.push_back({left[i], 1});
-    return true;
+    CountEntry* const left = memory_.left_.data();
+    if (in_lines_)
+      n = memory_.lines_.add(keys, n, left);
+    else
+      for (std::size_t i = 0; i < n; ++i) left[i] = {keys[i], 1};
+    return set_aside(left, n);
   }
-  /// Counts keys, of which `mask` is taken, as often as these entries say.
+  /// Counts each of them as often as is said.
+  bool add(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+    CountEntry* const left = memory_.left_.data();
+    if (in_lines_)
+      n = memory_.lines_.add(keys, counts, n, left);
+    else
+      for (std::size_t i = 0; i < n; ++i) left[i] = {keys[i], counts[i]};
+    return set_aside(left, n);
+  }
+  /// Counts keys, of which `mask` is taken, as often as these entries say, however many they are.
   bool add(const CountEntry* entries, std::size_t n, std::uint64_t mask) {
     for (std::size_t some = 0; n > 0; entries += some, n -= some) {
       some = std::min(n, CountingMemory::batch);
-      std::size_t left = some;
-      if (in_lines_) left = memory_.lines_.add(entries, some, mask, memory_.entries_left_.data());
-      const CountEntry* const from = in_lines_ ? memory_.entries_left_.data() : entries;
-      if (left > CountingMemory::most_rest - memory_.rest_.size() && !compact()) return false;
-      for (std::size_t i = 0; i < left; ++i) memory_.rest_.push_back({from[i].mixed & mask, from[i].count});
+      for (std::size_t i = 0; i < some; ++i) {
+        memory_.keys_[i] = entries[i].mixed & mask;
+        memory_.counts_[i] = entries[i].count;
+      }
+      if (!add(memory_.keys(), memory_.counts(), some)) return false;
     }
     return true;
   }
@@ -142,6 +150,11 @@ class CountingPass {
         std::remove_if(out, out + all, [](const CountEntry& entry) { return entry.count == 0; }) - out);
   }
 
+  bool set_aside(const CountEntry* entries, std::size_t n) {
+    if (n > CountingMemory::most_rest - memory_.rest_.size() && !compact()) return false;
+    for (std::size_t i = 0; i < n; ++i) memory_.rest_.push_back(entries[i]);
+    return true;
+  }
   bool compact() {
     merge_rest();
     return memory_.rest_.size() <= CountingMemory::most_rest / 2;

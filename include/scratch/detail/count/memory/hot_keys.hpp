@@ -67,6 +67,24 @@ class HotKeys {
     return others;
   }
 
+  /// The same for keys that come so many times.
+  std::size_t take(std::uint64_t* keys, std::uint64_t* counts, std::size_t n) {
+    std::size_t others = 0;
+    CountEntry* const slots = slots_.data();
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t key = keys[i], count = counts[i];
+      CountEntry& slot = slots[key & (slot_count_ - 1)];
+      const bool same = slot.mixed == key;
+      slot.count += same ? count : 0;
+      keys[others] = key;
+      counts[others] = count;
+      others += !same;
+    }
+    again_ += n - others;
+    looked_at_ += n;
+    return others;
+  }
+
   /// Counts a key so many times, if it is known. A count below zero takes back.
   bool take(std::uint64_t key, std::uint64_t count) {
     if (!known_) return false;

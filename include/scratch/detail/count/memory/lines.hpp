@@ -9,7 +9,7 @@
 // in one instruction, and no branch that could be guessed wrongly. Lines are sorted when they are read, which makes all
 // of them sorted.
 //
-// What has no room is the caller's: a key whose line is full, and what a word's count cannot hold.
+// What has no room is the caller's: a key whose line is full, and what a word held whose count cannot hold more.
 #pragma once
 
 #include <algorithm>
@@ -85,40 +85,34 @@ class Lines {
     line_count_ = lines;
     word_bits_ = bits - static_cast<unsigned>(std::bit_width(lines)) + 1;
     most_count_ = ~std::uint64_t{0} >> word_bits_;
-    total_ = 0;
     at_ = 0;
     return true;
   }
 
   std::size_t line_count() const { return line_count_; }
 
-  /// Counts each number once, and writes those that have no room to `rest`.
+  /// Counts each number once. Writes to `rest`, which has room for as many, those that have no room, and what a word
+  /// held that was full: it begins anew.
   /// @returns how many these are
-  std::size_t add(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
-    total_ = saturating_add(total_, n);
-    const bool careful = total_ >= most_count_;
+  std::size_t add(const std::uint64_t* numbers, std::size_t n, CountEntry* rest) {
 #if defined(__x86_64__)
-    if (instructions_ == Instructions::avx512)
-      return careful ? add_avx512<true>(numbers, n, rest) : add_avx512<false>(numbers, n, rest);
-    if (instructions_ == Instructions::avx2)
-      return careful ? add_avx2<true>(numbers, n, rest) : add_avx2<false>(numbers, n, rest);
+    if (instructions_ == Instructions::avx512) return add_avx512(numbers, n, rest);
+    if (instructions_ == Instructions::avx2) return add_avx2(numbers, n, rest);
 #endif
-    return careful ? add_here<true>(numbers, n, rest, find_plainly) : add_here<false>(numbers, n, rest, find_plainly);
+    return add_here(numbers, n, rest, find_plainly);
   }
 
-  /// Counts the numbers, of which `mask` is taken, as often as these entries say, and writes those that have no room to
-  /// `rest`.
-  /// @returns how many these are
-  std::size_t add(const CountEntry* entries, std::size_t n, std::uint64_t mask, CountEntry* rest) {
+  /// Counts each number as often as is said; as above.
+  std::size_t add(const std::uint64_t* numbers, const std::uint64_t* counts, std::size_t n, CountEntry* rest) {
 #if defined(__x86_64__)
-    if (instructions_ == Instructions::avx512) return add_entries_avx512(entries, n, mask, rest);
+    if (instructions_ == Instructions::avx512) return add_counts_avx512(numbers, counts, n, rest);
+    if (instructions_ == Instructions::avx2) return add_counts_avx2(numbers, counts, n, rest);
 #endif
-    return add_entries_here(entries, n, mask, rest, find_plainly);
+    return add_counts_here(numbers, counts, n, rest, find_plainly);
   }
 
   /// @returns false where it has no room
   bool add(std::uint64_t number, std::uint64_t count) {
-    total_ = saturating_add(total_, count);
     std::uint64_t* const all = line(0);
     std::uint64_t* half = all + (number >> (word_bits_ - 1)) * 4;
     const std::uint64_t key = number << (64 - word_bits_);
@@ -181,65 +175,76 @@ class Lines {
     return hits;
   }
 
-  template <bool Careful, class Find>
-  SCRATCH_INLINED std::size_t add_here(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest,
+  template <class Find>
+  SCRATCH_INLINED std::size_t add_here(const std::uint64_t* numbers, std::size_t n, CountEntry* rest,
                                        const Find& find) {
     std::uint64_t* const all = line(0);
     const unsigned half_bits = word_bits_ - 1, count_bits = 64 - word_bits_;
     const std::uint64_t most_count = most_count_;
     std::size_t left = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      // Any address will do: asking for one that is not there is no access.
-      __builtin_prefetch(  // NOLINTNEXTLINE(performance-no-int-to-ptr)
-          reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + (numbers[i + ahead] >> half_bits) * 32),
-          1);
+      prefetch(all, numbers[i + ahead] >> half_bits);
       const std::uint64_t number = numbers[i], key = number << count_bits;
       std::uint64_t* half = all + (number >> half_bits) * 4;
       unsigned hits = find(half, key, most_count);
       if (hits == 0) [[unlikely]] {
         hits = find(half = other_half(half), key, most_count);
         if (hits == 0) {
-          rest[left++] = number;
+          rest[left++] = {number, 1};
           continue;
         }
       }
       std::uint64_t* const word = half + std::countr_zero(hits);
-      if (Careful && (*word & most_count) == most_count) [[unlikely]] {
-        rest[left++] = number;
+      const std::uint64_t held = *word | key;
+      if ((held & most_count) == most_count) [[unlikely]] {
+        rest[left++] = {number, most_count};
+        *word = key | 1;
         continue;
       }
-      *word = (*word | key) + 1;
+      *word = held + 1;
     }
     return left;
   }
 
   template <class Find>
-  SCRATCH_INLINED std::size_t add_entries_here(const CountEntry* entries, std::size_t n, std::uint64_t mask,
-                                               CountEntry* rest, const Find& find) {
+  SCRATCH_INLINED std::size_t add_counts_here(const std::uint64_t* numbers, const std::uint64_t* counts, std::size_t n,
+                                              CountEntry* rest, const Find& find) {
     std::uint64_t* const all = line(0);
     const unsigned half_bits = word_bits_ - 1, count_bits = 64 - word_bits_;
     const std::uint64_t most_count = most_count_;
     std::size_t left = 0;
-    // Entries are sorted as a rule, and neighbours share a line: to read it right after it was written to takes its
-    // time. So they come from sixteen places in turn.
+    // Where they are sorted, neighbours share a line: to read it right after it was written to takes its time. So they
+    // come from sixteen places in turn.
     constexpr std::size_t places = 16;
     const std::size_t step = (n + places - 1) / places;
     for (std::size_t k = 0; k < step; ++k)
       for (std::size_t i = k; i < n; i += step) {
-        const std::uint64_t number = entries[i].mixed & mask, key = number << count_bits, count = entries[i].count;
-        total_ = saturating_add(total_, count);
+        prefetch(all, numbers[i + 1] >> half_bits);
+        const std::uint64_t number = numbers[i], key = number << count_bits, count = counts[i];
         std::uint64_t* half = all + (number >> half_bits) * 4;
         unsigned hits = find(half, key, most_count);
         if (hits == 0) [[unlikely]]
           hits = find(half = other_half(half), key, most_count);
         std::uint64_t* const word = half + std::countr_zero(hits | 8);
-        if (hits == 0 || count > most_count - (*word & most_count)) [[unlikely]] {
-          rest[left++] = {number, count};
+        const std::uint64_t held = *word & most_count;
+        if (hits == 0 || count > most_count - held) [[unlikely]] {
+          if (hits == 0 || count > most_count) {
+            rest[left++] = {number, count};
+          } else {
+            rest[left++] = {number, held};
+            *word = key | count;
+          }
           continue;
         }
         *word = (*word | key) + count;
       }
     return left;
+  }
+
+  // Any half of a line will do: asking for one that is not there is no access.
+  SCRATCH_INLINED static void prefetch(const std::uint64_t* all, std::uint64_t half) {
+    __builtin_prefetch(  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(all) + half * 32), 1);
   }
 
   std::size_t take_plainly(std::size_t end, std::uint64_t prefix, CountEntry* const out) {
@@ -279,24 +284,29 @@ class Lines {
     }
   };
 
-  template <bool Careful>
-  SCRATCH_AVX512 std::size_t add_avx512(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
-    return add_here<Careful>(numbers, n, rest, FindAvx512{Half{} + most_count_});
+  SCRATCH_AVX512 std::size_t add_avx512(const std::uint64_t* numbers, std::size_t n, CountEntry* rest) {
+    return add_here(numbers, n, rest, FindAvx512{Half{} + most_count_});
   }
-  SCRATCH_AVX512 std::size_t add_entries_avx512(const CountEntry* entries, std::size_t n, std::uint64_t mask,
-                                                CountEntry* rest) {
-    return add_entries_here(entries, n, mask, rest, FindAvx512{Half{} + most_count_});
+  SCRATCH_AVX512 std::size_t add_counts_avx512(const std::uint64_t* numbers, const std::uint64_t* counts, std::size_t n,
+                                               CountEntry* rest) {
+    return add_counts_here(numbers, counts, n, rest, FindAvx512{Half{} + most_count_});
   }
 
-  template <bool Careful>
-  SCRATCH_AVX2 std::size_t add_avx2(const std::uint64_t* numbers, std::size_t n, std::uint64_t* rest) {
-    const unsigned count_bits = 64 - word_bits_;
-    return add_here<Careful>(
-        numbers, n, rest, [count_bits](const std::uint64_t* half, std::uint64_t key, std::uint64_t) SCRATCH_AVX2 {
-          const Half found = *reinterpret_cast<const Half*>(half);
-          const SignedHalf hits = ((found >> count_bits) == (Half{} + (key >> count_bits)) && found != 0) || found == 0;
-          return static_cast<unsigned>(__builtin_ia32_movmskpd256(reinterpret_cast<Doubles>(hits)));
-        });
+  struct FindAvx2 {
+    unsigned count_bits;
+    SCRATCH_AVX2 unsigned operator()(const std::uint64_t* half, std::uint64_t key, std::uint64_t) const {
+      const Half found = *reinterpret_cast<const Half*>(half);
+      const SignedHalf hits = ((found >> count_bits) == (Half{} + (key >> count_bits)) && found != 0) || found == 0;
+      return static_cast<unsigned>(__builtin_ia32_movmskpd256(reinterpret_cast<Doubles>(hits)));
+    }
+  };
+
+  SCRATCH_AVX2 std::size_t add_avx2(const std::uint64_t* numbers, std::size_t n, CountEntry* rest) {
+    return add_here(numbers, n, rest, FindAvx2{64 - word_bits_});
+  }
+  SCRATCH_AVX2 std::size_t add_counts_avx2(const std::uint64_t* numbers, const std::uint64_t* counts, std::size_t n,
+                                           CountEntry* rest) {
+    return add_counts_here(numbers, counts, n, rest, FindAvx2{64 - word_bits_});
   }
 
   SCRATCH_AVX512 std::size_t take_avx512(std::size_t end, std::uint64_t prefix, CountEntry* const out) {
@@ -347,9 +357,8 @@ class Lines {
   Instructions instructions_;
   BigMemory memory_;  // all zeros between two passes
   std::size_t line_count_ = 0;
-  std::size_t at_ = 0;       // lines before it were taken
-  std::uint64_t total_ = 0;  // of all counts, or more
-  unsigned word_bits_ = 0;   // of a key in its word; the others count
+  std::size_t at_ = 0;      // lines before it were taken
+  unsigned word_bits_ = 0;  // of a key in its word; the others count
   std::uint64_t most_count_ = 0;
 };
 

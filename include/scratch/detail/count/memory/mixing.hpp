@@ -4,6 +4,7 @@
 // Mixing many keys, and picking out those that are of interest to an estimate.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -61,6 +62,52 @@ void mix_keys(const void* keys, std::size_t from, std::size_t n, std::uint64_t* 
 #endif
     for (; i < n; ++i) to[i] = mix(begin[i]);
   }
+}
+
+/// The keys of entries, and their counts.
+template <CountKey Key>
+void unmix_entries(const CountEntry* entries, std::size_t n, Count<Key>* to) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto mixed = static_cast<Key>(entries[i].mixed);
+    if constexpr (sizeof(Key) == 2)
+      to[i] = {mixed, entries[i].count};
+    else
+      to[i] = {unmix(mixed), entries[i].count};
+  }
+}
+
+/// What many counts come to.
+struct CountSum {
+  std::uint64_t total = 0;  ///< saturating
+  std::uint64_t any = 0;    ///< bits that some of them have
+};
+inline CountSum sum_up(const std::uint64_t* counts, std::size_t n) {
+  using Pair [[gnu::vector_size(16), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+  constexpr std::size_t at_once = 1024;
+  CountSum all;
+  for (std::size_t i = 0; i < n; i += at_once) {
+    const std::size_t end = std::min(n, i + at_once);
+    Pair sums[2]{}, bits[2]{};
+    std::size_t k = i;
+    for (; k + 4 <= end; k += 4)
+      for (std::size_t half = 0; half < 2; ++half) {
+        const Pair some = *reinterpret_cast<const Pair*>(counts + k + 2 * half);
+        sums[half] += some;
+        bits[half] |= some;
+      }
+    std::uint64_t sum = sums[0][0] + sums[0][1] + sums[1][0] + sums[1][1];
+    std::uint64_t any = bits[0][0] | bits[0][1] | bits[1][0] | bits[1][1];
+    for (; k < end; ++k) {
+      sum += counts[k];
+      any |= counts[k];
+    }
+    if (any >= ~std::uint64_t{0} / at_once) {
+      sum = 0;
+      for (k = i; k < end; ++k) sum = saturating_add(sum, counts[k]);
+    }
+    all = {saturating_add(all.total, sum), all.any | any};
+  }
+  return all;
 }
 
 /// Copies the keys without a bit of `mask` to `to`, which has room for all.

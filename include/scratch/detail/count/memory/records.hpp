@@ -40,7 +40,8 @@ struct Records {
   std::size_t partitions() const { return std::size_t{1} << bits; }
   std::size_t of(std::uint64_t key) const { return static_cast<std::size_t>(key >> rest_bits()); }
   std::uint64_t rest_of(std::uint64_t key) const { return key & low_mask(rest_bits()); }
-  /// Counts up to this stand in `counted` records.
+  /// Counts up to this stand in `counted` records: 255 as a rule with keys of 64 bits. Digits of base 64 with their place
+  /// would take as many bits, and two records from 64 on.
   std::uint64_t most_counted() const { return low_mask(64 - rest_bits()); }
 
   std::size_t size(Kind kind) const {
@@ -52,15 +53,12 @@ struct Records {
   /// How much of a chunk is used: whole granules.
   std::size_t payload(Kind kind, std::size_t chunk) const { return chunk / granule_size(kind) * granule_size(kind); }
 
-  Kind kind_of(std::uint64_t count) const {
-    return count == 1 ? Kind::plain : count <= most_counted() ? Kind::counted : Kind::large;
-  }
+  /// The kind of record that a count stands in.
+  Kind kind_of(std::uint64_t count) const { return count <= most_counted() ? Kind::counted : Kind::large; }
   std::uint64_t counted_word(std::uint64_t key, std::uint64_t count) const {
     return rest_of(key) | count << rest_bits();
   }
 
-  /// The kind that entries of counted keys have.
-  Kind kind_of_entry(std::uint64_t count) const { return count <= most_counted() ? Kind::counted : Kind::large; }
   /// The upper bits of a key in its partition: what chunks of sorted records are found by.
   std::uint32_t sign_of(std::uint64_t rest) const {
     return static_cast<std::uint32_t>(rest_bits() > 32 ? rest >> (rest_bits() - 32) : rest);
@@ -76,6 +74,17 @@ struct Records {
     const auto word = load_le<std::uint64_t>(from);
     if (kind == Kind::counted) return {rest_of(word), word >> rest_bits()};
     return {word, load_le<std::uint64_t>(from + 8)};
+  }
+  /// Many of them, as keys, of which `mask` is taken, and counts.
+  void load(Kind kind, const std::byte* from, std::size_t n, std::uint64_t mask, std::uint64_t* keys,
+            std::uint64_t* counts) const {
+    const bool is_word = kind == Kind::counted;
+    const unsigned shift = is_word ? rest_bits() : 0;
+    const std::size_t size = is_word ? 8 : 16, count_at = is_word ? 0 : 8;
+    for (std::size_t i = 0; i < n; ++i) {
+      keys[i] = load_le<std::uint64_t>(from + i * size) & mask;
+      counts[i] = load_le<std::uint64_t>(from + i * size + count_at) >> shift;
+    }
   }
 };
 

@@ -37,6 +37,7 @@ struct Lane {
   std::size_t sampled = 0;
   std::array<std::uint64_t, 128> samples;
   std::array<std::uint64_t, batch + Lines::ahead> mixed, picked;
+  std::array<std::uint64_t, batch> counts;
   std::mutex mutex;  ///< for adders that share it
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Who looks at a commit from outside: tells how far it is, and may end it.
+// Who looks at a commit, or a drain, from outside: tells how far it is, and may end it.
 #pragma once
 
 #include <pthread.h>
@@ -24,8 +24,14 @@ class CommitWatch {
  public:
   using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
-  CommitWatch(std::filesystem::path shown, Progress progress, std::stop_token stop)
-      : shown_(std::move(shown)), progress_(std::move(progress)), stop_(std::move(stop)) {}
+  CommitWatch(std::filesystem::path shown, Progress progress, std::stop_token stop,
+              const char* doing = "write the count table",
+              const char* stopped = "stopped; all counts are kept: commit again")
+      : shown_(std::move(shown)),
+        progress_(std::move(progress)),
+        stop_(std::move(stop)),
+        doing_(doing),
+        stopped_(stopped) {}
 
   /// Before anything else: how much work there is.
   void begin(std::uint64_t total) {
@@ -39,8 +45,7 @@ class CommitWatch {
   /// @throws Error ECANCELED; on the thread that made this, what the progress function throws
   void look() {
     if (stop_.stop_requested())
-      throw Error(std::make_error_code(std::errc::operation_canceled), "write the count table", shown_,
-                  "stopped; all counts are kept: commit again");
+      throw Error(std::make_error_code(std::errc::operation_canceled), doing_, shown_, stopped_);
     if (progress_ && ::pthread_equal(thread_, ::pthread_self()) != 0 && Clock::now() >= next_) tell();
   }
   /// The last look, when everything is done.
@@ -62,6 +67,8 @@ class CommitWatch {
   std::filesystem::path shown_;
   Progress progress_;
   std::stop_token stop_;
+  const char* doing_;
+  const char* stopped_;
   pthread_t thread_ = ::pthread_self();
   Clock::time_point next_{};
   std::uint64_t total_ = 0;

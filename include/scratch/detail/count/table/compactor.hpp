@@ -91,7 +91,7 @@ class Compactor {
   }
 
   void put(const CountEntry& entry, std::size_t p) {
-    const Kind kind = job_->records.kind_of_entry(entry.count);
+    const Kind kind = job_->records.kind_of(entry.count);
     ByteBuffer& out = buffers_[static_cast<std::size_t>(kind)];
     const std::size_t size = job_->records.size(kind);
     if (out.size() + size > at_once) write(kind, p);

@@ -15,7 +15,7 @@
 // no more than a third of the memory; else by spilling. When what was spilled has grown beyond its bound, it is counted,
 // and its counts are spilled in its place; where that is too much for one pass over each partition, everything is
 // consolidated. Who asks for a count that is not in memory has what is new consolidated. A commit is the same, with a
-// name.
+// name; to drain is to give the counts away instead.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,6 @@
 #include <scratch/bytes.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
-#include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/file/table_writer.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
@@ -42,12 +41,12 @@
 #include <scratch/detail/count/memory/hot_keys.hpp>
 #include <scratch/detail/count/memory/memory_plan.hpp>
 #include <scratch/detail/count/memory/mixing.hpp>
-#include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/adders.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/compactor.hpp>
 #include <scratch/detail/count/table/contents.hpp>
+#include <scratch/detail/count/table/drain_outlet.hpp>
 #include <scratch/detail/count/table/filler.hpp>
 #include <scratch/detail/count/table/finder.hpp>
 #include <scratch/detail/count/table/level.hpp>
@@ -56,7 +55,7 @@
 #include <scratch/detail/count/table/sampler.hpp>
 #include <scratch/detail/count/table/settler.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
-#include <scratch/detail/text/little_endian.hpp>
+#include <scratch/detail/count/table/table_outlet.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 #include <scratch/event.hpp>
@@ -149,40 +148,33 @@ class CountStore {
     pool_.release();
   }
 
-  /// All counts as a table of this name. Afterwards nothing of them is here; where it fails, everything is.
+  /// All counts as a table of this name: how many keys it has. Nothing is here afterwards; where it fails, everything is.
   /// @param total    of all that was added
   /// @param at_least what is counted less often is left out
-  /// @returns how many keys there are
   std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
                        CommitWatch& watch) {
-    collect();
-    const PlainVector<CountEntry> hot = adders_.hot_keys();
-    std::vector<const SortedTable*> tables = runs_.tables();
-    if (included_) tables.push_back(included_.get());
-    const std::vector<Appender*> all = adders_.appenders();
-    for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
-    const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
-    watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
-    if (will_split(plan_.records, pool_, level_.contents(), all, distinct)) {
-      level_.flush(all, [&] { watch.look(); });
-      pool_.release();
-    }
     TableWriter out(directory_, shown_, key_bits_, "write the count table");
     out.keep_from(at_least);
-    write(level_.contents(), all, hot.all(), tables, distinct, out, &watch);
-    if (const std::uint64_t sum = out.header().total; sum != total)
-      throw Error(
-          errc::corrupt, "write the count table", shown_,
-          "the counts add up to " + std::to_string(sum) + ", not to " + std::to_string(total) + " as were added");
+    count_all(watch, [&](const CountingJob& job) { TableOutlet::write(job, plan_.threads, key_bits_, out); });
+    require_total("write the count table", shown_, out.header().total, total);
     watch.end();
     out.commit(name, replacing);
-    for (std::size_t p = 0; p < plan_.records.partitions(); ++p) level_.drop(p);
-    level_.contents().files.assign(Level::most_files, nullptr);
-    runs_.clear();
-    included_.reset();
-    adders_.lanes().front()->hot = HotKeys(2);
-    pool_ = ChunkPool();
+    forget();
     return out.header().entries;
+  }
+
+  /// All counts to whoever wants them. As `commit`, save that nothing is here, too, where it fails once it has begun.
+  void give_all(Draining& draining, std::uint64_t total) {
+    try {
+      count_all(draining.watch,
+                [&](const CountingJob& job) { DrainOutlet::run(job, level_, plan_.threads, draining); });
+      require_total("drain the count table", shown_, draining.total, total);
+      draining.watch.end();
+    } catch (...) {
+      if (draining.begun) forget();
+      throw;
+    }
+    forget();
   }
 
  private:
@@ -291,29 +283,38 @@ class CountStore {
     return distinct;
   }
 
-  void write(const Contents& contents, std::span<Appender* const> all, std::span<const CountEntry> hot,
-             std::span<const SortedTable* const> tables, std::span<const std::uint64_t> distinct, TableWriter& out,
-             CommitWatch* watch = nullptr) {
-    const std::size_t threads = std::min<std::size_t>(plan_.threads, distinct.size());
-    ReorderWindow<CutPiece> window(std::max<std::size_t>(threads, 2) * 1_MiB);
-    const CountingJob job{directory_,
-                          shown_,
-                          key_bits_,
-                          plan_.records,
-                          pool_,
-                          contents,
-                          all,
-                          hot,
-                          tables,
-                          distinct,
-                          pool_.available() * pool_.chunk_size() / threads,
-                          out,
-                          window,
-                          watch};
-    std::vector<PartitionCounter> counters;
-    for (std::size_t i = 0; i < threads; ++i) counters.emplace_back(job);
-    Sequencer::run(distinct.size(), counters);
-    out.finish(0);
+  CountingJob job(const Contents& contents, std::span<Appender* const> all, std::span<const CountEntry> hot,
+                  std::span<const SortedTable* const> tables, std::span<const std::uint64_t> distinct,
+                  CommitWatch* watch = nullptr) const {
+    const std::uint64_t split_memory = pool_.available() * pool_.chunk_size() / plan_.threads;
+    return {directory_, shown_, plan_.records, pool_, contents, all, hot, tables, distinct, split_memory, watch};
+  }
+
+  // Calls `count` with everything that was added, of which nothing has changed.
+  template <class Count>
+  void count_all(CommitWatch& watch, Count count) {
+    collect();
+    const PlainVector<CountEntry> hot = adders_.hot_keys();
+    std::vector<const SortedTable*> tables = runs_.tables();
+    if (included_) tables.push_back(included_.get());
+    const std::vector<Appender*> all = adders_.appenders();
+    for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
+    const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
+    watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
+    if (will_split(plan_.records, pool_, level_.contents(), all, distinct)) {
+      level_.flush(all, [&] { watch.look(); });
+      pool_.release();
+    }
+    count(job(level_.contents(), all, hot.all(), tables, distinct, &watch));
+  }
+
+  void forget() noexcept {
+    for (std::size_t p = 0; p < plan_.records.partitions(); ++p) level_.drop(p);
+    level_.contents().files.assign(Level::most_files, nullptr);
+    runs_.clear();
+    included_.reset();
+    adders_.lanes().front()->hot = HotKeys(2);
+    pool_ = ChunkPool();
   }
 
   void consolidate_new() {
@@ -340,7 +341,7 @@ class CountStore {
     lock.unlock();
     try {
       TableWriter out(directory_, shown_, key_bits_, "consolidate counts of");
-      write(taken, hands, {}, tables, distinct, out);
+      TableOutlet::write(job(taken, hands, {}, tables, distinct), plan_.threads, key_bits_, out);
       const CountHeader header = out.header();
       run.file = out.release();
       run.table = std::make_unique<SortedTable>(TableFile(run.file->duplicate(), shown_, header));
@@ -353,8 +354,7 @@ class CountStore {
     lock.lock();
     level_.drop(taken);
     for (Appender* hand : hands)
-      for (std::size_t p = 0; p < plan_.records.partitions(); ++p)
-        for (std::size_t k = 0; k < kinds; ++k) hand->clear(static_cast<Kind>(k), p);
+      for (std::size_t p = 0; p < plan_.records.partitions(); ++p) hand->clear(p);
     runs_.replace(staying, std::move(run));
     reported_ = 0;
     level_.tell();

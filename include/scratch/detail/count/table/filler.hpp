@@ -67,14 +67,10 @@ class Filler {
   }
   /// Counts them as often as is said.
   void add(Lane& lane, const void* keys, const std::uint64_t* counts, std::size_t n) {
-    PlainVector<CountEntry> entries;
-    entries.resize(std::min(n, Lane::batch));
     add_in_parts(
         lane, n, Lane::batch,
         [&](std::size_t from, std::size_t some) {
-          mix_(keys, from, some, lane.mixed.data());
-          for (std::size_t i = 0; i < some; ++i) entries[i] = {lane.mixed[i], counts[from + i]};
-          add(lane, entries.first(some));
+          add_counts(lane, counts + from, some, [&] { mix_(keys, from, some, lane.mixed.data()); });
         },
         [&](std::size_t from, std::size_t some) {
           mix_(keys, from, some, lane.mixed.data());
@@ -86,36 +82,13 @@ class Filler {
           return all;
         });
   }
-  /// The same for mixed keys, all or none.
+  /// The same for at most `Lane::batch` mixed keys, all or none.
   void add(Lane& lane, std::span<const CountEntry> entries) {
-    begin(lane);
-    std::uint64_t total = 0;
-    for (const CountEntry& entry : entries) {
-      total = saturating_add(total, entry.count);
-      if (entry.count > 0) lane.appender.allow(level_->records().kind_of(entry.count));
-    }
-    std::size_t i = 0;
-    try {
-      for (; i < entries.size(); ++i) {
-        const CountEntry& entry = entries[i];
-        if (entry.count == 0 || lane.hot.take(entry.mixed, entry.count)) continue;
-        while (!lane.appender.append(entry.mixed, entry.count)) exchange(lane);
-      }
-    } catch (...) {
-      while (i-- > 0) {
-        const CountEntry& entry = entries[i];
-        if (entry.count == 0 || lane.hot.take(entry.mixed, std::uint64_t{0} - entry.count)) continue;
-        lane.appender.take_back(entry.mixed, entry.count);
-      }
-      throw;
-    }
-    std::array<std::uint64_t, 64> some;
-    for (std::size_t k = 0; k < entries.size(); k += some.size()) {
-      const std::size_t n = std::min(entries.size() - k, some.size());
-      for (std::size_t j = 0; j < n; ++j) some[j] = entries[k + j].mixed;
-      sampler_->sample(lane, some.data(), n);
-    }
-    end(lane, total);
+    std::array<std::uint64_t, Lane::batch> counts;
+    for (std::size_t i = 0; i < entries.size(); ++i) counts[i] = entries[i].count;
+    add_counts(lane, counts.data(), entries.size(), [&] {
+      for (std::size_t i = 0; i < entries.size(); ++i) lane.mixed[i] = entries[i].mixed;
+    });
   }
 
   /// Adds what the lane owes.
@@ -129,7 +102,7 @@ class Filler {
   /// No hot keys are counted here afterwards.
   void evict_hot_keys(Lane& lane) {
     lane.hot.evict([&](const CountEntry& entry) {
-      lane.appender.allow(level_->records().kind_of(entry.count));
+      lane.appender.allow_counts(entry.count);
       while (!lane.appender.append(entry.mixed, entry.count)) exchange(lane);
       lane.appender.keep();
     });
@@ -188,7 +161,7 @@ class Filler {
 
   void append(Lane& lane, const CountEntry& entry) {
     if (lane.hot.take(entry.mixed, entry.count)) return;
-    lane.appender.allow(level_->records().kind_of(entry.count));
+    lane.appender.allow_counts(entry.count);
     while (!lane.appender.append(entry.mixed, entry.count)) exchange(lane);
     lane.appender.keep();
   }
@@ -227,7 +200,37 @@ class Filler {
   }
 
   static void take_back(Lane& lane, const std::uint64_t* keys, std::size_t n) {
-    while (n-- > 0) lane.appender.take_back(keys[n], 1);
+    while (n-- > 0) lane.appender.take_back(Kind::plain, keys[n]);
+  }
+
+  // All or none of the `n` keys that `fill` puts into the lane, as often as is said.
+  template <class Fill>
+  void add_counts(Lane& lane, const std::uint64_t* counts, std::size_t n, Fill fill) {
+    begin(lane);
+    fill();
+    std::uint64_t* const mixed = lane.mixed.data();
+    const CountSum sum = sum_up(counts, n);
+    lane.appender.allow_counts(sum.any);
+    sampler_->sample(lane, mixed, n);
+    const std::uint64_t* others = counts;
+    std::size_t left = n, done = 0;
+    if (lane.hot.are_known()) {
+      std::copy_n(counts, n, lane.counts.data());
+      left = lane.hot.take(mixed, lane.counts.data(), n);
+      others = lane.counts.data();
+    } else {
+      lane.hot.watch(mixed, n);
+    }
+    try {
+      while ((done += lane.appender.append(mixed + done, others + done, left - done)) < left) exchange(lane);
+    } catch (...) {
+      while (done-- > 0)
+        if (others[done] > 0) lane.appender.take_back(level_->records().kind_of(others[done]), mixed[done]);
+      fill();
+      for (std::size_t i = 0; i < n; ++i) lane.hot.take(mixed[i], std::uint64_t{0} - counts[i]);
+      throw;
+    }
+    end(lane, sum.total);
   }
 
   void begin(Lane& lane) {
@@ -260,9 +263,11 @@ class Filler {
     std::size_t i = 0;
     try {
       for (; i < moved.size(); ++i)
-        while (!to.appender.append(moved[i].mixed, moved[i].count)) exchange(to);
+        while (kind == Kind::plain ? to.appender.append(&moved[i].mixed, 1) == 0
+                                   : !to.appender.append(moved[i].mixed, moved[i].count))
+          exchange(to);
     } catch (...) {
-      while (i-- > 0) to.appender.take_back(moved[i].mixed, moved[i].count);
+      while (i-- > 0) to.appender.take_back(kind, moved[i].mixed);
       throw;
     }
     to.appender.keep();

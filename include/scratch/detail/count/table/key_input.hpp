@@ -30,6 +30,9 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// Why a table counts no more.
+enum class Ended : std::uint8_t { not_yet, gone, committed, drained };
+
 /// What a table and its adders share.
 template <CountKey Key>
 struct CountState {
@@ -40,19 +43,18 @@ struct CountState {
   std::filesystem::path path;
   StoreOf<Key> store;
   MadeHere made_here;
-  std::atomic<bool> closed{false};     ///< nothing more is counted,
-  std::atomic<bool> committed{false};  ///< since the table was committed, else since it is gone
-  std::atomic<bool> exact{false};      ///< all counts together come near 2^64: every key is looked up
-  std::atomic<bool> unusual{false};    ///< one of these
-  std::mutex large;                    ///< held while much is added
+  std::atomic<Ended> ended{Ended::not_yet};
+  std::atomic<bool> exact{false};    ///< all counts together come near 2^64: every key is looked up
+  std::atomic<bool> unusual{false};  ///< one of these
+  std::mutex large;                  ///< held while much is added
 
   static constexpr std::uint64_t much = std::uint64_t{1} << 62;
   void look_closely_from(std::uint64_t total) {
     if (total >= much) exact = unusual = true;
   }
-  void close(bool is_committed) {
-    committed = is_committed;
-    closed = unusual = true;
+  void end(Ended why) {
+    if (ended == Ended::not_yet) ended = why;
+    unusual = true;
   }
 };
 
@@ -120,8 +122,7 @@ class KeyInput {
     const Use use(*this);
     check_sizes(keys.size(), counts.size());
     state_->store.drain(*here_);
-    std::uint64_t total = 0;
-    for (const std::uint64_t count : counts) total = saturating_add(total, count);
+    const std::uint64_t total = sum_up(counts.data(), counts.size()).total;
     std::unique_lock<std::mutex> held;
     if (!surely_fits(total, held)) return add_exactly(keys, counts);
     state_->store.add(*here_, keys.data(), counts.data(), keys.size());
@@ -139,8 +140,19 @@ class KeyInput {
                   state_ ? state_->path : std::filesystem::path(), std::move(why));
     };
     if (here_ == nullptr) refuse("it was moved to another object");
-    if (state_->committed) refuse(is_table_ ? "it was committed" : "its table was committed");
-    if (state_->closed) refuse("its table is gone");
+    switch (state_->ended) {
+      case Ended::not_yet:
+        break;
+      case Ended::gone:
+        refuse("its table is gone");
+        break;
+      case Ended::committed:
+        refuse(is_table_ ? "it was committed" : "its table was committed");
+        break;
+      case Ended::drained:
+        refuse(is_table_ ? "it was drained" : "its table was drained");
+        break;
+    }
     if (!state_->made_here.is_true()) throw Error(errc::forked_object, "count in", state_->path);
     return here_;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Counts partitions, as one of several threads, and hands over their entries in order.
+// Counts partitions, as one of several threads, and puts the entries of each into an outlet, in order.
 //
 // A partition whose keys are more than a pass has room for is split: a level of its own, with further bits of the keys,
 // in a small pool and a file that is cut back afterwards. Where all of its keys begin alike, these bits are left out
@@ -12,8 +12,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,39 +25,25 @@
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/file/table_file.hpp>
-#include <scratch/detail/count/file/table_writer.hpp>
-#include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/counting_pass.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
+#include <scratch/detail/count/memory/mixing.hpp>
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/contents.hpp>
 #include <scratch/detail/count/table/level.hpp>
+#include <scratch/detail/count/table/outlet.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
+#include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Entries of a piece on their way to the table.
-struct CutPiece {
-  std::size_t piece = 0;
-  bool is_last = false;
-  PlainVector<CountEntry> head, tail;
-  CutEntries cut;
-  Blocks blocks;
-  ByteBuffer lead;
-  std::uint64_t offset = 0;
-  std::uint64_t left_out = 0;
-
-  std::size_t size() const { return blocks.bytes.size() + (head.size() + tail.size()) * sizeof(CountEntry); }
-};
-
-/// What a table is counted from, and where it goes.
+/// What is counted.
 struct CountingJob {
   const Directory& directory;
   const std::filesystem::path& shown;
-  unsigned key_bits;
   const Records& records;
   const ChunkPool& pool;
   const Contents& contents;
@@ -64,9 +52,7 @@ struct CountingJob {
   std::span<const SortedTable* const> tables;
   std::span<const std::uint64_t> distinct;  ///< of each partition, about
   std::uint64_t split_memory;               ///< for the splits of one thread
-  TableWriter& out;
-  ReorderWindow<CutPiece>& window;
-  CommitWatch* watch = nullptr;  ///< told of each partition's records
+  CommitWatch* watch = nullptr;             ///< told of each partition's records
 };
 
 /// The memory of a thread that counts.
@@ -81,10 +67,10 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
                         const std::byte* at, std::size_t n, std::uint64_t mask) {
   const std::size_t size = records.size(kind);
   if (kind != Kind::plain) {
-    for (std::size_t some = 0; n > 0; n -= some) {
+    for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
       some = std::min(n, CountingMemory::batch);
-      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.load(kind, at);
-      if (!pass.add(memory.entries(), some, mask)) return false;
+      records.load(kind, at, some, mask, memory.keys(), memory.counts());
+      if (!pass.add(memory.keys(), memory.counts(), some)) return false;
     }
     return true;
   }
@@ -107,10 +93,29 @@ inline bool will_split(const Records& records, const ChunkPool& pool, const Cont
   return false;
 }
 
+/// What was counted is what was added. @throws Error `corrupt`
+inline void require_total(const char* doing, const std::filesystem::path& shown, std::uint64_t counted,
+                          std::uint64_t added) {
+  if (counted != added)
+    throw Error(
+        errc::corrupt, doing, shown,
+        "the counts add up to " + std::to_string(counted) + ", not to " + std::to_string(added) + " as were added");
+}
+
 /// The worker of a `Sequencer` whose pieces are partitions.
 class PartitionCounter {
  public:
-  explicit PartitionCounter(const CountingJob& job) : job_(&job), memory_(std::make_unique<CountingThread>()) {}
+  /// Counts all partitions, with a thread for each of these.
+  template <class AnOutlet>
+  static void count_all(const CountingJob& job, std::vector<AnOutlet>& outlets) {
+    std::vector<PartitionCounter> counters;
+    counters.reserve(outlets.size());
+    for (AnOutlet& outlet : outlets) counters.emplace_back(job, outlet);
+    Sequencer::run(job.distinct.size(), counters);
+  }
+
+  PartitionCounter(const CountingJob& job, Outlet& outlet)
+      : job_(&job), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
 
   void work(std::size_t p, Sequencer& sequencer) {
     sequencer_ = &sequencer;
@@ -118,9 +123,10 @@ class PartitionCounter {
     const unsigned bits = job_->records.rest_bits();
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
     const Range range{std::uint64_t{p} << bits, bits};
+    const std::uint64_t records = source.count();
     look();
     count(source, range, job_->distinct[p], true, true);
-    if (job_->watch != nullptr) job_->watch->done(source.count());
+    if (job_->watch != nullptr) job_->watch->done(records);
   }
 
  private:
@@ -155,9 +161,10 @@ class PartitionCounter {
                           static_cast<std::size_t>(std::min<std::uint64_t>(wanted, 1 << 30)));
         if (add_all(source, range, outermost, pass)) {
           pass.finish();
+          if (outermost) outlet_->was_read(piece_);
           do {
             const std::span<const CountEntry> entries = pass.next(range.first);
-            give(entries, is_last && pass.at_end());
+            put(entries, is_last && pass.at_end());
           } while (!pass.at_end());
           return;
         }
@@ -255,6 +262,7 @@ class PartitionCounter {
     Nested& inner = nested({range.bits, bits});
     ++depth_;
     scatter(source, range, outermost, inner);
+    if (outermost) outlet_->was_read(piece_);
     const auto part_of = [&](std::size_t q) {
       return PartitionSource{inner.level.records(), *pool_, inner.level.contents(), std::span(&inner.appender_here, 1),
                              q};
@@ -284,7 +292,7 @@ class PartitionCounter {
 
     void clear(std::size_t p) {
       level.drop(p);
-      for (std::size_t k = 0; k < kinds; ++k) appender.clear(static_cast<Kind>(k), p);
+      appender.clear(p);
     }
     void give_back() { appender.free.give_to(level.pool()); }
 
@@ -295,12 +303,13 @@ class PartitionCounter {
       }
       appender.keep();
     }
-    void append(const CountEntry& entry) {
-      appender.allow(appender.records().kind_of(entry.count));
-      while (!appender.append(entry.mixed, entry.count)) {
+    void append(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+      appender.allow_counts(sum_up(counts, n).any);
+      for (std::size_t done = 0; (done += appender.append(keys + done, counts + done, n - done)) < n;) {
         appender.keep();
         level.exchange(appender);
       }
+      appender.keep();
     }
 
     Level level;
@@ -322,9 +331,10 @@ class PartitionCounter {
       const std::size_t size = source.records.size(kind);
       look_after(n);
       if (kind != Kind::plain) {
-        for (std::size_t i = 0; i < n; ++i) {
-          const CountEntry entry = source.records.load(kind, at + i * size);
-          to.append({entry.mixed & mask, entry.count});
+        for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
+          some = std::min(n, CountingMemory::batch);
+          source.records.load(kind, at, some, mask, memory_->counting.keys(), memory_->counting.counts());
+          to.append(memory_->counting.keys(), memory_->counting.counts(), some);
         }
         return true;
       }
@@ -338,7 +348,10 @@ class PartitionCounter {
     });
     if (outermost)
       for_each_entry(range, [&](std::span<const CountEntry> entries) {
-        for (const CountEntry& entry : entries) to.append({entry.mixed & mask, entry.count});
+        for (const CountEntry& entry : entries) {
+          const std::uint64_t key = entry.mixed & mask;
+          to.append(&key, &entry.count, 1);
+        }
         return true;
       });
     end_streaming();
@@ -346,38 +359,17 @@ class PartitionCounter {
     to.level.hand_over(to.appender);
   }
 
-  void give(std::span<const CountEntry> all, bool is_last) {
-    look_after(all.size());
-    std::unique_ptr<CutPiece> item = job_->window.spare(*sequencer_);
-    item->left_out = 0;
-    const std::span<const CountEntry> entries = entries_kept(all, job_->out.header().at_least, kept_, item->left_out);
-    const CutEntries cut(job_->key_bits, entries, item->blocks);
-    item->piece = piece_;
-    item->is_last = is_last;
-    item->head.clear();
-    item->head.append(cut.head);
-    item->tail.clear();
-    item->tail.append(cut.tail);
-    item->cut.first = cut.first;
-    item->cut.last = cut.last;
-    job_->window.give(
-        std::move(item), *sequencer_,
-        [this](CutPiece& each) {
-          each.cut.head = each.head.all();
-          each.cut.tail = each.tail.all();
-          each.lead.clear();
-          each.offset = job_->out.place(each.cut, each.blocks, each.lead);
-          job_->out.leave_out(each.left_out);
-        },
-        [this](const CutPiece& each) { job_->out.write(each.offset, each.lead.bytes(), each.blocks.bytes.bytes()); });
+  void put(std::span<const CountEntry> entries, bool is_last) {
+    look_after(entries.size());
+    outlet_->put(piece_, entries, is_last, *sequencer_);
   }
 
   const CountingJob* job_;
+  Outlet* outlet_;
   std::unique_ptr<CountingThread> memory_;
   Sequencer* sequencer_ = nullptr;
   std::size_t piece_ = 0;
   std::size_t unlooked_ = 0;
-  PlainVector<CountEntry> kept_;
   std::unique_ptr<ChunkPool> pool_;
   std::shared_ptr<AppendFile> file_;
   std::vector<std::unique_ptr<Nested>> nested_;  // of which the first `depth_` are in use

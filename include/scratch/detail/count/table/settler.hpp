@@ -133,7 +133,7 @@ class Settler {
   void append_sorted(Partition& to, const CountEntry& entry) {
     const Records& records = level_->records();
     ChunkPool& pool = level_->pool();
-    const Kind kind = records.kind_of_entry(entry.count);
+    const Kind kind = records.kind_of(entry.count);
     const auto k = static_cast<std::size_t>(kind);
     const std::size_t in_chunk = pool.chunk_size() / records.size(kind), at = to.sorted_records[k] % in_chunk;
     if (at == 0) {

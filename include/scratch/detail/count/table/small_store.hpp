@@ -4,6 +4,7 @@
 // What a table of 16-bit keys has counted so far: an array, and one for each of some adders.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -23,6 +24,7 @@
 #include <scratch/detail/count/table/adder_state.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/count_store.hpp>
+#include <scratch/detail/count/table/drain_outlet.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 
@@ -79,9 +81,16 @@ class SmallStore {
     for (const std::uint16_t key : all) ++counts_[key];
     total_ = saturating_add(total_, n);
   }
-  void add(AdderState&, const void* keys, const std::uint64_t* counts, std::size_t n) {
+  void add(AdderState& state, const void* keys, const std::uint64_t* counts, std::size_t n) {
+    const auto* const all = static_cast<const std::uint16_t*>(keys);
+    if (!state.counts.empty()) {
+      for (std::size_t i = 0; i < n; ++i) state.counts[all[i]] += counts[i];
+      state.added = saturating_add(state.added, sum_up(counts, n).total);
+      return;
+    }
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < n; ++i) add(static_cast<const std::uint16_t*>(keys)[i], counts[i]);
+    for (std::size_t i = 0; i < n; ++i) counts_[all[i]] += counts[i];
+    total_ = saturating_add(total_, sum_up(counts, n).total);
   }
   void add(AdderState&, std::span<const CountEntry> entries) {
     const std::lock_guard lock(mutex_);
@@ -132,6 +141,32 @@ class SmallStore {
     out.commit(name, replacing);
     flushed_.reset();
     return kept.distinct();
+  }
+
+  /// On the caller's thread alone: there is little to give.
+  void give_all(Draining& draining, std::uint64_t total) {
+    draining.watch.begin(small_keys);
+    draining.watch.look();
+    collect();
+    if (counts_.total() != total)
+      throw Error(errc::corrupt, "drain the count table", shown_, "the counts do not add up to what was added");
+    flushed_.reset();
+    std::array<CountEntry, Draining::most> some;
+    for (std::size_t key = 0; key < small_keys;) {
+      std::size_t n = 0;
+      std::uint64_t sum = 0;
+      for (; key < small_keys && n < some.size(); ++key) {
+        const std::uint64_t count = std::as_const(counts_)[static_cast<std::uint16_t>(key)];
+        sum = saturating_add(sum, count);
+        if (count > 0 && count >= draining.at_least) some[n++] = {key, count};
+      }
+      draining.watch.look();
+      draining.begun = true;
+      if (n > 0) draining.give(std::span(some).first(n), 0);
+      draining.keys += n;
+      draining.total = saturating_add(draining.total, sum);
+    }
+    draining.watch.end();
   }
 
  private:
