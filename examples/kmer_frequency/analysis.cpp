@@ -19,6 +19,7 @@
 #include <scratch/space.hpp>
 
 #include "histogram.hpp"
+#include "key_type.hpp"
 #include "measures.hpp"
 #include "results.hpp"
 #include "rows.hpp"
@@ -53,7 +54,7 @@ std::string merge_tables(const scratch::Workspace& workspace, const Counting& co
   if (counting.tables() == 1) return table_of_worker(0);
   std::vector<std::string> others;
   for (unsigned i = 1; i < counting.tables(); ++i) others.push_back(table_of_worker(i));
-  scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
         workspace, table_of_worker(0), others,
         {.threads = counting.workers,

@@ -16,6 +16,7 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 
+#include "key_type.hpp"
 #include "kmers.hpp"
 #include "row_keys.hpp"
 #include "support/stop.hpp"
@@ -168,7 +169,7 @@ class KeyTable final : public Table {
 }  // namespace
 
 std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
-  return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
+  return with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
     return std::make_unique<KeyTable<Key>>(workspace, number, counting);
   });
 }

@@ -76,6 +76,7 @@ struct Stream {
   enum { uniform, skewed, crowded, weighted } kind;
   bool ask = false;
   bool by_adders = false;
+  bool wide = false;  ///< keys of 128 bits
 };
 
 const Stream streams[] = {
@@ -85,6 +86,9 @@ const Stream streams[] = {
     {"keys chosen to crowd", 256_KiB, 100'000, 100'000, Stream::crowded},
     {"keys with counts, asked for", 256_KiB, 60'000, 50'000, Stream::weighted, true},
     {"keys of two adders", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, true},
+    {"many keys of 128 bits", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, false, true},
+    {"keys of 128 bits chosen to crowd", 256_KiB, 60'000, 100'000, Stream::crowded, false, false, true},
+    {"keys of 128 bits with counts, asked for", 256_KiB, 40'000, 30'000, Stream::weighted, true, false, true},
 };
 
 /// Makes a step of a program, again where it fails, and says how often it did.
@@ -105,24 +109,26 @@ int go_on(Step step) {
 }
 
 /// Counts a stream, step by step, and compares every count with a map's. Returns how many steps failed.
-int count_to_the_end(const Stream& stream, const Workspace& where) {
+template <CountKey Key>
+int count_to_the_end_of(const Stream& stream, const Workspace& where) {
   std::mt19937_64 random(7);
-  Model64 model;
+  Model<Key> model;
   int failures = 0;
-  std::optional<CountTable<U64>> table;
+  std::optional<CountTable<Key>> table;
   failures += go_on(
       [&] { table.emplace(where, "table", CountOptions{.memory = stream.memory, .existing = Existing::replace}); });
-  std::vector<CountAdder<U64>> adders;
+  std::vector<CountAdder<Key>> adders;
   if (stream.by_adders) {
     adders.reserve(2);
     while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
   }
-  std::vector<U64> keys(1000), counts(keys.size());
+  std::vector<Key> keys(1000);
+  std::vector<U64> counts(keys.size());
   for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
     for (std::size_t k = 0; k < keys.size(); ++k) {
-      keys[k] = random() % stream.range;
-      if (stream.kind == Stream::skewed && random() % 2 == 0) keys[k] = random() % 5;
-      if (stream.kind == Stream::crowded) keys[k] = detail::unmix(keys[k]);
+      U64 number = random() % stream.range;
+      if (stream.kind == Stream::skewed && random() % 2 == 0) number = random() % 5;
+      keys[k] = stream.kind == Stream::crowded ? detail::unmixed<Key>(number) : key_from<Key>(number);
       counts[k] = stream.kind != Stream::weighted ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
       if (counts[k] > 0) model[keys[k]] += counts[k];
     }
@@ -133,13 +139,13 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
     else if (stream.kind == Stream::uniform && !stream.ask && i + 5 * keys.size() < stream.adds && i % 7000 == 0) {
       // A long call, of several parts
       for (int more = 0; more < 5000; ++more) {
-        keys.push_back(random() % stream.range);
+        keys.push_back(key_from<Key>(random() % stream.range));
         ++model[keys.back()];
       }
       failures += go_on([&] { table->add(keys); });
       keys.resize(1000);
     } else if (i / keys.size() % 3 == 0)
-      for (const U64 key : keys) failures += go_on([&] { table->add(key); });
+      for (const Key key : keys) failures += go_on([&] { table->add(key); });
     else
       failures += go_on([&] { table->add(keys); });
     if (stream.ask && i / keys.size() % 4 == 3) {
@@ -154,9 +160,12 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
   adders.clear();
   failures += go_on([&] { table->commit(); });
   plan.first = plan.last = plan.never;
-  CountReader<U64>(where, "table").verify();
-  if (read_table<U64>(where, "table") != model) throw std::runtime_error("a count is wrong");
+  CountReader<Key>(where, "table").verify();
+  if (read_table<Key>(where, "table") != model) throw std::runtime_error("a count is wrong");
   return failures;
+}
+int count_to_the_end(const Stream& stream, const Workspace& where) {
+  return stream.wide ? count_to_the_end_of<Key128>(stream, where) : count_to_the_end_of<U64>(stream, where);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
@@ -73,7 +74,7 @@ class Appender {
     made.used.assign(n, 0);
     made.heads.assign(n, nullptr);
     made.chunks.assign(n, ChunkPool::none);
-    made.memory = BigMemory(n * Records::granule_room + ChunkPool::padding, false);
+    made.memory = BigMemory(n * records_.granule_room() + ChunkPool::padding, false);
     stage(kind) = std::move(made);
   }
 
@@ -101,18 +102,31 @@ class Appender {
     }
   }
 
+  /// The same for 128 bits: records of 15 and 16 bytes are what partitions have, others what their splits have.
+  std::size_t append(const UInt128* keys, std::size_t n) {
+    switch (records_.size(Kind::plain)) {
+      case 15:
+        return append_plain<15>(keys, n);
+      case 16:
+        return append_plain<16>(keys, n);
+      default:
+        return append_plain<0>(keys, n);
+    }
+  }
+
   /// Appends a key with its count, if there is a chunk for it.
   /// @pre the kind of record is allowed
-  bool append(std::uint64_t key, std::uint64_t count) {
+  template <class Mixed>
+  requires(!std::is_pointer_v<Mixed>) bool append(Mixed key, std::uint64_t count) {
     const Kind kind = records_.kind_of(count);
     Stage& to = stage(kind);
     const std::size_t p = records_.of(key), size = records_.size(kind), at = to.used[p];
-    std::byte* const record = to.memory.data() + p * Records::granule_room + at;
+    std::byte* const record = to.memory.data() + p * records_.granule_room() + at;
     if (kind == Kind::counted) {
-      store_le(record, records_.counted_word(key, count));
+      store_mixed(record, records_.counted_word(key, count));
     } else {
-      store_le(record, records_.rest_of(key));
-      if (kind == Kind::large) store_le(record + 8, count);
+      store_mixed(record, records_.rest_of(key));
+      if (kind == Kind::large) store_le(record + sizeof key, count);
     }
     if (at + size < records_.granule_size(kind)) {
       to.used[p] = static_cast<std::uint16_t>(at + size);
@@ -122,7 +136,8 @@ class Appender {
   }
 
   /// Takes back what was appended last, in the opposite order. Only what was appended since `keep`.
-  void take_back(std::uint64_t key, std::uint64_t count) {
+  template <class Mixed>
+  void take_back(Mixed key, std::uint64_t count) {
     const Kind kind = records_.kind_of(count);
     Stage& from = stage(kind);
     const std::size_t p = records_.of(key), size = records_.size(kind);
@@ -134,7 +149,7 @@ class Appender {
       }
       const std::size_t granule = records_.granule_size(kind);
       from.heads[p] -= granule;
-      std::memcpy(from.memory.data() + p * Records::granule_room, from.heads[p], granule);
+      std::memcpy(from.memory.data() + p * records_.granule_room(), from.heads[p], granule);
       from.used[p] = static_cast<std::uint16_t>(granule);
       if (from.heads[p] == pool_->at(from.chunks[p])) {
         free.push_front(*pool_, from.chunks[p]);
@@ -150,7 +165,7 @@ class Appender {
   /// What is in the stage, and in a chunk that is not full, of a partition.
   Bytes staged(Kind kind, std::size_t p) const {
     if (!has(kind)) return {};
-    return {stage(kind).memory.data() + p * Records::granule_room, stage(kind).used[p]};
+    return {stage(kind).memory.data() + p * records_.granule_room(), stage(kind).used[p]};
   }
   Bytes in_chunk(Kind kind, std::size_t p) const {
     if (!has(kind) || stage(kind).chunks[p] == ChunkPool::none) return {};
@@ -176,24 +191,34 @@ class Appender {
   Stage& stage(Kind kind) { return stages_[static_cast<std::size_t>(kind)]; }
   const Stage& stage(Kind kind) const { return stages_[static_cast<std::size_t>(kind)]; }
 
-  template <unsigned Size>
-  std::size_t append_plain(const std::uint64_t* keys, std::size_t n) {
+  // Of `Size` bytes, or of so many as the records say.
+  template <unsigned Size, class Mixed>
+  std::size_t append_plain(const Mixed* keys, std::size_t n) {
     Stage& to = stage(Kind::plain);
     std::byte* const memory = to.memory.data();
     std::uint16_t* const used = to.used.data();
     const unsigned shift = records_.rest_bits();
-    constexpr std::size_t last = 63 * Size;
+    const std::size_t size = Size > 0 ? Size : records_.size(Kind::plain), last = 63 * size;
+    constexpr std::size_t room = 64 * sizeof(Mixed);
     for (std::size_t i = 0; i < n; ++i) {
-      const auto p = static_cast<std::size_t>(keys[i] >> shift);
+      const std::size_t p = partition_of<Size>(keys[i], shift);
       const std::size_t at = used[p];
-      store_le(memory + p * Records::granule_room + at, keys[i]);
+      store_mixed(memory + p * room + at, keys[i]);
       if (at == last) [[unlikely]] {
         if (!put_granule(Kind::plain, p)) return i;
         continue;
       }
-      used[p] = static_cast<std::uint16_t>(at + Size);
+      used[p] = static_cast<std::uint16_t>(at + size);
     }
     return n;
+  }
+
+  template <unsigned Size, class Mixed>
+  static std::size_t partition_of(Mixed key, unsigned shift) {
+    if constexpr (Size > 8)  // so that the upper half tells it
+      return static_cast<std::size_t>(high_half(key) >> (shift - 64));
+    else
+      return static_cast<std::size_t>(key >> shift);
   }
 
   // The granule in the stage goes to the chunk; false, and it is as it was, where there is none.
@@ -205,7 +230,7 @@ class Appender {
       to.heads[p] = pool_->at(to.chunks[p]);
     }
     const std::size_t granule = records_.granule_size(kind);
-    stream_lines(to.heads[p], to.memory.data() + p * Records::granule_room, granule);
+    stream_lines(to.heads[p], to.memory.data() + p * records_.granule_room(), granule);
     to.heads[p] += granule;
     to.used[p] = 0;
     const std::uint32_t chunk = to.chunks[p];

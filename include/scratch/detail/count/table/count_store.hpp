@@ -63,11 +63,22 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-class CountStore {
+template <class Mixed>
+class CountStoreOf {
  public:
+  using AdderState = AdderStateOf<Mixed>;
+  using CountEntry = EntryOf<Mixed>;
+  using CutPiece = CutPieceOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
+  using PartitionCounter = PartitionCounterOf<Mixed>;
+  using Run = RunOf<Mixed>;
+  using SortedTable = SortedTableOf<Mixed>;
+  using TableFile = TableFileOf<Mixed>;
+  using TableWriter = TableWriterOf<Mixed>;
+
   /// @param shown what errors call the table
-  CountStore(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads,
-             unsigned key_bits, Mixer mix)
+  CountStoreOf(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads,
+               unsigned key_bits, Mixer<Mixed> mix)
       : directory_(directory),
         shown_(std::move(shown)),
         key_bits_(key_bits),
@@ -126,7 +137,7 @@ class CountStore {
   // ---- while nobody adds
 
   /// How often a mixed key was counted.
-  std::uint64_t get(std::uint64_t mixed) {
+  std::uint64_t get(Mixed mixed) {
     collect();
     fold_lanes();
     const std::size_t p = plan_.records.of(mixed);
@@ -136,7 +147,7 @@ class CountStore {
         Finder{plan_.records, pool_}.find(level_.contents().partitions[p], adders_.lanes().front()->appender, p, mixed);
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) count += lane->hot.find(mixed);
     if (runs_.empty() && !included_) return count;
-    TableFile::Buffers& buffers = settler_.thread().table;
+    typename TableFile::Buffers& buffers = settler_.thread().table;
     return count + runs_.find(mixed, buffers) + (included_ ? included_->find(mixed, buffers) : 0);
   }
 
@@ -163,7 +174,7 @@ class CountStore {
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
     watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
-    if (will_split(plan_.records, pool_, level_.contents(), all, distinct)) {
+    if (will_split<Mixed>(plan_.records, pool_, level_.contents(), all, distinct)) {
       level_.flush(all, [&] { watch.look(); });
       pool_.release();
     }
@@ -180,7 +191,7 @@ class CountStore {
     level_.contents().files.assign(Level::most_files, nullptr);
     runs_.clear();
     included_.reset();
-    adders_.lanes().front()->hot = HotKeys(2);
+    adders_.lanes().front()->hot = HotKeysOf<Mixed>(2);
     pool_ = ChunkPool();
     return out.header().entries;
   }
@@ -238,7 +249,7 @@ class CountStore {
   // consolidate. False, and nothing has changed, where that does not pay, or a partition has too many keys.
   bool compact(std::unique_lock<std::mutex>& lock) {
     const std::vector<std::uint64_t> distinct = distinct_by_partition({});
-    if (key_bits_ < 64 || will_split(plan_.records, pool_, level_.contents(), {}, distinct)) return false;
+    if (key_bits_ < 64 || will_split<Mixed>(plan_.records, pool_, level_.contents(), {}, distinct)) return false;
     Contents counts;
     counts.partitions.resize(distinct.size());
     counts.files.resize(Level::most_files);
@@ -247,7 +258,7 @@ class CountStore {
     bool done = false;
     try {
       CompactingJob job{directory_, shown_, plan_.records, pool_, taken, distinct, counts};
-      done = Compactor::run(job, plan_.threads);
+      done = CompactorOf<Mixed>::run(job, plan_.threads);
     } catch (...) {
       lock.lock();
       level_.put_back(taken);
@@ -285,7 +296,7 @@ class CountStore {
 
   std::vector<std::uint64_t> distinct_by_partition(std::span<const SortedTable* const> tables) {
     std::vector<std::uint64_t> distinct(plan_.records.partitions());
-    sampler_.by_range(key_bits_, distinct);
+    sampler_.by_range(std::min(key_bits_, 64U), distinct);
     for (const SortedTable* table : tables)
       for (std::uint64_t& n : distinct) n += table->file().header().entries / distinct.size();
     return distinct;
@@ -296,20 +307,20 @@ class CountStore {
              CommitWatch* watch = nullptr) {
     const std::size_t threads = std::min<std::size_t>(plan_.threads, distinct.size());
     ReorderWindow<CutPiece> window(std::max<std::size_t>(threads, 2) * 1_MiB);
-    const CountingJob job{directory_,
-                          shown_,
-                          key_bits_,
-                          plan_.records,
-                          pool_,
-                          contents,
-                          all,
-                          hot,
-                          tables,
-                          distinct,
-                          pool_.available() * pool_.chunk_size() / threads,
-                          out,
-                          window,
-                          watch};
+    const CountingJobOf<Mixed> job{directory_,
+                                   shown_,
+                                   key_bits_,
+                                   plan_.records,
+                                   pool_,
+                                   contents,
+                                   all,
+                                   hot,
+                                   tables,
+                                   distinct,
+                                   pool_.available() * pool_.chunk_size() / threads,
+                                   out,
+                                   window,
+                                   watch};
     std::vector<PartitionCounter> counters;
     for (std::size_t i = 0; i < threads; ++i) counters.emplace_back(job);
     Sequencer::run(distinct.size(), counters);
@@ -331,7 +342,7 @@ class CountStore {
     runs_.make_room();
 
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
-    if (will_split(plan_.records, pool_, level_.contents(), hands, distinct)) {
+    if (will_split<Mixed>(plan_.records, pool_, level_.contents(), hands, distinct)) {
       level_.flush(hands);
       pool_.release();
     }
@@ -387,14 +398,15 @@ class CountStore {
   ChunkPool pool_;
   Level level_;
   Sampler sampler_;
-  Filler filler_;
-  Settler settler_;
-  Adders adders_;
+  FillerOf<Mixed> filler_;
+  SettlerOf<Mixed> settler_;
+  AddersOf<Mixed> adders_;
   std::uint64_t base_total_ = 0, reported_ = 0;  // of the table that is added to; of what was spilled
   std::unique_ptr<SortedTable> included_;
-  Runs runs_;
+  RunsOf<Mixed> runs_;
   std::size_t round_ = 1, settle_cursor_ = 0;
   bool settling_ = false;
 };
+using CountStore = CountStoreOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -37,16 +37,20 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Thread-safe, each lane being one thread's.
-class Filler {
+template <class Mixed>
+class FillerOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
+
   /// Called under the level's lock when there are no chunks, with the lane's number: there are some afterwards, or
   /// others have come. @throws what counting throws
   using MakeRoom = std::function<void(std::unique_lock<std::mutex>&, std::size_t)>;
 
   /// @param shown   what errors call the table
   /// @param at_once keys of a call that are counted all or none
-  Filler(Level& level, Sampler& sampler, Mixer mix, std::size_t at_once, std::filesystem::path shown,
-         MakeRoom make_room)
+  FillerOf(Level& level, Sampler& sampler, Mixer<Mixed> mix, std::size_t at_once, std::filesystem::path shown,
+           MakeRoom make_room)
       : level_(&level),
         sampler_(&sampler),
         mix_(mix),
@@ -109,7 +113,7 @@ class Filler {
       }
       throw;
     }
-    std::array<std::uint64_t, 64> some;
+    std::array<Mixed, 64> some;
     for (std::size_t k = 0; k < entries.size(); k += some.size()) {
       const std::size_t n = std::min(entries.size() - k, some.size());
       for (std::size_t j = 0; j < n; ++j) some[j] = entries[k + j].mixed;
@@ -196,7 +200,7 @@ class Filler {
   void add_some(Lane& lane, const void* keys, std::size_t from, std::size_t n) {
     begin(lane);
     lane.appender.allow(Kind::plain);
-    std::uint64_t* const mixed = lane.mixed.data();
+    Mixed* const mixed = lane.mixed.data();
     std::size_t i = 0, done = 0;
     try {
       for (; i < n; i += std::min(n - i, Lane::batch)) {
@@ -226,7 +230,7 @@ class Filler {
     end(lane, n);
   }
 
-  static void take_back(Lane& lane, const std::uint64_t* keys, std::size_t n) {
+  static void take_back(Lane& lane, const Mixed* keys, std::size_t n) {
     while (n-- > 0) lane.appender.take_back(keys[n], 1);
   }
 
@@ -247,13 +251,13 @@ class Filler {
 
   void fold(Appender& from, Lane& to, Kind kind, std::size_t p) {
     const std::size_t size = level_->records().size(kind);
-    const std::uint64_t prefix = static_cast<std::uint64_t>(p) << level_->records().rest_bits();
+    const Mixed prefix = static_cast<Mixed>(p) << level_->records().rest_bits();
     PlainVector<CountEntry> moved;
     for (const Bytes bytes : {from.in_chunk(kind, p), from.staged(kind, p)})
       for (std::size_t at = 0; at < bytes.size(); at += size) {
         CountEntry entry = kind == Kind::plain
-                               ? CountEntry{level_->records().rest_of(load_le<std::uint64_t>(bytes.data() + at)), 1}
-                               : level_->records().load(kind, bytes.data() + at);
+                               ? CountEntry{level_->records().rest_of(load_mixed<Mixed>(bytes.data() + at)), 1}
+                               : level_->records().template load<Mixed>(kind, bytes.data() + at);
         entry.mixed |= prefix;
         moved.push_back(entry);
       }
@@ -271,7 +275,7 @@ class Filler {
 
   Level* level_;
   Sampler* sampler_;
-  Mixer mix_;
+  Mixer<Mixed> mix_;
   std::size_t at_once_;
   std::filesystem::path shown_;
   MakeRoom make_room_;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,12 +39,15 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Entries of a piece on their way to the table.
-struct CutPiece {
+template <class Mixed>
+struct CutPieceOf {
+  using CountEntry = EntryOf<Mixed>;
+
   std::size_t piece = 0;
   bool is_last = false;
   PlainVector<CountEntry> head, tail;
-  CutEntries cut;
-  Blocks blocks;
+  CutEntriesOf<Mixed> cut;
+  BlocksOf<Mixed> blocks;
   ByteBuffer lead;
   std::uint64_t offset = 0;
   std::uint64_t left_out = 0;
@@ -52,7 +56,8 @@ struct CutPiece {
 };
 
 /// What a table is counted from, and where it goes.
-struct CountingJob {
+template <class Mixed>
+struct CountingJobOf {
   const Directory& directory;
   const std::filesystem::path& shown;
   unsigned key_bits;
@@ -60,37 +65,40 @@ struct CountingJob {
   const ChunkPool& pool;
   const Contents& contents;
   std::span<Appender* const> appenders;
-  std::span<const CountEntry> hot;  ///< sorted
-  std::span<const SortedTable* const> tables;
+  std::span<const EntryOf<Mixed>> hot;  ///< sorted
+  std::span<const SortedTableOf<Mixed>* const> tables;
   std::span<const std::uint64_t> distinct;  ///< of each partition, about
   std::uint64_t split_memory;               ///< for the splits of one thread
-  TableWriter& out;
-  ReorderWindow<CutPiece>& window;
+  TableWriterOf<Mixed>& out;
+  ReorderWindow<CutPieceOf<Mixed>>& window;
   CommitWatch* watch = nullptr;  ///< told of each partition's records
 };
 
 /// The memory of a thread that counts.
-struct CountingThread {
-  CountingMemory counting;
+template <class Mixed>
+struct CountingThreadOf {
+  CountingMemoryOf<Mixed> counting;
   SegmentBuffer buffer;
-  TableFile::Buffers table;
+  typename TableFileOf<Mixed>::Buffers table;
 };
 
 /// Shows the keys of records to a pass. False when it has no room.
-inline bool add_records(CountingMemory& memory, CountingPass& pass, const Records& records, Kind kind,
-                        const std::byte* at, std::size_t n, std::uint64_t mask) {
+template <class Mixed>
+bool add_records(CountingMemoryOf<Mixed>& memory, CountingPassOf<Mixed>& pass, const Records& records, Kind kind,
+                 const std::byte* at, std::size_t n, std::type_identity_t<Mixed> mask) {
+  constexpr std::size_t batch = CountingMemoryOf<Mixed>::batch;
   const std::size_t size = records.size(kind);
   if (kind != Kind::plain) {
     for (std::size_t some = 0; n > 0; n -= some) {
-      some = std::min(n, CountingMemory::batch);
-      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.load(kind, at);
+      some = std::min(n, batch);
+      for (std::size_t i = 0; i < some; ++i, at += size) memory.entries()[i] = records.template load<Mixed>(kind, at);
       if (!pass.add(memory.entries(), some, mask)) return false;
     }
     return true;
   }
-  for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
-    const std::size_t some = std::min(n - i, CountingMemory::batch);
-    std::uint64_t* const keys = memory.keys();
+  for (std::size_t i = 0; i < n; i += batch) {
+    const std::size_t some = std::min(n - i, batch);
+    Mixed* const keys = memory.keys();
     decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
     std::fill_n(keys + some, Lines::ahead, keys[0]);
     if (!pass.add(keys, some)) return false;
@@ -99,25 +107,37 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
 }
 
 /// Whether a partition of these has more keys, about, than a pass has room for.
-inline bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
-                       std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
-  constexpr std::size_t room = Lines::capacity(Lines::most_lines);
+template <class Mixed>
+bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
+                std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
+  constexpr std::size_t room = LinesOf<Mixed>::capacity(LinesOf<Mixed>::most_lines);
   for (std::size_t p = 0; p < distinct.size(); ++p)
     if (distinct[p] > room && PartitionSource{records, pool, contents, appenders, p}.count() > room) return true;
   return false;
 }
 
 /// The worker of a `Sequencer` whose pieces are partitions.
-class PartitionCounter {
+template <class Mixed>
+class PartitionCounterOf {
  public:
-  explicit PartitionCounter(const CountingJob& job) : job_(&job), memory_(std::make_unique<CountingThread>()) {}
+  using CountEntry = EntryOf<Mixed>;
+  using CountingJob = CountingJobOf<Mixed>;
+  using CountingMemory = CountingMemoryOf<Mixed>;
+  using CountingPass = CountingPassOf<Mixed>;
+  using CountingThread = CountingThreadOf<Mixed>;
+  using CutEntries = CutEntriesOf<Mixed>;
+  using CutPiece = CutPieceOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+  using SortedTable = SortedTableOf<Mixed>;
+
+  explicit PartitionCounterOf(const CountingJob& job) : job_(&job), memory_(std::make_unique<CountingThread>()) {}
 
   void work(std::size_t p, Sequencer& sequencer) {
     sequencer_ = &sequencer;
     piece_ = p;
     const unsigned bits = job_->records.rest_bits();
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
-    const Range range{std::uint64_t{p} << bits, bits};
+    const Range range{Mixed{p} << bits, bits};
     look();
     count(source, range, job_->distinct[p], true, true);
     if (job_->watch != nullptr) job_->watch->done(source.count());
@@ -126,9 +146,9 @@ class PartitionCounter {
  private:
   // Keys from `first` on, of which `bits` bits differ.
   struct Range {
-    std::uint64_t first;
+    Mixed first;
     unsigned bits;
-    std::uint64_t last() const { return first | low_mask(bits); }
+    Mixed last() const { return first | low_mask<Mixed>(bits); }
   };
 
   void look() {
@@ -168,7 +188,7 @@ class PartitionCounter {
   }
 
   std::span<const CountEntry> hot_in(Range range) const {
-    const auto before = [](const CountEntry& entry, std::uint64_t key) { return entry.mixed < key; };
+    const auto before = [](const CountEntry& entry, Mixed key) { return entry.mixed < key; };
     const auto begin = std::lower_bound(job_->hot.begin(), job_->hot.end(), range.first, before);
     auto end = begin;
     while (end != job_->hot.end() && end->mixed <= range.last()) ++end;
@@ -188,7 +208,7 @@ class PartitionCounter {
   }
 
   bool add_all(const PartitionSource& source, Range range, bool outermost, CountingPass& pass) {
-    const std::uint64_t mask = low_mask(range.bits);
+    const Mixed mask = low_mask<Mixed>(range.bits);
     if (!source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
           look_after(n);
           return add_records(memory_->counting, pass, source.records, kind, at, n, mask);
@@ -201,25 +221,25 @@ class PartitionCounter {
 
   // The bits with which all keys of a range begin.
   Range narrow(const PartitionSource& source, Range range, bool outermost) {
-    const std::uint64_t mask = low_mask(range.bits);
-    std::uint64_t any = 0, different = 0;
+    const Mixed mask = low_mask<Mixed>(range.bits);
+    Mixed any = 0, different = 0;
     bool begun = false;
-    const auto see = [&](std::uint64_t key) {
+    const auto see = [&](Mixed key) {
       if (!std::exchange(begun, true)) any = key & mask;
       different |= (key & mask) ^ any;
-      return range.bits - static_cast<unsigned>(std::bit_width(different)) >= 4;
+      return range.bits - width_of(different) >= 4;
     };
     const bool all = source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
       look_after(n);
       if (kind != Kind::plain) {
         for (std::size_t i = 0; i < n; ++i)
-          if (!see(source.records.load(kind, at + i * size).mixed)) return false;
+          if (!see(source.records.template load<Mixed>(kind, at + i * size).mixed)) return false;
         return true;
       }
       for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
         const std::size_t some = std::min(n - i, CountingMemory::batch);
-        std::uint64_t* const keys = memory_->counting.keys();
+        Mixed* const keys = memory_->counting.keys();
         decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
         if (!see(keys[0])) return false;
         for (std::size_t k = 0; k < some; ++k) different |= keys[k] ^ any;
@@ -232,8 +252,8 @@ class PartitionCounter {
                                       [&](const CountEntry& entry) { return see(entry.mixed); });
                  })))
       return range;
-    const auto bits = static_cast<unsigned>(std::bit_width(different));
-    return {range.first | (any & ~low_mask(bits)), bits};
+    const auto bits = width_of(different);
+    return {range.first | (any & ~low_mask<Mixed>(bits)), bits};
   }
 
   void split(const PartitionSource& source, Range range, std::uint64_t distinct, bool outermost, bool is_last) {
@@ -252,7 +272,7 @@ class PartitionCounter {
     const auto possible = static_cast<unsigned>(std::bit_width(pool_->count() / 4)) - 1;
     const unsigned bits = std::clamp(wanted, 1U, std::min({8U, possible, range.bits - 8}));
     const std::uint64_t from = file_->size();
-    Nested& inner = nested({range.bits, bits});
+    Nested& inner = nested({range.bits, bits, job_->records.word});
     ++depth_;
     scatter(source, range, outermost, inner);
     const auto part_of = [&](std::size_t q) {
@@ -268,7 +288,7 @@ class PartitionCounter {
       const std::uint64_t share = static_cast<std::uint64_t>(
           static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
       const unsigned rest = inner.level.records().rest_bits();
-      count(part, {range.first | std::uint64_t{q} << rest, rest}, share + 16, false, ends);
+      count(part, {range.first | Mixed{q} << rest, rest}, share + 16, false, ends);
       inner.clear(q);
     }
     inner.give_back();
@@ -288,7 +308,7 @@ class PartitionCounter {
     }
     void give_back() { appender.free.give_to(level.pool()); }
 
-    void append(const std::uint64_t* keys, std::size_t n) {
+    void append(const Mixed* keys, std::size_t n) {
       for (std::size_t done = 0; (done += appender.append(keys + done, n - done)) < n;) {
         appender.keep();
         level.exchange(appender);
@@ -316,21 +336,21 @@ class PartitionCounter {
   }
 
   void scatter(const PartitionSource& source, Range range, bool outermost, Nested& to) {
-    const std::uint64_t mask = low_mask(range.bits);
+    const Mixed mask = low_mask<Mixed>(range.bits);
     to.appender.allow(Kind::plain);
     source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
       look_after(n);
       if (kind != Kind::plain) {
         for (std::size_t i = 0; i < n; ++i) {
-          const CountEntry entry = source.records.load(kind, at + i * size);
+          const CountEntry entry = source.records.template load<Mixed>(kind, at + i * size);
           to.append({entry.mixed & mask, entry.count});
         }
         return true;
       }
       for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
         const std::size_t some = std::min(n - i, CountingMemory::batch);
-        std::uint64_t* const keys = memory_->counting.keys();
+        Mixed* const keys = memory_->counting.keys();
         decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
         to.append(keys, some);
       }
