@@ -120,15 +120,18 @@ class Appender {
   requires(!std::is_pointer_v<Mixed>) bool append(Mixed key, std::uint64_t count) {
     const Kind kind = records_.kind_of(count);
     Stage& to = stage(kind);
-    const std::size_t p = records_.of(key), size = records_.size(kind), at = to.used[p];
-    std::byte* const record = to.memory.data() + p * records_.granule_room() + at;
+    const std::size_t p = records_.of(key), at = to.used[p];
+    const std::size_t size = kind == Kind::plain     ? records_.size(kind)
+                             : kind == Kind::counted ? sizeof key
+                                                     : sizeof key + 8;
+    std::byte* const record = to.memory.data() + p * (64 * sizeof key) + at;
     if (kind == Kind::counted) {
       store_mixed(record, records_.counted_word(key, count));
     } else {
       store_mixed(record, records_.rest_of(key));
       if (kind == Kind::large) store_le(record + sizeof key, count);
     }
-    if (at + size < records_.granule_size(kind)) {
+    if (at + size < Records::granule(kind) * size) {
       to.used[p] = static_cast<std::uint16_t>(at + size);
       return true;
     }
