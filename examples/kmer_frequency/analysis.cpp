@@ -20,6 +20,7 @@
 #include <scratch/space.hpp>
 
 #include "histogram.hpp"
+#include "key_type.hpp"
 #include "measures.hpp"
 #include "results.hpp"
 #include "rows.hpp"
@@ -54,7 +55,7 @@ std::string merge_tables(const scratch::Workspace& workspace, const Counting& co
   if (counting.tables() == 1) return table_of_worker(0);
   std::vector<std::string> others;
   for (unsigned i = 1; i < counting.tables(); ++i) others.push_back(table_of_worker(i));
-  scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
         workspace, table_of_worker(0), others,
         {.threads = counting.workers,
@@ -70,7 +71,7 @@ void check_sum(const scratch::Workspace& workspace, const std::string& table, co
                const std::vector<Counted>& workers) {
   std::uint64_t read = 0;
   for (const Counted& counted : workers) read += counted.kmers - counted.skipped;
-  const std::uint64_t total = scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  const std::uint64_t total = with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     return scratch::CountReader<Key>(workspace, table).total();
   });
   if (total != read)

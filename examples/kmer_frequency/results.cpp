@@ -14,6 +14,7 @@
 #include <scratch/count_reader.hpp>
 
 #include "histogram.hpp"
+#include "key_type.hpp"
 #include "lines.hpp"
 #include "spelling.hpp"
 
@@ -208,7 +209,7 @@ class Writer {
 
 Found write_results(scratch::OwnedSession& session, const std::string& table, const Options& options,
                     std::uint64_t rows, const Targets& targets, support::Results& results, Progress& progress) {
-  return scratch::with_key_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  return with_number_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     return Writer<Key>(session, table, options, rows, targets, results, progress).write();
   });
 }

@@ -10,6 +10,7 @@
 #include <scratch/count_table.hpp>
 
 #include "direct_worker.hpp"
+#include "key_type.hpp"
 #include "row_worker.hpp"
 #include "super_table.hpp"
 #include "support/stop.hpp"
@@ -48,7 +49,7 @@ class DirectTable final : public Table {
 }  // namespace
 
 std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
-  return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
+  return with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
     if constexpr (sizeof(Key) >= 4) {
       if (!counting.rows && counting.k >= SuperKmers::least_k)
         return std::make_unique<SuperTable<Key>>(workspace, number, counting);

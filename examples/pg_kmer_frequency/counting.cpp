@@ -11,6 +11,7 @@
 #include <scratch/count_table.hpp>
 #include <scratch/merge.hpp>
 
+#include "../kmer_frequency/key_type.hpp"
 #include "../kmer_frequency/kmers.hpp"
 #include "../kmer_frequency/row_keys.hpp"
 
@@ -133,15 +134,15 @@ class TableAppearances final : public Appearances {
 
 std::unique_ptr<Counter> make_counter(const scratch::Workspace& workspace, const std::string& name,
                                       const Counting& counting, const Between& between) {
-  return scratch::with_key_type(counting.key_bits(),
-                                [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Counter> {
-                                  return std::make_unique<TableCounter<Key>>(workspace, name, counting, between);
-                                });
+  return kmer_frequency::with_number_type(
+      counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Counter> {
+        return std::make_unique<TableCounter<Key>>(workspace, name, counting, between);
+      });
 }
 
 std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::string> names, const Counting& counting,
                          std::uint64_t least_rows, const Between& between) {
-  scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  kmer_frequency::with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     const std::string into = std::move(names.front());
     names.erase(names.begin());
     scratch::merge_all<Key>(workspace, into, names,
@@ -154,10 +155,10 @@ std::string merge_tables(const scratch::Workspace& workspace, std::vector<std::s
 
 std::unique_ptr<Appearances> read_table(const scratch::Workspace& workspace, const std::string& name,
                                         const Counting& counting, std::uint64_t least_rows) {
-  return scratch::with_key_type(counting.key_bits(),
-                                [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Appearances> {
-                                  return std::make_unique<TableAppearances<Key>>(workspace, name, least_rows);
-                                });
+  return kmer_frequency::with_number_type(counting.key_bits(),
+                                          [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Appearances> {
+                                            return std::make_unique<TableAppearances<Key>>(workspace, name, least_rows);
+                                          });
 }
 
 }  // namespace kmer_frequency

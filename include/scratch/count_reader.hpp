@@ -30,7 +30,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
-/// How many bits the keys of a committed table have, for `with_key_type`: 16, 32 or 64. O(1).
+/// How many bits the keys of a committed table have, for `with_key_type`: 16, 32, 64 or 128. O(1).
 /// @throws Error as `CountReader`, save for `wrong_key_type`
 inline unsigned count_key_bits(const Workspace& workspace, std::string_view name) {
   detail::check_file_name(name, "read the count table");
@@ -74,11 +74,11 @@ class CountRange {
  private:
   template <CountKey>
   friend class CountReader;
-  CountRange(std::shared_ptr<const detail::TableView<Key>> table, const detail::Wanted& wanted)
+  CountRange(std::shared_ptr<const detail::TableView<Key>> table, const detail::Wanted<Key>& wanted)
       : table_(std::move(table)), wanted_(wanted) {}
 
   std::shared_ptr<const detail::TableView<Key>> table_;
-  detail::Wanted wanted_;
+  detail::Wanted<Key> wanted_;
 };
 
 template <CountKey Key>
@@ -100,7 +100,7 @@ class CountReader {
     detail::check_file_name(name, "read the count table");
     try {
       table_ = std::make_shared<const detail::TableView<Key>>(
-          detail::TableFile(detail::table_directory(workspace), std::string(name), detail::key_bits<Key>));
+          detail::TableFileFor<Key>(detail::table_directory(workspace), std::string(name), detail::key_bits<Key>));
     } catch (const Error& error) {
       if (error.code() != std::errc::no_such_file_or_directory) throw;
       explain_absence(detail::table_directory(workspace), name, error);
@@ -111,17 +111,18 @@ class CountReader {
   /// @throws Error as above
   explicit CountReader(const std::filesystem::path& file)
       : path_(file),
-        table_(std::make_shared<const detail::TableView<Key>>(detail::TableFile(file, detail::key_bits<Key>))) {}
+        table_(std::make_shared<const detail::TableView<Key>>(detail::TableFileFor<Key>(file, detail::key_bits<Key>))) {
+  }
 
   /// 0 when the key is not there. O(1): one read of some 2 KiB; the first one reads the index, O(file / 100).
   /// @throws Error ERANGE for a number that is no key; `checksum_mismatch`, `corrupt`
-  template <std::integral I>
+  template <detail::KeyLike<Key> I = Key>
   std::uint64_t get(I key) const {
     return table_->get(detail::key_of<Key>(key));
   }
 
   /// Whether it was counted, and not left out. As `get`.
-  template <std::integral I>
+  template <detail::KeyLike<Key> I = Key>
   bool contains(I key) const {
     return get(key) > 0;
   }
@@ -151,10 +152,14 @@ class CountReader {
     if (i >= n)
       throw Error(std::make_error_code(std::errc::invalid_argument), "read the count table", path_,
                   "there is no part " + std::to_string(i) + " of " + std::to_string(n));
-    __extension__ using Wide = unsigned __int128;
-    const auto start = [&](unsigned k) { return (Wide{1} << detail::key_bits<Key>)*k / n; };
-    if (start(i) == start(i + 1)) return {table_, {.first = 1, .last = 0}};
-    return {table_, {static_cast<std::uint64_t>(start(i)), static_cast<std::uint64_t>(start(i + 1) - 1), 0}};
+    using Mixed = detail::MixedOf<Key>;
+    constexpr unsigned tail = detail::key_bits < Key >> 64 ? 64 : 0;  // bits of the quotient that come in a second step
+    const auto start = [&](unsigned k) {
+      const detail::UInt128 all = (detail::UInt128{1} << (detail::key_bits<Key> - tail)) * k;
+      return (all / n << tail) + (all % n << tail) / n;  // of 128 bits, 2^128 is 0
+    };
+    if (tail == 0 && start(i) == start(i + 1)) return {table_, {.first = 1, .last = 0}};
+    return {table_, {static_cast<Mixed>(start(i)), static_cast<Mixed>(start(i + 1) - 1), 0}};
   }
 
   /// The n keys with the highest counts, the highest first, and of equal ones the lowest key. O(file), less where blocks
@@ -230,7 +235,7 @@ class CountReader {
 /// A key of two tables, and its count in each; 0 where it is not there.
 template <CountKey Key>
 struct JoinedCount {
-  Key key = 0;
+  Key key{};
   std::uint64_t a = 0, b = 0;
 
   friend bool operator==(const JoinedCount&, const JoinedCount&) = default;

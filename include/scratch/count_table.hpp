@@ -88,15 +88,15 @@ class CountAdder {
   /// As `CountTable::add`.
   /// @throws Error as there; EINVAL when the table is gone or committed; `count_overflow` when all counts of the table
   ///         come near 2^64, beyond which only the table itself can add
-  template <std::integral I>
+  template <detail::KeyLike<Key> I = Key>
   void add(I key) {
     input_.add(detail::key_of<Key>(key));
   }
-  template <std::integral I, std::integral N>
+  template <detail::KeyLike<Key> I = Key, std::integral N>
   void add(I key, N n) {
     input_.add(detail::key_of<Key>(key), detail::count_of(n));
   }
-  template <std::integral I, std::floating_point N>
+  template <detail::KeyLike<Key> I = Key, std::floating_point N>
   void add(I key, N n) = delete;
   void add(std::span<const Key> keys) { input_.add(keys); }
   void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) { input_.add(keys, counts); }
@@ -142,10 +142,10 @@ class CountTable {
                   "something has this name: choose .existing = Existing::add or Existing::replace");
     auto state = std::make_shared<State>(directory_, path, options.memory, options.threads);
     if (there && existing_ == Existing::add) {
-      total_ = state->store.include(detail::TableFile(directory_, name_, detail::key_bits<Key>));
+      total_ = state->store.include(detail::TableFileFor<Key>(directory_, name_, detail::key_bits<Key>));
       state->look_closely_from(total_);
     }
-    detail::AdderState& own = state->store.own();
+    detail::AdderStateOf<detail::MixedOf<Key>>& own = state->store.own();
     input_ = detail::KeyInput<Key>(std::move(state), own, true);
   }
   CountTable(CountTable&&) noexcept = default;
@@ -179,17 +179,17 @@ class CountTable {
   /// @throws Error ERANGE for a number that is no key; when memory is full, why it could not be spilled; `busy` when
   ///         another thread is found in here. Then this call counted nothing, and all that was counted before is kept:
   ///         make room and go on.
-  template <std::integral I>
+  template <detail::KeyLike<Key> I = Key>
   void add(I key) {
     input_.add(detail::key_of<Key>(key));
   }
   /// Counts it `n` times.
   /// @throws as above; ERANGE for a number below zero; `count_overflow` when the count would pass 2^64 - 1
-  template <std::integral I, std::integral N>
+  template <detail::KeyLike<Key> I = Key, std::integral N>
   void add(I key, N n) {
     input_.add(detail::key_of<Key>(key), detail::count_of(n));
   }
-  template <std::integral I, std::floating_point N>
+  template <detail::KeyLike<Key> I = Key, std::floating_point N>
   void add(I key, N n) = delete;
 
   /// Counts each key once: the fast way for many.
@@ -203,7 +203,7 @@ class CountTable {
 
   /// How often a key was counted so far, exactly. Amortised O(1), also where keys are added in between.
   /// @throws Error ERANGE for a number that is no key; `busy` while there are adders; what a spill throws
-  template <std::integral I>
+  template <detail::KeyLike<Key> I = Key>
   std::uint64_t get(I key) {
     const Key checked = detail::key_of<Key>(key);
     const typename Input::Use use(input_);
@@ -272,14 +272,16 @@ class CountTable {
     const std::uint64_t total = store().total();
     detail::CommitWatch watch(input_.state()->path, std::move(options.progress), std::move(options.stop),
                               "drain the count table", "stopped");
-    detail::Draining draining{.give =
-                                  [&f](std::span<const detail::CountEntry> entries, unsigned thread) {
-                                    std::array<Count<Key>, detail::Draining::most> counts;
-                                    detail::unmix_entries<Key>(entries.data(), entries.size(), counts.data());
-                                    f(std::span<const Count<Key>>(counts).first(entries.size()), thread);
-                                  },
-                              .at_least = std::max<std::uint64_t>(options.at_least, 1),
-                              .watch = watch};
+    using Mixed = detail::MixedOf<Key>;
+    using Draining = detail::DrainingOf<Mixed>;
+    Draining draining{.give =
+                          [&f](std::span<const detail::EntryOf<Mixed>> entries, unsigned thread) {
+                            std::array<Count<Key>, Draining::most> counts;
+                            detail::unmix_entries<Key>(entries.data(), entries.size(), counts.data());
+                            f(std::span<const Count<Key>>(counts).first(entries.size()), thread);
+                          },
+                      .at_least = std::max<std::uint64_t>(options.at_least, 1),
+                      .watch = watch};
     const auto end = [&]() noexcept {
       distinct_ = draining.keys;
       total_ = draining.total;
@@ -342,7 +344,7 @@ class CountTable {
 
   std::uint64_t find(Key key) {
     store().drain(input_.here());
-    std::uint64_t mixed;
+    detail::MixedOf<Key> mixed;
     detail::mix_keys<Key>(&key, 0, 1, &mixed);
     return store().get(mixed);
   }

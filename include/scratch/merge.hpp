@@ -65,10 +65,11 @@ struct PreparedMerge {
 template <CountKey Key>
 PreparedMerge prepare_merge(const Directory& directory, const std::string& into, const std::vector<std::string>& names,
                             const SumOptions& options) {
+  using Table = TableFileFor<Key>;
   const bool is_there = look_up(directory, into);
-  std::size_t most = SumMemory(options).tables();
+  std::size_t most = SumMemory(options, sizeof(EntryOf<MixedOf<Key>>)).tables();
   std::vector<MergeRounds::Table> tables;
-  std::vector<TableFile> open;  // as in a round
+  std::vector<Table> open;  // as in a round
   const auto look_at = [&](const std::string& name) {
     if (open.size() == most) open.clear();
     try {
@@ -87,7 +88,7 @@ PreparedMerge prepare_merge(const Directory& directory, const std::string& into,
     if (!is_there) require_table(directory, name, into, name);
     if (!is_there || look_up(directory, name)) look_at(name);
   }
-  if (is_there && tables.size() > 1) TableFile(directory, into, key_bits<Key>).require_all_keys("merge");
+  if (is_there && tables.size() > 1) Table(directory, into, key_bits<Key>).require_all_keys("merge");
   check_stop(options, directory.path() / into);
   if (!is_there && tables.empty()) make_empty<Key>(directory, into);
   const bool renamed = !is_there && tables.size() == 1 && options.at_least == 1;

@@ -476,6 +476,13 @@ TEST_CASE("A table is drained instead of being committed") {
     for (const auto& [key, count] : counts) sum += key * count + thread / 2;
   });
   CHECK((sum == 22 && table.distinct() == 2 && here.list().empty()));
+
+  scratch::CountTable<scratch::Key128> wide(here, "table");
+  wide.add({7, 8}, 2);
+  wide.drain([&](std::span<const scratch::Count<scratch::Key128>> counts, unsigned) {
+    for (const auto& [key, count] : counts) sum += key.high * count;
+  });
+  CHECK((sum == 36 && wide.distinct() == 1));
 }
 
 TEST_CASE("Count tables have every member, for keys of each width") {
@@ -483,65 +490,101 @@ TEST_CASE("Count tables have every member, for keys of each width") {
   scratch::Workspace here(dir.path());
   for (unsigned bits : {1U, 16U, 17U, 32U, 33U, 64U})
     scratch::with_key_type(bits, [&]<class Key>(std::type_identity<Key>) {
-      CHECK(sizeof(Key) * 8 >= bits);
-      CHECK((sizeof(Key) == 2 || sizeof(Key) * 4 < bits));
-      const std::string name = "table" + std::to_string(bits);
-      scratch::CountTable<Key> table(here, name,
-                                     {.memory = 8_MiB, .threads = 2, .existing = scratch::Existing::refuse});
-      std::vector<Key> keys(100);
-      std::iota(keys.begin(), keys.end(), Key{0});
-      const std::vector<std::uint64_t> counts(100, 5);
-      table.add(Key{3});
-      table.add(Key{3}, 2);
-      CHECK_THROWS_AS(table.add(Key{3}, -1), scratch::Error);
-      table.add(std::span<const Key>(keys));
-      table.add(std::span<const Key>(keys), std::span<const std::uint64_t>(counts));
-      CHECK(table.get(Key{3}) == 9);
-      std::vector<std::uint64_t> found(100);
-      table.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
-      CHECK((found[0] == 6 && found[3] == 9));
-      table.flush();
-      table.commit();
-      CHECK(table.distinct() == 100);
-      CHECK(table.total() == 603);
+      if constexpr (!std::is_same_v<Key, scratch::Key128>) {
+        CHECK(sizeof(Key) * 8 >= bits);
+        CHECK((sizeof(Key) == 2 || sizeof(Key) * 4 < bits));
+        const std::string name = "table" + std::to_string(bits);
+        scratch::CountTable<Key> table(here, name,
+                                       {.memory = 8_MiB, .threads = 2, .existing = scratch::Existing::refuse});
+        std::vector<Key> keys(100);
+        std::iota(keys.begin(), keys.end(), Key{0});
+        const std::vector<std::uint64_t> counts(100, 5);
+        table.add(Key{3});
+        table.add(Key{3}, 2);
+        CHECK_THROWS_AS(table.add(Key{3}, -1), scratch::Error);
+        table.add(std::span<const Key>(keys));
+        table.add(std::span<const Key>(keys), std::span<const std::uint64_t>(counts));
+        CHECK(table.get(Key{3}) == 9);
+        std::vector<std::uint64_t> found(100);
+        table.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
+        CHECK((found[0] == 6 && found[3] == 9));
+        table.flush();
+        table.commit();
+        CHECK(table.distinct() == 100);
+        CHECK(table.total() == 603);
 
-      const scratch::CountReader<Key> reader(here, name);
-      CHECK(reader.get(Key{3}) == 9);
-      CHECK(reader.get(Key{101}) == 0);
-      reader.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
-      CHECK(found[99] == 6);
-      CHECK((reader.distinct() == 100 && reader.total() == 603));
-      reader.verify();
-      std::uint64_t over = 0;
-      for (const scratch::Count<Key>& entry : scratch::CountReader<Key>(here, name).at_least(7)) over += entry.count;
-      CHECK(over == 9);
-      static_cast<void>(reader.content_checksum());
-      CHECK((reader.kept_total() == 603 && reader.kept_at_least() == 1));
-      CHECK((reader.contains(Key{3}) && !reader.contains(Key{101})));
-      const std::vector<scratch::Count<Key>> top = reader.top(2);
-      CHECK((top.size() == 2 && top[0] == scratch::Count<Key>{3, 9} && top[1] == scratch::Count<Key>{0, 6}));
-      CHECK(reader.histogram() == std::map<std::uint64_t, std::uint64_t>{{6, 99}, {9, 1}});
-      const scratch::CountReader<Key> by_path(dir / name);
-      std::uint64_t in_parts = 0;
-      for (unsigned part = 0; part < 2; ++part)
-        for (const scratch::Count<Key>& entry : by_path.part(part, 2)) in_parts += entry.count;
-      CHECK(in_parts == 603);
+        const scratch::CountReader<Key> reader(here, name);
+        CHECK(reader.get(Key{3}) == 9);
+        CHECK(reader.get(Key{101}) == 0);
+        reader.get(std::span<const Key>(keys), std::span<std::uint64_t>(found));
+        CHECK(found[99] == 6);
+        CHECK((reader.distinct() == 100 && reader.total() == 603));
+        reader.verify();
+        std::uint64_t over = 0;
+        for (const scratch::Count<Key>& entry : scratch::CountReader<Key>(here, name).at_least(7)) over += entry.count;
+        CHECK(over == 9);
+        static_cast<void>(reader.content_checksum());
+        CHECK((reader.kept_total() == 603 && reader.kept_at_least() == 1));
+        CHECK((reader.contains(Key{3}) && !reader.contains(Key{101})));
+        const std::vector<scratch::Count<Key>> top = reader.top(2);
+        CHECK((top.size() == 2 && top[0] == scratch::Count<Key>{3, 9} && top[1] == scratch::Count<Key>{0, 6}));
+        CHECK(reader.histogram() == std::map<std::uint64_t, std::uint64_t>{{6, 99}, {9, 1}});
+        const scratch::CountReader<Key> by_path(dir / name);
+        std::uint64_t in_parts = 0;
+        for (unsigned part = 0; part < 2; ++part)
+          for (const scratch::Count<Key>& entry : by_path.part(part, 2)) in_parts += entry.count;
+        CHECK(in_parts == 603);
 
-      scratch::CountTable<Key> often(here, name + "often"), moved(here, name + "moved");
-      moved.add(std::span<const Key>(keys));
-      moved.add(Key{3});
-      often = std::move(moved);
-      std::uint64_t told = 0;
-      const std::stop_source source;
-      often.commit({.at_least = 2,
-                    .progress = [&](std::uint64_t done, std::uint64_t total) { told = done * 1000 / total; },
-                    .stop = source.get_token()});
-      CHECK(told == 1000);
-      const scratch::CountReader<Key> kept(here, name + "moved");
-      CHECK((kept.distinct() == 1 && kept.total() == 101 && kept.kept_total() == 2 && kept.kept_at_least() == 2));
-      for (const scratch::JoinedCount<Key>& both : joined(reader, kept))
-        CHECK((both.a == (both.key == 3 ? 9 : 6) && both.b == (both.key == 3 ? 2 : 0)));
+        scratch::CountTable<Key> often(here, name + "often"), moved(here, name + "moved");
+        moved.add(std::span<const Key>(keys));
+        moved.add(Key{3});
+        often = std::move(moved);
+        std::uint64_t told = 0;
+        const std::stop_source source;
+        often.commit({.at_least = 2,
+                      .progress = [&](std::uint64_t done, std::uint64_t total) { told = done * 1000 / total; },
+                      .stop = source.get_token()});
+        CHECK(told == 1000);
+        const scratch::CountReader<Key> kept(here, name + "moved");
+        CHECK((kept.distinct() == 1 && kept.total() == 101 && kept.kept_total() == 2 && kept.kept_at_least() == 2));
+        for (const scratch::JoinedCount<Key>& both : joined(reader, kept))
+          CHECK((both.a == (both.key == 3 ? 9 : 6) && both.b == (both.key == 3 ? 2 : 0)));
+      }
     });
+}
+
+TEST_CASE("Count tables have keys of 128 bits") {
+  static_assert(scratch::CountKey<scratch::Key128> && scratch::Key128{1, 2} < scratch::Key128{2, 1});
+  for (unsigned bits : {65U, 128U})
+    CHECK(scratch::with_key_type(bits, []<class Key>(std::type_identity<Key>) { return sizeof(Key); }) == 16);
+  TempDir dir;
+  scratch::Workspace here(dir.path());
+  const scratch::Key128 key{.high = 1, .low = 2}, other{3, 4};
+  const std::vector<scratch::Key128> keys{key, other};
+  const std::vector<std::uint64_t> counts{5, 6};
+  for (const char* name : {"a", "b", "c"}) {
+    scratch::CountTable<scratch::Key128> table(here, name, {.memory = 8_MiB});
+    table.add(key);
+    table.add(key, 2);
+    table.add(std::span<const scratch::Key128>(keys));
+    {
+      scratch::CountTable<scratch::Key128>::Adder adder = table.adder();
+      adder.add(other);
+      adder.add(keys, counts);
+    }
+    CHECK(table.get(key) == 9);
+    std::vector<std::uint64_t> found(2);
+    table.get(keys, found);
+    CHECK((found == std::vector<std::uint64_t>{9, 8}));
+    table.commit();
+  }
+  scratch::merge<scratch::Key128>(here, "a", "b");
+  scratch::merge_all<scratch::Key128>(here, "a", {"c"});
+  const scratch::CountReader<scratch::Key128> reader(here, "a");
+  CHECK((reader.get(key) == 27 && reader.contains(other) && reader.total() == 51));
+  CHECK(reader.top(1) == std::vector<scratch::Count<scratch::Key128>>{{key, 27}});
+  for (const auto& [each, count] : reader.at_least(25)) CHECK((each == key && count == 27));
+  for (const auto& [each, a, b] : scratch::joined(reader, reader)) CHECK((each == key || each == other) == (a == b));
 }
 
 TEST_CASE("An error says what failed, doing what, to which path") {

@@ -56,7 +56,7 @@ std::vector<std::uint64_t> crowded_keys(std::size_t n) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("what is counted too seldom is left out, and what was added is on record", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(150000, 3, 200000);
@@ -98,7 +98,7 @@ TEST_CASE("what is left out of a partition that is split is on record, too") {
 }
 
 TEMPLATE_TEST_CASE("a table that keys were left out of can be read, but neither merged nor added to", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const auto write_part = [&](const char* name) {
@@ -125,13 +125,13 @@ TEMPLATE_TEST_CASE("a table that keys were left out of can be read, but neither 
   must_refuse([&] { merge_all<TestType>(where, "part", {"whole"}); });
   must_refuse([&] { merge_all<TestType>(where, "new", {"part", "whole"}); });
   write_part("part");
-  REQUIRE(CountReader<TestType>(where, "part").get(2) == 2);
+  REQUIRE(CountReader<TestType>(where, "part").get(key_from<TestType>(2)) == 2);
   merge<TestType>(where, "whole", "other");
-  REQUIRE(CountReader<TestType>(where, "whole").get(1) == 2);
+  REQUIRE(CountReader<TestType>(where, "whole").get(key_from<TestType>(1)) == 2);
 }
 
 TEMPLATE_TEST_CASE("a commit tells the thread that commits how far it is, from nothing to everything", "",
-                   std::uint16_t, std::uint32_t, std::uint64_t) {
+                   std::uint16_t, std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   for (const unsigned threads : {1U, 3U}) {
@@ -221,7 +221,7 @@ void interrupt_commits(const Workspace& where, CountTable<Key>& table, const Mod
 }  // namespace
 
 TEMPLATE_TEST_CASE("a commit that is ended leaves the table as it was, and can be done again", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(100000, 7);
@@ -324,20 +324,20 @@ TEST_CASE("who forgets to commit is told, who unwinds is not") {
 }
 
 TEMPLATE_TEST_CASE("a table goes from object to object, and what was there before is dropped", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   CountTable<TestType> first(where, "first"), second(where, "second");
-  first.add(1);
-  second.add(2, 5);
+  first.add(key_from<TestType>(1));
+  second.add(key_from<TestType>(2), 5);
   first = std::move(second);
-  REQUIRE(refuses_with(std::errc::invalid_argument, [&] { second.add(1); }));
-  first.add(3);
+  REQUIRE(refuses_with(std::errc::invalid_argument, [&] { second.add(key_from<TestType>(1)); }));
+  first.add(key_from<TestType>(3));
   CountTable<TestType> again(where, "first");  // its name is free
   first.commit();
   REQUIRE(read_table<TestType>(where, "second") == Model<TestType>{{2, 5}, {3, 1}});
   REQUIRE(!std::filesystem::exists(dir / "first"));
-  again.add(4);
+  again.add(key_from<TestType>(4));
   first = std::move(again);
   first.commit();
   REQUIRE(first.distinct() == 1);

@@ -79,6 +79,7 @@ struct Stream {
   bool ask = false;
   bool by_adders = false;
   bool drained = false;  ///< by two threads, instead of committed
+  bool wide = false;     ///< keys of 128 bits
 };
 
 const Stream streams[] = {
@@ -92,6 +93,11 @@ const Stream streams[] = {
     {"many keys, drained", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, false, true},
     {"keys with counts, drained", 256_KiB, 60'000, 50'000, Stream::weighted, false, false, true},
     {"keys chosen to crowd, drained", 256_KiB, 100'000, 100'000, Stream::crowded, false, false, true},
+    {"many keys of 128 bits", 256_KiB, 60'000, U64{1} << 40, Stream::uniform, false, false, false, true},
+    {"keys of 128 bits chosen to crowd", 256_KiB, 60'000, 100'000, Stream::crowded, false, false, false, true},
+    {"keys of 128 bits with counts, asked for", 256_KiB, 40'000, 30'000, Stream::weighted, true, false, false, true},
+    {"keys of 128 bits with counts, drained", 256_KiB, 60'000, 50'000, Stream::skewed_weighted, false, false, true,
+     true},
 };
 
 /// Makes a step of a program, again where it fails, and says how often it did.
@@ -113,12 +119,13 @@ int go_on(Step step) {
 
 /// Drains a table, again where it fails and has all of its counts. Those that were given before it failed for good are
 /// right, and it says how many they are. Returns how often it failed.
-int drain_to_the_end(CountTable<U64>& table, const Model64& model) {
+template <CountKey Key>
+int drain_to_the_end(CountTable<Key>& table, const Model<Key>& model) {
   std::mutex mutex;
-  Model64 given;
+  Model<Key> given;
   bool twice = false;
   int ended = 0;
-  const auto take = [&](std::span<const Count<U64>> counts, unsigned) {
+  const auto take = [&](std::span<const Count<Key>> counts, unsigned) {
     const bool watched = std::exchange(watching, false);
     const std::lock_guard lock(mutex);
     for (const auto& [key, count] : counts) twice = !given.emplace(key, count).second || twice;
@@ -150,29 +157,31 @@ int drain_to_the_end(CountTable<U64>& table, const Model64& model) {
 }
 
 /// Counts a stream, step by step, and compares every count with a map's. Returns how many steps failed.
-int count_to_the_end(const Stream& stream, const Workspace& where) {
+template <CountKey Key>
+int count_to_the_end_of(const Stream& stream, const Workspace& where) {
   std::mt19937_64 random(7);
-  Model64 model;
+  Model<Key> model;
   int failures = 0;
-  std::optional<CountTable<U64>> table;
+  std::optional<CountTable<Key>> table;
   failures += go_on([&] {
     table.emplace(
         where, "table",
         CountOptions{.memory = stream.memory, .threads = stream.drained ? 2U : 1U, .existing = Existing::replace});
   });
-  std::vector<CountAdder<U64>> adders;
+  std::vector<CountAdder<Key>> adders;
   if (stream.by_adders) {
     adders.reserve(2);
     while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
   }
   const bool has_counts = stream.kind == Stream::weighted || stream.kind == Stream::skewed_weighted;
-  std::vector<U64> keys(1000), counts(keys.size());
+  std::vector<Key> keys(1000);
+  std::vector<U64> counts(keys.size());
   for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
     for (std::size_t k = 0; k < keys.size(); ++k) {
-      keys[k] = random() % stream.range;
+      U64 number = random() % stream.range;
       if ((stream.kind == Stream::skewed || stream.kind == Stream::skewed_weighted) && random() % 2 == 0)
-        keys[k] = random() % 5;
-      if (stream.kind == Stream::crowded) keys[k] = detail::unmix(keys[k]);
+        number = random() % 5;
+      keys[k] = stream.kind == Stream::crowded ? detail::unmixed<Key>(number) : key_from<Key>(number);
       counts[k] = !has_counts ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
       if (counts[k] > 0) model[keys[k]] += counts[k];
     }
@@ -183,13 +192,13 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
     else if (stream.kind == Stream::uniform && !stream.ask && i + 5 * keys.size() < stream.adds && i % 7000 == 0) {
       // A long call, of several parts
       for (int more = 0; more < 5000; ++more) {
-        keys.push_back(random() % stream.range);
+        keys.push_back(key_from<Key>(random() % stream.range));
         ++model[keys.back()];
       }
       failures += go_on([&] { table->add(keys); });
       keys.resize(1000);
     } else if (i / keys.size() % 3 == 0)
-      for (const U64 key : keys) failures += go_on([&] { table->add(key); });
+      for (const Key key : keys) failures += go_on([&] { table->add(key); });
     else
       failures += go_on([&] { table->add(keys); });
     if (stream.ask && i / keys.size() % 4 == 3) {
@@ -205,9 +214,12 @@ int count_to_the_end(const Stream& stream, const Workspace& where) {
   if (stream.drained) return failures + drain_to_the_end(*table, model);
   failures += go_on([&] { table->commit(); });
   plan.first = plan.last = plan.never;
-  CountReader<U64>(where, "table").verify();
-  if (read_table<U64>(where, "table") != model) throw std::runtime_error("a count is wrong");
+  CountReader<Key>(where, "table").verify();
+  if (read_table<Key>(where, "table") != model) throw std::runtime_error("a count is wrong");
   return failures;
+}
+int count_to_the_end(const Stream& stream, const Workspace& where) {
+  return stream.wide ? count_to_the_end_of<Key128>(stream, where) : count_to_the_end_of<U64>(stream, where);
 }
 
 }  // namespace
@@ -325,7 +337,7 @@ TEST_CASE("a count that was lost or came twice keeps a table from being committe
   plan.clear();
   const detail::Directory directory = detail::table_directory(where);
   for (const U64 said : {999U, 1001U}) {
-    detail::CountStore store(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
+    detail::CountStoreOf<U64> store(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
     const std::vector<U64> keys(1000, 5);
     store.add(store.own(), keys.data(), keys.size());
     const auto commit = [&](U64 total) {
@@ -336,10 +348,10 @@ TEST_CASE("a count that was lost or came twice keeps a table from being committe
     CHECK(where.list().empty());
     CHECK(commit(1000) == 1);
     std::filesystem::remove(dir / "table");
-    detail::CountStore drained(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
+    detail::CountStoreOf<U64> drained(directory, dir / "table", 256_KiB, 1, 64, detail::mix_keys<U64>);
     drained.add(drained.own(), keys.data(), keys.size());
     detail::CommitWatch watch(dir / "table", {}, {});
-    detail::Draining draining{.give = [](auto, unsigned) {}, .at_least = 1, .watch = watch};
+    detail::DrainingOf<U64> draining{.give = [](auto, unsigned) {}, .at_least = 1, .watch = watch};
     CHECK(refuses_with(errc::corrupt, [&] { drained.give_all(draining, said); }));
     CHECK(draining.total == 1000);
   }

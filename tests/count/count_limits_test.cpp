@@ -100,7 +100,7 @@ Ending count_within(CountOptions options, std::uint64_t adds, Stream stream, boo
     CountTable<Key> table(where, "table", options);
     std::vector<Key> keys(4096);
     for (std::uint64_t i = 0; i < adds; i += keys.size()) {
-      for (std::size_t k = 0; k < keys.size(); ++k) keys[k] = static_cast<Key>(stream.key(i + k));
+      for (std::size_t k = 0; k < keys.size(); ++k) keys[k] = key_from<Key>(stream.key(i + k));
       spilled.added(keys.size());
       table.add(keys);
       if (i / keys.size() % 16 == 0) spilled.look();
@@ -133,30 +133,35 @@ TEST_CASE("counting keeps within its budget of memory, and what it spills within
           Ending::finished);
     CHECK(count_within<std::uint32_t>({.memory = 1_MiB, .threads = threads}, 8000000, uniform) == Ending::finished);
     CHECK(count_within<std::uint32_t>({.memory = 1_MiB, .threads = threads}, 4000000, distinct) == Ending::finished);
+    CHECK(count_within<Key128>({.memory = 4_MiB, .threads = threads}, 4000000, uniform) == Ending::finished);
+    CHECK(count_within<Key128>({.memory = 256_KiB, .threads = threads}, 2000000, few) == Ending::finished);
+    CHECK(count_within<Key128>({.memory = 64_MiB, .threads = threads}, 8000000, distinct) == Ending::finished);
   }
 }
 
-TEST_CASE("any number of adders and of threads that count keeps within the budget of memory") {
+TEMPLATE_TEST_CASE("any number of adders and of threads that count keeps within the budget of memory", "",
+                   std::uint64_t, Key128) {
   for (const unsigned threads : {1U, 4U, 16U})
     for (const std::uint64_t memory : {1_MiB, 16_MiB, 64_MiB}) {
       CAPTURE(threads, memory);
       const TempDir dir(TempDir::On::disk);
       CHECK(within(memory, [&] {
               const Workspace where(dir.path());
-              CountTable<std::uint64_t> table(where, "table", {.memory = memory, .threads = threads});
+              CountTable<TestType> table(where, "table", {.memory = memory, .threads = threads});
               std::vector<std::thread> adding;
               for (unsigned a = 0; a < threads; ++a)
                 adding.emplace_back([a, threads, adder = table.adder()]() mutable {
-                  std::vector<std::uint64_t> keys(4096);
+                  std::vector<TestType> keys(4096);
                   for (std::uint64_t i = a; i < 3000; i += threads) {
-                    for (std::uint64_t k = 0; k < keys.size(); ++k) keys[k] = detail::mix(i * 4096 + k) % 6'000'000;
+                    for (std::uint64_t k = 0; k < keys.size(); ++k)
+                      keys[k] = key_from<TestType>(detail::mix(i * 4096 + k) % 6'000'000);
                     adder.add(keys);
                   }
                 });
               for (std::thread& thread : adding) thread.join();
               adding.clear();
               table.commit();
-              CountReader<std::uint64_t>(where, "table").verify();
+              CountReader<TestType>(where, "table").verify();
             }) == Ending::finished);
     }
 }

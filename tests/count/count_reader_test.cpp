@@ -106,7 +106,7 @@ TEST_CASE("an index that is damaged after it was opened is refused by whoever re
   write_table(where, "table", model);
   const std::string good = text_of(dir / "table");
   const std::size_t index = detail::TableFile(detail::directory_of(where), "table", 64).header().body_end();
-  REQUIRE(good.size() > index + 40 * detail::count_record_size);
+  REQUIRE(good.size() > index + 40 * detail::BlockRecord::stored);
   std::FILE* const file = std::fopen((dir / "table").c_str(), "r+b");
   const auto set = [&](std::size_t at, char byte) {
     std::fseek(file, static_cast<long>(at), SEEK_SET);
@@ -157,7 +157,7 @@ TEST_CASE("keys are found wherever the blocks of a table lie") {
         for (const std::uint64_t mixed : {record.first, record.last(), record.first + (random() & 1023)}) {
           const auto place = places.find(mixed);
           if (!place) FAIL("block " << k << " of " << all.size());
-          std::array<std::byte, detail::count_record_size> is, should_be;
+          std::array<std::byte, detail::BlockRecord::stored> is, should_be;
           place->record.store(is.data());
           record.store(should_be.data());
           if (is != should_be || place->offset != at) FAIL("block " << k << " of " << all.size());

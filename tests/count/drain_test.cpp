@@ -97,7 +97,7 @@ void must_have_ended(CountTable<Key>& table) {
     REQUIRE(error->code() == std::errc::invalid_argument);
     REQUIRE(says(error, "it was drained"));
   };
-  must_refuse([&] { table.add(std::vector<Key>{1, 2}); });
+  must_refuse([&] { table.add(std::vector<Key>(2)); });
   must_refuse([&] { table.add(1); });
   must_refuse([&] { static_cast<void>(table.get(1)); });
   must_refuse([&] { static_cast<void>(table.adder()); });
@@ -107,9 +107,10 @@ void must_have_ended(CountTable<Key>& table) {
 }
 
 // Keys that all lie in one partition.
-std::vector<std::uint64_t> crowded_keys(std::size_t n) {
-  std::vector<std::uint64_t> keys;
-  for (std::uint64_t i = 0; i < n; ++i) keys.push_back(detail::unmix(i << 20));
+template <CountKey Key>
+std::vector<Key> crowded_keys(std::size_t n) {
+  std::vector<Key> keys;
+  for (std::uint64_t i = 0; i < n; ++i) keys.push_back(detail::unmixed<Key>(i << 20));
   return keys;
 }
 
@@ -120,7 +121,7 @@ struct Interruption : std::runtime_error {
 }  // namespace
 
 TEMPLATE_TEST_CASE("what was counted is given, each key once, and nothing is written", "", std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+                   std::uint64_t, Key128) {
   const TempDir dir;
   std::size_t dropped = 0;
   const Workspace where(dir.path(),
@@ -152,7 +153,7 @@ TEMPLATE_TEST_CASE("what was counted is given, each key once, and nothing is wri
 }
 
 TEMPLATE_TEST_CASE("a table of before is given with what was added, and stays as it was", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> before = some_counts<TestType>(30'000, 4, 50'000),
@@ -167,17 +168,19 @@ TEMPLATE_TEST_CASE("a table of before is given with what was added, and stays as
   }
 }
 
-TEST_CASE("keys that come often, that crowd, and that were spilled, are given once") {
+TEMPLATE_TEST_CASE("keys that come often, that crowd, and that were spilled, are given once", "", std::uint64_t,
+                   Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
-  const std::vector<std::uint64_t> crowded = crowded_keys(400'000);
-  Model<std::uint64_t> model;
+  const std::vector<TestType> crowded = crowded_keys<TestType>(400'000);
+  Model<TestType> model;
   for (const unsigned threads : {1U, 2U}) {
     model.clear();
-    CountTable<std::uint64_t> table(where, "table", {.memory = 1_MiB, .threads = threads});
-    std::vector<std::uint64_t> keys;
+    CountTable<TestType> table(where, "table", {.memory = 1_MiB, .threads = threads});
+    std::vector<TestType> keys;
     for (std::uint64_t i = 0; i < 600'000; ++i) {
-      keys.push_back(i % 3 == 0 ? crowded[i % crowded.size()] : i % 3 == 1 ? i % 5 : i * i % 65537 + (i << 40));
+      keys.push_back(i % 3 == 0 ? crowded[i % crowded.size()]
+                                : key_from<TestType>(i % 3 == 1 ? i % 5 : i * i % 65537 + (i << 40)));
       ++model[keys.back()];
     }
     table.add(keys);
@@ -185,7 +188,8 @@ TEST_CASE("keys that come often, that crowd, and that were spilled, are given on
   }
 }
 
-TEMPLATE_TEST_CASE("what was counted too seldom is not given", "", std::uint16_t, std::uint32_t, std::uint64_t) {
+TEMPLATE_TEST_CASE("what was counted too seldom is not given", "", std::uint16_t, std::uint32_t, std::uint64_t,
+                   Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(100'000, 3, 150'000);
@@ -197,7 +201,7 @@ TEMPLATE_TEST_CASE("what was counted too seldom is not given", "", std::uint16_t
 }
 
 TEMPLATE_TEST_CASE("a table without counts gives none, and one whose counts pass 2^64 gives all", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   {
@@ -229,38 +233,40 @@ TEST_CASE("a table is drained by all of its threads at the same time") {
   REQUIRE(given.model() == model);
 }
 
-TEST_CASE("a table is drained into another one, by an adder for each thread") {
+TEMPLATE_TEST_CASE("a table is drained into another one, by an adder for each thread", "", std::uint64_t, Key128) {
+  const auto fewer = [](const TestType& key) { return key_from<TestType>(std::hash<TestType>()(key) % 60'000); };
   const TempDir dir;
   const Workspace where(dir.path());
-  Model<std::uint64_t> model, expected;
+  Model<TestType> model, expected;
   std::mt19937_64 random(5);
-  for (int i = 0; i < 200'000; ++i) model[random()] += 1 + random() % 3;
-  for (const auto& [key, count] : model) expected[key % 60'000] += count;
+  for (int i = 0; i < 200'000; ++i) model[key_from<TestType>(random())] += 1 + random() % 3;
+  for (const auto& [key, count] : model) expected[fewer(key)] += count;
   for (const unsigned threads : {1U, 2U}) {
-    CountTable<std::uint64_t> first(where, "first", {.memory = 512_KiB, .threads = threads});
-    CountTable<std::uint64_t> second(where, "second",
-                                     {.memory = 512_KiB, .threads = threads, .existing = Existing::replace});
+    CountTable<TestType> first(where, "first", {.memory = 512_KiB, .threads = threads});
+    CountTable<TestType> second(where, "second",
+                                {.memory = 512_KiB, .threads = threads, .existing = Existing::replace});
     add_all(first, model);
-    std::vector<CountAdder<std::uint64_t>> adders;
+    std::vector<CountAdder<TestType>> adders;
     for (unsigned i = 0; i < threads; ++i) adders.push_back(second.adder());
-    std::vector<std::vector<std::uint64_t>> keys(threads), counts(threads);
-    first.drain([&](std::span<const Count<std::uint64_t>> some, unsigned thread) {
+    std::vector<std::vector<TestType>> keys(threads);
+    std::vector<std::vector<std::uint64_t>> counts(threads);
+    first.drain([&](std::span<const Count<TestType>> some, unsigned thread) {
       keys[thread].clear();
       counts[thread].clear();
       for (const auto& [key, count] : some) {
-        keys[thread].push_back(key % 60'000);
+        keys[thread].push_back(fewer(key));
         counts[thread].push_back(count);
       }
       adders[thread].add(keys[thread], counts[thread]);
     });
     adders.clear();
     second.commit();
-    REQUIRE(read_table<std::uint64_t>(where, "second") == expected);
+    REQUIRE(read_table<TestType>(where, "second") == expected);
   }
 }
 
 TEMPLATE_TEST_CASE("an exception of who takes the counts ends the table, and no key was given twice", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(100'000, 3, 150'000);
@@ -315,7 +321,7 @@ TEST_CASE("a table is not drained while there are adders") {
 }
 
 TEMPLATE_TEST_CASE("a drain tells how far it is, and what ends it before it has begun costs no count", "",
-                   std::uint16_t, std::uint32_t, std::uint64_t) {
+                   std::uint16_t, std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(50'000, 3);
@@ -346,7 +352,7 @@ TEMPLATE_TEST_CASE("a drain tells how far it is, and what ends it before it has 
 }
 
 TEMPLATE_TEST_CASE("a drain that is stopped in the middle gives nothing more", "", std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+                   std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const Model<TestType> model = some_counts<TestType>(100'000, 7);
@@ -390,25 +396,28 @@ TEST_CASE("the chunks of a partition are free before its counts are given") {
 
   detail::Appender* const appenders[] = {&appender};
   const std::vector<std::uint64_t> distinct(records.partitions(), mixed.size() / records.partitions());
-  const detail::CountingJob job{directory, shown, records, pool, level.contents(), appenders, {}, {}, distinct, 2_MiB};
+  const detail::CountingJobOf<std::uint64_t> job{directory, shown, records, pool,     level.contents(),
+                                                 appenders, {},    {},      distinct, 2_MiB};
   detail::CommitWatch watch(shown, {}, {});
   const auto in_hand = [&](std::size_t p) {
     return level.contents().partitions[p].chunks() + !appender.in_chunk(detail::Kind::plain, p).empty();
   };
   std::size_t keys = 0, busy = 0, calls = 0;
-  detail::Draining draining{.give =
-                                [&](std::span<const detail::CountEntry> entries, unsigned) {
-                                  keys += entries.size();
-                                  const std::size_t here = records.of(entries.front().mixed);
-                                  std::size_t left = 0;
-                                  for (std::size_t p = here + 1; p < records.partitions(); ++p) left += in_hand(p);
-                                  busy += in_hand(here) != 0 || pool.available() + left != pool.count();
-                                  ++calls;
-                                },
-                            .at_least = 1,
-                            .watch = watch};
+  detail::DrainingOf<std::uint64_t> draining{.give =
+                                                 [&](std::span<const detail::CountEntry> entries, unsigned) {
+                                                   keys += entries.size();
+                                                   const std::size_t here = records.of(entries.front().mixed);
+                                                   std::size_t left = 0;
+                                                   for (std::size_t p = here + 1; p < records.partitions(); ++p)
+                                                     left += in_hand(p);
+                                                   busy +=
+                                                       in_hand(here) != 0 || pool.available() + left != pool.count();
+                                                   ++calls;
+                                                 },
+                                             .at_least = 1,
+                                             .watch = watch};
   REQUIRE(pool.available() < pool.count() - 2 * records.partitions());
-  detail::DrainOutlet::run(job, level, 1, draining);
+  detail::DrainOutletOf<std::uint64_t>::run(job, level, 1, draining);
   REQUIRE(keys == mixed.size());
   REQUIRE(calls >= records.partitions());
   REQUIRE(busy == 0);

@@ -171,7 +171,7 @@ TEST_CASE("blocks of all shapes are the bytes of the specification, and read on 
       const std::uint64_t first = random() & ~detail::low_mask(width);
       const std::vector<CountEntry> entries = entries_within(random, first, width, n, count_bits, i % 3 == 0);
       detail::ByteBuffer bytes;
-      const detail::BlockRecord record = detail::encode_block(entries, first, width, bytes);
+      const detail::BlockRecord record = detail::encode_block<std::uint64_t>(entries, first, width, bytes);
       REQUIRE(record.is_sound(64));
       REQUIRE(record.bytes == bytes.size());
       REQUIRE(record.count_bits == cheapest_count_bits(entries));
@@ -195,7 +195,7 @@ TEST_CASE("what cannot be a block is refused on every kind of processor, and wha
     const std::size_t n = random() % most + 1;
     const std::uint64_t first = random() & ~detail::low_mask(width);
     detail::ByteBuffer bytes;
-    detail::BlockRecord record = detail::encode_block(
+    detail::BlockRecord record = detail::encode_block<std::uint64_t>(
         entries_within(random, first, width, n, static_cast<unsigned>(random() % 64 + 1), i % 2 == 0), first, width,
         bytes);
     const std::uint64_t kind = random() % 8;
@@ -266,7 +266,7 @@ TEST_CASE("runs of entries are joined as their keys are, however they lie beside
     }
     std::vector<CountEntry> room(runs[0].size() + runs[1].size()), expected;
     for (const auto& [mixed, count] : model) expected.push_back({mixed, count});
-    REQUIRE(std::ranges::equal(detail::join_entries(runs[0], runs[1], room.data()), expected));
+    REQUIRE(std::ranges::equal(detail::join_entries<std::uint64_t>(runs[0], runs[1], room.data()), expected));
 
     if (runs[0].empty()) continue;
     CountEntry& much = runs[0][random() % runs[0].size()];
@@ -274,12 +274,12 @@ TEST_CASE("runs of entries are joined as their keys are, however they lie beside
     if (other == runs[1].end()) continue;
     other->count = random();
     much.count = ~other->count;
-    detail::join_entries(runs[0], runs[1], room.data());
+    detail::join_entries<std::uint64_t>(runs[0], runs[1], room.data());
     ++much.count;
     try {
-      detail::join_entries(runs[0], runs[1], room.data());
+      detail::join_entries<std::uint64_t>(runs[0], runs[1], room.data());
       FAIL("a sum of 2^64");
-    } catch (const detail::CountOverflow& overflow) {
+    } catch (const detail::CountOverflow<std::uint64_t>& overflow) {
       REQUIRE(overflow.mixed == much.mixed);
       REQUIRE(overflow.a == much.count);
       REQUIRE(overflow.b == other->count);
@@ -327,24 +327,40 @@ TEST_CASE("where a table is cut into blocks does not depend on how its entries a
 }
 
 // The bytes between "The file, 114 bytes:" and "#pragma once" of the specification.
-TEST_CASE("the worked example of the specification is what the library writes") {
+namespace {
+
+/// The file of an example in the specification, from the line that ends with these words on.
+std::string example(const std::string& words) {
   const std::string spec =
       text_of(std::string(SCRATCH_TESTS_DIR) + "/../include/scratch/detail/count/format/layout.hpp");
-  const std::size_t begin = spec.find("The file, 114 bytes:");
+  const std::size_t begin = spec.find(words);
   REQUIRE(begin != std::string::npos);
-  std::istringstream lines(spec.substr(begin, spec.find("#pragma once") - begin));
+  std::istringstream lines(
+      spec.substr(begin, std::min(spec.find("EXAMPLE", begin), spec.find("#pragma", begin)) - begin));
   std::string line, bytes;
   std::getline(lines, line);
   while (std::getline(lines, line)) {
-    std::istringstream words(line.size() > 5 ? line.substr(2, 56) : "");
-    for (std::string word; words >> word;)
+    std::istringstream row(line.size() > 5 ? line.substr(2, 56) : "");
+    for (std::string word; row >> word;)
       if (word.size() == 2) bytes += static_cast<char>(std::stoi(word, nullptr, 16));
   }
-  REQUIRE(bytes.size() == 114);
+  return bytes;
+}
 
+}  // namespace
+
+TEST_CASE("the worked examples of the specification are what the library writes") {
   const TempDir dir;
-  write_table<std::uint32_t>(Workspace(dir.path()), "example", {{1, 3}, {2, 1}});
-  REQUIRE(text_of(dir / "example") == bytes);
+  const std::string narrow = example("The file, 114 bytes:"), wide = example("The file, 146 bytes:");
+  REQUIRE(narrow.size() == 114);
+  write_table<std::uint32_t>(Workspace(dir.path()), "narrow", {{1, 3}, {2, 1}});
+  REQUIRE(text_of(dir / "narrow") == narrow);
+  REQUIRE(wide.size() == 146);
+  Model<Key128> model;
+  model[Key128{0, 1}] = 3;
+  model[Key128{1, 0}] = 1;
+  write_table(Workspace(dir.path()), "wide", model);
+  REQUIRE(text_of(dir / "wide") == wide);
 }
 
 namespace {
@@ -355,15 +371,18 @@ void compare_with_python(std::size_t n, std::uint64_t range) {
   const TempDir dir;
   const Workspace where(dir.path());
   Model<Key> model = some_counts<Key>(n, 7, range);
-  model[0] = 1;
-  model[std::numeric_limits<Key>::max()] = ~std::uint64_t{0} / 2;
+  model[Key{}] = 1;
+  model[largest_key<Key>()] = ~std::uint64_t{0} / 2;
   write_table(where, "table", model);
   const std::string command = "python3 " + std::string(SCRATCH_TESTS_DIR) + "/count/count_reader.py " +
                               (dir / "table").string() + " >" + (dir / "read").string();
   REQUIRE(std::system(command.c_str()) == 0);
   std::ifstream read(dir / "read");
   std::size_t lines = 0;
-  for (std::uint64_t key, count; read >> key >> count; ++lines) REQUIRE(model.at(static_cast<Key>(key)) == count);
+  std::map<std::string, std::uint64_t> expected;
+  for (const auto& [key, count] : model) expected[detail::key_text(key)] = count;
+  std::string key;
+  for (std::uint64_t count; read >> key >> count; ++lines) REQUIRE(expected.at(key) == count);
   REQUIRE(lines == model.size());
 }
 
@@ -377,4 +396,7 @@ TEST_CASE("a reader in Python that knows only the specification reads the same, 
 }
 TEST_CASE("a reader in Python that knows only the specification reads the same, 64 bits") {
   compare_with_python<std::uint64_t>(100000, ~std::uint64_t{0});
+}
+TEST_CASE("a reader in Python that knows only the specification reads the same, 128 bits") {
+  compare_with_python<Key128>(100000, ~std::uint64_t{0});
 }

@@ -82,7 +82,7 @@ constexpr int errors[] = {EIO, ENOSPC};
 }  // namespace
 
 TEMPLATE_TEST_CASE("each call of a merge fails once, and the same merge is called again: every count once", "",
-                   std::uint16_t, std::uint64_t) {
+                   std::uint16_t, std::uint64_t, Key128) {
   const bool durable = GENERATE(false, true);
   const TempDir dir;
   std::set<std::string> outcomes;
@@ -109,7 +109,7 @@ TEMPLATE_TEST_CASE("each call of a merge fails once, and the same merge is calle
 }
 
 TEMPLATE_TEST_CASE("each call of merging many fails once, and the same merge is called again: every count once", "",
-                   std::uint16_t, std::uint64_t) {
+                   std::uint16_t, std::uint64_t, Key128) {
   const bool durable = GENERATE(false, true);
   const bool into_new = GENERATE(false, true);
   const TempDir dir;
@@ -143,7 +143,7 @@ TEMPLATE_TEST_CASE("each call of merging many fails once, and the same merge is 
 
 TEMPLATE_TEST_CASE(
     "each call of a merge of three into one fails once, and the same objects do it again: every count once", "",
-    std::uint16_t, std::uint64_t) {
+    std::uint16_t, std::uint64_t, Key128) {
   const bool durable = GENERATE(false, true);
   const bool in_rounds = GENERATE(false, true);
   const TempDir dir;

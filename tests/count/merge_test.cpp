@@ -30,8 +30,8 @@ using namespace scratch;
 using namespace scratch::test;
 using namespace scratch::literals;
 
-TEMPLATE_TEST_CASE("merging adds one table to another, and leaves one", "", std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+TEMPLATE_TEST_CASE("merging adds one table to another, and leaves one", "", std::uint16_t, std::uint32_t, std::uint64_t,
+                   Key128) {
   const unsigned threads = GENERATE(1U, 4U);
   const TempDir dir;
   const Workspace where(dir.path());
@@ -51,7 +51,7 @@ TEMPLATE_TEST_CASE("merging adds one table to another, and leaves one", "", std:
   }
 }
 
-TEMPLATE_TEST_CASE("many tables become one", "", std::uint16_t, std::uint32_t, std::uint64_t) {
+TEMPLATE_TEST_CASE("many tables become one", "", std::uint16_t, std::uint32_t, std::uint64_t, Key128) {
   const unsigned threads = GENERATE(1U, 2U, 7U);
   const TempDir dir;
   const Workspace where(dir.path());
@@ -159,7 +159,7 @@ TEST_CASE("many that cannot be merged: one error names the one to blame, and not
 }
 
 TEMPLATE_TEST_CASE("more tables than memory has buffers for are merged in rounds, and counted the same", "",
-                   std::uint16_t, std::uint32_t, std::uint64_t) {
+                   std::uint16_t, std::uint32_t, std::uint64_t, Key128) {
   const std::uint64_t count = GENERATE(3U, 4U, 5U, 6U, 7U, 10U, 13U, 40U);
   const bool into_new = GENERATE(false, true);
   const TempDir dir;
@@ -191,7 +191,7 @@ TEMPLATE_TEST_CASE("more tables than memory has buffers for are merged in rounds
 }
 
 TEMPLATE_TEST_CASE("what all tables together counted too seldom is left out of the sum", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   struct Case {
     unsigned threads;
     std::uint64_t at_least;
@@ -264,7 +264,8 @@ TEST_CASE("rounds begin with the smallest tables, and the largest are read once"
   CHECK(anew.done());
 }
 
-TEMPLATE_TEST_CASE("a merge into a new table begins with the first one's own file", "", std::uint16_t, std::uint64_t) {
+TEMPLATE_TEST_CASE("a merge into a new table begins with the first one's own file", "", std::uint16_t, std::uint64_t,
+                   Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const auto inode = [&](const char* name) {

@@ -35,7 +35,7 @@ std::vector<Count<Key>> list(auto&& range) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("parts have each key once, in the order of the whole, however many they are", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   for (const std::size_t keys : {0U, 1U, 700U, 60000U}) {
@@ -64,7 +64,7 @@ TEMPLATE_TEST_CASE("parts have each key once, in the order of the whole, however
 }
 
 TEMPLATE_TEST_CASE("the highest counts come highest first, and of equal ones the lowest key", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   write_table(where, "table", some_counts<TestType>(40000, 9));
@@ -80,14 +80,14 @@ TEMPLATE_TEST_CASE("the highest counts come highest first, and of equal ones the
   }
 }
 
-TEMPLATE_TEST_CASE("a histogram has the number of keys of each count", "", std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+TEMPLATE_TEST_CASE("a histogram has the number of keys of each count", "", std::uint16_t, std::uint32_t, std::uint64_t,
+                   Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   Model<TestType> model = some_counts<TestType>(40000, 9);
-  model[7] = ~std::uint64_t{0} / 2;
-  model[8] = 1023;
-  model[9] = 1024;
+  model[key_from<TestType>(7)] = ~std::uint64_t{0} / 2;
+  model[key_from<TestType>(8)] = 1023;
+  model[key_from<TestType>(9)] = 1024;
   write_table(where, "table", model);
   std::map<std::uint64_t, std::uint64_t> expected;
   for (const auto& [key, count] : model) ++expected[count];
@@ -95,7 +95,7 @@ TEMPLATE_TEST_CASE("a histogram has the number of keys of each count", "", std::
 }
 
 TEMPLATE_TEST_CASE("two tables are read as one, with the counts of both", "", std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+                   std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const auto a = some_counts<TestType>(9000, 1, 20000), b = some_counts<TestType>(12000, 2, 20000);
@@ -128,7 +128,7 @@ TEMPLATE_TEST_CASE("two tables are read as one, with the counts of both", "", st
 }
 
 TEMPLATE_TEST_CASE("many keys at once are found as one by one, in any order, few or many of a block", "", std::uint16_t,
-                   std::uint32_t, std::uint64_t) {
+                   std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   const auto model = some_counts<TestType>(60000, 3);
@@ -138,7 +138,7 @@ TEMPLATE_TEST_CASE("many keys at once are found as one by one, in any order, few
   for (const std::size_t n : {0U, 1U, 2U, 100U, 3000U, 200000U}) {
     std::vector<TestType> keys;
     for (std::size_t i = 0; i < n; ++i)
-      keys.push_back(i % 2 == 0    ? static_cast<TestType>(random())
+      keys.push_back(i % 2 == 0    ? key_from<TestType>(random())
                      : i % 10 == 1 ? keys[random() % i]
                                    : std::next(model.begin(), static_cast<std::ptrdiff_t>(random() % 40))->first);
     for (const auto& [key, count] : model)
@@ -159,25 +159,27 @@ TEMPLATE_TEST_CASE("many keys at once are found as one by one, in any order, few
     if (counts[i] != model.at(all[i])) FAIL("key " << i);
   REQUIRE(reader.contains(all[0]));
   write_table<TestType>(where, "few", {{3, 1}});
-  REQUIRE(CountReader<TestType>(where, "few").contains(3));
-  REQUIRE_FALSE(CountReader<TestType>(where, "few").contains(4));
+  REQUIRE(CountReader<TestType>(where, "few").contains(key_from<TestType>(3)));
+  REQUIRE_FALSE(CountReader<TestType>(where, "few").contains(key_from<TestType>(4)));
 }
 
-TEMPLATE_TEST_CASE("blocks that cannot have a count so high are not read", "", std::uint32_t, std::uint64_t) {
+TEMPLATE_TEST_CASE("blocks that cannot have a count so high are not read", "", std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   Model<TestType> model;
-  for (TestType key = 0; key < 50000; ++key) model[key] = 1 + key % 2;  // two bits each: at most 3
-  model[77] = 1'000'000;
+  for (std::uint64_t n = 0; n < 50000; ++n) model[key_from<TestType>(n)] = 1 + n % 2;  // two bits each: at most 3
+  const TestType often = key_from<TestType>(77);
+  model[often] = 1'000'000;
   write_table(where, "table", model);
   std::string bytes = text_of(dir / "table");
   const CountReader<TestType> good(where, "table");
-  REQUIRE(list<TestType>(good.at_least(4)) == std::vector<Count<TestType>>{{77, 1'000'000}});
-  // Every block but that of key 77 is damaged: who reads one of them is told.
-  const detail::TableFile file(detail::directory_of(where), "table", 0);
+  REQUIRE(list<TestType>(good.at_least(4)) == std::vector<Count<TestType>>{{often, 1'000'000}});
+  // Every block but that of this key is damaged: who reads one of them is told.
+  using Mixed = detail::MixedOf<TestType>;
+  const detail::TableFileOf<Mixed> file(detail::directory_of(where), "table", 0);
   std::size_t damaged = 0;
-  file.for_each_block([&](const detail::BlockRecord& record, std::uint64_t offset) {
-    const auto mixed = std::uint64_t{detail::mix(TestType{77})};
+  file.for_each_block([&](const detail::BlockRecordOf<Mixed>& record, std::uint64_t offset) {
+    const auto mixed = Mixed{detail::mix(often)};
     if (record.first <= mixed && mixed <= record.last()) return;
     bytes[static_cast<std::size_t>(offset)] ^= 1;
     ++damaged;
@@ -185,11 +187,11 @@ TEMPLATE_TEST_CASE("blocks that cannot have a count so high are not read", "", s
   REQUIRE(damaged > 50);
   put(dir / "damaged", bytes);
   const CountReader<TestType> reader(where, "damaged");
-  REQUIRE(list<TestType>(reader.at_least(4)) == std::vector<Count<TestType>>{{77, 1'000'000}});
-  REQUIRE(reader.get(TestType{77}) == 1'000'000);
+  REQUIRE(list<TestType>(reader.at_least(4)) == std::vector<Count<TestType>>{{often, 1'000'000}});
+  REQUIRE(reader.get(often) == 1'000'000);
   REQUIRE(refuses_with(errc::checksum_mismatch, [&] { list<TestType>(reader.at_least(3)); }));
   REQUIRE(refuses_with(errc::checksum_mismatch, [&] { static_cast<void>(reader.top(1)); }));
-  std::vector<TestType> keys{1, 2, 3};
+  const std::vector<TestType> keys{key_from<TestType>(1), key_from<TestType>(2), key_from<TestType>(3)};
   std::vector<std::uint64_t> counts(3);
   REQUIRE(refuses_with(errc::checksum_mismatch, [&] { reader.get(keys, counts); }));
 }
@@ -207,7 +209,7 @@ TEST_CASE("what the index says of a block's counts is never too low") {
       most = std::max(most, entries.back().count);
     }
     detail::ByteBuffer bytes;
-    const std::uint64_t told = detail::most_count(detail::encode_block(entries, 0, 20, bytes));
+    const std::uint64_t told = detail::most_count(detail::encode_block<std::uint64_t>(entries, 0, 20, bytes));
     REQUIRE(told >= most);
     exact += told / 4 <= most;
   }

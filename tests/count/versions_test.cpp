@@ -129,7 +129,7 @@ TEMPLATE_TEST_CASE("every damaged byte of an older version is detected, and so i
 }
 
 TEMPLATE_TEST_CASE("a table of a newer version says what to do, to whoever reads, adds to or merges it", "",
-                   std::uint16_t, std::uint32_t, std::uint64_t) {
+                   std::uint16_t, std::uint32_t, std::uint64_t, Key128) {
   const TempDir dir;
   const Workspace where(dir.path());
   write_table<TestType>(where, "ours", {{1, 1}});

@@ -8,18 +8,54 @@
 
 #include <cstdint>
 #include <fstream>
+#include <functional>
+#include <initializer_list>
 #include <map>
+#include <ostream>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
+
+template <>
+struct std::hash<scratch::Key128> {
+  std::size_t operator()(const scratch::Key128& key) const {
+    return std::hash<std::uint64_t>()(key.high * 0x9e3779b97f4a7c15 ^ key.low);
+  }
+};
+
+namespace scratch {
+inline std::ostream& operator<<(std::ostream& out, const Key128& key) { return out << detail::key_text(key); }
+}  // namespace scratch
 
 namespace scratch::test {
 
-/// A model of a count table.
+/// A key of any width for a number: of 128 bits both halves depend on it, and their order is that of the numbers.
 template <CountKey Key>
-using Model = std::unordered_map<Key, std::uint64_t>;
+constexpr Key key_from(std::uint64_t number) {
+  if constexpr (std::same_as<Key, Key128>)
+    return {number / 4, number * 0x9e3779b97f4a7c15 % 1000003 << 2 | number % 4};
+  else
+    return static_cast<Key>(number);
+}
+template <CountKey Key>
+constexpr Key largest_key() {
+  if constexpr (std::same_as<Key, Key128>)
+    return {~std::uint64_t{0}, ~std::uint64_t{0}};
+  else
+    return static_cast<Key>(~Key{0});
+}
+
+/// A model of a count table. In a list of counts, keys are numbers.
+template <CountKey Key>
+struct Model : std::unordered_map<Key, std::uint64_t> {
+  Model() = default;
+  Model(std::initializer_list<std::pair<std::uint64_t, std::uint64_t>> counts) {
+    for (const auto& [number, count] : counts) (*this)[key_from<Key>(number)] = count;
+  }
+};
 
 template <CountKey Key>
 void write_table(const Workspace& where, const std::string& name, const Model<Key>& model, CountOptions options = {}) {
@@ -47,7 +83,7 @@ Model<Key> some_counts(std::size_t n, std::uint64_t seed, std::uint64_t range = 
   std::mt19937_64 random(seed);
   Model<Key> model;
   for (std::size_t i = 0; i < n; ++i)
-    model[static_cast<Key>(random() % range)] += 1 + (random() % 4 == 0 ? random() % 1000 : 0);
+    model[key_from<Key>(random() % range)] += 1 + (random() % 4 == 0 ? random() % 1000 : 0);
   return model;
 }
 

@@ -10,6 +10,7 @@
 #include <scratch/session_options.hpp>
 #include <scratch/workspace_options.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
@@ -147,10 +149,12 @@ TEST_CASE("chunks are the same only when all that is known of them is") {
 
 TEST_CASE("a type for so many bits is the narrowest one") {
   const auto bits_of = []<class Key>(std::type_identity<Key>) { return detail::key_bits<Key>; };
-  for (unsigned bits = 1; bits <= 64; ++bits)
-    CHECK(with_key_type(bits, bits_of) == (bits <= 16 ? 16U : bits <= 32 ? 32U : 64U));
-  for (const unsigned bits : {0U, 65U, ~0U})
-    CHECK(says(refusal([&] { with_key_type(bits, bits_of); }), "keys have 1 to 64 bits"));
+  for (unsigned bits = 1; bits <= 128; ++bits)
+    CHECK(with_key_type(bits, bits_of) == (bits <= 16 ? 16U : bits <= 32 ? 32U : bits <= 64 ? 64U : 128U));
+  for (const unsigned bits : {0U, 129U, ~0U})
+    CHECK(says(refusal([&] { with_key_type(bits, bits_of); }), "keys have 1 to 128 bits"));
+  STATIC_REQUIRE(CountKey<Key128>);
+  STATIC_REQUIRE_FALSE(CountKey<detail::UInt128>);
   STATIC_REQUIRE_FALSE(CountKey<int>);
   STATIC_REQUIRE_FALSE(CountKey<std::uint8_t>);
   STATIC_REQUIRE_FALSE(CountKey<std::int64_t>);
@@ -184,6 +188,51 @@ TEST_CASE("a number of any type is the key that it says, or an error that names 
   CHECK(is_key<std::uint16_t>(true));
   CHECK(is_key<std::uint16_t>('a'));
   CHECK(is_key<std::uint32_t>(U'\u00df'));
+}
+
+TEST_CASE("keys of 128 bits are numbers: in their order, and as they are read") {
+  CHECK(Key128{1, 0} > Key128{0, 7});
+  CHECK(Key128{1, 2} < Key128{1, 3});
+  CHECK(detail::key_text(Key128{0xab, 0x0123456789abcdef}) == "00000000000000ab0123456789abcdef");
+  CHECK(detail::key_text(std::uint32_t{42}) == "42");
+  CHECK(detail::key_of<Key128>(7) == Key128{0, 7});
+  CHECK(detail::key_of<Key128>(Key128{8, 9}) == Key128{8, 9});
+  CHECK(refuses_with(std::errc::result_out_of_range, [] { static_cast<void>(detail::key_of<Key128>(-1)); }));
+}
+
+TEST_CASE("mixing keys of 128 bits loses nothing, and every bit matters to all") {
+  std::mt19937_64 random(3);
+  for (int i = 0; i < 1000000; ++i) {
+    const Key128 key = i < 1000 ? Key128{static_cast<std::uint64_t>(i), 0} : Key128{random(), random()};
+    if (detail::unmix(detail::mix(key)) != key) FAIL(detail::key_text(key));
+    const detail::UInt128 mixed = detail::UInt128{random()} << 64 | random();
+    if (detail::mix(detail::unmix(mixed)) != mixed) FAIL(detail::key_text(detail::unmix(mixed)));
+  }
+  // For ever: tables are in this order.
+  const detail::UInt128 one = detail::mix(Key128{0, 1}), other = detail::mix(Key128{1, 0});
+  CHECK(detail::key_text(Key128{detail::high_half(one), detail::low_half(one)}) == "984a9fe1a711a2115c22c219c89894ff");
+  CHECK(detail::key_text(Key128{detail::high_half(other), detail::low_half(other)}) ==
+        "2b36824fc6b05ec406f0a081a92aa92e");
+
+  // Flipping a bit flips each of the others in half of the keys: of 4,096, 2,048 give or take 32, and no pair of bits is
+  // off by ten times as much. Keys are random ones, and those of a counter in either half.
+  constexpr int keys = 4096;
+  for (int kind = 0; kind < 3; ++kind) {
+    std::vector<int> flips(128 * 128);
+    for (int i = 0; i < keys; ++i) {
+      const auto n = static_cast<std::uint64_t>(i);
+      const Key128 key = kind == 0 ? Key128{random(), random()} : kind == 1 ? Key128{n, 0} : Key128{0, n};
+      for (std::size_t bit = 0; bit < 128; ++bit) {
+        Key128 near = key;
+        (bit < 64 ? near.low : near.high) ^= std::uint64_t{1} << bit % 64;
+        const detail::UInt128 change = detail::mix(key) ^ detail::mix(near);
+        for (std::size_t k = 0; k < 128; ++k) flips[128 * bit + k] += static_cast<int>(change >> k & 1);
+      }
+    }
+    const auto [least, most] = std::minmax_element(flips.begin(), flips.end());
+    CHECK(*least > keys / 2 - 320);
+    CHECK(*most < keys / 2 + 320);
+  }
 }
 
 TEST_CASE("mixing keys loses nothing") {

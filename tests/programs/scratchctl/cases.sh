@@ -224,6 +224,23 @@ case_count_shows_the_highest_counts_or_those_of_keys() {
   says 1 count "$path/none"
 }
 
+case_count_shows_keys_of_128_bits_as_32_digits_and_takes_them_so() {
+  cp "$(dirname "$0")/../../count/golden/version_3_128" table
+  local long=0000000000000004fffffffffffffffd
+  says 0 count table --top 1
+  has '^128-bit keys, 701 distinct, total [0-9]+, content 0x[0-9a-f]{16}$'
+  has '^00000000000000010000000000000001 +9223372036854775807$'
+  says 0 count table --top 1 --json
+  json "j['counts'] == [{'key': '0' * 15 + '1' + '0' * 15 + '1', 'count': 2**63 - 1}] and j['key_bits'] == 128"
+  says 0 count table $long 0x${long^^} 00000000-0000-0004-ffff-fffffffffffd 4 0x4 5 --json
+  json "[c['count'] for c in j['counts']] == [3, 3, 3, 2, 2, 0] and j['counts'][0]['key'] == '$long'"
+  refuses 'is no key: 32 hexadecimal digits' count table ${long}0
+  refuses 'is no key' count table g${long#0}
+  refuses 'is no key' count table 99999999999999999999
+  says 0 verify table
+  has '^ok +.*table +count table$'
+}
+
 case_sweep_takes_the_dead_alone() {
   path=$(dead) kept_path=$(kept)
   live

@@ -96,8 +96,8 @@ void mend_table(std::string& file) {
     const bool is_small = detail::load_le<std::uint32_t>(at) == detail::count_magic(16);
     const std::size_t index = is_small ? header : header + static_cast<std::size_t>(body);
     std::size_t block = header;
-    for (std::size_t i = index; !is_small && i + detail::count_record_size <= file.size();
-         i += detail::count_record_size) {
+    for (std::size_t i = index; !is_small && i + detail::BlockRecord::stored <= file.size();
+         i += detail::BlockRecord::stored) {
       const std::size_t bytes = detail::BlockRecord::load(at + i).bytes;
       if (bytes > index - block) break;
       detail::store_le(at + i + 8, detail::xxh3(all.subspan(block, bytes)));

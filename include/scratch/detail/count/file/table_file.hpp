@@ -34,26 +34,30 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// An open table of 32- or 64-bit keys, or one of 16 bits of which only the header is known. Thread-safe.
+/// An open table of keys of 32 bits or more, or any one of which only the header is asked. Thread-safe.
 ///
 /// Blocks and index are checked as they are read; nothing that the file says is believed before.
-class TableFile {
+template <class Mixed>
+class TableFileOf {
  public:
+  using BlockRecord = BlockRecordOf<Mixed>;
+  using CountEntry = EntryOf<Mixed>;
+
   /// @throws Error ENOENT, what is no table, `wrong_key_type` unless `bits` is 0
-  TableFile(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
+  TableFileOf(const Directory& directory, const std::string& name, unsigned bits) : path_(directory.path() / name) {
     directory.check();
     file_ = open_existing(directory.fd(), name.c_str(), O_RDONLY, path_);
     load_header(bits);
   }
   /// The same, wherever it is and whoever made it.
-  TableFile(const std::filesystem::path& path, unsigned bits) : path_(path) {
+  TableFileOf(const std::filesystem::path& path, unsigned bits) : path_(path) {
     file_ = Fd(sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
     if (!file_) throw_error(errno, "open", path_, open_files_hint(errno));
     if (!S_ISREG(facts_of(file_.get(), path_).st_mode)) refuse(errc::corrupt, "it is not a regular file");
     load_header(bits);
   }
   /// A table of our own that has no name yet.
-  TableFile(Fd file, std::filesystem::path path, const CountHeader& header)
+  TableFileOf(Fd file, std::filesystem::path path, const CountHeader& header)
       : path_(std::move(path)),
         file_(std::move(file)),
         size_(static_cast<std::uint64_t>(facts_of(file_.get(), path_).st_size)),
@@ -62,7 +66,7 @@ class TableFile {
   const CountHeader& header() const noexcept { return header_; }
   const std::filesystem::path& path() const noexcept { return path_; }
   std::uint64_t size() const noexcept { return size_; }
-  std::uint64_t block_count() const noexcept { return (size_ - header_.body_end()) / count_record_size; }
+  std::uint64_t block_count() const noexcept { return (size_ - header_.body_end()) / BlockRecord::stored; }
 
   /// @throws Error ENOTSUP when keys were left out: their counts are missing in every sum
   void require_all_keys(const char* doing) const {
@@ -76,17 +80,17 @@ class TableFile {
   /// are given.
   class IndexPass {
    public:
-    explicit IndexPass(const TableFile& table) : table_(&table), offset_(table.header_.size()) {}
+    explicit IndexPass(const TableFileOf& table) : table_(&table), offset_(table.header_.size()) {}
 
     /// At most so many of the next records; none at the end. They are there until the next call.
     /// @throws Error `corrupt`, `checksum_mismatch`
     std::span<const BlockRecord> next(std::size_t most) {
       const std::uint64_t body_end = table_->header_.body_end();
       records_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(most, table_->block_count() - i_)));
-      table_->read(body_end + i_ * count_record_size, bytes_.resize_for(records_.size() * count_record_size));
+      table_->read(body_end + i_ * BlockRecord::stored, bytes_.resize_for(records_.size() * BlockRecord::stored));
       sum_.update(bytes_.bytes());
       for (std::size_t k = 0; k < records_.size(); ++k, ++i_) {
-        const BlockRecord record = BlockRecord::load(bytes_.data() + k * count_record_size);
+        const BlockRecord record = BlockRecord::load(bytes_.data() + k * BlockRecord::stored);
         if (!record.is_sound(table_->header_.key_bits) || (i_ > 0 && record.first <= last_) ||
             record.bytes > body_end - offset_)
           table_->refuse(errc::corrupt, "block " + std::to_string(i_) + " of the index cannot be");
@@ -106,14 +110,14 @@ class TableFile {
     std::uint64_t offset() const { return offset_; }
 
    private:
-    const TableFile* table_;
+    const TableFileOf* table_;
     ByteBuffer bytes_;
     PlainVector<BlockRecord> records_;
     Xxh3 sum_;
     std::uint64_t i_ = 0;
     std::uint64_t offset_;
     std::uint64_t entries_ = 0;
-    std::uint64_t last_ = 0;
+    Mixed last_ = 0;
   };
 
   /// Reads the index, checks all of it, and calls `visit(record, offset of the block)` for each block.
@@ -169,7 +173,7 @@ class TableFile {
   };
 
   /// For each of these mixed keys, in order, and one more for the end.
-  PlainVector<Position> find_positions(std::span<const std::uint64_t> starts) const {
+  PlainVector<Position> find_positions(std::span<const Mixed> starts) const {
     PlainVector<Position> positions;
     positions.reserve(starts.size() + 1);
     Position here;
@@ -190,8 +194,7 @@ class TableFile {
   /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
   /// @param from, to positions of `first` and of what comes behind `last`
   template <class Visit>
-  void for_each_span(Position from, Position to, std::uint64_t first, std::uint64_t last, Buffers& buffers,
-                     Visit visit) const {
+  void for_each_span(Position from, Position to, Mixed first, Mixed last, Buffers& buffers, Visit visit) const {
     for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
                         unpack(record, offset, bytes, buffers.entries.data());
@@ -214,7 +217,7 @@ class TableFile {
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.
-  std::uint64_t find(Position from, Position to, std::uint64_t mixed, Buffers& buffers) const {
+  std::uint64_t find(Position from, Position to, Mixed mixed, Buffers& buffers) const {
     const std::uint64_t end = std::min(to.block + 1, block_count());
     const auto n = static_cast<std::size_t>(end - from.block);
     load_records(from.block, n, buffers);
@@ -249,29 +252,28 @@ class TableFile {
   void check_index_sum() const {
     ByteBuffer buffer;
     Xxh3 sum;
-    const std::uint64_t size = block_count() * count_record_size;
-    for (std::uint64_t at = 0; at < size; at += records_at_once * count_record_size) {
-      const std::uint64_t n = std::min<std::uint64_t>(size - at, records_at_once * count_record_size);
+    const std::uint64_t size = block_count() * BlockRecord::stored;
+    for (std::uint64_t at = 0; at < size; at += records_at_once * BlockRecord::stored) {
+      const std::uint64_t n = std::min<std::uint64_t>(size - at, records_at_once * BlockRecord::stored);
       read(header_.body_end() + at, buffer.resize_for(static_cast<std::size_t>(n)));
       sum.update(buffer.bytes());
     }
     if (sum.digest() != header_.content) refuse(errc::checksum_mismatch, "in the index");
   }
 
-  static std::span<const CountEntry> between(std::span<const CountEntry> entries, std::uint64_t first,
-                                             std::uint64_t last) {
-    const std::size_t begin = first == 0 ? 0 : count_up_to(entries, first - 1);
-    return entries.subspan(begin, count_up_to(entries, last) - begin);
+  static std::span<const CountEntry> between(std::span<const CountEntry> entries, Mixed first, Mixed last) {
+    const std::size_t begin = first == 0 ? 0 : count_up_to<Mixed>(entries, first - 1);
+    return entries.subspan(begin, count_up_to<Mixed>(entries, last) - begin);
   }
 
   // Calls `visit(record, offset, bytes)` for the blocks from one position to another, checked; ends before one that
   // begins behind `last`.
   template <class Visit>
-  void for_each_block_in(Position from, Position to, std::uint64_t last, Buffers& buffers, Visit visit) const {
+  void for_each_block_in(Position from, Position to, Mixed last, Buffers& buffers, Visit visit) const {
     constexpr std::size_t at_once = 64;
     const std::uint64_t end = std::min(to.block + 1, block_count());  // the last one may reach into the range
     std::uint64_t offset = from.offset;
-    std::optional<std::uint64_t> last_before;
+    std::optional<Mixed> last_before;
     for (std::uint64_t i = from.block; i < end; i += at_once) {
       const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, end - i));
       load_records(i, n, buffers);
@@ -297,11 +299,11 @@ class TableFile {
   }
 
   void load_records(std::uint64_t i, std::size_t n, Buffers& buffers) const {
-    read(header_.body_end() + i * count_record_size, buffers.records.resize_for(n * count_record_size));
+    read(header_.body_end() + i * BlockRecord::stored, buffers.records.resize_for(n * BlockRecord::stored));
   }
   // The index was checked as a whole; should it have changed since, it must still do no harm.
   BlockRecord record_at(std::size_t k, const Buffers& buffers) const {
-    const BlockRecord record = BlockRecord::load(buffers.records.data() + k * count_record_size);
+    const BlockRecord record = BlockRecord::load(buffers.records.data() + k * BlockRecord::stored);
     if (!record.is_sound(header_.key_bits)) refuse(errc::corrupt, "the index changed while it was read");
     return record;
   }
@@ -311,5 +313,9 @@ class TableFile {
   std::uint64_t size_ = 0;
   CountHeader header_;
 };
+using TableFile = TableFileOf<std::uint64_t>;
+
+template <CountKey Key>
+using TableFileFor = TableFileOf<MixedOf<Key>>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

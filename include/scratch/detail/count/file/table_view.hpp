@@ -32,30 +32,31 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Which counts are wanted: of mixed keys from `first` to `last` (16 bits: of keys), and at least so high.
+template <CountKey Key>
 struct Wanted {
-  std::uint64_t first = 0;
-  std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+  MixedOf<Key> first = 0;
+  MixedOf<Key> last = ~MixedOf<Key>{0};
   std::uint64_t least = 0;
 };
 
 /// Mixed keys and where they were, in order of the keys. They are uniform, or all the slower to sort.
+template <CountKey Key>
 class SortedKeys {
  public:
   struct Place {
-    std::uint64_t mixed;
+    MixedOf<Key> mixed;
     std::size_t at;
   };
 
-  template <CountKey Key>
   explicit SortedKeys(std::span<const Key> keys) {
     constexpr unsigned shift = key_bits<Key> - bucket_bits;
-    const auto bucket = [](std::uint64_t mixed) { return static_cast<std::size_t>(mixed >> shift); };
+    const auto bucket = [](MixedOf<Key> mixed) { return static_cast<std::size_t>(mixed >> shift); };
     PlainVector<std::size_t> ends(buckets + 1, 0);
     for (const Key key : keys) ++ends[bucket(mix(key)) + 1];
     for (std::size_t b = 0; b < buckets; ++b) ends[b + 1] += ends[b];
     places_.resize(keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      const std::uint64_t mixed = mix(keys[i]);
+      const MixedOf<Key> mixed = mix(keys[i]);
       places_[ends[bucket(mixed)]++] = {mixed, i};
     }
     for (std::size_t b = 0; b < buckets; ++b)
@@ -72,10 +73,16 @@ class SortedKeys {
   PlainVector<Place> places_;
 };
 
-/// Of 32- or 64-bit keys. The index was checked when the table was opened; the first `get` loads it.
+/// Of keys of 32 bits or more. The index was checked when the table was opened; the first `get` loads it.
 template <CountKey Key>
 class TableView {
  public:
+  using Mixed = MixedOf<Key>;
+  using TableFile = TableFileOf<Mixed>;
+  using BlockIndex = BlockIndexOf<Mixed>;
+  using BlockRecord = BlockRecordOf<Mixed>;
+  using CountEntry = EntryOf<Mixed>;
+
   explicit TableView(TableFile file) : file_(std::move(file)) {
     file_.for_each_block([](const BlockRecord&, std::uint64_t) {});
   }
@@ -84,8 +91,8 @@ class TableView {
   std::uint64_t content_checksum() const { return header().content; }
 
   std::uint64_t get(Key key) const {
-    const std::uint64_t mixed = mix(key);
-    const std::optional<BlockIndex::Block> place = index().find(mixed);
+    const Mixed mixed = mix(key);
+    const std::optional<typename BlockIndex::Block> place = index().find(mixed);
     return place ? find(*place, file_.read_block(place->record, place->offset, buffer()), mixed) : 0;
   }
 
@@ -100,16 +107,16 @@ class TableView {
   /// still the one on record. Blocks that have nothing of it are not read.
   class Walk {
    public:
-    Walk(std::shared_ptr<const TableView> table, const Wanted& wanted)
+    Walk(std::shared_ptr<const TableView> table, const Wanted<Key>& wanted)
         : table_(std::move(table)), wanted_(wanted), index_(table_->file_), offset_(index_.offset()) {
       more();
       skip();
     }
 
     bool at_end() const { return at_ == size_; }
-    Count<Key> here() const { return {unmix(static_cast<Key>(place())), count()}; }
+    Count<Key> here() const { return {unmixed<Key>(place()), count()}; }
     /// In the order of the table.
-    std::uint64_t place() const { return entries_[at_].mixed; }
+    Mixed place() const { return entries_[at_].mixed; }
     std::uint64_t count() const { return entries_[at_].count; }
     void next() {
       step();
@@ -142,8 +149,8 @@ class TableView {
         table_->file_.check_block(record, offset, block);
         table_->file_.unpack(record, offset, block.data(), entries_.data());
         const std::span<const CountEntry> all = std::span(entries_).first(record.entries);
-        size_ = count_up_to(all, wanted_.last);
-        at_ = wanted_.first == 0 ? 0 : std::min(size_, count_up_to(all, wanted_.first - 1));
+        size_ = count_up_to<Mixed>(all, wanted_.last);
+        at_ = wanted_.first == 0 ? 0 : std::min(size_, count_up_to<Mixed>(all, wanted_.first - 1));
       }
     }
 
@@ -166,8 +173,8 @@ class TableView {
     }
 
     std::shared_ptr<const TableView> table_;
-    Wanted wanted_;
-    TableFile::IndexPass index_;
+    Wanted<Key> wanted_;
+    typename TableFile::IndexPass index_;
     std::span<const BlockRecord> records_;
     std::size_t block_ = 0;
     std::uint64_t offset_;               // of the next block
@@ -185,7 +192,7 @@ class TableView {
     return mine;
   }
 
-  std::uint64_t find(const BlockIndex::Block& place, const std::byte* bytes, std::uint64_t mixed) const {
+  std::uint64_t find(const typename BlockIndex::Block& place, const std::byte* bytes, Mixed mixed) const {
     const std::optional<std::uint64_t> count = find_in_block(place.record, bytes, mixed);
     if (!count) file_.refuse(errc::corrupt, "the block at offset " + std::to_string(place.offset) + " cannot be");
     return *count;
@@ -195,10 +202,11 @@ class TableView {
   void get_some(std::span<const Key> keys, std::span<std::uint64_t> counts) const {
     constexpr std::size_t worthwhile = 6;  // to unpack a block
     const BlockIndex& blocks = index();
-    const SortedKeys sorted(keys);
+    const SortedKeys<Key> sorted(keys);
+    using Place = typename SortedKeys<Key>::Place;
     std::array<CountEntry, most_block_entries> entries;
-    for (std::span<const SortedKeys::Place> rest = sorted.all(); !rest.empty();) {
-      const std::optional<BlockIndex::Block> place = blocks.find(rest[0].mixed);
+    for (std::span<const Place> rest = sorted.all(); !rest.empty();) {
+      const std::optional<typename BlockIndex::Block> place = blocks.find(rest[0].mixed);
       if (!place) {
         counts[rest[0].at] = 0;
         rest = rest.subspan(1);
@@ -209,11 +217,11 @@ class TableView {
       while (n < rest.size() && rest[n].mixed <= record.last()) ++n;
       const std::byte* const bytes = file_.read_block(record, place->offset, buffer());
       if (n < worthwhile) {
-        for (const SortedKeys::Place& key : rest.first(n)) counts[key.at] = find(*place, bytes, key.mixed);
+        for (const Place& key : rest.first(n)) counts[key.at] = find(*place, bytes, key.mixed);
       } else {
         file_.unpack(record, place->offset, bytes, entries.data());
         std::size_t i = 0;
-        for (const SortedKeys::Place& key : rest.first(n)) {
+        for (const Place& key : rest.first(n)) {
           while (i < record.entries && entries[i].mixed < key.mixed) ++i;
           counts[key.at] = i < record.entries && entries[i].mixed == key.mixed ? entries[i].count : 0;
         }
@@ -258,7 +266,7 @@ class TableView<std::uint16_t> {
 
   class Walk {
    public:
-    Walk(std::shared_ptr<const TableView> table, const Wanted& wanted)
+    Walk(std::shared_ptr<const TableView> table, const Wanted<std::uint16_t>& wanted)
         : table_(std::move(table)),
           least_(wanted.least),
           key_(wanted.first),

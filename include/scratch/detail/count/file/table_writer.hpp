@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Writing the file of a count table of 32- or 64-bit keys.
+// Writing the file of a count table of keys of 32 bits or more.
 #pragma once
 
 #include <sys/uio.h>
@@ -31,34 +31,39 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// A run of sorted entries, of which a thread has cut what can be cut without knowing what stands before and behind:
 /// `head` entries are left over before the blocks, `tail` behind them.
-struct CutEntries {
-  std::span<const CountEntry> head, tail;
-  std::uint64_t first = 0;  // where the range of the first block begins; with no blocks, everything is in `tail`
-  std::uint64_t last = 0;   // where that of the last one ends
+template <class Mixed>
+struct CutEntriesOf {
+  using CountEntry = EntryOf<Mixed>;
 
-  CutEntries() = default;
-  CutEntries(unsigned bits, std::span<const CountEntry> entries, Blocks& blocks) : tail(entries) {
+  std::span<const CountEntry> head, tail;
+  Mixed first = 0;  // where the range of the first block begins; with no blocks, everything is in `tail`
+  Mixed last = 0;   // where that of the last one ends
+
+  CutEntriesOf() = default;
+  CutEntriesOf(unsigned bits, std::span<const CountEntry> entries, BlocksOf<Mixed>& blocks) : tail(entries) {
     constexpr std::size_t worthwhile = 4 * most_block_entries;
     blocks.clear();
     if (entries.size() < worthwhile) return;
-    BlockCutter cutter(bits);
-    const BlockCutter::Beginning beginning = cutter.first_certain(entries);
+    using Cutter = BlockCutterOf<Mixed>;
+    Cutter cutter(bits);
+    const typename Cutter::Beginning beginning = cutter.first_certain(entries);
     cutter.continue_behind(beginning.first - 1);
     first = beginning.first;
     head = entries.first(beginning.entry);
     tail = entries.subspan(beginning.entry);
-    tail = tail.subspan(cutter.cut(tail, BlockCutter::unknown(), blocks));
+    tail = tail.subspan(cutter.cut(tail, Cutter::unknown(), blocks));
     last = blocks.records.back().last();
   }
 };
 
 /// The entries that a table has which keeps counts from `at_least` on. Those of others are added to `left_out`.
 /// @param room for them, where some are left out
-inline std::span<const CountEntry> entries_kept(std::span<const CountEntry> entries, std::uint64_t at_least,
-                                                PlainVector<CountEntry>& room, std::uint64_t& left_out) {
+template <class Mixed>
+std::span<const EntryOf<Mixed>> entries_kept(std::span<const EntryOf<Mixed>> entries, std::uint64_t at_least,
+                                             PlainVector<EntryOf<Mixed>>& room, std::uint64_t& left_out) {
   if (at_least <= 1) return entries;
   room.clear();
-  for (const CountEntry& entry : entries)
+  for (const EntryOf<Mixed>& entry : entries)
     if (entry.count >= at_least)
       room.push_back(entry);
     else
@@ -67,9 +72,16 @@ inline std::span<const CountEntry> entries_kept(std::span<const CountEntry> entr
 }
 
 /// Entries go in sorted, from one thread at a time; the bytes may be written by several.
-class TableWriter {
+template <class Mixed>
+class TableWriterOf {
  public:
-  TableWriter(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
+  using BlockCutter = BlockCutterOf<Mixed>;
+  using BlockRecord = BlockRecordOf<Mixed>;
+  using Blocks = BlocksOf<Mixed>;
+  using CountEntry = EntryOf<Mixed>;
+  using CutEntries = CutEntriesOf<Mixed>;
+
+  TableWriterOf(const Directory& directory, const std::filesystem::path& shown, unsigned bits, std::string doing)
       : bits_(bits),
         cutter_(bits),
         out_(std::make_unique<AppendFile>(directory, shown, std::move(doing))),
@@ -158,8 +170,8 @@ class TableWriter {
 
   void put_on_record(const Blocks& blocks) {
     for (const BlockRecord& record : blocks.records) {
-      record.store(index_.prepare(count_record_size));
-      index_.advance(count_record_size);
+      record.store(index_.prepare(BlockRecord::stored));
+      index_.advance(BlockRecord::stored);
     }
     header_.entries += blocks.entries;
     header_.kept_total = saturating_add(header_.kept_total, blocks.total);

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/version.hpp>
@@ -32,6 +34,44 @@ inline bool wide_processor() noexcept {
 
 constexpr std::uint64_t low_mask(unsigned bits) {
   return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+}
+/// The same, of mixed keys of either width.
+template <class Mixed>
+constexpr Mixed low_mask(unsigned bits) {
+  return bits >= 8 * sizeof(Mixed) ? ~Mixed{0} : (Mixed{1} << bits) - 1;
+}
+
+/// `std::bit_width` for both widths: it takes no 128 bits where the language is strict.
+template <class Mixed>
+constexpr unsigned width_of(Mixed number) {
+  if constexpr (sizeof(Mixed) > 8)
+    if (const auto high = static_cast<std::uint64_t>(number >> 64); high != 0)
+      return 64 + static_cast<unsigned>(std::bit_width(high));
+  return static_cast<unsigned>(std::bit_width(static_cast<std::uint64_t>(number)));
+}
+
+/// As `load_le` and `store_le`, for both widths.
+template <class Mixed>
+Mixed load_mixed(const std::byte* from) {
+  Mixed number;
+  if constexpr (sizeof(Mixed) <= 8)
+    number = load_le<Mixed>(from);
+  else if constexpr (std::endian::native == std::endian::little)
+    std::memcpy(&number, from, sizeof number);
+  else
+    number = Mixed{load_le<std::uint64_t>(from + 8)} << 64 | load_le<std::uint64_t>(from);
+  return number;
+}
+template <class Mixed>
+void store_mixed(std::byte* to, Mixed number) {
+  if constexpr (sizeof(Mixed) <= 8) {
+    store_le(to, number);
+  } else if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(to, &number, sizeof number);
+  } else {
+    store_le(to, static_cast<std::uint64_t>(number));
+    store_le(to + 8, static_cast<std::uint64_t>(number >> 64));
+  }
 }
 
 /// `bits` bits from bit `at` on.

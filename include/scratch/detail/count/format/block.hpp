@@ -13,6 +13,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <type_traits>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
@@ -23,7 +24,8 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// How many of these sorted entries have mixed keys up to `last`.
-inline std::size_t count_up_to(std::span<const CountEntry> entries, std::uint64_t last) {
+template <class Mixed>
+std::size_t count_up_to(std::span<const EntryOf<Mixed>> entries, Mixed last) {
   std::size_t low = 0;
   for (std::size_t high = entries.size(); low < high;) {
     const std::size_t middle = low + (high - low) / 2;
@@ -35,27 +37,36 @@ inline std::size_t count_up_to(std::span<const CountEntry> entries, std::uint64_
   return low;
 }
 
-/// Where the four parts of a block's bytes lie: low bits, high bits, counts, long counts.
+/// Where the parts of a block's bytes lie: raw halves, low bits, high bits, counts, long counts.
 struct BlockShape {
   std::size_t entries;
-  unsigned low_bits;      // of each key's distance from `first`
+  unsigned high_bits;     // of each key's distance from `first`
+  unsigned low_bits;      // below them,
+  bool has_raw;           // and above 64 that are not packed: of 128 bits only
   std::size_t high_size;  // in bits
   unsigned count_bits;
-  std::size_t highs, counts, longs;  // offsets in bytes
+  std::size_t lows, highs, counts, longs;  // offsets in bytes
 
-  BlockShape(std::size_t n, unsigned width, unsigned bits) : entries(n), count_bits(bits) {
-    const unsigned high_bits = std::min(width, static_cast<unsigned>(std::bit_width(n - 1)));
+  template <class Record>
+  BlockShape(std::type_identity<Record>, std::size_t n, unsigned width, unsigned bits) : entries(n), count_bits(bits) {
+    high_bits = std::min(width, static_cast<unsigned>(std::bit_width(n - 1)));
     low_bits = width - high_bits;
+    has_raw = sizeof(Record::first) > 8 && low_bits >= 64;
+    if (has_raw) low_bits -= 64;
     high_size = n + (std::size_t{1} << high_bits);
-    highs = (n * low_bits + 7) / 8;
+    lows = has_raw ? 8 * n : 0;
+    highs = lows + (n * low_bits + 7) / 8;
     counts = highs + (high_size + 7) / 8;
     longs = counts + (n * count_bits + 7) / 8;
   }
-  explicit BlockShape(const BlockRecord& block) : BlockShape(block.entries, block.width, block.count_bits) {}
+  template <class Mixed>
+  explicit BlockShape(const BlockRecordOf<Mixed>& block)
+      : BlockShape(std::type_identity<BlockRecordOf<Mixed>>{}, block.entries, block.width, block.count_bits) {}
 };
 
 /// No count of the block is higher: the record tells how long its counts can be.
-inline std::uint64_t most_count(const BlockRecord& block) {
+template <class Mixed>
+std::uint64_t most_count(const BlockRecordOf<Mixed>& block) {
   if (block.count_bits == 0) return 1;
   const BlockShape shape(block);
   const std::uint64_t longer = low_mask(block.count_bits);
@@ -73,15 +84,16 @@ inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
 
 /// The number of bits of a stored count that makes the block smallest; the smallest such number.
 /// @pre 1 to 512 entries
-inline unsigned best_count_bits(std::span<const CountEntry> entries) {
+template <class Mixed>
+unsigned best_count_bits(std::span<const EntryOf<Mixed>> entries) {
   // How many counts have 1, 2, ... 8 bits: eight sums of a byte each.
   constexpr std::size_t at_once = 255;
   std::array<std::size_t, 65> of_length{};
   std::size_t longest = 1;
   for (std::size_t i = 0; i < entries.size(); i += at_once) {
-    const std::span<const CountEntry> some = entries.subspan(i, std::min(entries.size() - i, at_once));
+    const std::span<const EntryOf<Mixed>> some = entries.subspan(i, std::min(entries.size() - i, at_once));
     std::uint64_t sums = 0;
-    for (const CountEntry& entry : some) {
+    for (const EntryOf<Mixed>& entry : some) {
       if (entry.count < count_lengths.size()) [[likely]] {
         sums += count_lengths[static_cast<std::size_t>(entry.count)];
       } else {
@@ -113,22 +125,31 @@ inline unsigned best_count_bits(std::span<const CountEntry> entries) {
 
 /// Appends a block's bytes, and returns what the index says of it, without the checksum.
 /// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
-inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64_t first, unsigned width,
-                                ByteBuffer& out) {
+template <class Mixed>
+BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width,
+                                  ByteBuffer& out) {
   const std::size_t n = entries.size();
-  const BlockShape shape(n, width, best_count_bits(entries));
+  const BlockShape shape(std::type_identity<BlockRecordOf<Mixed>>{}, n, width, best_count_bits(entries));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
 
+  if (shape.has_raw)
+    for (std::size_t i = 0; i < n; ++i) store_le(start + 8 * i, static_cast<std::uint64_t>(entries[i].mixed));
+  const auto distance = [&](std::size_t i) SCRATCH_INLINED {  // what of it is not raw
+    if constexpr (sizeof(Mixed) > 8)
+      return (entries[i].mixed - first) >> (shape.has_raw ? 64 : 0);
+    else
+      return entries[i].mixed - first;
+  };
   if (shape.low_bits == 64) {  // one entry, and no high bits
-    store_le(start, entries[0].mixed - first);
+    store_le(start + shape.lows, static_cast<std::uint64_t>(distance(0)));
     start[shape.highs] = std::byte{1};
   } else {
     const std::uint64_t mask = low_mask(shape.low_bits);
-    pack_fields(start, n, shape.low_bits,
-                [&](std::size_t i) SCRATCH_INLINED { return (entries[i].mixed - first) & mask; });
+    pack_fields(start + shape.lows, n, shape.low_bits,
+                [&](std::size_t i) SCRATCH_INLINED { return static_cast<std::uint64_t>(distance(i)) & mask; });
     std::memset(start + shape.highs, 0, shape.counts - shape.highs);
     set_bits(start + shape.highs, n, [&](std::size_t i) SCRATCH_INLINED {
-      return i + static_cast<std::size_t>((entries[i].mixed - first) >> shape.low_bits);
+      return i + static_cast<std::size_t>(distance(i) >> shape.low_bits);
     });
   }
 
@@ -142,7 +163,7 @@ inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64
     });
     size = shape.longs;
     if (most > longer) {
-      for (const CountEntry& entry : entries) {
+      for (const EntryOf<Mixed>& entry : entries) {
         if (entry.count <= longer) continue;
         std::uint64_t rest = entry.count - 1 - longer;
         for (; rest >= 0x80; rest >>= 7) start[size++] = static_cast<std::byte>(rest | 0x80);
@@ -151,7 +172,7 @@ inline BlockRecord encode_block(std::span<const CountEntry> entries, std::uint64
     }
   }
   out.advance(size);
-  BlockRecord record;
+  BlockRecordOf<Mixed> record;
   record.first = first;
   record.bytes = static_cast<std::uint32_t>(size);
   record.entries = static_cast<std::uint16_t>(n);
@@ -198,21 +219,23 @@ inline constexpr HighParts high_parts = [] {
 }();
 
 /// Whether each of these numbers of `bits` bits is larger than the one before.
-SCRATCH_INLINED inline bool rises(std::span<const std::uint64_t> numbers, unsigned bits) {
-  if (bits == 64) {
+template <class Mixed>
+SCRATCH_INLINED inline bool rises(std::span<const Mixed> numbers, unsigned bits) {
+  if (bits >= 64) {
     for (std::size_t i = 1; i < numbers.size(); ++i)
       if (numbers[i] <= numbers[i - 1]) return false;
     return true;
   }
   std::uint64_t differences = 0;  // less 1: the highest bit says that one was 0 or negative
-  for (std::size_t i = 1; i < numbers.size(); ++i) differences |= numbers[i] - numbers[i - 1] - 1;
+  for (std::size_t i = 1; i < numbers.size(); ++i)
+    differences |= static_cast<std::uint64_t>(numbers[i] - numbers[i - 1]) - 1;
   return differences >> 63 == 0;
 }
 
 /// `decode_block` for one kind of processor.
-template <class UnpackFields>
-SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const std::byte* from, CountEntry* to,
-                                              UnpackFields unpack_fields) {
+template <class Mixed, class UnpackFields>
+SCRATCH_INLINED inline bool decode_block_here(const BlockRecordOf<Mixed>& block, const std::byte* from,
+                                              EntryOf<Mixed>* to, UnpackFields unpack_fields) {
   const BlockShape shape(block);
   const std::size_t n = shape.entries;
   if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
@@ -228,13 +251,23 @@ SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const st
     ones += high_parts.ones[byte];
   }
   // A last high part beyond the range would be a key beyond it.
-  if (ones != n || highs[n - 1] >> (block.width - shape.low_bits) != 0) return false;
+  if (ones != n || highs[n - 1] >> shape.high_bits != 0) return false;
 
-  std::array<std::uint64_t, most_block_entries> distances, counts;
-  unpack_fields(from, n, shape.low_bits, distances.data());
+  std::array<std::uint64_t, most_block_entries> counts;
+  std::array<Mixed, most_block_entries> distances;
   const unsigned shift = shape.low_bits & 63;
-  for (std::size_t i = 0; i < n; ++i) distances[i] |= std::uint64_t{highs[i]} << shift;
-  if (!rises(std::span(distances).first(n), block.width)) return false;
+  if constexpr (sizeof(Mixed) > 8) {
+    std::array<std::uint64_t, most_block_entries> lows;
+    unpack_fields(from + shape.lows, n, shape.low_bits, lows.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      distances[i] = Mixed{highs[i]} << shift | lows[i];
+      if (shape.has_raw) distances[i] = distances[i] << 64 | load_le<std::uint64_t>(from + 8 * i);
+    }
+  } else {
+    unpack_fields(from, n, shape.low_bits, distances.data());
+    for (std::size_t i = 0; i < n; ++i) distances[i] |= std::uint64_t{highs[i]} << shift;
+  }
+  if (!rises(std::span<const Mixed>(distances).first(n), block.width)) return false;
 
   std::uint64_t all = 0;
   if (shape.count_bits == 0) {
@@ -258,12 +291,14 @@ SCRATCH_INLINED inline bool decode_block_here(const BlockRecord& block, const st
   return longs.at_end();
 }
 
-inline bool decode_block_plainly(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+template <class Mixed>
+bool decode_block_plainly(const BlockRecordOf<Mixed>& block, const std::byte* from, EntryOf<Mixed>* to) {
   return decode_block_here(block, from, to, unpack_fields_plainly);
 }
 
 #if defined(__x86_64__)
-SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+template <class Mixed>
+SCRATCH_WIDE bool decode_block_wide(const BlockRecordOf<Mixed>& block, const std::byte* from, EntryOf<Mixed>* to) {
   return decode_block_here(block, from, to, unpack_fields_avx2);
 }
 #endif
@@ -271,7 +306,8 @@ SCRATCH_WIDE inline bool decode_block_wide(const BlockRecord& block, const std::
 /// Writes `block.entries` entries to `to`, in order.
 /// @pre    the record is sound (layout.hpp), and 16 bytes behind the block's are readable
 /// @returns false when the bytes cannot be a block: `to` then holds anything
-inline bool decode_block(const BlockRecord& block, const std::byte* from, CountEntry* to) {
+template <class Mixed>
+bool decode_block(const BlockRecordOf<Mixed>& block, const std::byte* from, EntryOf<Mixed>* to) {
 #if defined(__x86_64__)
   if (wide_processor()) return decode_block_wide(block, from, to);
 #endif
@@ -281,13 +317,14 @@ inline bool decode_block(const BlockRecord& block, const std::byte* from, CountE
 /// The count of one key without unpacking the others; 0 when it is not there.
 /// @pre    as for `decode_block`, and `mixed` lies in the block's range
 /// @returns nullopt when the bytes cannot be a block
-inline std::optional<std::uint64_t> find_in_block(const BlockRecord& block, const std::byte* from,
-                                                  std::uint64_t mixed) {
+template <class Mixed>
+std::optional<std::uint64_t> find_in_block(const BlockRecordOf<Mixed>& block, const std::byte* from, Mixed mixed) {
   const BlockShape shape(block);
   if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return std::nullopt;
-  const std::uint64_t distance = mixed - block.first;
-  const std::uint64_t low = distance & low_mask(shape.low_bits);
-  const auto high = shape.low_bits == 64 ? 0 : static_cast<std::size_t>(distance >> shape.low_bits);
+  const Mixed distance = mixed - block.first;
+  const unsigned all_low_bits = block.width - shape.high_bits;
+  const Mixed low = distance & low_mask<Mixed>(all_low_bits);
+  const auto high = shape.high_bits == 0 ? 0 : static_cast<std::size_t>(distance >> all_low_bits);
 
   // Bits before the high-th zero belong to smaller high parts.
   std::size_t bit = 0;
@@ -319,7 +356,9 @@ inline std::optional<std::uint64_t> find_in_block(const BlockRecord& block, cons
     const bool one = (static_cast<unsigned>(from[shape.highs + bit / 8]) >> bit % 8 & 1) != 0;
     if (!one) return 0;
     if (i >= shape.entries) return std::nullopt;
-    const std::uint64_t here = load_bits(from, i * shape.low_bits, shape.low_bits);
+    Mixed here = load_bits(from + shape.lows, i * shape.low_bits, shape.low_bits);
+    if constexpr (sizeof(Mixed) > 8)
+      if (shape.has_raw) here = here << 64 | load_le<std::uint64_t>(from + 8 * i);
     if (here > low) return 0;
     if (here == low) break;
   }

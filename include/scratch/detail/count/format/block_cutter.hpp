@@ -28,9 +28,12 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Blocks one behind the other, and their records.
-struct Blocks {
+template <class Mixed>
+struct BlocksOf {
+  using CountEntry = EntryOf<Mixed>;
+
   ByteBuffer bytes;
-  PlainVector<BlockRecord> records;
+  PlainVector<BlockRecordOf<Mixed>> records;
   std::uint64_t entries = 0;
   std::uint64_t total = 0;  // saturating
 
@@ -41,9 +44,9 @@ struct Blocks {
   }
 
   /// @pre as for `encode_block`
-  void add(std::span<const CountEntry> block, std::uint64_t first, unsigned width) {
+  void add(std::span<const CountEntry> block, Mixed first, unsigned width) {
     const std::size_t start = bytes.size();
-    BlockRecord record = encode_block(block, first, width, bytes);
+    BlockRecordOf<Mixed> record = encode_block(block, first, width, bytes);
     record.checksum = xxh3(bytes.bytes().subspan(start));
     records.push_back(record);
     entries += block.size();
@@ -59,20 +62,25 @@ struct Blocks {
     total = saturating_add(total, sum);
   }
 };
+using Blocks = BlocksOf<std::uint64_t>;
 
 /// Cuts sorted entries into blocks.
-class BlockCutter {
+template <class Mixed>
+class BlockCutterOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using Blocks = BlocksOf<Mixed>;
+
   /// What stands behind the entries at hand.
   struct Behind {
     bool known = false;
-    std::optional<std::uint64_t> block = std::nullopt;  // the first mixed key of the next block's range
+    std::optional<Mixed> block = std::nullopt;  // the first mixed key of the next block's range
   };
   static constexpr Behind unknown() { return {}; }
   static constexpr Behind nothing() { return {true}; }
-  static constexpr Behind block_at(std::uint64_t first) { return {true, first}; }
+  static constexpr Behind block_at(Mixed first) { return {true, first}; }
 
-  explicit BlockCutter(unsigned key_bits) : bits_(key_bits) {}
+  explicit BlockCutterOf(unsigned key_bits) : bits_(key_bits) {}
 
   /// Cuts what can be cut.
   ///
@@ -90,10 +98,10 @@ class BlockCutter {
       } else if (behind.block) {
         width = without(width, rest[0].mixed, *behind.block);
       }
-      const std::uint64_t first = rest[0].mixed & ~low_mask(width);
-      const std::uint64_t last = first | low_mask(width);
+      const Mixed first = rest[0].mixed & ~low_mask<Mixed>(width);
+      const Mixed last = first | low_mask<Mixed>(width);
       const auto candidates = rest.first(std::min(rest.size(), most_block_entries));
-      const std::size_t n = count_up_to(candidates, last);
+      const std::size_t n = count_up_to<Mixed>(candidates, last);
       out.add(rest.first(n), first, width);
       continue_behind(last);
       done += n;
@@ -102,39 +110,40 @@ class BlockCutter {
   }
 
   /// The blocks so far end with the mixed key `last`.
-  void continue_behind(std::uint64_t last) {
+  void continue_behind(Mixed last) {
     begun_ = true;
     last_ = last;
   }
 
   /// A block's beginning that can be told from the middle of a table.
   struct Beginning {
-    std::size_t entry;    // the block's first
-    std::uint64_t first;  // of its range
+    std::size_t entry;  // the block's first
+    Mixed first;        // of its range
   };
   /// Looks at entry 512: its block begins behind entry 0, wherever in the table these are.
   /// @pre more than 1024 entries
   Beginning first_certain(std::span<const CountEntry> entries) const {
-    const std::uint64_t middle = entries[most_block_entries].mixed;
+    const Mixed middle = entries[most_block_entries].mixed;
     const std::span<const CountEntry> around = entries.first(2 * most_block_entries + 1);
     for (unsigned width = bits_;; --width) {
-      const std::uint64_t first = middle & ~low_mask(width);
-      const std::uint64_t last = first | low_mask(width);
+      const Mixed first = middle & ~low_mask<Mixed>(width);
+      const Mixed last = first | low_mask<Mixed>(width);
       if (around.front().mixed >= first || around.back().mixed <= last) continue;  // more than 512 then
-      const std::size_t before = count_up_to(around, first - 1);
-      if (count_up_to(around, last) - before <= most_block_entries) return {before, first};
+      const std::size_t before = count_up_to<Mixed>(around, first - 1);
+      if (count_up_to<Mixed>(around, last) - before <= most_block_entries) return {before, first};
     }
   }
 
  private:
   // The width of the widest range around `entry` without `other`, or `width` where that is less.
-  static unsigned without(unsigned width, std::uint64_t entry, std::uint64_t other) {
-    return std::min(width, static_cast<unsigned>(std::bit_width(entry ^ other)) - 1);
+  static unsigned without(unsigned width, Mixed entry, Mixed other) {
+    return std::min(width, width_of<Mixed>(entry ^ other) - 1);
   }
 
   unsigned bits_;
   bool begun_ = false;
-  std::uint64_t last_ = 0;  // mixed key of the blocks so far
+  Mixed last_ = 0;  // mixed key of the blocks so far
 };
+using BlockCutter = BlockCutterOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

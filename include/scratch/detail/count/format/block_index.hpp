@@ -16,16 +16,19 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// The index of a table, each block with its offset: 24 bytes a block, as in the file.
-class BlockIndex {
+/// The index of a table, each block with its offset: as many bytes a block as in the file.
+template <class Mixed>
+class BlockIndexOf {
  public:
+  using BlockRecord = BlockRecordOf<Mixed>;
+
   struct Block {
     BlockRecord record;
     std::uint64_t offset;
   };
 
-  BlockIndex() = default;
-  BlockIndex(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) {
+  BlockIndexOf() = default;
+  BlockIndexOf(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) {
     packed_.reserve(static_cast<std::size_t>(blocks));
   }
 
@@ -39,7 +42,7 @@ class BlockIndex {
   }
 
   /// The block whose range has this mixed key.
-  std::optional<Block> find(std::uint64_t mixed) const {
+  std::optional<Block> find(Mixed mixed) const {
     const std::size_t i = last_not_behind(mixed);
     if (i == packed_.size()) return std::nullopt;
     const Packed& packed = packed_[i];
@@ -57,21 +60,22 @@ class BlockIndex {
 
  private:
   // `rest`, from its lowest bit: bits of a count, width, entries, bytes, distance from the beginning of the stretch.
-  static constexpr unsigned width_at = 6, entries_at = 13, bytes_at = 23, offset_at = 37;
-  static constexpr std::size_t stretch = 8192;
+  static constexpr unsigned width_at = 6, entries_at = 14, bytes_at = 24, offset_at = 39;
+  static constexpr std::size_t stretch = 1024;
   static_assert(most_count_bits < 1U << width_at && most_block_entries < 1U << (bytes_at - entries_at));
   static_assert(BlockRecord::most_bytes < 1U << (offset_at - bytes_at));
   static_assert(stretch * BlockRecord::most_bytes < std::uint64_t{1} << (64 - offset_at));
 
   struct Packed {
-    std::uint64_t first, checksum, rest;
+    Mixed first;
+    std::uint64_t checksum, rest;
   };
 
   // The last block that does not begin behind `mixed`; mixed keys are uniform, so the guess is nearly always next to
   // it.
-  std::size_t last_not_behind(std::uint64_t mixed) const {
+  std::size_t last_not_behind(Mixed mixed) const {
     if (packed_.empty() || mixed < packed_[0].first) return packed_.size();
-    const double share = static_cast<double>(mixed) / static_cast<double>(low_mask(key_bits_));
+    const double share = static_cast<double>(mixed) / static_cast<double>(low_mask<Mixed>(key_bits_));
     std::size_t low = 0, high = packed_.size();  // packed_[low].first <= mixed < packed_[high].first
     std::size_t guess = std::min(high - 1, static_cast<std::size_t>(share * static_cast<double>(high)));
     for (std::size_t step = 1; high - low > 1; step *= 2) {
@@ -103,5 +107,6 @@ class BlockIndex {
   PlainVector<Packed> packed_;
   PlainVector<std::uint64_t> starts_;
 };
+using BlockIndex = BlockIndexOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -40,7 +40,7 @@ struct CountHeader {
 };
 
 constexpr std::uint32_t count_magic(unsigned bits) {
-  return bits == 16 ? 0x4B4D5231 : bits == 32 ? 0x4B4D5232 : 0x4B4D5233;
+  return bits == 16 ? 0x4B4D5231 : bits == 32 ? 0x4B4D5232 : bits == 64 ? 0x4B4D5233 : 0x4B4D5234;
 }
 
 inline std::array<std::byte, count_header_size> store_count_header(const CountHeader& header) {
@@ -48,7 +48,7 @@ inline std::array<std::byte, count_header_size> store_count_header(const CountHe
   store_le(bytes.data(), count_magic(header.key_bits));
   store_le(bytes.data() + 4, count_version);
   store_le(bytes.data() + 8, std::uint32_t{header.key_bits});
-  store_le(bytes.data() + 12, static_cast<std::uint32_t>(header.key_bits == 16 ? 0 : count_record_size));
+  store_le(bytes.data() + 12, static_cast<std::uint32_t>(count_record_size(header.key_bits)));
   store_le(bytes.data() + 16, header.entries);
   store_le(bytes.data() + 24, header.total);
   store_le(bytes.data() + 32, header.kept_total);
@@ -70,16 +70,17 @@ inline CountHeader load_count_header(Bytes start, std::uint64_t size, const std:
   if (start.size() < 32) refuse(errc::corrupt, "it has " + std::to_string(size) + " bytes, too few for a count table");
   const auto magic = load_le<std::uint32_t>(start.data());
   CountHeader header;
-  for (const unsigned bits : {16U, 32U, 64U})
+  for (const unsigned bits : {16U, 32U, 64U, 128U})
     if (magic == count_magic(bits)) header.key_bits = bits;
   if (header.key_bits == 0) refuse(errc::corrupt, "it does not begin like a count table");
   const bool is_small = header.key_bits == 16;
+  const std::size_t record_size = count_record_size(header.key_bits);
   header.version = load_le<std::uint32_t>(start.data() + 4);
   if (header.version > count_version)
     refuse(errc::unsupported_version, "version " + std::to_string(header.version) + ", and this library reads up to " +
                                           std::to_string(count_version) +
                                           ": read it with the newer library that wrote it, or count again");
-  if (header.version != count_version && header.version != (is_small ? 1 : 2))
+  if (header.version != count_version && header.version != (is_small ? 1 : header.key_bits == 128 ? count_version : 2))
     refuse(errc::unsupported_version, "no table with such keys was ever of version " + std::to_string(header.version));
   if (start.size() < header.size())
     refuse(errc::corrupt, "it has " + std::to_string(size) + " bytes, less than a header");
@@ -106,14 +107,14 @@ inline CountHeader load_count_header(Bytes start, std::uint64_t size, const std:
     header.content = number(rest + 16);
     const bool all = header.at_least == 1 && header.total == header.kept_total;
     const bool some = header.at_least > 1 && header.total >= header.kept_total;
-    if (load_le<std::uint32_t>(start.data() + 12) != (is_small ? 0 : count_record_size) || !(all || some))
+    if (load_le<std::uint32_t>(start.data() + 12) != record_size || !(all || some))
       refuse(errc::corrupt, "the header contradicts itself");
   }
   const std::uint64_t index = size - header.body_end();
-  if (size < header.size() || header.body > size - header.size() || index % count_record_size != 0 ||
-      (is_small && (header.body != small_keys * 8 || index != 0)))
+  if (size < header.size() || header.body > size - header.size() ||
+      (is_small ? header.body != small_keys * 8 || index != 0 : index % record_size != 0))
     refuse(errc::corrupt, "its size of " + std::to_string(size) + " bytes does not follow from its header");
-  const std::uint64_t blocks = index / count_record_size;
+  const std::uint64_t blocks = is_small ? 0 : index / record_size;
   if (is_small ? header.entries > small_keys : header.entries > blocks * most_block_entries || header.entries < blocks)
     refuse(errc::corrupt, "the header contradicts itself");
   return header;

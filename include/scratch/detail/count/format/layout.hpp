@@ -4,10 +4,11 @@
 // The file of a count table, version 3. All numbers are little-endian.
 //
 //   offset  size  what
-//        0     4  magic 0x4B4D5231 (keys of 16 bits; "1RMK" in a hex dump), 0x4B4D5232 (32), 0x4B4D5233 (64)
+//        0     4  magic 0x4B4D5231 (keys of 16 bits; "1RMK" in a hex dump), 0x4B4D5232 (32), 0x4B4D5233 (64),
+//                 0x4B4D5234 (128)
 //        4     4  version: 3
-//        8     4  bits of a key: 16, 32 or 64
-//       12     4  size of an index record: 24; 0 for 16 bits
+//        8     4  bits of a key: 16, 32, 64 or 128
+//       12     4  size of an index record: 24; 32 for 128 bits, 0 for 16
 //       16     8  entry_count: how many keys there are
 //       24     8  total: the sum of all counts, of keys that were left out, too; 2^64 - 1 where it is that or more
 //       32     8  kept_total: the same, of the keys that are there
@@ -22,17 +23,21 @@
 // KEYS OF 16 BITS: the body is 65,536 counts of 8 bytes: of key 0, of key 1, ...; 0 stands for keys that are not there.
 // The file has 524,368 bytes.
 //
-// KEYS OF 32 AND 64 BITS
+// KEYS OF 32, 64 AND 128 BITS
 //
-// A key k stands in the file as its mixed key m: MurmurHash3's 32- or 64-bit finalizer of k, a bijection (count_key.hpp
-// has it and its inverse). Entries are sorted by m. Which entries make a block depends on the contents alone: call
-// dyadic a range [a * 2^w, (a+1) * 2^w) of mixed keys; a block holds the entries of the largest dyadic range around
+// A key k stands in the file as its mixed key m, by a bijection (count_key.hpp has it and its inverse): MurmurHash3's
+// 32- or 64-bit finalizer of k; for 128 bits a Feistel network of three rounds. With F, that finalizer of 64 bits, with
+// s = 0x9e3779b97f4a7c15, and k = (high, low), all modulo 2^64:
+//
+//   high ^= F(low + s),   low ^= F(high + 2s),   high ^= F(low + 3s),   m = high * 2^64 + low
+//
+// Entries are sorted by m. Which entries make a block depends on the contents alone: call dyadic a range [a * 2^w, (a+1) * 2^w) of mixed keys; a block holds the entries of the largest dyadic range around
 // them that has at most 512. Ranges without entries have no block.
 //
 // An index record:
 //
 //   offset  size  what
-//        0     8  first: where the block's range begins
+//        0     8  first: where the block's range begins; 16 bytes for 128 bits, and what follows 8 further on
 //        8     8  XXH3-64 over the block's bytes
 //       16     4  how many bytes the block has
 //       20     2  n: its entries, 1 to 512
@@ -41,6 +46,8 @@
 //
 // A block of n entries m_0 < m_1 < ...; let d_i = m_i - first, b = min(w, number of bits of n - 1), l = w - b:
 //
+//   raws    only for 128 bits, where l >= 64: the low 64 bits of each d_i, 8 bytes each. Then `lows` has the l - 64 bits
+//           above them.
 //   lows    the low l bits of each d_i, packed: field i begins at bit i * l, bit j of a part being bit j % 8 of its
 //           byte j / 8. The part ends with zero bits up to a whole byte.
 //   highs   n + 2^b bits: for each i the bit i + (d_i >> l) is 1, all others 0 (Elias and Fano). Whole bytes again.
@@ -74,11 +81,29 @@
 //   06 c3 f4 b0 5b 14 a7 28 03 08                          the block
 //   00 00 00 00 00 00 00 00   84 95 bb f1 ec 85 6f 3b      the index: first, XXH3 of the block,
 //   0a 00 00 00  02 00  20  02                             bytes, n, w, c
+//
+// EXAMPLE of 128 bits: the keys (0, 1), counted 3 times, and (1, 0), once. Their mixed keys are
+// 0x984a9fe1a711a2115c22c219c89894ff and 0x2b36824fc6b05ec406f0a081a92aa92e. One block: first = 0, w = 128, n = 2; b = 1,
+// l = 127: raws of 64 bits, lows of 63; the high parts are 0 and 1, so bits 0 and 2 of 4 are set. The file, 146 bytes:
+//
+//   34 52 4d 4b  03 00 00 00  80 00 00 00  20 00 00 00     magic, version, key bits, index record
+//   02 00 00 00 00 00 00 00   04 00 00 00 00 00 00 00      entries, total
+//   04 00 00 00 00 00 00 00   01 00 00 00 00 00 00 00      kept_total, at_least
+//   00 00 00 00 00 00 00 00   22 00 00 00 00 00 00 00      absorbed, body
+//   e6 c3 78 78 46 df 18 d8   25 12 c6 60 ce f8 5e 8f      content, checksum
+//   2e a9 2a a9 81 a0 f0 06   ff 94 98 c8 19 c2 22 5c      the block: raws,
+//   c4 5e b0 c6 4f 82 36 ab   08 d1 88 d3 f0 4f 25 0c      lows (126 bits),
+//   05  08                                                 highs, counts
+//   00 00 00 00 00 00 00 00   00 00 00 00 00 00 00 00      the index: first,
+//   e8 d4 4d 92 66 e0 17 65                                XXH3 of the block,
+//   22 00 00 00  02 00  80  02                             bytes, n, w, c
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include <scratch/count_key.hpp>
+#include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/version.hpp>
 
@@ -86,12 +111,16 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 inline constexpr std::size_t most_block_entries = 512;
 inline constexpr unsigned most_count_bits = 63;
-inline constexpr std::size_t count_record_size = 24;
+/// Of an index record.
+constexpr std::size_t count_record_size(unsigned key_bits) { return key_bits == 16 ? 0 : key_bits == 128 ? 32 : 24; }
 inline constexpr std::size_t small_keys = 65536;
 
-/// What the index says of a block.
-struct BlockRecord {
-  std::uint64_t first = 0;
+/// What the index says of a block of keys whose mixed ones are `Mixed`.
+template <class Mixed>
+struct BlockRecordOf {
+  static constexpr std::size_t stored = sizeof(Mixed) + 16;  ///< bytes in the file
+
+  Mixed first = 0;
   std::uint64_t checksum = 0;
   std::uint32_t bytes = 0;
   std::uint16_t entries = 0;
@@ -99,12 +128,11 @@ struct BlockRecord {
   std::uint8_t count_bits = 0;
 
   /// The last mixed key of its range.
-  std::uint64_t last() const noexcept {
-    return first + (width >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << width) - 1);
-  }
+  Mixed last() const noexcept { return first + low_mask<Mixed>(width); }
 
   void store(std::byte* to) const noexcept {
-    store_le(to, first);
+    store_mixed(to, first);
+    to += sizeof first - 8;
     store_le(to + 8, checksum);
     store_le(to + 16, bytes);
     store_le(to + 20, entries);
@@ -112,9 +140,10 @@ struct BlockRecord {
     to[23] = static_cast<std::byte>(count_bits);
   }
 
-  static BlockRecord load(const std::byte* from) noexcept {
-    BlockRecord record;
-    record.first = load_le<std::uint64_t>(from);
+  static BlockRecordOf load(const std::byte* from) noexcept {
+    BlockRecordOf record;
+    record.first = load_mixed<Mixed>(from);
+    from += sizeof record.first - 8;
     record.checksum = load_le<std::uint64_t>(from + 8);
     record.bytes = load_le<std::uint32_t>(from + 16);
     record.entries = load_le<std::uint16_t>(from + 20);
@@ -127,12 +156,12 @@ struct BlockRecord {
   /// reads and writes within bounds.
   bool is_sound(unsigned bits) const noexcept {
     if (entries == 0 || entries > most_block_entries || width > bits || count_bits > most_count_bits) return false;
-    const std::uint64_t span = width >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << width) - 1;
-    if ((first & span) != 0 || (bits < 64 && first >> bits != 0)) return false;
+    if ((first & low_mask<Mixed>(width)) != 0 || (bits < 8 * sizeof(Mixed) && first >> bits != 0)) return false;
     return bytes <= most_bytes && (width >= 10 || entries <= std::size_t{1} << width);
   }
 
-  static constexpr std::size_t most_bytes = most_block_entries * (8 + 8 + 10) + 256;
+  static constexpr std::size_t most_bytes = most_block_entries * (sizeof(Mixed) + 8 + 10) + 256;
 };
+using BlockRecord = BlockRecordOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
@@ -74,7 +75,7 @@ class Appender {
     made.used.assign(n, 0);
     made.heads.assign(n, nullptr);
     made.chunks.assign(n, ChunkPool::none);
-    made.memory = BigMemory(n * Records::granule_room + ChunkPool::padding, false);
+    made.memory = BigMemory(n * records_.granule_room() + ChunkPool::padding, false);
     stage(kind) = std::move(made);
   }
 
@@ -102,6 +103,18 @@ class Appender {
     }
   }
 
+  /// The same for 128 bits: records of 15 and 16 bytes are what partitions have, others what their splits have.
+  std::size_t append(const UInt128* keys, std::size_t n) {
+    switch (records_.size(Kind::plain)) {
+      case 15:
+        return append_plain<15>(keys, n);
+      case 16:
+        return append_plain<16>(keys, n);
+      default:
+        return append_plain<0>(keys, n);
+    }
+  }
+
   /// Records of counts that have no other bits can be appended.
   void allow_counts(std::uint64_t bits) {
     allow(Kind::counted);
@@ -111,13 +124,15 @@ class Appender {
   /// Appends each key as often as is said, save for those that come 0 times.
   /// @returns how many were appended, as above
   /// @pre the counts are allowed
-  std::size_t append(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+  template <class Mixed>
+  std::size_t append(const Mixed* keys, const std::uint64_t* counts, std::size_t n) {
     Stage& to = stage(Kind::counted);
     std::byte* const memory = to.memory.data();
     std::uint16_t* const used = to.used.data();
     const unsigned shift = records_.rest_bits();
-    const std::uint64_t mask = low_mask(shift), most = records_.most_counted();
-    constexpr std::size_t last = (Records::granule(Kind::counted) - 1) * sizeof(std::uint64_t);
+    const Mixed mask = low_mask<Mixed>(shift);
+    const std::uint64_t most = records_.most_counted();
+    constexpr std::size_t room = 64 * sizeof(Mixed), last = (Records::granule(Kind::counted) - 1) * sizeof(Mixed);
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint64_t count = counts[i];
       if (count - 1 >= most) [[unlikely]] {
@@ -126,19 +141,23 @@ class Appender {
       }
       const auto p = static_cast<std::size_t>(keys[i] >> shift);
       const std::size_t at = used[p];
-      store_le(memory + p * Records::granule_room + at, (keys[i] & mask) | count << shift);
+      store_mixed(memory + p * room + at, (keys[i] & mask) | Mixed{count} << shift);
       if (at == last) [[unlikely]] {
         if (!put_granule(Kind::counted, p)) return i;
         continue;
       }
-      used[p] = static_cast<std::uint16_t>(at + sizeof(std::uint64_t));
+      used[p] = static_cast<std::uint16_t>(at + sizeof(Mixed));
     }
     return n;
   }
-  bool append(std::uint64_t key, std::uint64_t count) { return append(&key, &count, 1) == 1; }
+  template <class Mixed>
+  requires(!std::is_pointer_v<Mixed>) bool append(Mixed key, std::uint64_t count) {
+    return append(&key, &count, 1) == 1;
+  }
 
   /// Takes back what was appended last, in the opposite order. Only what was appended since `keep`.
-  void take_back(Kind kind, std::uint64_t key) {
+  template <class Mixed>
+  void take_back(Kind kind, Mixed key) {
     Stage& from = stage(kind);
     const std::size_t p = records_.of(key), size = records_.size(kind);
     if (from.used[p] == 0) {
@@ -149,7 +168,7 @@ class Appender {
       }
       const std::size_t granule = records_.granule_size(kind);
       from.heads[p] -= granule;
-      std::memcpy(from.memory.data() + p * Records::granule_room, from.heads[p], granule);
+      std::memcpy(from.memory.data() + p * records_.granule_room(), from.heads[p], granule);
       from.used[p] = static_cast<std::uint16_t>(granule);
       if (from.heads[p] == pool_->at(from.chunks[p])) {
         free.push_front(*pool_, from.chunks[p]);
@@ -165,7 +184,7 @@ class Appender {
   /// What is in the stage, and in a chunk that is not full, of a partition.
   Bytes staged(Kind kind, std::size_t p) const {
     if (!has(kind)) return {};
-    return {stage(kind).memory.data() + p * Records::granule_room, stage(kind).used[p]};
+    return {stage(kind).memory.data() + p * records_.granule_room(), stage(kind).used[p]};
   }
   Bytes in_chunk(Kind kind, std::size_t p) const {
     if (!has(kind) || stage(kind).chunks[p] == ChunkPool::none) return {};
@@ -194,30 +213,42 @@ class Appender {
   Stage& stage(Kind kind) { return stages_[static_cast<std::size_t>(kind)]; }
   const Stage& stage(Kind kind) const { return stages_[static_cast<std::size_t>(kind)]; }
 
-  template <unsigned Size>
-  std::size_t append_plain(const std::uint64_t* keys, std::size_t n) {
+  // Of `Size` bytes, or of so many as the records say.
+  template <unsigned Size, class Mixed>
+  std::size_t append_plain(const Mixed* keys, std::size_t n) {
     Stage& to = stage(Kind::plain);
     std::byte* const memory = to.memory.data();
     std::uint16_t* const used = to.used.data();
     const unsigned shift = records_.rest_bits();
-    constexpr std::size_t last = 63 * Size;
+    const std::size_t size = Size > 0 ? Size : records_.size(Kind::plain), last = 63 * size;
+    constexpr std::size_t room = 64 * sizeof(Mixed);
     for (std::size_t i = 0; i < n; ++i) {
-      const auto p = static_cast<std::size_t>(keys[i] >> shift);
+      const std::size_t p = partition_of<Size>(keys[i], shift);
       const std::size_t at = used[p];
-      store_le(memory + p * Records::granule_room + at, keys[i]);
+      store_mixed(memory + p * room + at, keys[i]);
       if (at == last) [[unlikely]] {
         if (!put_granule(Kind::plain, p)) return i;
         continue;
       }
-      used[p] = static_cast<std::uint16_t>(at + Size);
+      used[p] = static_cast<std::uint16_t>(at + size);
     }
     return n;
   }
 
-  bool append_large(std::uint64_t key, std::uint64_t count) {
+  template <unsigned Size, class Mixed>
+  static std::size_t partition_of(Mixed key, unsigned shift) {
+    if constexpr (Size > 8)  // so that the upper half tells it
+      return static_cast<std::size_t>(high_half(key) >> (shift - 64));
+    else
+      return static_cast<std::size_t>(key >> shift);
+  }
+
+  template <class Mixed>
+  [[gnu::noinline]] bool append_large(Mixed key, std::uint64_t count) {
     Stage& to = stage(Kind::large);
     const std::size_t p = records_.of(key), at = to.used[p], size = records_.size(Kind::large);
-    records_.store(Kind::large, to.memory.data() + p * Records::granule_room + at, {records_.rest_of(key), count});
+    records_.store(Kind::large, to.memory.data() + p * records_.granule_room() + at,
+                   EntryOf<Mixed>{records_.rest_of(key), count});
     if (at + size == records_.granule_size(Kind::large)) return put_granule(Kind::large, p);
     to.used[p] = static_cast<std::uint16_t>(at + size);
     return true;
@@ -232,7 +263,7 @@ class Appender {
       to.heads[p] = pool_->at(to.chunks[p]);
     }
     const std::size_t granule = records_.granule_size(kind);
-    stream_lines(to.heads[p], to.memory.data() + p * Records::granule_room, granule);
+    stream_lines(to.heads[p], to.memory.data() + p * records_.granule_room(), granule);
     to.heads[p] += granule;
     to.used[p] = 0;
     const std::uint32_t chunk = to.chunks[p];

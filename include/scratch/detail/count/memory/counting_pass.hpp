@@ -9,30 +9,40 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/memory/lines.hpp>
+#include <scratch/detail/count/memory/wide_lines.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+template <class Mixed>
+using LinesOf = std::conditional_t<sizeof(Mixed) == 8, Lines, WideLines>;
+
 /// What passes count in, one after the other: some 4 MiB, once it was used.
-class CountingMemory {
+template <class Mixed>
+class CountingMemoryOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+
   /// Keys of a batch.
   static constexpr std::size_t batch = 1024;
 
-  explicit CountingMemory(Instructions instructions = best_instructions()) : lines_(instructions) {}
+  explicit CountingMemoryOf(Instructions instructions = best_instructions()) : lines_(instructions) {}
 
   /// For decoding a batch; 16 more numbers behind it are readable.
-  std::uint64_t* keys() { return keys_.data(); }
+  Mixed* keys() { return keys_.data(); }
   std::uint64_t* counts() { return counts_.data(); }
 
  private:
-  friend class CountingPass;
+  template <class>
+  friend class CountingPassOf;
   static constexpr std::size_t most_rest = 16384;
-  static constexpr std::size_t lines_at_once = 8192;  // what is encoded next is in L2 then
+  static constexpr std::size_t lines_at_once = 65536 / sizeof(Mixed);  // what is encoded next is in L2 then
 
   void ready() {
     rest_.reserve(most_rest);
@@ -42,33 +52,39 @@ class CountingMemory {
   Lines lines_;
   PlainVector<CountEntry> rest_;
   PlainVector<CountEntry> out_;
-  std::array<std::uint64_t, batch + Lines::ahead> keys_{};
+  std::array<Mixed, batch + Lines::ahead> keys_{};
   std::array<std::uint64_t, batch> counts_{};
   std::array<CountEntry, batch> left_{};
 };
+using CountingMemory = CountingMemoryOf<std::uint64_t>;
 
 /// One pass over the records of a range. Counts are numbers modulo 2^64, of which some may take others back; a key
 /// whose sum is 0 is no entry. Whatever becomes of it, its memory is empty and ready for the next one when
 /// it ends.
-class CountingPass {
+template <class Mixed>
+class CountingPassOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using CountingMemory = CountingMemoryOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+
   /// @param bits of the keys of the range
   /// @param distinct about how many come
   /// @throws std::bad_alloc, Error ENOMEM
-  CountingPass(CountingMemory& memory, unsigned bits, std::size_t distinct) : memory_(memory) {
+  CountingPassOf(CountingMemory& memory, unsigned bits, std::size_t distinct) : memory_(memory) {
     memory_.ready();
     in_lines_ = memory_.lines_.begin(bits, distinct);
     memory_.rest_.clear();
   }
-  CountingPass(const CountingPass&) = delete;
-  CountingPass& operator=(const CountingPass&) = delete;
-  ~CountingPass() {
+  CountingPassOf(const CountingPassOf&) = delete;
+  CountingPassOf& operator=(const CountingPassOf&) = delete;
+  ~CountingPassOf() {
     if (in_lines_) memory_.lines_.clear();
   }
 
   /// Counts each of at most `CountingMemory::batch` keys once. 16 numbers behind them are readable.
   /// @returns false when there are more keys than this has room for: the pass is of no use
-  bool add(const std::uint64_t* keys, std::size_t n) {
+  bool add(const Mixed* keys, std::size_t n) {
     CountEntry* const left = memory_.left_.data();
     if (in_lines_)
       n = memory_.lines_.add(keys, n, left);
@@ -77,7 +93,7 @@ class CountingPass {
     return set_aside(left, n);
   }
   /// Counts each of them as often as is said.
-  bool add(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+  bool add(const Mixed* keys, const std::uint64_t* counts, std::size_t n) {
     CountEntry* const left = memory_.left_.data();
     if (in_lines_)
       n = memory_.lines_.add(keys, counts, n, left);
@@ -86,7 +102,7 @@ class CountingPass {
     return set_aside(left, n);
   }
   /// Counts keys, of which `mask` is taken, as often as these entries say, however many they are.
-  bool add(const CountEntry* entries, std::size_t n, std::uint64_t mask) {
+  bool add(const CountEntry* entries, std::size_t n, Mixed mask) {
     for (std::size_t some = 0; n > 0; entries += some, n -= some) {
       some = std::min(n, CountingMemory::batch);
       for (std::size_t i = 0; i < some; ++i) {
@@ -97,7 +113,7 @@ class CountingPass {
     }
     return true;
   }
-  bool add(std::uint64_t key, std::uint64_t count) {
+  bool add(Mixed key, std::uint64_t count) {
     if (in_lines_ && memory_.lines_.add(key, count)) return true;
     if (memory_.rest_.size() == CountingMemory::most_rest && !compact()) return false;
     memory_.rest_.push_back({key, count});
@@ -112,7 +128,7 @@ class CountingPass {
   bool at_end() const { return in_lines_ ? memory_.lines_.at_end() && done_ : done_; }
   /// The next entries in order, `prefix` before each key. They are there until the next call.
   /// @pre finished
-  std::span<const CountEntry> next(std::uint64_t prefix) {
+  std::span<const CountEntry> next(Mixed prefix) {
     CountEntry* const out = memory_.out_.data();
     const std::span<const CountEntry> rest = memory_.rest_.all();
     std::size_t n = 0, end = rest.size();
@@ -129,8 +145,7 @@ class CountingPass {
 
  private:
   // From behind, where only what must is moved.
-  static std::size_t merge_into(CountEntry* out, std::size_t n, std::span<const CountEntry> more,
-                                std::uint64_t prefix) {
+  static std::size_t merge_into(CountEntry* out, std::size_t n, std::span<const CountEntry> more, Mixed prefix) {
     if (more.empty()) return n;
     std::size_t a = n, to = n + more.size();
     const std::size_t last = to;
@@ -181,5 +196,6 @@ class CountingPass {
   bool in_lines_ = false, done_ = false;
   std::size_t rest_at_ = 0;
 };
+using CountingPass = CountingPassOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -21,23 +21,26 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// All keys are mixed.
-class HotKeys {
+template <class Mixed>
+class HotKeysOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+
   /// @param slots a power of 2, at least 2. They are made when as many keys have come
-  explicit HotKeys(std::size_t slots) : slot_count_(slots), idle_(slots) {}
+  explicit HotKeysOf(std::size_t slots) : slot_count_(slots), idle_(slots) {}
 
   /// Whether keys are counted here.
   bool are_known() const { return known_; }
 
   /// Looks at keys that are counted elsewhere.
-  void watch(const std::uint64_t* keys, std::size_t n) noexcept {
+  void watch(const Mixed* keys, std::size_t n) noexcept {
     if (idle_ > 0 || !make_slots()) {
       idle_ -= std::min(idle_, n);
       return;
     }
     std::size_t again = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      CountEntry& slot = slots_[keys[i] & (slot_count_ - 1)];
+      CountEntry& slot = slots_[static_cast<std::size_t>(keys[i] & (slot_count_ - 1))];
       const bool same = slot.mixed == keys[i];
       again += same;
       slot.mixed = slot.count == 0 ? keys[i] : slot.mixed;
@@ -51,12 +54,12 @@ class HotKeys {
   /// Counts those that are known, and moves the others to the front.
   /// @pre they are known
   /// @returns how many others there are
-  std::size_t take(std::uint64_t* keys, std::size_t n) {
+  std::size_t take(Mixed* keys, std::size_t n) {
     std::size_t others = 0;
     CountEntry* const slots = slots_.data();
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint64_t key = keys[i];
-      CountEntry& slot = slots[key & (slot_count_ - 1)];
+      const Mixed key = keys[i];
+      CountEntry& slot = slots[static_cast<std::size_t>(key & (slot_count_ - 1))];
       const bool same = slot.mixed == key;
       slot.count += same;
       keys[others] = key;
@@ -68,12 +71,13 @@ class HotKeys {
   }
 
   /// The same for keys that come so many times.
-  std::size_t take(std::uint64_t* keys, std::uint64_t* counts, std::size_t n) {
+  std::size_t take(Mixed* keys, std::uint64_t* counts, std::size_t n) {
     std::size_t others = 0;
     CountEntry* const slots = slots_.data();
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint64_t key = keys[i], count = counts[i];
-      CountEntry& slot = slots[key & (slot_count_ - 1)];
+      const Mixed key = keys[i];
+      const std::uint64_t count = counts[i];
+      CountEntry& slot = slots[static_cast<std::size_t>(key & (slot_count_ - 1))];
       const bool same = slot.mixed == key;
       slot.count += same ? count : 0;
       keys[others] = key;
@@ -86,9 +90,9 @@ class HotKeys {
   }
 
   /// Counts a key so many times, if it is known. A count below zero takes back.
-  bool take(std::uint64_t key, std::uint64_t count) {
+  bool take(Mixed key, std::uint64_t count) {
     if (!known_) return false;
-    CountEntry& slot = slots_[key & (slot_count_ - 1)];
+    CountEntry& slot = slots_[static_cast<std::size_t>(key & (slot_count_ - 1))];
     if (slot.mixed != key) return false;
     slot.count += count;
     return true;
@@ -111,9 +115,9 @@ class HotKeys {
   }
 
   /// How often a key was counted here.
-  std::uint64_t find(std::uint64_t key) const {
+  std::uint64_t find(Mixed key) const {
     if (!known_) return 0;
-    const CountEntry& slot = slots_[key & (slot_count_ - 1)];
+    const CountEntry& slot = slots_[static_cast<std::size_t>(key & (slot_count_ - 1))];
     return slot.mixed == key ? slot.count : 0;
   }
 
@@ -170,5 +174,6 @@ class HotKeys {
   std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged
   std::size_t idle_;                       // keys not to watch
 };
+using HotKeys = HotKeysOf<std::uint64_t>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

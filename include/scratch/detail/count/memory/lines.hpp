@@ -157,6 +157,8 @@ class Lines {
   }
 
  private:
+  friend class WideLines;
+
   static constexpr std::size_t line_size = words * sizeof(std::uint64_t);
   static constexpr std::size_t usual_words = 4;
   static constexpr std::size_t least_lines = 1024;

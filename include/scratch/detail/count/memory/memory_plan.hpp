@@ -30,15 +30,17 @@ struct MemoryPlan {
       : budget(memory),
         threads(static_cast<unsigned>(std::clamp<std::uint64_t>(
             wanted_threads, 1, std::min<std::uint64_t>(sys::processors(), 4 + memory / 2 / counting)))),
-        records{key_bits, std::clamp(static_cast<unsigned>(std::bit_width(memory >> 13)) - 1, 4U, 8U)},
-        chunk(static_cast<std::size_t>(
-            std::clamp<std::uint64_t>(std::bit_floor(memory / 4 / (records.partitions() * 16)), 512, 4096))),
+        records{key_bits,
+                std::clamp(static_cast<unsigned>(std::bit_width(memory >> (key_bits > 64 ? 14 : 13))) - 1, 4U, 8U),
+                key_bits > 64 ? 16U : 8U},
+        chunk(static_cast<std::size_t>(std::clamp<std::uint64_t>(
+            std::bit_floor(memory / 4 / (records.partitions() * 16)), records.granule_room(), 4096))),
         pool(memory - memory / 16 - (threads > 4 ? std::min((threads - 4) * counting, memory / 2) : 0)) {
     // A lane has a chunk of each partition in hand, and as many that are full at the end of a long call; that of the
     // table has them for records with counts, too. The rest of the chunks must be able to move.
     const std::size_t chunks = static_cast<std::size_t>(pool / chunk), in_hand = 2 * records.partitions();
     const std::size_t for_lanes = std::max(chunks / 4 * 3, 3 * in_hand) - 3 * in_hand;
-    most_lanes = std::min<std::size_t>(for_lanes / in_hand, 12_MiB / (records.partitions() * Records::granule_room));
+    most_lanes = std::min<std::size_t>(for_lanes / in_hand, 12_MiB / (records.partitions() * records.granule_room()));
   }
 
   std::size_t hot_slots(std::size_t lanes) const {

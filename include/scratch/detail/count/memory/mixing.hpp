@@ -14,6 +14,10 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// What an estimate sees of a mixed key: its upper bits where they are, and some of all of it.
+constexpr std::uint64_t sample_of(std::uint64_t mixed) { return mixed; }
+constexpr std::uint64_t sample_of(UInt128 mixed) { return high_half(mixed) ^ low_half(mixed) >> 32; }
+
 #if defined(__x86_64__)
 SCRATCH_AVX512 inline std::size_t mix_wide(const std::uint64_t* keys, std::size_t n, std::uint64_t* to) {
   using Line [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
@@ -26,6 +30,30 @@ SCRATCH_AVX512 inline std::size_t mix_wide(const std::uint64_t* keys, std::size_
     line *= 0xc4ceb9fe1a85ec53;
     line ^= line >> 33;
     *reinterpret_cast<Line*>(to + i) = line;
+  }
+  return i;
+}
+
+SCRATCH_AVX512 inline std::size_t mix_wide(const Key128* keys, std::size_t n, UInt128* to) {
+  using Line [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+  const auto round = [](Line& half, const Line& other, std::uint64_t step) SCRATCH_AVX512 {
+    Line line = other + step;
+    line ^= line >> 33;
+    line *= 0xff51afd7ed558ccd;
+    line ^= line >> 33;
+    line *= 0xc4ceb9fe1a85ec53;
+    half ^= line ^ line >> 33;
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const Line a = *reinterpret_cast<const Line*>(keys + i), b = *reinterpret_cast<const Line*>(keys + i + 4);
+    Line high = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    Line low = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    round(high, low, mix_step);
+    round(low, high, 2 * mix_step);
+    round(high, low, 3 * mix_step);
+    *reinterpret_cast<Line*>(to + i) = __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
+    *reinterpret_cast<Line*>(to + i + 4) = __builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
   }
   return i;
 }
@@ -44,20 +72,39 @@ SCRATCH_AVX512 inline std::size_t pick_wide(const std::uint64_t* keys, std::size
   }
   return i;
 }
+
+SCRATCH_AVX512 inline std::size_t pick_wide(const UInt128* keys, std::size_t n, std::uint64_t mask, std::uint64_t* to,
+                                            std::size_t& picked) {
+  using Line [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+  using Signed [[gnu::vector_size(64)]] = long long;
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const Line a = *reinterpret_cast<const Line*>(keys + i), b = *reinterpret_cast<const Line*>(keys + i + 4);
+    const Line high = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    const Line low = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    constexpr int equal = 0;
+    unsigned hits = static_cast<unsigned char>(
+        __builtin_ia32_ucmpq512_mask(reinterpret_cast<Signed>((high ^ low >> 32) & mask), Signed{}, equal, 0xff));
+    for (; hits != 0; hits &= hits - 1)
+      to[picked++] = sample_of(keys[i + static_cast<std::size_t>(__builtin_ctz(hits))]);
+  }
+  return i;
+}
 #endif
 
 /// Mixes keys [from, from + n) of an array.
-using Mixer = void (*)(const void* keys, std::size_t from, std::size_t n, std::uint64_t* to);
+template <class Mixed>
+using Mixer = void (*)(const void* keys, std::size_t from, std::size_t n, Mixed* to);
 
 template <CountKey Key>
-void mix_keys(const void* keys, std::size_t from, std::size_t n, std::uint64_t* to) {
+void mix_keys(const void* keys, std::size_t from, std::size_t n, MixedOf<Key>* to) {
   const Key* const begin = static_cast<const Key*>(keys) + from;
   std::size_t i = 0;
   if constexpr (sizeof(Key) == 2) {
     for (; i < n; ++i) to[i] = begin[i];
   } else {
 #if defined(__x86_64__)
-    if constexpr (sizeof(Key) == 8)
+    if constexpr (sizeof(Key) >= 8)
       if (best_instructions() == Instructions::avx512) i = mix_wide(begin, n, to);
 #endif
     for (; i < n; ++i) to[i] = mix(begin[i]);
@@ -66,13 +113,12 @@ void mix_keys(const void* keys, std::size_t from, std::size_t n, std::uint64_t* 
 
 /// The keys of entries, and their counts.
 template <CountKey Key>
-void unmix_entries(const CountEntry* entries, std::size_t n, Count<Key>* to) {
+void unmix_entries(const EntryOf<MixedOf<Key>>* entries, std::size_t n, Count<Key>* to) {
   for (std::size_t i = 0; i < n; ++i) {
-    const auto mixed = static_cast<Key>(entries[i].mixed);
     if constexpr (sizeof(Key) == 2)
-      to[i] = {mixed, entries[i].count};
+      to[i] = {static_cast<Key>(entries[i].mixed), entries[i].count};
     else
-      to[i] = {unmix(mixed), entries[i].count};
+      to[i] = {unmixed<Key>(entries[i].mixed), entries[i].count};
   }
 }
 
@@ -120,6 +166,18 @@ inline std::size_t pick(const std::uint64_t* keys, std::size_t n, std::uint64_t 
   for (; i < n; ++i) {
     to[picked] = keys[i];
     picked += (keys[i] & mask) == 0;
+  }
+  return picked;
+}
+/// The same of what an estimate sees of keys of 128 bits.
+inline std::size_t pick(const UInt128* keys, std::size_t n, std::uint64_t mask, std::uint64_t* to) {
+  std::size_t i = 0, picked = 0;
+#if defined(__x86_64__)
+  if (best_instructions() == Instructions::avx512) i = pick_wide(keys, n, mask, to, picked);
+#endif
+  for (; i < n; ++i) {
+    to[picked] = sample_of(keys[i]);
+    picked += (to[picked] & mask) == 0;
   }
   return picked;
 }

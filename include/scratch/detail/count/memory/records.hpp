@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include <scratch/bytes.hpp>
@@ -31,59 +32,73 @@ inline constexpr std::size_t kinds = 3;
 /// Keys of `key_bits` bits, of which the first `bits` choose one of 2^`bits` partitions, and records of the rest.
 struct Records {
   unsigned key_bits = 0, bits = 0;
-
-  static constexpr std::size_t granule_room = 512;  ///< what a granule takes at most
+  unsigned word = 8;  ///< bytes of a mixed key in memory
 
   bool operator==(const Records&) const = default;
 
   unsigned rest_bits() const { return key_bits - bits; }
   std::size_t partitions() const { return std::size_t{1} << bits; }
-  std::size_t of(std::uint64_t key) const { return static_cast<std::size_t>(key >> rest_bits()); }
-  std::uint64_t rest_of(std::uint64_t key) const { return key & low_mask(rest_bits()); }
-  /// Counts up to this stand in `counted` records: 255 as a rule with keys of 64 bits. Digits of base 64 with their place
-  /// would take as many bits, and two records from 64 on.
-  std::uint64_t most_counted() const { return low_mask(64 - rest_bits()); }
+  template <class Mixed>
+  std::size_t of(Mixed key) const {
+    return static_cast<std::size_t>(key >> rest_bits());
+  }
+  template <class Mixed>
+  Mixed rest_of(Mixed key) const {
+    return key & low_mask<Mixed>(rest_bits());
+  }
+  /// Counts up to this stand in `counted` records: 255 as a rule with keys of 64 bits or 128. Digits of base 64 with their
+  /// place would take as many bits, and two records from 64 on.
+  std::uint64_t most_counted() const { return low_mask(8 * word - rest_bits()); }
 
   std::size_t size(Kind kind) const {
-    return kind == Kind::plain ? (rest_bits() + 7) / 8 : kind == Kind::counted ? 8 : 16;
+    return kind == Kind::plain ? (rest_bits() + 7) / 8 : kind == Kind::counted ? word : word + 8;
   }
   /// Records go to memory by so many: whole lines of the cache.
   static constexpr std::size_t granule(Kind kind) { return kind == Kind::large ? 32 : 64; }
   std::size_t granule_size(Kind kind) const { return granule(kind) * size(kind); }
+  /// What a granule takes at most.
+  std::size_t granule_room() const { return std::size_t{64} * word; }
   /// How much of a chunk is used: whole granules.
   std::size_t payload(Kind kind, std::size_t chunk) const { return chunk / granule_size(kind) * granule_size(kind); }
+  std::size_t in_chunk(Kind kind, std::size_t chunk) const { return chunk / granule_size(kind) * granule(kind); }
 
   /// The kind of record that a count stands in.
   Kind kind_of(std::uint64_t count) const { return count <= most_counted() ? Kind::counted : Kind::large; }
-  std::uint64_t counted_word(std::uint64_t key, std::uint64_t count) const {
-    return rest_of(key) | count << rest_bits();
+  template <class Mixed>
+  Mixed counted_word(Mixed key, std::uint64_t count) const {
+    return rest_of(key) | Mixed{count} << rest_bits();
   }
 
   /// The upper bits of a key in its partition: what chunks of sorted records are found by.
-  std::uint32_t sign_of(std::uint64_t rest) const {
+  template <class Mixed>
+  std::uint32_t sign_of(Mixed rest) const {
     return static_cast<std::uint32_t>(rest_bits() > 32 ? rest >> (rest_bits() - 32) : rest);
   }
 
-  void store(Kind kind, std::byte* to, const CountEntry& entry) const {
-    if (kind == Kind::counted) return store_le(to, counted_word(entry.mixed, entry.count));
-    store_le(to, entry.mixed);
-    store_le(to + 8, entry.count);
+  template <class Mixed>
+  void store(Kind kind, std::byte* to, const EntryOf<Mixed>& entry) const {
+    if (kind == Kind::counted) return store_mixed(to, counted_word(entry.mixed, entry.count));
+    store_mixed(to, entry.mixed);
+    store_le(to + sizeof(Mixed), entry.count);
   }
   /// The entry that stands in a record that is not plain.
-  CountEntry load(Kind kind, const std::byte* from) const {
-    const auto word = load_le<std::uint64_t>(from);
-    if (kind == Kind::counted) return {rest_of(word), word >> rest_bits()};
-    return {word, load_le<std::uint64_t>(from + 8)};
+  template <class Mixed>
+  EntryOf<Mixed> load(Kind kind, const std::byte* from) const {
+    const auto number = load_mixed<Mixed>(from);
+    if (kind == Kind::counted) return {rest_of(number), static_cast<std::uint64_t>(number >> rest_bits())};
+    return {number, load_le<std::uint64_t>(from + sizeof(Mixed))};
   }
   /// Many of them, as keys, of which `mask` is taken, and counts.
-  void load(Kind kind, const std::byte* from, std::size_t n, std::uint64_t mask, std::uint64_t* keys,
+  /// @pre 8 bytes behind the last one are readable
+  template <class Mixed>
+  void load(Kind kind, const std::byte* from, std::size_t n, std::type_identity_t<Mixed> mask, Mixed* keys,
             std::uint64_t* counts) const {
     const bool is_word = kind == Kind::counted;
     const unsigned shift = is_word ? rest_bits() : 0;
-    const std::size_t size = is_word ? 8 : 16, count_at = is_word ? 0 : 8;
+    const std::size_t size = is_word ? sizeof(Mixed) : sizeof(Mixed) + 8, count_at = is_word ? 0 : sizeof(Mixed);
     for (std::size_t i = 0; i < n; ++i) {
-      keys[i] = load_le<std::uint64_t>(from + i * size) & mask;
-      counts[i] = load_le<std::uint64_t>(from + i * size + count_at) >> shift;
+      keys[i] = load_mixed<Mixed>(from + i * size) & mask;
+      counts[i] = static_cast<std::uint64_t>(load_mixed<Mixed>(from + i * size + count_at) >> shift);
     }
   }
 };
@@ -140,6 +155,24 @@ inline void decode_plain(unsigned size, const std::byte* at, std::size_t n, std:
     default:
       return decode_plain<8>(at, n, mask, to);
   }
+}
+/// Those of keys of 128 bits.
+template <unsigned Size>
+void decode_plain(unsigned size, const std::byte* at, std::size_t n, UInt128 mask, UInt128* to) {
+  const std::size_t step = Size > 0 ? Size : size;
+  for (std::size_t i = 0; i < n; ++i) {
+#if defined(__x86_64__)
+    using Sixteen [[gnu::vector_size(16), gnu::may_alias]] = std::uint64_t;
+    using Anywhere [[gnu::vector_size(16), gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
+    const Sixteen masks{low_half(mask), high_half(mask)};
+    *reinterpret_cast<Sixteen*>(to + i) = *reinterpret_cast<const Anywhere*>(at + step * i) & masks;
+#else
+    to[i] = load_mixed<UInt128>(at + step * i) & mask;
+#endif
+  }
+}
+inline void decode_plain(unsigned size, const std::byte* at, std::size_t n, UInt128 mask, UInt128* to) {
+  return size == 15 ? decode_plain<15>(size, at, n, mask, to) : decode_plain<0>(size, at, n, mask, to);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -20,12 +20,17 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// A key whose counts have no sum. Thrown by `join_entries`.
+template <class Mixed>
 struct CountOverflow {
-  std::uint64_t mixed, a, b;
+  Mixed mixed;
+  std::uint64_t a, b;
 };
 
 /// A part of both runs, and where its sum goes.
+template <class Mixed>
 struct JoinLane {
+  using CountEntry = EntryOf<Mixed>;
+
   const CountEntry* a;
   const CountEntry* a_end;
   const CountEntry* b;
@@ -38,7 +43,8 @@ struct JoinLane {
 
 /// Takes the entry with the smaller key, or both, and writes it to `to`.
 /// @returns whether the counts have no sum
-SCRATCH_INLINED inline bool join_step(const CountEntry*& a, const CountEntry*& b, CountEntry* to) {
+template <class Mixed>
+SCRATCH_INLINED inline bool join_step(const EntryOf<Mixed>*& a, const EntryOf<Mixed>*& b, EntryOf<Mixed>* to) {
   const bool take_a = a->mixed <= b->mixed, take_b = b->mixed <= a->mixed;
   const std::uint64_t count_a = a->count & (std::uint64_t{0} - std::uint64_t{take_a});
   const std::uint64_t sum = count_a + (b->count & (std::uint64_t{0} - std::uint64_t{take_b}));
@@ -49,14 +55,14 @@ SCRATCH_INLINED inline bool join_step(const CountEntry*& a, const CountEntry*& b
   return sum < count_a;
 }
 
-template <std::size_t N>
-SCRATCH_INLINED inline bool join_together(std::array<JoinLane, N>& lanes) {
+template <class Mixed, std::size_t N>
+SCRATCH_INLINED inline bool join_together(std::array<JoinLane<Mixed>, N>& lanes) {
   bool overflow = false;
   for (;;) {
     std::size_t steps = lanes[0].safe_steps();
-    for (const JoinLane& lane : lanes) steps = std::min(steps, lane.safe_steps());
+    for (const JoinLane<Mixed>& lane : lanes) steps = std::min(steps, lane.safe_steps());
     if (steps == 0) return overflow;
-    std::array<const CountEntry*, N> a, b;
+    std::array<const EntryOf<Mixed>*, N> a, b;
     for (std::size_t k = 0; k < N; ++k) a[k] = lanes[k].a, b[k] = lanes[k].b;
     for (std::size_t i = 0; i < steps; ++i)
       for (std::size_t k = 0; k < N; ++k) overflow |= join_step(a[k], b[k], lanes[k].to + i);
@@ -64,21 +70,24 @@ SCRATCH_INLINED inline bool join_together(std::array<JoinLane, N>& lanes) {
   }
 }
 
-inline std::size_t count_below(std::span<const CountEntry> entries, std::uint64_t mixed) {
-  const auto at = std::ranges::lower_bound(entries, mixed, {}, &CountEntry::mixed);
+template <class Mixed>
+std::size_t count_below(std::span<const EntryOf<Mixed>> entries, Mixed mixed) {
+  const auto at = std::lower_bound(entries.begin(), entries.end(), mixed,
+                                   [](const EntryOf<Mixed>& entry, Mixed wanted) { return entry.mixed < wanted; });
   return static_cast<std::size_t>(at - entries.begin());
 }
 
 /// Writes the sum to `to`.
 /// @pre    both are sorted, no key twice; there is room for the entries of both
 /// @throws CountOverflow
-inline std::span<const CountEntry> join_entries(std::span<const CountEntry> ours, std::span<const CountEntry> theirs,
-                                                CountEntry* const to) {
+template <class Mixed>
+std::span<const EntryOf<Mixed>> join_entries(std::span<const EntryOf<Mixed>> ours,
+                                             std::span<const EntryOf<Mixed>> theirs, EntryOf<Mixed>* const to) {
   constexpr std::size_t n = 4;
-  const std::span<const CountEntry> larger = ours.size() < theirs.size() ? theirs : ours;
-  const std::span<const CountEntry> smaller = ours.size() < theirs.size() ? ours : theirs;
+  const std::span<const EntryOf<Mixed>> larger = ours.size() < theirs.size() ? theirs : ours;
+  const std::span<const EntryOf<Mixed>> smaller = ours.size() < theirs.size() ? ours : theirs;
   if (smaller.empty()) return {to, std::copy(larger.begin(), larger.end(), to)};
-  std::array<JoinLane, n> lanes;
+  std::array<JoinLane<Mixed>, n> lanes;
   std::size_t a = 0, b = 0;
   for (std::size_t k = 0; k < n; ++k) {
     const std::size_t a_next = larger.size() * (k + 1) / n;
@@ -87,22 +96,22 @@ inline std::span<const CountEntry> join_entries(std::span<const CountEntry> ours
     a = a_next;
     b = b_next;
   }
-  std::array<CountEntry*, n> starts;
+  std::array<EntryOf<Mixed>*, n> starts;
   for (std::size_t k = 0; k < n; ++k) starts[k] = lanes[k].to;
   bool overflow = join_together(lanes);
-  CountEntry* end = to;
+  EntryOf<Mixed>* end = to;
   for (std::size_t k = 0; k < n; ++k) {
-    std::array<JoinLane, 1> lane{lanes[k]};
+    std::array<JoinLane<Mixed>, 1> lane{lanes[k]};
     overflow |= join_together(lane);
-    CountEntry* lane_end = std::copy(lane[0].a, lane[0].a_end, lane[0].to);
+    EntryOf<Mixed>* lane_end = std::copy(lane[0].a, lane[0].a_end, lane[0].to);
     lane_end = std::copy(lane[0].b, lane[0].b_end, lane_end);
     end = starts[k] == end ? lane_end : std::copy(starts[k], lane_end, end);
   }
   if (overflow)
-    for (const CountEntry& entry : ours) {
+    for (const EntryOf<Mixed>& entry : ours) {
       const std::size_t i = count_below(theirs, entry.mixed);
       if (i < theirs.size() && theirs[i].mixed == entry.mixed && entry.count + theirs[i].count < entry.count)
-        throw CountOverflow{entry.mixed, entry.count, theirs[i].count};
+        throw CountOverflow<Mixed>{entry.mixed, entry.count, theirs[i].count};
     }
   return {to, end};
 }

@@ -101,16 +101,17 @@ inline Outcome settle(const Directory& directory, const std::vector<Claim>& clai
 template <CountKey Key>
 void merge_held(const Directory& directory, const std::string& into, bool is_there,
                 const std::vector<std::string>& names, const SumOptions& options, Outcome& outcome) {
-  std::vector<TableFile> tables;
+  using Table = TableFileFor<Key>;
+  std::vector<Table> tables;
   std::uint64_t absorbed = 0, nonce = 0;
   if (is_there) {
     tables.emplace_back(directory, into, key_bits<Key>);
     absorbed = tables.front().header().absorbed;
   }
   for (const std::string& name : names) tables.emplace_back(directory, name, key_bits<Key>);
-  for (const TableFile& table : tables) table.require_all_keys("merge");
+  for (const Table& table : tables) table.require_all_keys("merge");
   std::sort(tables.begin(), tables.end(),
-            [](const TableFile& a, const TableFile& b) { return a.header().entries < b.header().entries; });
+            [](const Table& a, const Table& b) { return a.header().entries < b.header().entries; });
   while (nonce == 0 || nonce == absorbed) nonce = random_number();
 
   const std::unique_ptr<AppendFile> sum =
@@ -138,7 +139,7 @@ void make_empty(const Directory& directory, const std::string& name) {
     SmallCounts().store(out, 0);
     out.commit(name, Replacing::nothing);
   } else {
-    TableWriter out(directory, path, key_bits<Key>, "merge into");
+    TableWriterOf<MixedOf<Key>> out(directory, path, key_bits<Key>, "merge into");
     out.finish(0);
     out.commit(name, Replacing::nothing);
   }
@@ -148,7 +149,7 @@ void make_empty(const Directory& directory, const std::string& name) {
 /// @pre the locks of both names are held, and no claim concerns them
 template <CountKey Key>
 void rename_table(const Directory& directory, const std::string& into, const std::string& from) {
-  const TableFile table(directory, from, key_bits<Key>);
+  const TableFileFor<Key> table(directory, from, key_bits<Key>);
   table.require_all_keys("merge");
   if (rename_new(directory.fd(), from.c_str(), directory.fd(), into.c_str(), WithoutFlag::look,
                  &directory.state().lacks()) != 0)

@@ -19,10 +19,15 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Reads the indexes of all tables side by side, and knows some parts at a time. A part has no more than `most_entries`
 /// and two blocks of each table, and begins where a block does.
-class TableParts {
+template <class Mixed>
+class TablePartsOf {
  public:
+  using BlockRecord = BlockRecordOf<Mixed>;
+  using TableFile = TableFileOf<Mixed>;
+  using Position = typename TableFile::Position;
+
   /// @pre the tables have keys of the same width, and stay where they are
-  TableParts(std::span<const TableFile> tables, std::uint64_t most_entries, std::size_t most_parts)
+  TablePartsOf(std::span<const TableFile> tables, std::uint64_t most_entries, std::size_t most_parts)
       : tables_(tables), most_entries_(most_entries), most_parts_(most_parts) {
     cursors_.reserve(tables.size());
     for (const TableFile& table : tables) cursors_.emplace_back(table);
@@ -43,10 +48,10 @@ class TableParts {
 
   /// Calls `visit(entries)` for the entries of a table in a part, in order. For any thread.
   template <class Visit>
-  void for_each_span(std::size_t part, std::size_t table, TableFile::Buffers& buffers, Visit visit) const {
+  void for_each_span(std::size_t part, std::size_t table, typename TableFile::Buffers& buffers, Visit visit) const {
     const std::size_t at = part * tables_.size() + table;
     const bool to_the_end = ended_ && part + 1 == size();
-    const std::uint64_t last = to_the_end ? low_mask(tables_[0].header().key_bits) : firsts_[part + 1] - 1;
+    const Mixed last = to_the_end ? low_mask<Mixed>(tables_[0].header().key_bits) : firsts_[part + 1] - 1;
     tables_[table].for_each_span(positions_[at], positions_[at + tables_.size()], firsts_[part], last, buffers, visit);
   }
 
@@ -68,24 +73,22 @@ class TableParts {
       load();
     }
     /// Of a key that lies behind all blocks that were passed but the last one.
-    TableFile::Position position_of(std::uint64_t key) const {
-      return before.block < at.block && last_before >= key ? before : at;
-    }
+    Position position_of(Mixed key) const { return before.block < at.block && last_before >= key ? before : at; }
 
-    TableFile::IndexPass index;
+    typename TableFile::IndexPass index;
     std::span<const BlockRecord> records;  // not passed yet
-    TableFile::Position at, before;        // of the next block, and of the one that was passed last
-    std::uint64_t last_before = 0;
+    Position at, before;                   // of the next block, and of the one that was passed last
+    Mixed last_before = 0;
   };
 
-  void begin_part(std::uint64_t first) {
+  void begin_part(Mixed first) {
     first_ = first;
     firsts_.push_back(first);
     for (const Cursor& cursor : cursors_) positions_.push_back(cursor.position_of(first));
   }
 
   void cut() {
-    const std::uint64_t first = first_;
+    const Mixed first = first_;
     for (std::uint64_t entries = 0;;) {
       Cursor* next = nullptr;
       for (Cursor& cursor : cursors_)
@@ -104,10 +107,10 @@ class TableParts {
   std::uint64_t most_entries_;
   std::size_t most_parts_;
   std::vector<Cursor> cursors_;
-  std::uint64_t first_ = 0;  // of the part that is cut next
+  Mixed first_ = 0;  // of the part that is cut next
   bool ended_ = false;
-  PlainVector<std::uint64_t> firsts_;           // of each part, and of what follows
-  PlainVector<TableFile::Position> positions_;  // of each of them in each table
+  PlainVector<Mixed> firsts_;        // of each part, and of what follows
+  PlainVector<Position> positions_;  // of each of them in each table
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

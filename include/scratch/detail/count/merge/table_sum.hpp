@@ -44,10 +44,11 @@ struct SumOptions {
 /// What the memory of a sum allows.
 struct SumMemory {
   static constexpr std::uint64_t of_a_thread = 8_MiB;  // where there is less in all, one thread makes do
-  static constexpr std::uint64_t of_an_entry = 112;    // read, joined twice, kept, and packed
 
-  explicit SumMemory(const SumOptions& options)
-      : threads(std::clamp<std::uint64_t>(options.memory / of_a_thread, 1, std::max(options.threads, 1U))),
+  /// @param size of an entry in memory
+  SumMemory(const SumOptions& options, std::size_t size)
+      : of_an_entry(7 * size),
+        threads(std::clamp<std::uint64_t>(options.memory / of_a_thread, 1, std::max(options.threads, 1U))),
         entries(std::max<std::uint64_t>(options.memory / threads / of_an_entry, 4 * entries_of_a_table)) {}
 
   /// How many tables are summed up at once: at each end of a part a block of each may be cut.
@@ -65,6 +66,7 @@ struct SumMemory {
   }
 
   static constexpr std::uint64_t entries_of_a_table = 4 * most_block_entries;
+  std::uint64_t of_an_entry;  // read, joined twice, kept, and packed
   std::uint64_t threads;
   std::uint64_t entries;  // of a thread
 };
@@ -74,17 +76,18 @@ inline void check_stop(const SumOptions& options, const std::filesystem::path& i
     throw Error(std::make_error_code(std::errc::operation_canceled), "merge into", into, "stopped");
 }
 
-inline std::uint64_t entries_of(std::span<const TableFile> tables) {
+template <class Mixed>
+std::uint64_t entries_of(std::span<const TableFileOf<Mixed>> tables) {
   std::uint64_t entries = 0;
-  for (const TableFile& table : tables) entries += table.header().entries;
+  for (const TableFileOf<Mixed>& table : tables) entries += table.header().entries;
   return entries;
 }
 
 /// @param count_in tells how often the key was counted in a table
-template <class CountIn>
-[[noreturn]] void refuse_sum(const std::filesystem::path& into, std::span<const TableFile> tables, std::uint64_t key,
+template <CountKey Key, class CountIn>
+[[noreturn]] void refuse_sum(const std::filesystem::path& into, std::span<const TableFileFor<Key>> tables, Key key,
                              CountIn count_in) {
-  std::string words = "key " + std::to_string(key) + " was counted";
+  std::string words = "key " + key_text(key) + " was counted";
   for (std::size_t t = 0; t < tables.size(); ++t)
     if (const std::uint64_t count = count_in(t); count > 0)
       words += " " + std::to_string(count) + " times in \"" + tables[t].path().filename().string() + "\",";
@@ -93,12 +96,13 @@ template <class CountIn>
 }
 
 /// What all threads of a sum know.
+template <class Mixed>
 struct SumJob {
-  std::span<const TableFile> tables;  // the larger ones last
+  std::span<const TableFileOf<Mixed>> tables;  // the larger ones last
   const std::filesystem::path& into;
-  const TableParts& parts;
+  const TablePartsOf<Mixed>& parts;
   std::uint64_t most_entries;  // of a part
-  TableWriter& out;
+  TableWriterOf<Mixed>& out;
   const SumOptions& options;
   std::uint64_t total;
   std::uint64_t done = 0;  // entries; changed by one thread at a time
@@ -108,14 +112,17 @@ struct SumJob {
 template <CountKey Key>
 class SumWorker {
  public:
-  explicit SumWorker(SumJob& job) : job_(&job) {}
+  using Mixed = MixedOf<Key>;
+  using CountEntry = EntryOf<Mixed>;
+
+  explicit SumWorker(SumJob<Mixed>& job) : job_(&job) {}
 
   void work(std::size_t part, Sequencer& sequencer) {
     check_stop(job_->options, job_->into);
     load(part);
     std::uint64_t left_out = 0;
-    const Run kept = entries_kept(join_runs(), job_->options.at_least, kept_, left_out);
-    const CutEntries cut(key_bits<Key>, kept, blocks_);
+    const Run kept = entries_kept<Mixed>(join_runs(), job_->options.at_least, kept_, left_out);
+    const CutEntriesOf<Mixed> cut(key_bits<Key>, kept, blocks_);
     sequencer.wait_for(part);
     job_->out.append(cut, blocks_);
     job_->out.leave_out(left_out);
@@ -167,24 +174,24 @@ class SumWorker {
 
   Run join(Run a, Run b, CountEntry* to) const {
     try {
-      return join_entries(a, b, to);
-    } catch (const CountOverflow& overflow) {
-      refuse_sum(job_->into, job_->tables, unmix(static_cast<Key>(overflow.mixed)), [&](std::size_t t) {
+      return join_entries<Mixed>(a, b, to);
+    } catch (const CountOverflow<Mixed>& overflow) {
+      refuse_sum<Key>(job_->into, job_->tables, unmixed<Key>(overflow.mixed), [&](std::size_t t) {
         const Run run = run_of(t);
-        const std::size_t i = count_below(run, overflow.mixed);
+        const std::size_t i = count_below<Mixed>(run, overflow.mixed);
         return i < run.size() && run[i].mixed == overflow.mixed ? run[i].count : 0;
       });
     }
   }
 
-  SumJob* job_;
-  TableFile::Buffers buffers_;
+  SumJob<Mixed>* job_;
+  typename TableFileOf<Mixed>::Buffers buffers_;
   PlainVector<CountEntry> entries_;  // of all tables, one behind the other
   PlainVector<std::size_t> ends_;    // of each table in it
   std::vector<Run> runs_;
   std::array<PlainVector<CountEntry>, 2> joined_;
   PlainVector<CountEntry> kept_;
-  Blocks blocks_;
+  BlocksOf<Mixed> blocks_;
 };
 
 /// Writes the sum of tables, without a name yet.
@@ -192,14 +199,15 @@ class SumWorker {
 /// @param nonce  what the sum has absorbed
 template <CountKey Key>
 std::unique_ptr<AppendFile> write_table_sum(const Directory& directory, const std::filesystem::path& into,
-                                            std::span<const TableFile> tables, std::uint64_t nonce,
+                                            std::span<const TableFileFor<Key>> tables, std::uint64_t nonce,
                                             const SumOptions& options) {
-  const SumMemory memory(options);
+  using Mixed = MixedOf<Key>;
+  const SumMemory memory(options, sizeof(EntryOf<Mixed>));
   const std::uint64_t most_entries = memory.entries_of_a_part(tables.size());
-  TableParts parts(tables, most_entries, memory.parts(tables.size()));
-  TableWriter out(directory, into, key_bits<Key>, "merge into");
+  TablePartsOf<Mixed> parts(tables, most_entries, memory.parts(tables.size()));
+  TableWriterOf<Mixed> out(directory, into, key_bits<Key>, "merge into");
   out.keep_from(options.at_least);
-  SumJob job{tables, into, parts, most_entries, out, options, entries_of(tables)};
+  SumJob<Mixed> job{tables, into, parts, most_entries, out, options, entries_of<Mixed>(tables)};
   std::vector<SumWorker<Key>> workers;
   for (std::uint64_t t = 0; t < memory.threads; ++t) workers.emplace_back(job);
   while (parts.next()) Sequencer::run(parts.size(), workers);
@@ -215,7 +223,7 @@ inline std::unique_ptr<AppendFile> write_table_sum<std::uint16_t>(const Director
                                                                   std::span<const TableFile> tables,
                                                                   std::uint64_t nonce, const SumOptions& options) {
   SmallCounts sums;
-  const std::uint64_t total = entries_of(tables);
+  const std::uint64_t total = entries_of<std::uint64_t>(tables);
   std::uint64_t done = 0;
   for (const TableFile& table : tables) {
     check_stop(options, into);
@@ -223,7 +231,7 @@ inline std::unique_ptr<AppendFile> write_table_sum<std::uint16_t>(const Director
     for (std::size_t i = 0; i < small_keys; ++i) {
       const auto key = static_cast<std::uint16_t>(i);
       if (more[key] > std::numeric_limits<std::uint64_t>::max() - sums[key])
-        refuse_sum(into, tables, key, [&](std::size_t t) { return SmallCounts::load(tables[t])[key]; });
+        refuse_sum<std::uint16_t>(into, tables, key, [&](std::size_t t) { return SmallCounts::load(tables[t])[key]; });
       sums[key] += more[key];
     }
     done += table.header().entries;

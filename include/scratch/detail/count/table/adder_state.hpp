@@ -22,35 +22,41 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// A way for keys into the table: for one thread at a time.
-struct Lane {
+template <class Mixed>
+struct LaneOf {
+  using CountEntry = EntryOf<Mixed>;
   static constexpr std::size_t batch = 1024;
 
-  Lane(ChunkPool& pool, const Records& records, std::size_t hot_slots, std::size_t n)
+  LaneOf(ChunkPool& pool, const Records& records, std::size_t hot_slots, std::size_t n)
       : appender(pool, records), hot(hot_slots), number(n) {}
 
   Appender appender;
-  HotKeys hot;
+  HotKeysOf<Mixed> hot;
   std::size_t number;
   std::atomic<std::uint64_t> total{0};  ///< of all that was added here; saturating
   bool must_evict = false;              ///< hot keys are not worth it
   PlainVector<CountEntry> debt;         ///< what a call counted before it failed: counts below zero, to be added
   std::size_t sampled = 0;
   std::array<std::uint64_t, 128> samples;
-  std::array<std::uint64_t, batch + Lines::ahead> mixed, picked;
+  std::array<Mixed, batch + Lines::ahead> mixed;
+  std::array<std::uint64_t, batch + Lines::ahead> picked;
   std::array<std::uint64_t, batch> counts;
   std::mutex mutex;  ///< for adders that share it
 };
 
 /// What one adder, or the table itself, was given and has not passed on.
-struct AdderState {
+template <class Mixed>
+struct AdderStateOf {
+  using CountEntry = EntryOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
   static constexpr std::size_t most_waiting = 1024;
 
-  explicit AdderState(Lane* where) : lane(where) {}
+  explicit AdderStateOf(Lane* where) : lane(where) {}
 
   Lane* lane;
   std::atomic<bool> in_use{false};  ///< a thread is in it
   std::size_t waiting = 0;          ///< keys, of whatever type
-  alignas(64) std::array<std::byte, most_waiting * sizeof(std::uint64_t)> keys;
+  alignas(64) std::array<std::byte, most_waiting * sizeof(Mixed)> keys;
   PlainVector<CountEntry> entries;    ///< with their counts, mixed
   PlainVector<std::uint64_t> counts;  ///< of a small table: its own, by key,
   std::uint64_t added = 0;            ///< and all of them

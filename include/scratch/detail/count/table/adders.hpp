@@ -26,9 +26,14 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Thread-safe where nothing else is said. States of adders that are gone stay, for the next ones.
-class Adders {
+template <class Mixed>
+class AddersOf {
  public:
-  Adders(Level& level, const MemoryPlan& plan) : level_(&level), plan_(&plan) {
+  using CountEntry = EntryOf<Mixed>;
+  using AdderState = AdderStateOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
+
+  AddersOf(Level& level, const MemoryPlan& plan) : level_(&level), plan_(&plan) {
     lanes_.reserve(plan.most_lanes + 1);
     add_lane();
     own_ = add_state(lanes_.front().get());

@@ -43,12 +43,18 @@ struct CompactingJob {
 };
 
 /// The worker of a `Sequencer` whose pieces are partitions.
-class Compactor {
+template <class Mixed>
+class CompactorOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using CountingPass = CountingPassOf<Mixed>;
+  using CountingThread = CountingThreadOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+
   /// Counts everything. False where that is in vain.
   /// @throws Error, std::bad_alloc
   static bool run(CompactingJob& job, std::size_t threads) {
-    std::vector<Compactor> workers;
+    std::vector<CompactorOf> workers;
     for (std::size_t i = 0; i < threads; ++i) {
       std::shared_ptr<AppendFile>& file = job.to.files[i % job.to.files.size()];
       if (!file) file = std::make_shared<AppendFile>(job.directory, job.shown, "spill counts of");
@@ -59,7 +65,7 @@ class Compactor {
   }
 
   /// @param file that it writes to, of those of `job.to`
-  Compactor(CompactingJob& job, std::size_t file)
+  CompactorOf(CompactingJob& job, std::size_t file)
       : job_(&job), file_(file), memory_(std::make_unique<CountingThread>()) {}
 
   void work(std::size_t p, Sequencer&) {
@@ -71,7 +77,7 @@ class Compactor {
 
   bool count(std::size_t p) {
     const PartitionSource source{job_->records, job_->pool, job_->from, {}, p};
-    const std::uint64_t mask = low_mask(job_->records.rest_bits());
+    const Mixed mask = low_mask<Mixed>(job_->records.rest_bits());
     if (source.count() == 0) return true;
     for (std::uint64_t wanted = std::min(job_->distinct[p], source.count());;
          wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {

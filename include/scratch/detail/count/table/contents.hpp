@@ -99,7 +99,7 @@ struct PartitionSource {
   bool for_each_in_memory(Visit visit) const {
     for (std::size_t k = 0; k < kinds; ++k) {
       const auto kind = static_cast<Kind>(k);
-      const std::size_t size = records.size(kind), in_chunk = records.payload(kind, pool.chunk_size()) / size;
+      const std::size_t size = records.size(kind), in_chunk = records.in_chunk(kind, pool.chunk_size());
       if (!for_each_chunk(partition().full[k],
                           [&](const std::byte* at, std::size_t) { return visit(kind, at, in_chunk); }))
         return false;

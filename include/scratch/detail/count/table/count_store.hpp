@@ -62,11 +62,19 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-class CountStore {
+template <class Mixed>
+class CountStoreOf {
  public:
+  using AdderState = AdderStateOf<Mixed>;
+  using CountEntry = EntryOf<Mixed>;
+  using CountingJob = CountingJobOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
+  using SortedTable = SortedTableOf<Mixed>;
+  using TableFile = TableFileOf<Mixed>;
+
   /// @param shown what errors call the table
-  CountStore(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads,
-             unsigned key_bits, Mixer mix)
+  CountStoreOf(const Directory& directory, std::filesystem::path shown, std::uint64_t memory, unsigned threads,
+               unsigned key_bits, Mixer<Mixed> mix)
       : directory_(directory),
         shown_(std::move(shown)),
         key_bits_(key_bits),
@@ -95,17 +103,10 @@ class CountStore {
 
   // ---- adding: as Filler's
 
-  void add(AdderState& state, const void* keys, std::size_t n) {
+  template <class... Keys>
+  void add(AdderState& state, Keys... keys) {
     const auto sharing = adders_.share(state);
-    filler_.add(*state.lane, keys, n);
-  }
-  void add(AdderState& state, const void* keys, const std::uint64_t* counts, std::size_t n) {
-    const auto sharing = adders_.share(state);
-    filler_.add(*state.lane, keys, counts, n);
-  }
-  void add(AdderState& state, std::span<const CountEntry> entries) {
-    const auto sharing = adders_.share(state);
-    filler_.add(*state.lane, entries);
+    filler_.add(*state.lane, keys...);
   }
 
   /// Passes on what an adder has in hand.
@@ -125,7 +126,7 @@ class CountStore {
   // ---- while nobody adds
 
   /// How often a mixed key was counted.
-  std::uint64_t get(std::uint64_t mixed) {
+  std::uint64_t get(Mixed mixed) {
     collect();
     fold_lanes();
     const std::size_t p = plan_.records.of(mixed);
@@ -135,7 +136,7 @@ class CountStore {
         Finder{plan_.records, pool_}.find(level_.contents().partitions[p], adders_.lanes().front()->appender, p, mixed);
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) count += lane->hot.find(mixed);
     if (runs_.empty() && !included_) return count;
-    TableFile::Buffers& buffers = settler_.thread().table;
+    typename TableFile::Buffers& buffers = settler_.thread().table;
     return count + runs_.find(mixed, buffers) + (included_ ? included_->find(mixed, buffers) : 0);
   }
 
@@ -153,9 +154,9 @@ class CountStore {
   /// @param at_least what is counted less often is left out
   std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
                        CommitWatch& watch) {
-    TableWriter out(directory_, shown_, key_bits_, "write the count table");
+    TableWriterOf<Mixed> out(directory_, shown_, key_bits_, "write the count table");
     out.keep_from(at_least);
-    count_all(watch, [&](const CountingJob& job) { TableOutlet::write(job, plan_.threads, key_bits_, out); });
+    count_all(watch, [&](const CountingJob& job) { TableOutletOf<Mixed>::write(job, plan_.threads, key_bits_, out); });
     require_total("write the count table", shown_, out.header().total, total);
     watch.end();
     out.commit(name, replacing);
@@ -164,10 +165,10 @@ class CountStore {
   }
 
   /// All counts to whoever wants them. As `commit`, save that nothing is here, too, where it fails once it has begun.
-  void give_all(Draining& draining, std::uint64_t total) {
+  void give_all(DrainingOf<Mixed>& draining, std::uint64_t total) {
     try {
       count_all(draining.watch,
-                [&](const CountingJob& job) { DrainOutlet::run(job, level_, plan_.threads, draining); });
+                [&](const CountingJob& job) { DrainOutletOf<Mixed>::run(job, level_, plan_.threads, draining); });
       require_total("drain the count table", shown_, draining.total, total);
       draining.watch.end();
     } catch (...) {
@@ -230,7 +231,7 @@ class CountStore {
   // consolidate. False, and nothing has changed, where that does not pay, or a partition has too many keys.
   bool compact(std::unique_lock<std::mutex>& lock) {
     const std::vector<std::uint64_t> distinct = distinct_by_partition({});
-    if (key_bits_ < 64 || will_split(plan_.records, pool_, level_.contents(), {}, distinct)) return false;
+    if (key_bits_ < 64 || will_split<Mixed>(plan_.records, pool_, level_.contents(), {}, distinct)) return false;
     Contents counts;
     counts.partitions.resize(distinct.size());
     counts.files.resize(Level::most_files);
@@ -239,7 +240,7 @@ class CountStore {
     bool done = false;
     try {
       CompactingJob job{directory_, shown_, plan_.records, pool_, taken, distinct, counts};
-      done = Compactor::run(job, plan_.threads);
+      done = CompactorOf<Mixed>::run(job, plan_.threads);
     } catch (...) {
       lock.lock();
       level_.put_back(taken);
@@ -277,7 +278,7 @@ class CountStore {
 
   std::vector<std::uint64_t> distinct_by_partition(std::span<const SortedTable* const> tables) {
     std::vector<std::uint64_t> distinct(plan_.records.partitions());
-    sampler_.by_range(key_bits_, distinct);
+    sampler_.by_range(std::min(key_bits_, 64U), distinct);
     for (const SortedTable* table : tables)
       for (std::uint64_t& n : distinct) n += table->file().header().entries / distinct.size();
     return distinct;
@@ -301,7 +302,7 @@ class CountStore {
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
     watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
-    if (will_split(plan_.records, pool_, level_.contents(), all, distinct)) {
+    if (will_split<Mixed>(plan_.records, pool_, level_.contents(), all, distinct)) {
       level_.flush(all, [&] { watch.look(); });
       pool_.release();
     }
@@ -313,7 +314,7 @@ class CountStore {
     level_.contents().files.assign(Level::most_files, nullptr);
     runs_.clear();
     included_.reset();
-    adders_.lanes().front()->hot = HotKeys(2);
+    adders_.lanes().front()->hot = HotKeysOf<Mixed>(2);
     pool_ = ChunkPool();
   }
 
@@ -332,16 +333,16 @@ class CountStore {
     runs_.make_room();
 
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
-    if (will_split(plan_.records, pool_, level_.contents(), hands, distinct)) {
+    if (will_split<Mixed>(plan_.records, pool_, level_.contents(), hands, distinct)) {
       level_.flush(hands);
       pool_.release();
     }
     Contents taken = level_.take_out();
-    Run run;
+    RunOf<Mixed> run;
     lock.unlock();
     try {
-      TableWriter out(directory_, shown_, key_bits_, "consolidate counts of");
-      TableOutlet::write(job(taken, hands, {}, tables, distinct), plan_.threads, key_bits_, out);
+      TableWriterOf<Mixed> out(directory_, shown_, key_bits_, "consolidate counts of");
+      TableOutletOf<Mixed>::write(job(taken, hands, {}, tables, distinct), plan_.threads, key_bits_, out);
       const CountHeader header = out.header();
       run.file = out.release();
       run.table = std::make_unique<SortedTable>(TableFile(run.file->duplicate(), shown_, header));
@@ -387,14 +388,13 @@ class CountStore {
   ChunkPool pool_;
   Level level_;
   Sampler sampler_;
-  Filler filler_;
-  Settler settler_;
-  Adders adders_;
+  FillerOf<Mixed> filler_;
+  SettlerOf<Mixed> settler_;
+  AddersOf<Mixed> adders_;
   std::uint64_t base_total_ = 0, reported_ = 0;  // of the table that is added to; of what was spilled
   std::unique_ptr<SortedTable> included_;
-  Runs runs_;
+  RunsOf<Mixed> runs_;
   std::size_t round_ = 1, settle_cursor_ = 0;
   bool settling_ = false;
 };
-
 }  // namespace scratch::inline SCRATCH_ABI::detail

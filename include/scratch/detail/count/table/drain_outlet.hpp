@@ -28,10 +28,11 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Who gets a table's entries, and what was given so far.
-struct Draining {
+template <class Mixed>
+struct DrainingOf {
   static constexpr std::size_t most = 1024;  ///< entries at once
 
-  std::function<void(std::span<const CountEntry>, unsigned thread)> give;
+  std::function<void(std::span<const EntryOf<Mixed>>, unsigned thread)> give;
   std::uint64_t at_least;  ///< what was counted less often is left out
   CommitWatch& watch;
 
@@ -40,22 +41,27 @@ struct Draining {
   std::uint64_t total = 0;         ///< of all counts that were given or left out; saturating
 };
 
-class DrainOutlet final : public Outlet {
+template <class Mixed>
+class DrainOutletOf final : public OutletOf<Mixed> {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using CountingJob = CountingJobOf<Mixed>;
+  using Draining = DrainingOf<Mixed>;
+
   /// Counts everything, and gives it away.
   static void run(const CountingJob& job, Level& level, std::size_t threads, Draining& draining) {
-    std::vector<DrainOutlet> outlets;
+    std::vector<DrainOutletOf> outlets;
     outlets.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i)
-      outlets.push_back(DrainOutlet(job, level, static_cast<unsigned>(i), draining));
+      outlets.push_back(DrainOutletOf(job, level, static_cast<unsigned>(i), draining));
     const auto sum_up = [&] {
-      for (const DrainOutlet& outlet : outlets) {
+      for (const DrainOutletOf& outlet : outlets) {
         draining.keys += outlet.keys_;
         draining.total = saturating_add(draining.total, outlet.total_);
       }
     };
     try {
-      PartitionCounter::count_all(job, outlets);
+      PartitionCounterOf<Mixed>::count_all(job, outlets);
     } catch (...) {
       sum_up();
       throw;
@@ -89,7 +95,7 @@ class DrainOutlet final : public Outlet {
   }
 
  private:
-  DrainOutlet(const CountingJob& job, Level& level, unsigned thread, Draining& draining)
+  DrainOutletOf(const CountingJob& job, Level& level, unsigned thread, Draining& draining)
       : job_(&job), level_(&level), thread_(thread), draining_(&draining) {}
 
   const CountingJob* job_;

@@ -37,16 +37,20 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Thread-safe, each lane being one thread's.
-class Filler {
+template <class Mixed>
+class FillerOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using Lane = LaneOf<Mixed>;
+
   /// Called under the level's lock when there are no chunks, with the lane's number: there are some afterwards, or
   /// others have come. @throws what counting throws
   using MakeRoom = std::function<void(std::unique_lock<std::mutex>&, std::size_t)>;
 
   /// @param shown   what errors call the table
   /// @param at_once keys of a call that are counted all or none
-  Filler(Level& level, Sampler& sampler, Mixer mix, std::size_t at_once, std::filesystem::path shown,
-         MakeRoom make_room)
+  FillerOf(Level& level, Sampler& sampler, Mixer<Mixed> mix, std::size_t at_once, std::filesystem::path shown,
+           MakeRoom make_room)
       : level_(&level),
         sampler_(&sampler),
         mix_(mix),
@@ -169,7 +173,7 @@ class Filler {
   void add_some(Lane& lane, const void* keys, std::size_t from, std::size_t n) {
     begin(lane);
     lane.appender.allow(Kind::plain);
-    std::uint64_t* const mixed = lane.mixed.data();
+    Mixed* const mixed = lane.mixed.data();
     std::size_t i = 0, done = 0;
     try {
       for (; i < n; i += std::min(n - i, Lane::batch)) {
@@ -199,7 +203,7 @@ class Filler {
     end(lane, n);
   }
 
-  static void take_back(Lane& lane, const std::uint64_t* keys, std::size_t n) {
+  static void take_back(Lane& lane, const Mixed* keys, std::size_t n) {
     while (n-- > 0) lane.appender.take_back(Kind::plain, keys[n]);
   }
 
@@ -208,7 +212,7 @@ class Filler {
   void add_counts(Lane& lane, const std::uint64_t* counts, std::size_t n, Fill fill) {
     begin(lane);
     fill();
-    std::uint64_t* const mixed = lane.mixed.data();
+    Mixed* const mixed = lane.mixed.data();
     const CountSum sum = sum_up(counts, n);
     lane.appender.allow_counts(sum.any);
     sampler_->sample(lane, mixed, n);
@@ -250,13 +254,13 @@ class Filler {
 
   void fold(Appender& from, Lane& to, Kind kind, std::size_t p) {
     const std::size_t size = level_->records().size(kind);
-    const std::uint64_t prefix = static_cast<std::uint64_t>(p) << level_->records().rest_bits();
+    const Mixed prefix = static_cast<Mixed>(p) << level_->records().rest_bits();
     PlainVector<CountEntry> moved;
     for (const Bytes bytes : {from.in_chunk(kind, p), from.staged(kind, p)})
       for (std::size_t at = 0; at < bytes.size(); at += size) {
         CountEntry entry = kind == Kind::plain
-                               ? CountEntry{level_->records().rest_of(load_le<std::uint64_t>(bytes.data() + at)), 1}
-                               : level_->records().load(kind, bytes.data() + at);
+                               ? CountEntry{level_->records().rest_of(load_mixed<Mixed>(bytes.data() + at)), 1}
+                               : level_->records().template load<Mixed>(kind, bytes.data() + at);
         entry.mixed |= prefix;
         moved.push_back(entry);
       }
@@ -276,7 +280,7 @@ class Filler {
 
   Level* level_;
   Sampler* sampler_;
-  Mixer mix_;
+  Mixer<Mixed> mix_;
   std::size_t at_once_;
   std::filesystem::path shown_;
   MakeRoom make_room_;

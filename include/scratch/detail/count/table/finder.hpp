@@ -27,7 +27,7 @@ struct Finder {
   bool is_slow_in(const Partition& partition) const {
     std::uint64_t unsorted = 0, sorted = 0;
     for (std::size_t k = 0; k < kinds; ++k) {
-      unsorted += partition.full[k].count * pool.chunk_size() / records.size(static_cast<Kind>(k));
+      unsorted += partition.full[k].count * records.in_chunk(static_cast<Kind>(k), pool.chunk_size());
       sorted += partition.sorted_records[k];
     }
     return unsorted > 512 && unsorted * unsorted > 8 * sorted;
@@ -35,8 +35,9 @@ struct Finder {
 
   /// How often a mixed key was counted in its partition `p`, and in what an appender has of it in hand. O(records that
   /// are not sorted).
-  std::uint64_t find(const Partition& partition, const Appender& hand, std::size_t p, std::uint64_t mixed) const {
-    const std::uint64_t key = records.rest_of(mixed);
+  template <class Mixed>
+  std::uint64_t find(const Partition& partition, const Appender& hand, std::size_t p, Mixed mixed) const {
+    const Mixed key = records.rest_of(mixed);
     std::uint64_t count = 0;
     for (std::size_t k = 0; k < kinds; ++k) {
       const auto kind = static_cast<Kind>(k);
@@ -50,24 +51,26 @@ struct Finder {
     return count;
   }
 
-  std::uint64_t find_in(Bytes bytes, Kind kind, std::uint64_t key) const {
+  template <class Mixed>
+  std::uint64_t find_in(Bytes bytes, Kind kind, Mixed key) const {
     const std::size_t size = records.size(kind), n = bytes.size() / size;
     std::uint64_t count = 0;
     if (kind == Kind::plain) {
-      const std::uint64_t mask = low_mask(records.rest_bits());
-      for (std::size_t i = 0; i < n; ++i) count += (load_le<std::uint64_t>(bytes.data() + i * size) & mask) == key;
+      const Mixed mask = low_mask<Mixed>(records.rest_bits());
+      for (std::size_t i = 0; i < n; ++i) count += (load_mixed<Mixed>(bytes.data() + i * size) & mask) == key;
     } else {
       for (std::size_t i = 0; i < n; ++i) {
-        const CountEntry entry = records.load(kind, bytes.data() + i * size);
+        const EntryOf<Mixed> entry = records.load<Mixed>(kind, bytes.data() + i * size);
         if (entry.mixed == key) count += entry.count;
       }
     }
     return count;
   }
 
-  std::uint64_t find_sorted(const Partition& partition, Kind kind, std::uint64_t key) const {
+  template <class Mixed>
+  std::uint64_t find_sorted(const Partition& partition, Kind kind, Mixed key) const {
     const auto k = static_cast<std::size_t>(kind);
-    const std::size_t size = records.size(kind), in_chunk = pool.chunk_size() / size;
+    const std::size_t size = records.size(kind), in_chunk = records.in_chunk(kind, pool.chunk_size());
     const std::uint32_t sign = records.sign_of(key);
     std::uint64_t count = 0;
     std::uint32_t chunk = partition.sorted[k].first;
@@ -78,7 +81,7 @@ struct Finder {
       std::size_t low = 0, high = std::min(in_chunk, partition.sorted_records[k] - i * in_chunk);
       while (low < high) {
         const std::size_t middle = low + (high - low) / 2;
-        const CountEntry entry = records.load(kind, at + middle * size);
+        const EntryOf<Mixed> entry = records.load<Mixed>(kind, at + middle * size);
         if (entry.mixed == key) count += entry.count;
         if (entry.mixed == key) break;
         if (entry.mixed < key)

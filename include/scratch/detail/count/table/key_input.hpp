@@ -71,6 +71,8 @@ std::uint64_t count_of(N n) {
 template <CountKey Key>
 class KeyInput {
  public:
+  using AdderState = AdderStateOf<MixedOf<Key>>;
+
   KeyInput() = default;
   KeyInput(std::shared_ptr<CountState<Key>> state, AdderState& here, bool is_table)
       : state_(std::move(state)), here_(&here), is_table_(is_table) {}
@@ -105,9 +107,9 @@ class KeyInput {
     if (here_->entries.size() == most_entries) state_->store.drain(*here_);
     std::unique_lock<std::mutex> held;
     if (!surely_fits(n, held)) return add_exactly(std::span(&key, 1), std::span(&n, 1));
-    if (held) return state_->store.add(*here_, &key, &n, 1);
+    if (held) return state_->store.add(*here_, &key, &n, std::size_t{1});
     here_->entries.reserve(most_entries);
-    std::uint64_t mixed;
+    MixedOf<Key> mixed;
     mix_keys<Key>(&key, 0, 1, &mixed);
     here_->entries.push_back({mixed, n});
   }
@@ -206,11 +208,11 @@ class KeyInput {
     std::map<Key, std::uint64_t> sums;
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const auto at = sums.try_emplace(keys[i], 0).first;
-      std::uint64_t mixed;
+      MixedOf<Key> mixed;
       mix_keys<Key>(&keys[i], 0, 1, &mixed);
       const std::uint64_t before = at->second == 0 ? store.get(mixed) : at->second;
       if (std::numeric_limits<std::uint64_t>::max() - before < counts[i])
-        throw Error(errc::count_overflow, "count key " + std::to_string(keys[i]) + " in", state_->path,
+        throw Error(errc::count_overflow, "count key " + key_text(keys[i]) + " in", state_->path,
                     "it was counted " + std::to_string(before) + " times, and " + std::to_string(counts[i]) +
                         " more are too many; nothing was changed");
       at->second = before + counts[i];

@@ -94,7 +94,7 @@ class Level {
       const Kind kind = Appender::kind_of(owner);
       Partition& partition = contents_.partitions[Appender::partition_of(owner)];
       partition.full[static_cast<std::size_t>(kind)].push_front(*pool_, chunk);
-      partition.records += records_.payload(kind, pool_->chunk_size()) / records_.size(kind);
+      partition.records += records_.in_chunk(kind, pool_->chunk_size());
     }
   }
 

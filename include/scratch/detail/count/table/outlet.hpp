@@ -14,18 +14,20 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// One for each thread that counts.
-class Outlet {
+template <class Mixed>
+class OutletOf {
  public:
   /// The records of a partition have been read for the last time. Nothing of it was put yet.
   virtual void was_read(std::size_t partition) = 0;
   /// The next entries of a partition, in the order of keys; with the last ones there may be none.
-  virtual void put(std::size_t partition, std::span<const CountEntry> entries, bool is_last, Sequencer& sequencer) = 0;
+  virtual void put(std::size_t partition, std::span<const EntryOf<Mixed>> entries, bool is_last,
+                   Sequencer& sequencer) = 0;
 
  protected:
-  Outlet() = default;
-  Outlet(Outlet&&) = default;
-  Outlet& operator=(Outlet&&) = default;
-  ~Outlet() = default;
+  OutletOf() = default;
+  OutletOf(OutletOf&&) = default;
+  OutletOf& operator=(OutletOf&&) = default;
+  ~OutletOf() = default;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -16,6 +16,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,42 +42,46 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// What is counted.
-struct CountingJob {
+template <class Mixed>
+struct CountingJobOf {
   const Directory& directory;
   const std::filesystem::path& shown;
   const Records& records;
   const ChunkPool& pool;
   const Contents& contents;
   std::span<Appender* const> appenders;
-  std::span<const CountEntry> hot;  ///< sorted
-  std::span<const SortedTable* const> tables;
+  std::span<const EntryOf<Mixed>> hot;  ///< sorted
+  std::span<const SortedTableOf<Mixed>* const> tables;
   std::span<const std::uint64_t> distinct;  ///< of each partition, about
   std::uint64_t split_memory;               ///< for the splits of one thread
   CommitWatch* watch = nullptr;             ///< told of each partition's records
 };
 
 /// The memory of a thread that counts.
-struct CountingThread {
-  CountingMemory counting;
+template <class Mixed>
+struct CountingThreadOf {
+  CountingMemoryOf<Mixed> counting;
   SegmentBuffer buffer;
-  TableFile::Buffers table;
+  typename TableFileOf<Mixed>::Buffers table;
 };
 
 /// Shows the keys of records to a pass. False when it has no room.
-inline bool add_records(CountingMemory& memory, CountingPass& pass, const Records& records, Kind kind,
-                        const std::byte* at, std::size_t n, std::uint64_t mask) {
+template <class Mixed>
+bool add_records(CountingMemoryOf<Mixed>& memory, CountingPassOf<Mixed>& pass, const Records& records, Kind kind,
+                 const std::byte* at, std::size_t n, std::type_identity_t<Mixed> mask) {
+  constexpr std::size_t batch = CountingMemoryOf<Mixed>::batch;
   const std::size_t size = records.size(kind);
   if (kind != Kind::plain) {
     for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
-      some = std::min(n, CountingMemory::batch);
+      some = std::min(n, batch);
       records.load(kind, at, some, mask, memory.keys(), memory.counts());
       if (!pass.add(memory.keys(), memory.counts(), some)) return false;
     }
     return true;
   }
-  for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
-    const std::size_t some = std::min(n - i, CountingMemory::batch);
-    std::uint64_t* const keys = memory.keys();
+  for (std::size_t i = 0; i < n; i += batch) {
+    const std::size_t some = std::min(n - i, batch);
+    Mixed* const keys = memory.keys();
     decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
     std::fill_n(keys + some, Lines::ahead, keys[0]);
     if (!pass.add(keys, some)) return false;
@@ -85,9 +90,10 @@ inline bool add_records(CountingMemory& memory, CountingPass& pass, const Record
 }
 
 /// Whether a partition of these has more keys, about, than a pass has room for.
-inline bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
-                       std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
-  constexpr std::size_t room = Lines::capacity(Lines::most_lines);
+template <class Mixed>
+bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
+                std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
+  constexpr std::size_t room = LinesOf<Mixed>::capacity(LinesOf<Mixed>::most_lines);
   for (std::size_t p = 0; p < distinct.size(); ++p)
     if (distinct[p] > room && PartitionSource{records, pool, contents, appenders, p}.count() > room) return true;
   return false;
@@ -103,18 +109,28 @@ inline void require_total(const char* doing, const std::filesystem::path& shown,
 }
 
 /// The worker of a `Sequencer` whose pieces are partitions.
-class PartitionCounter {
+template <class Mixed>
+class PartitionCounterOf {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using CountingJob = CountingJobOf<Mixed>;
+  using CountingMemory = CountingMemoryOf<Mixed>;
+  using CountingPass = CountingPassOf<Mixed>;
+  using CountingThread = CountingThreadOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+  using Outlet = OutletOf<Mixed>;
+  using SortedTable = SortedTableOf<Mixed>;
+
   /// Counts all partitions, with a thread for each of these.
   template <class AnOutlet>
   static void count_all(const CountingJob& job, std::vector<AnOutlet>& outlets) {
-    std::vector<PartitionCounter> counters;
+    std::vector<PartitionCounterOf> counters;
     counters.reserve(outlets.size());
     for (AnOutlet& outlet : outlets) counters.emplace_back(job, outlet);
     Sequencer::run(job.distinct.size(), counters);
   }
 
-  PartitionCounter(const CountingJob& job, Outlet& outlet)
+  PartitionCounterOf(const CountingJob& job, Outlet& outlet)
       : job_(&job), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
 
   void work(std::size_t p, Sequencer& sequencer) {
@@ -122,7 +138,7 @@ class PartitionCounter {
     piece_ = p;
     const unsigned bits = job_->records.rest_bits();
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
-    const Range range{std::uint64_t{p} << bits, bits};
+    const Range range{Mixed{p} << bits, bits};
     const std::uint64_t records = source.count();
     look();
     count(source, range, job_->distinct[p], true, true);
@@ -132,9 +148,9 @@ class PartitionCounter {
  private:
   // Keys from `first` on, of which `bits` bits differ.
   struct Range {
-    std::uint64_t first;
+    Mixed first;
     unsigned bits;
-    std::uint64_t last() const { return first | low_mask(bits); }
+    Mixed last() const { return first | low_mask<Mixed>(bits); }
   };
 
   void look() {
@@ -175,7 +191,7 @@ class PartitionCounter {
   }
 
   std::span<const CountEntry> hot_in(Range range) const {
-    const auto before = [](const CountEntry& entry, std::uint64_t key) { return entry.mixed < key; };
+    const auto before = [](const CountEntry& entry, Mixed key) { return entry.mixed < key; };
     const auto begin = std::lower_bound(job_->hot.begin(), job_->hot.end(), range.first, before);
     auto end = begin;
     while (end != job_->hot.end() && end->mixed <= range.last()) ++end;
@@ -195,7 +211,7 @@ class PartitionCounter {
   }
 
   bool add_all(const PartitionSource& source, Range range, bool outermost, CountingPass& pass) {
-    const std::uint64_t mask = low_mask(range.bits);
+    const Mixed mask = low_mask<Mixed>(range.bits);
     if (!source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
           look_after(n);
           return add_records(memory_->counting, pass, source.records, kind, at, n, mask);
@@ -208,25 +224,25 @@ class PartitionCounter {
 
   // The bits with which all keys of a range begin.
   Range narrow(const PartitionSource& source, Range range, bool outermost) {
-    const std::uint64_t mask = low_mask(range.bits);
-    std::uint64_t any = 0, different = 0;
+    const Mixed mask = low_mask<Mixed>(range.bits);
+    Mixed any = 0, different = 0;
     bool begun = false;
-    const auto see = [&](std::uint64_t key) {
+    const auto see = [&](Mixed key) {
       if (!std::exchange(begun, true)) any = key & mask;
       different |= (key & mask) ^ any;
-      return range.bits - static_cast<unsigned>(std::bit_width(different)) >= 4;
+      return range.bits - width_of(different) >= 4;
     };
     const bool all = source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
       look_after(n);
       if (kind != Kind::plain) {
         for (std::size_t i = 0; i < n; ++i)
-          if (!see(source.records.load(kind, at + i * size).mixed)) return false;
+          if (!see(source.records.template load<Mixed>(kind, at + i * size).mixed)) return false;
         return true;
       }
       for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
         const std::size_t some = std::min(n - i, CountingMemory::batch);
-        std::uint64_t* const keys = memory_->counting.keys();
+        Mixed* const keys = memory_->counting.keys();
         decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
         if (!see(keys[0])) return false;
         for (std::size_t k = 0; k < some; ++k) different |= keys[k] ^ any;
@@ -239,8 +255,8 @@ class PartitionCounter {
                                       [&](const CountEntry& entry) { return see(entry.mixed); });
                  })))
       return range;
-    const auto bits = static_cast<unsigned>(std::bit_width(different));
-    return {range.first | (any & ~low_mask(bits)), bits};
+    const auto bits = width_of(different);
+    return {range.first | (any & ~low_mask<Mixed>(bits)), bits};
   }
 
   void split(const PartitionSource& source, Range range, std::uint64_t distinct, bool outermost, bool is_last) {
@@ -259,7 +275,7 @@ class PartitionCounter {
     const auto possible = static_cast<unsigned>(std::bit_width(pool_->count() / 4)) - 1;
     const unsigned bits = std::clamp(wanted, 1U, std::min({8U, possible, range.bits - 8}));
     const std::uint64_t from = file_->size();
-    Nested& inner = nested({range.bits, bits});
+    Nested& inner = nested({range.bits, bits, job_->records.word});
     ++depth_;
     scatter(source, range, outermost, inner);
     if (outermost) outlet_->was_read(piece_);
@@ -276,7 +292,7 @@ class PartitionCounter {
       const std::uint64_t share = static_cast<std::uint64_t>(
           static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
       const unsigned rest = inner.level.records().rest_bits();
-      count(part, {range.first | std::uint64_t{q} << rest, rest}, share + 16, false, ends);
+      count(part, {range.first | Mixed{q} << rest, rest}, share + 16, false, ends);
       inner.clear(q);
     }
     inner.give_back();
@@ -296,14 +312,14 @@ class PartitionCounter {
     }
     void give_back() { appender.free.give_to(level.pool()); }
 
-    void append(const std::uint64_t* keys, std::size_t n) {
+    void append(const Mixed* keys, std::size_t n) {
       for (std::size_t done = 0; (done += appender.append(keys + done, n - done)) < n;) {
         appender.keep();
         level.exchange(appender);
       }
       appender.keep();
     }
-    void append(const std::uint64_t* keys, const std::uint64_t* counts, std::size_t n) {
+    void append(const Mixed* keys, const std::uint64_t* counts, std::size_t n) {
       appender.allow_counts(sum_up(counts, n).any);
       for (std::size_t done = 0; (done += appender.append(keys + done, counts + done, n - done)) < n;) {
         appender.keep();
@@ -325,7 +341,7 @@ class PartitionCounter {
   }
 
   void scatter(const PartitionSource& source, Range range, bool outermost, Nested& to) {
-    const std::uint64_t mask = low_mask(range.bits);
+    const Mixed mask = low_mask<Mixed>(range.bits);
     to.appender.allow(Kind::plain);
     source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
       const std::size_t size = source.records.size(kind);
@@ -340,7 +356,7 @@ class PartitionCounter {
       }
       for (std::size_t i = 0; i < n; i += CountingMemory::batch) {
         const std::size_t some = std::min(n - i, CountingMemory::batch);
-        std::uint64_t* const keys = memory_->counting.keys();
+        Mixed* const keys = memory_->counting.keys();
         decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
         to.append(keys, some);
       }
@@ -349,7 +365,7 @@ class PartitionCounter {
     if (outermost)
       for_each_entry(range, [&](std::span<const CountEntry> entries) {
         for (const CountEntry& entry : entries) {
-          const std::uint64_t key = entry.mixed & mask;
+          const Mixed key = entry.mixed & mask;
           to.append(&key, &entry.count, 1);
         }
         return true;

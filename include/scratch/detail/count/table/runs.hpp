@@ -18,16 +18,21 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-struct Run {
+template <class Mixed>
+struct RunOf {
   std::unique_ptr<AppendFile> file;
-  std::unique_ptr<SortedTable> table;
+  std::unique_ptr<SortedTableOf<Mixed>> table;
 
   std::uint64_t entries() const { return table->file().header().entries; }
 };
 
 /// For one thread at a time.
-class Runs {
+template <class Mixed>
+class RunsOf {
  public:
+  using Run = RunOf<Mixed>;
+  using SortedTable = SortedTableOf<Mixed>;
+
   bool empty() const { return runs_.empty(); }
 
   /// How many stay when so many records are consolidated: those that are much larger than all that comes after them.
@@ -49,7 +54,7 @@ class Runs {
     return sum;
   }
   /// How often a mixed key was counted in all of them. @throws Error
-  std::uint64_t find(std::uint64_t mixed, TableFile::Buffers& buffers) const {
+  std::uint64_t find(Mixed mixed, typename SortedTable::Buffers& buffers) const {
     std::uint64_t count = 0;
     for (const Run& run : runs_) count += run.table->find(mixed, buffers);
     return count;

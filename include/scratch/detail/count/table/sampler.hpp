@@ -22,7 +22,8 @@ class Sampler {
  public:
   Sampler() : estimate_(random_number() | 1) {}
 
-  void sample(Lane& lane, const std::uint64_t* mixed, std::size_t n) {
+  template <class Mixed>
+  void sample(LaneOf<Mixed>& lane, const Mixed* mixed, std::size_t n) {
     const std::size_t picked = pick(mixed, n, mask_.load(std::memory_order_relaxed), lane.picked.data());
     for (std::size_t i = 0; i < picked; ++i) {
       if (lane.sampled > 0 && lane.samples[lane.sampled - 1] == lane.picked[i]) continue;
@@ -31,7 +32,8 @@ class Sampler {
     }
   }
   /// What the lane has collected counts afterwards.
-  void join(Lane& lane) {
+  template <class Mixed>
+  void join(LaneOf<Mixed>& lane) {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < lane.sampled; ++i) estimate_.see(lane.samples[i]);
     lane.sampled = 0;

@@ -27,9 +27,15 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Used by one thread at a time.
-class Settler {
+template <class Mixed>
+class SettlerOf {
  public:
-  explicit Settler(Level& level) : level_(&level) {}
+  using CountEntry = EntryOf<Mixed>;
+  using CountingPass = CountingPassOf<Mixed>;
+  using CountingThread = CountingThreadOf<Mixed>;
+  using Lines = LinesOf<Mixed>;
+
+  explicit SettlerOf(Level& level) : level_(&level) {}
 
   /// The memory to count in. @throws std::bad_alloc
   CountingThread& thread() {
@@ -81,7 +87,7 @@ class Settler {
     lock.unlock();
     try {
       CountingThread& thread = this->thread();
-      const std::uint64_t mask = low_mask(records.rest_bits());
+      const Mixed mask = low_mask<Mixed>(records.rest_bits());
       source.for_each_in_memory([&](Kind, const std::byte*, std::size_t n) {
         before += n;
         return true;
@@ -113,7 +119,8 @@ class Settler {
   bool replace(Partition& from, Partition& to, CountingPass& pass, std::uint64_t before) {
     ChunkPool& pool = level_->pool();
     usual_distinct_ = pass.most_entries() + pass.most_entries() / 8;
-    const std::size_t were_all_large = 16 * (pass.most_entries() + 1) / pool.chunk_size() + 4;
+    const std::size_t were_all_large =
+        (pass.most_entries() + 1) / level_->records().in_chunk(Kind::large, pool.chunk_size()) + 4;
     if (were_all_large > from.chunks() + pool.available()) return false;
     for (std::size_t k = 0; k < kinds; ++k) {
       from.full[k].give_to(pool);
@@ -135,7 +142,7 @@ class Settler {
     ChunkPool& pool = level_->pool();
     const Kind kind = records.kind_of(entry.count);
     const auto k = static_cast<std::size_t>(kind);
-    const std::size_t in_chunk = pool.chunk_size() / records.size(kind), at = to.sorted_records[k] % in_chunk;
+    const std::size_t in_chunk = records.in_chunk(kind, pool.chunk_size()), at = to.sorted_records[k] % in_chunk;
     if (at == 0) {
       const std::uint32_t chunk = pool.take();
       pool.set_owner(chunk, records.sign_of(entry.mixed));

@@ -30,10 +30,14 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// As `CountStore`; keys are mixed by leaving them alone.
+/// As `CountStoreOf`; keys are mixed by leaving them alone.
 class SmallStore {
  public:
-  SmallStore(const Directory& directory, std::filesystem::path shown, std::uint64_t, unsigned, unsigned, Mixer)
+  using AdderState = AdderStateOf<std::uint64_t>;
+  using Draining = DrainingOf<std::uint64_t>;
+
+  SmallStore(const Directory& directory, std::filesystem::path shown, std::uint64_t, unsigned, unsigned,
+             Mixer<std::uint64_t>)
       : own_(nullptr), directory_(directory), shown_(std::move(shown)) {}
 
   AdderState& own() { return own_; }
@@ -202,6 +206,6 @@ class SmallStore {
 };
 
 template <CountKey Key>
-using StoreOf = std::conditional_t<std::is_same_v<Key, std::uint16_t>, SmallStore, CountStore>;
+using StoreOf = std::conditional_t<std::is_same_v<Key, std::uint16_t>, SmallStore, CountStoreOf<MixedOf<Key>>>;
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

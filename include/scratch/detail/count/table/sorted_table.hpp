@@ -18,11 +18,16 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Knows where some of the blocks stand, one in 64. Thread-safe, each thread with its own buffers.
-class SortedTable {
+template <class Mixed>
+class SortedTableOf {
  public:
-  explicit SortedTable(TableFile file) : file_(std::move(file)) {
+  using TableFile = TableFileOf<Mixed>;
+  using Buffers = typename TableFile::Buffers;
+  using Position = typename TableFile::Position;
+
+  explicit SortedTableOf(TableFile file) : file_(std::move(file)) {
     std::uint64_t i = 0;
-    file_.for_each_block([&](const BlockRecord& record, std::uint64_t offset) {
+    file_.for_each_block([&](const BlockRecordOf<Mixed>& record, std::uint64_t offset) {
       if (i % step == 0) signs_.push_back({record.first, {i, offset}});
       ++i;
     });
@@ -30,33 +35,31 @@ class SortedTable {
 
   const TableFile& file() const { return file_; }
 
-  std::uint64_t find(std::uint64_t mixed, TableFile::Buffers& buffers) const {
+  std::uint64_t find(Mixed mixed, Buffers& buffers) const {
     const std::size_t i = sign_before(mixed);
     return file_.find(position(i), position(i + 1), mixed, buffers);
   }
 
   /// Calls `visit(entries)` for the entries in [first, last], in order.
   template <class Visit>
-  void for_each_span(std::uint64_t first, std::uint64_t last, TableFile::Buffers& buffers, Visit visit) const {
+  void for_each_span(Mixed first, Mixed last, Buffers& buffers, Visit visit) const {
     file_.for_each_span(position(sign_before(first)), position(sign_before(last) + 1), first, last, buffers, visit);
   }
 
  private:
   static constexpr std::uint64_t step = 64;
   struct Sign {
-    std::uint64_t first;
-    TableFile::Position at;
+    Mixed first;
+    Position at;
   };
 
   // The last one that does not lie behind a key.
-  std::size_t sign_before(std::uint64_t mixed) const {
+  std::size_t sign_before(Mixed mixed) const {
     const auto behind = std::upper_bound(signs_.begin(), signs_.end(), mixed,
-                                         [](std::uint64_t key, const Sign& sign) { return key < sign.first; });
+                                         [](Mixed key, const Sign& sign) { return key < sign.first; });
     return behind == signs_.begin() ? 0 : static_cast<std::size_t>(behind - signs_.begin()) - 1;
   }
-  TableFile::Position position(std::size_t i) const {
-    return i < signs_.size() ? signs_[i].at : TableFile::Position{file_.block_count(), 0};
-  }
+  Position position(std::size_t i) const { return i < signs_.size() ? signs_[i].at : Position{file_.block_count(), 0}; }
 
   TableFile file_;
   PlainVector<Sign> signs_;

@@ -26,12 +26,15 @@
 namespace scratch::inline SCRATCH_ABI::detail {
 
 /// Entries of a partition on their way to the table.
-struct CutPiece {
+template <class Mixed>
+struct CutPieceOf {
+  using CountEntry = EntryOf<Mixed>;
+
   std::size_t piece = 0;
   bool is_last = false;
   PlainVector<CountEntry> head, tail;
-  CutEntries cut;
-  Blocks blocks;
+  CutEntriesOf<Mixed> cut;
+  BlocksOf<Mixed> blocks;
   ByteBuffer lead;
   std::uint64_t offset = 0;
   std::uint64_t left_out = 0;
@@ -39,15 +42,20 @@ struct CutPiece {
   std::size_t size() const { return blocks.bytes.size() + (head.size() + tail.size()) * sizeof(CountEntry); }
 };
 
-class TableOutlet final : public Outlet {
+template <class Mixed>
+class TableOutletOf final : public OutletOf<Mixed> {
  public:
+  using CountEntry = EntryOf<Mixed>;
+  using CutPiece = CutPieceOf<Mixed>;
+  using TableWriter = TableWriterOf<Mixed>;
+
   /// Counts everything into a table, and finishes it.
-  static void write(const CountingJob& job, std::size_t threads, unsigned key_bits, TableWriter& out) {
+  static void write(const CountingJobOf<Mixed>& job, std::size_t threads, unsigned key_bits, TableWriter& out) {
     ReorderWindow<CutPiece> window(std::max<std::size_t>(threads, 2) * 1_MiB);
-    std::vector<TableOutlet> outlets;
+    std::vector<TableOutletOf> outlets;
     outlets.reserve(threads);
-    for (std::size_t i = 0; i < threads; ++i) outlets.push_back(TableOutlet(key_bits, out, window));
-    PartitionCounter::count_all(job, outlets);
+    for (std::size_t i = 0; i < threads; ++i) outlets.push_back(TableOutletOf(key_bits, out, window));
+    PartitionCounterOf<Mixed>::count_all(job, outlets);
     out.finish(0);
   }
 
@@ -57,7 +65,7 @@ class TableOutlet final : public Outlet {
     std::unique_ptr<CutPiece> item = window_->spare(sequencer);
     item->left_out = 0;
     const std::span<const CountEntry> entries = entries_kept(all, out_->header().at_least, kept_, item->left_out);
-    const CutEntries cut(key_bits_, entries, item->blocks);
+    const CutEntriesOf<Mixed> cut(key_bits_, entries, item->blocks);
     item->piece = partition;
     item->is_last = is_last;
     item->head.clear();
@@ -79,7 +87,7 @@ class TableOutlet final : public Outlet {
   }
 
  private:
-  TableOutlet(unsigned key_bits, TableWriter& out, ReorderWindow<CutPiece>& window)
+  TableOutletOf(unsigned key_bits, TableWriter& out, ReorderWindow<CutPiece>& window)
       : key_bits_(key_bits), out_(&out), window_(&window) {}
 
   unsigned key_bits_;
