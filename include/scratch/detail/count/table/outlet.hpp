@@ -25,8 +25,8 @@ class OutletOf {
 
  protected:
   OutletOf() = default;
-  OutletOf(OutletOf&&) = default;
-  OutletOf& operator=(OutletOf&&) = default;
+  OutletOf(OutletOf&&) noexcept = default;
+  OutletOf& operator=(OutletOf&&) noexcept = default;
   ~OutletOf() = default;
 };
 
