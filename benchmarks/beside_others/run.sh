@@ -51,8 +51,8 @@ sqlite_start() { # a database for each worker, as counters have it
   [ "$2" != end ] || rm -rf "$d"
 }
 sort_start() {
-  if [ "$2" = end ]; then exec sort -S 1M -T "$1" "$work/lines" -o /dev/null; fi
-  { cat "$work/lines"; sleep 600; } | sort -S 1M -T "$1" -o /dev/null
+  if [ "$2" = end ]; then exec sort -S 1M -T "$1" "$work/lines"; fi
+  { cat "$work/lines"; sleep 600; } | sort -S 1M -T "$1"
 }
 kmc_start() {
   mkdir -p "$1/kmc"
@@ -66,8 +66,8 @@ kmc_start() {
   rm -f "$1"/kmc/result*
 }
 scratch_start() {
-  if [ "$2" = end ]; then exec "$build/examples/table_export/table_export" lines "$work/lines" --place "$1" -q --path-file /dev/null; fi
-  { cat "$work/lines"; sleep 600; } | "$build/examples/table_export/table_export" lines - --chunk-size 256KiB --place "$1" -q --path-file /dev/null
+  if [ "$2" = end ]; then exec "$build/examples/table_export/table_export" lines "$work/lines" --place "$1" -q --path-file "$work/path"; fi
+  { cat "$work/lines"; sleep 600; } | "$build/examples/table_export/table_export" lines - --chunk-size 256KiB --place "$1" -q --path-file "$work/path"
 }
 
 needs() { case $1 in tempfile) echo python3 ;; sqlite) echo sqlite3 ;; kmc) echo kmc ;; *) echo sh ;; esac; }
