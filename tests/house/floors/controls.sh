@@ -48,6 +48,7 @@ broken floors "stands on no floor" cellar.hpp '#pragma once'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { ::close(3); }'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { fsync(3); }'
 broken system_calls "System calls outside" bytes.hpp 'inline bool f() { return std::filesystem::exists("/"); }'
+broken system_calls "syscalls.hpp:" detail/kernel/syscalls.hpp 'inline void f() { ::fsync(3); }'
 broken system_calls "the seam" bytes.hpp '#ifdef SCRATCH_SYSCALLS_HEADER'
 rm -rf "$work"
 exit $missed
