@@ -25,6 +25,7 @@
 #include "metrics.hpp"
 #include "preflight.hpp"
 #include "support/names.hpp"
+#include "support/place.hpp"
 #include "support/results.hpp"
 #include "support/resume.hpp"
 #include "support/sweeping.hpp"
@@ -65,8 +66,7 @@ class Job {
     if (!options.metrics.empty()) metrics_target_ = &results_.add("the metrics", options.metrics.string());
   }
 
-  template <scratch::Place P>
-  void run(const P& place) {
+  void run(const scratch::AnyPlace& place) {
     std::optional<support::Earlier> earlier;
     if (options_.resume) earlier.emplace(place, identity());
     const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
@@ -99,9 +99,10 @@ class Job {
           free_finished();
           return plan_.keep_finished;  // perhaps another worker freed some just now
         }};
-    scratch::SessionDir<P> session = unfinished != nullptr
-                                         ? scratch::adopt<P>(place, unfinished->info.id, std::move(session_options))
-                                         : scratch::SessionDir<P>(place, "external_sort", std::move(session_options));
+    using Place = scratch::AnyPlace;
+    scratch::SessionDir<Place> session =
+        unfinished != nullptr ? scratch::adopt<Place>(place, unfinished->info.id, std::move(session_options))
+                              : scratch::SessionDir<Place>(place, "external_sort", std::move(session_options));
     finished.emplace(session.area("finished"));  // a full disk would have no room for a directory
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
     if (unfinished == nullptr) {
@@ -315,14 +316,6 @@ class Job {
   Checkpoint checkpoint_;
 };
 
-inline void sort(const SortOptions& options) {
-  Job job(options);
-  if (options.place == "tmp")
-    job.run(scratch::TmpDir{"external_sort"});
-  else if (options.place == "shm")
-    job.run(scratch::Shm{"external_sort"});
-  else
-    job.run(scratch::Under{options.place});
-}
+inline void sort(const SortOptions& options) { Job(options).run(support::place_of(options.place, "external_sort")); }
 
 }  // namespace external_sort

@@ -11,11 +11,11 @@
 #include <type_traits>
 #include <vector>
 
+#include <scratch/any_place.hpp>
 #include <scratch/bytes.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/event.hpp>
 #include <scratch/merge.hpp>
-#include <scratch/place.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/space.hpp>
 
@@ -24,6 +24,7 @@
 #include "measures.hpp"
 #include "results.hpp"
 #include "rows.hpp"
+#include "support/place.hpp"
 #include "support/progress.hpp"
 #include "support/results.hpp"
 #include "support/stop.hpp"
@@ -111,8 +112,10 @@ void summarize(const Facts& facts, const Options& options) {
   std::fprintf(stderr, "%-16s%s\n%-16s%s\n", "place", facts.place.c_str(), "engine", facts.engine.c_str());
 }
 
-template <scratch::Place P>
-void analyse_in(const P& place, const Options& options) {
+}  // namespace
+
+void analyse(const Options& options) {
+  const scratch::AnyPlace place = support::place_of(options.place, "kmer_frequency");
   const auto began = Clock::now();
   const Counting& counting = options.counting;
   RowSource rows(options.files, counting.k, counting.rows);
@@ -144,7 +147,7 @@ void analyse_in(const P& place, const Options& options) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (told) told(event);
   };
-  scratch::SessionDir<P> session(place, "k" + std::to_string(counting.k), session_options);
+  scratch::SessionDir<scratch::AnyPlace> session(place, "k" + std::to_string(counting.k), session_options);
 
   Facts facts;
   facts.place = session.path().native() + ", since " + place.reason();
@@ -192,15 +195,6 @@ void analyse_in(const P& place, const Options& options) {
   facts.peak = std::max(facts.peak, peak_rss());
   facts.all = seconds_since(began);
   if (!options.quiet) summarize(facts, options);
-}
-
-}  // namespace
-
-void analyse(const Options& options) {
-  const std::string app = "kmer_frequency";
-  if (options.place == "shm") return analyse_in(scratch::Shm{app}, options);
-  if (options.place == "tmp") return analyse_in(scratch::TmpDir{app}, options);
-  return analyse_in(scratch::Under{options.place}, options);
 }
 
 }  // namespace kmer_frequency

@@ -13,7 +13,6 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "places.hpp"
@@ -58,8 +57,8 @@ inline std::vector<Listed> list(const std::string& meant, bool all_users) {
   for (const AnyPlace& place : places_meant(meant, all_users)) {
     Listed listed;
     try {
-      listed.root = root_of(place);
-      listed.sessions = std::visit([&](const auto& one) { return scratch::list_sessions(one, options); }, place);
+      listed.root = place.root();
+      listed.sessions = scratch::list_sessions(place, options);
       std::error_code gone;
       if (fs::exists(listed.root, gone)) listed.free = scratch::space(listed.root).bytes;
     } catch (const scratch::Error& error) {
@@ -250,9 +249,9 @@ inline int sweep(const SweepCommand& command, bool as_json) {
       command.all_apps ? places_of_all_apps(command.place, command.all_users) : places_meant(command.place);
   for (const AnyPlace& place : places) {
     try {
-      report += std::visit([&](const auto& one) { return scratch::sweep(one, options); }, place);
+      report += scratch::sweep(place, options);
     } catch (const scratch::Error& error) {
-      report.failed.push_back({root_of(place), error});
+      report.failed.push_back({place.root(), error});
     }
   }
   if (as_json) {

@@ -19,7 +19,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "support/errors.hpp"
@@ -30,11 +29,7 @@ namespace fs = std::filesystem;
 
 using support::Refused;
 
-using AnyPlace = std::variant<scratch::Shm, scratch::TmpDir, scratch::Under, scratch::PgsqlTmp>;
-
-inline fs::path root_of(const AnyPlace& place) {
-  return std::visit([](const auto& one) { return one.root(); }, place);
-}
+using scratch::AnyPlace;
 
 inline constexpr std::string_view pgsql_prefix = "pgsql_tmp_scratch-";
 
@@ -138,7 +133,7 @@ inline std::vector<AnyPlace> places_of_all_apps(const std::string& text, bool al
   if (all_users) {
     std::set<std::string> apps;
     for (const AnyPlace& root : roots_below(base, true)) {
-      const std::string name = root_of(root).filename();
+      const std::string name = root.root().filename();
       apps.insert(name.substr(0, name.rfind('-')));
     }
     for (const std::string& app : apps)

@@ -49,6 +49,7 @@
 #include "support/child.hpp"
 #include "support/names.hpp"
 #include "support/numbers.hpp"
+#include "support/place.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
 #include "support/resume.hpp"
@@ -192,12 +193,6 @@ Exported export_in(Set& set, Input& input, Rows& rows, const ExportOptions& how,
   }
 }
 
-scratch::AnyPlace place_of(const std::string& name) {
-  if (name == "shm") return scratch::Shm{"table_export"};
-  if (name == "tmp") return scratch::TmpDir{"table_export"};
-  return scratch::Under{name};
-}
-
 void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   std::optional<support::Earlier> earlier;
   if (options.resume) earlier.emplace(places.front(), job_of(options));
@@ -332,7 +327,7 @@ int run_with(int argc, char** argv) {
     throw support::WrongUsage("--resume goes on in one place: give --place once");
   if (options.places.empty()) options.places.emplace_back("shm");
   std::vector<scratch::AnyPlace> places;
-  for (const std::string& name : options.places) places.push_back(place_of(name));
+  for (const std::string& name : options.places) places.push_back(support::place_of(name, "table_export"));
   run(places, options);
   return 0;
 }

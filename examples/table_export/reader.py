@@ -2,14 +2,22 @@
 # reader.py SESSION: the chunks of a session, as they come and after; all that another language needs is json and mmap.
 import json, mmap, os, sys, time, urllib.parse
 
-session = sys.argv[1]
-log, rest, more = None, b"", True
+def metadata(session):
+    return json.load(open(session + "/metadata.json"))
+
+members = metadata(sys.argv[1]).get("set", {}).get("members", [])  # of a table in several places, a session in each
+sessions = [urllib.parse.unquote(path) for path in members] or [sys.argv[1]]
+logs, rests, more = {}, dict.fromkeys(sessions, b""), True
 while more:
-    more = json.load(open(session + "/metadata.json"))["status"] == "in_progress"  # what came before is read below
-    if log is None and os.path.exists(session + "/chunks.jsonl"):
-        log = open(session + "/chunks.jsonl", "rb")
-    *lines, rest = (rest + log.read()).split(b"\n") if log else [rest]
-    for line in lines:
+    more = any(metadata(session)["status"] == "in_progress" for session in sessions)  # what came before is read below
+    lines = []
+    for session in sessions:
+        if session not in logs and os.path.exists(session + "/chunks.jsonl"):
+            logs[session] = open(session + "/chunks.jsonl", "rb")
+        if session in logs:
+            *whole, rests[session] = (rests[session] + logs[session].read()).split(b"\n")
+            lines += [(session, line) for line in whole]
+    for session, line in lines:
         try:
             chunk = json.loads(line)
         except ValueError:

@@ -27,23 +27,11 @@ using namespace scratch::test;
 namespace {
 
 template <CountKey Key>
-void add_all(CountTable<Key>& table, const Model<Key>& model) {
-  for (const auto& [key, count] : model) table.add(key, count);
-}
-
-template <CountKey Key>
 Model<Key> from(const Model<Key>& model, std::uint64_t at_least) {
   Model<Key> kept;
   for (const auto& [key, count] : model)
     if (count >= at_least) kept[key] = count;
   return kept;
-}
-
-template <CountKey Key>
-std::uint64_t sum(const Model<Key>& model) {
-  std::uint64_t all = 0;
-  for (const auto& [key, count] : model) all += count;
-  return all;
 }
 
 // Keys that all lie in one partition, more than one pass can take: it is split.

@@ -30,18 +30,6 @@ using namespace scratch::test;
 
 namespace {
 
-template <CountKey Key>
-void add_all(CountTable<Key>& table, const Model<Key>& model) {
-  for (const auto& [key, count] : model) table.add(key, count);
-}
-
-template <CountKey Key>
-std::uint64_t sum(const Model<Key>& model) {
-  std::uint64_t all = 0;
-  for (const auto& [key, count] : model) all += count;
-  return all;
-}
-
 // What a drain gave, by all threads.
 template <CountKey Key>
 class Given {

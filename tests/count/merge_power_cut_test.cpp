@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=600 optimised syscalls=planned_syscalls
+// ctest: labels=release timeout=600 syscalls=planned_syscalls
 //
 // Power cuts in durable merges and in what recovers them, on a disk that keeps no order: of the changes of names since
 // the last fsync of the directory any may be there afterwards, and any lost. What a program did is recorded, and each

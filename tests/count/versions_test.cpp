@@ -53,13 +53,6 @@ struct Old<std::uint64_t> {
   static std::string file() { return golden("version_2_64"); }
 };
 
-template <CountKey Key>
-std::uint64_t sum(const Model<Key>& model) {
-  std::uint64_t all = 0;
-  for (const auto& [key, count] : model) all += count;
-  return all;
-}
-
 unsigned version_of(const std::string& file) { return static_cast<unsigned char>(file.at(4)); }
 
 template <CountKey Key>

@@ -58,9 +58,14 @@ struct Model : std::unordered_map<Key, std::uint64_t> {
 };
 
 template <CountKey Key>
+void add_all(CountTable<Key>& table, const Model<Key>& model) {
+  for (const auto& [key, count] : model) table.add(key, count);
+}
+
+template <CountKey Key>
 void write_table(const Workspace& where, const std::string& name, const Model<Key>& model, CountOptions options = {}) {
   CountTable<Key> table(where, name, options);
-  for (const auto& [key, count] : model) table.add(key, count);
+  add_all(table, model);
   table.commit();
 }
 
@@ -69,6 +74,14 @@ Model<Key> read_table(const Workspace& where, const std::string& name) {
   Model<Key> model;
   for (const auto& [key, count] : CountReader<Key>(where, name)) model[key] = count;
   return model;
+}
+
+/// Of all counts.
+template <CountKey Key>
+std::uint64_t sum(const Model<Key>& model) {
+  std::uint64_t all = 0;
+  for (const auto& [key, count] : model) all += count;
+  return all;
 }
 
 template <CountKey Key>

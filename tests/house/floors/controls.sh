@@ -42,12 +42,13 @@ broken floors "workspace.hpp reaches detail/count/merge/claim_name.hpp: tables r
 broken floors "ours are included as <scratch/...>" bytes.hpp '#include "error.hpp"'
 broken floors "scratch.hpp does not reach annex.hpp" annex.hpp '#pragma once'
 broken floors "annex has no README.md" annex/annex.hpp '#pragma once'
-broken floors "includes a header of engine, which detail/session/README.md does not name" detail/session/life.hpp \
-  '#include <scratch/engine/io.hpp>'
+broken floors "includes a header of detail/count/format, which detail/session/README.md does not name" \
+  detail/session/life.hpp '#include <scratch/detail/count/format/layout.hpp>'
 broken floors "stands on no floor" cellar.hpp '#pragma once'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { ::close(3); }'
 broken system_calls "System calls outside" bytes.hpp 'inline void f() { fsync(3); }'
 broken system_calls "System calls outside" bytes.hpp 'inline bool f() { return std::filesystem::exists("/"); }'
+broken system_calls "syscalls.hpp:" detail/kernel/syscalls.hpp 'inline void f() { ::fsync(3); }'
 broken system_calls "the seam" bytes.hpp '#ifdef SCRATCH_SYSCALLS_HEADER'
 rm -rf "$work"
 exit $missed

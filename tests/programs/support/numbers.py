@@ -31,9 +31,8 @@ OPTIONS += [("table_export", ["t"], option, SIZES + ["0"], ["rows.csv"]) for opt
 OPTIONS += [("table_export", ["t"], "--rows", COUNTS, ["rows.csv"])]
 OPTIONS += [("scratchctl", ["count", "records"], "--top", COUNTS, []), ("scratchctl", ["watch", "."], "--times", COUNTS, []),
             ("scratchctl", ["watch", "."], "--every", TIMES + ["0", "0s"], ["--times", "1"]),
-            ("scratchctl", ["sweep", "."], "--older-than", TIMES, [])]
-HELPS = [("kmer_frequency", []), ("external_sort", ["sort"]), ("external_sort", ["generate"]), ("external_sort", ["check"]),
-         ("table_export", []), ("scratchctl", ["count"]), ("scratchctl", ["watch"]), ("scratchctl", ["sweep"])]
+            ("scratchctl", ["sweep", "."], "--older-than", TIMES, []),
+            ("scratchctl", ["run"], "--retry", COUNTS, ["--", "touch", "made"])]
 
 programs = common.programs(sys.argv[1:])
 with common.Work() as work:
@@ -53,7 +52,12 @@ with common.Work() as work:
             check(not (work.path / "made").exists() and not work.sessions(), "something was made:", what)
     # No numeric option is forgotten.
     known = {(program, option) for program, _, option, _, _ in OPTIONS} | {("external_sort", "--records")}
-    for program, words in HELPS:
+    helps = [(program, []) for program in programs]
+    for program in programs:
+        _, out, _ = run(programs[program], "--help")
+        helps += [(program, [word]) for word in re.findall(r"^  ([a-z]+)  ", out.decode().partition("\nSubcommands:\n")[2], re.M)]
+    check({("external_sort", "generate"), ("scratchctl", "run")} <= {(program, *words) for program, words in helps}, helps)
+    for program, words in helps:
         _, out, _ = run(programs[program], *words, "--help")
         for short, long, kind in re.findall(r"^  (?:(-\w),?)?(--[\w-]+)? ([A-Z]+)\b", out.decode(), re.M):
             if kind in ("UINT", "INT", "FLOAT", "N", "SIZE", "R", "B", "NUMBER"):

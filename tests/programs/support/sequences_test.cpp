@@ -408,7 +408,12 @@ TEST_CASE("what is taken as it stands is what is read letter by letter, whatever
         ">a\n\n\nAC\n\nGT\n>\n>b\n" + fasta + ">empty\n", deflated(fasta, false), deflated(fastq, false)})
     for (const std::size_t most : {40U, 64U, 65U, 100U, 128U, 1000U, 100000U}) {
       CHECK(agrees(text, most));
-      for (std::size_t i = 0; i < text.size(); i += most == 65 ? 1 : 7) {
+#ifdef __OPTIMIZE__
+      const std::size_t step = most == 65 ? 1 : 7;
+#else
+      const std::size_t step = most == 65 ? 5 : 23;  // the sanitizers' lanes: they look at memory
+#endif
+      for (std::size_t i = 0; i < text.size(); i += step) {
         if (!agrees(text.substr(0, i), most)) FAIL("cut at " << i << " of " << text);
         for (const int mask : {0x01, 0x20, 0xff}) {
           std::string damaged = text;

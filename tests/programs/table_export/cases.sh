@@ -83,6 +83,9 @@ case_several_places_hold_a_table_together_and_readers_see_it_in_order() {
     [ "$(ls "$place/$id" | grep -c '^chunk_')" -gt 5 ] || fail "few chunks in $place"
     "$reader" "$here/$place/$id" --copy >copy 2>said || fail "the reader of $place: $(cat said)"
     cmp copy input || fail "the reader of $place sees other rows"
+    need_program python3
+    python3 "$python_reader" "$here/$place/$id" >seen || fail "the reader in Python of $place"
+    [ "$(awk '{ rows += $2 } END { print rows }' seen)" = 20000 ] || fail "the reader in Python sees a part: $(tail -n 1 seen)"
   done
   [ "$(ls a/$id b/$id c/$id | grep '^chunk_' | sort | uniq -d | wc -l)" = 0 ] || fail "two chunks have one name"
   mv c/$id aside

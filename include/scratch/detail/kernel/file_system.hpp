@@ -19,24 +19,44 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// Who keeps the files of a file system.
+enum class KeptBy : std::uint8_t {
+  unknown,
+  this_kernel,    ///< its locks keep off everybody, and each write tells what became of it
+  what_is_below,  ///< the same, but what is below may tell of a write only when the file is closed
+  others,  ///< another machine, or a program: they may let somebody in whom a lock does not meet, and tell at close
+};
+
 struct FileSystem {
-  std::uint32_t magic;
-  const char* name;
-  /// Whether a lock of this kernel's keeps off everybody who could write there. Not where another machine, or a program
-  /// that serves the files, may let others in: FUSE, NFS, 9p, virtiofs.
-  bool locks_believed;
-  /// Whether what became of written bytes is told by write and fsync. Not where it may come with close, as of a quota:
-  /// NFS, FUSE, and overlayfs, which asks what lies below it.
-  bool writes_tell;
+  std::uint32_t magic = 0;
+  const char* name = "";
+  KeptBy kept_by = KeptBy::unknown;
 };
 
 inline constexpr std::array known_file_systems{
-    FileSystem{TMPFS_MAGIC, "tmpfs", true, true},       FileSystem{RAMFS_MAGIC, "ramfs", true, true},
-    FileSystem{EXT4_SUPER_MAGIC, "ext4", true, true},  // and ext2, ext3
-    FileSystem{XFS_SUPER_MAGIC, "xfs", true, true},     FileSystem{BTRFS_SUPER_MAGIC, "btrfs", true, true},
-    FileSystem{F2FS_SUPER_MAGIC, "f2fs", true, true},   FileSystem{0x2fc12fc1, "zfs", true, true},
-    FileSystem{0xca451a4e, "bcachefs", true, true},     FileSystem{OVERLAYFS_SUPER_MAGIC, "overlayfs", true, false},
-    FileSystem{FUSE_SUPER_MAGIC, "fuse", false, false}, FileSystem{NFS_SUPER_MAGIC, "nfs", false, false},
+    FileSystem{TMPFS_MAGIC, "tmpfs", KeptBy::this_kernel},
+    FileSystem{RAMFS_MAGIC, "ramfs", KeptBy::this_kernel},
+    FileSystem{EXT4_SUPER_MAGIC, "ext4", KeptBy::this_kernel},  // and ext2, ext3
+    FileSystem{XFS_SUPER_MAGIC, "xfs", KeptBy::this_kernel},
+    FileSystem{BTRFS_SUPER_MAGIC, "btrfs", KeptBy::this_kernel},
+    FileSystem{F2FS_SUPER_MAGIC, "f2fs", KeptBy::this_kernel},
+    FileSystem{0x2fc12fc1, "zfs", KeptBy::this_kernel},
+    FileSystem{0xca451a4e, "bcachefs", KeptBy::this_kernel},
+    FileSystem{OVERLAYFS_SUPER_MAGIC, "overlayfs", KeptBy::what_is_below},
+    FileSystem{FUSE_SUPER_MAGIC, "fuse", KeptBy::others},
+    FileSystem{NFS_SUPER_MAGIC, "nfs", KeptBy::others},
+    FileSystem{SMB_SUPER_MAGIC, "smb", KeptBy::others},
+    FileSystem{0xff534d42, "cifs", KeptBy::others},
+    FileSystem{0xfe534d42, "smb2", KeptBy::others},
+    FileSystem{V9FS_MAGIC, "9p", KeptBy::others},
+    FileSystem{CEPH_SUPER_MAGIC, "ceph", KeptBy::others},
+    FileSystem{CODA_SUPER_MAGIC, "coda", KeptBy::others},
+    FileSystem{AFS_SUPER_MAGIC, "afs", KeptBy::others},
+    FileSystem{AFS_FS_MAGIC, "afs", KeptBy::others},
+    FileSystem{0x0bd00bd0, "lustre", KeptBy::others},
+    FileSystem{0x47504653, "gpfs", KeptBy::others},
+    FileSystem{0x20030528, "orangefs", KeptBy::others},
+    FileSystem{0x19830326, "beegfs", KeptBy::others},
 };
 
 inline std::string file_system_name(std::uint64_t magic) {
@@ -63,13 +83,20 @@ inline FileSystem known_file_system(int fd) noexcept {
 }
 
 /// Whether a lock that is granted there may decide what is deleted. What is not known is not believed.
-inline bool locks_are_believed(int fd) noexcept { return known_file_system(fd).locks_believed; }
+inline bool locks_are_believed(int fd) noexcept {
+  const KeptBy kept_by = known_file_system(fd).kept_by;
+  return kept_by == KeptBy::this_kernel || kept_by == KeptBy::what_is_below;
+}
+
+/// Whether locks are known to be another machine's business, or to be possibly so: what the kernel grants here need not
+/// exclude anybody there.
+inline bool is_remote_file_system(int fd) noexcept { return known_file_system(fd).kept_by == KeptBy::others; }
 
 /// Whether nothing is left for close to tell of an open file's bytes. @param lacks takes what is found out
 inline bool writes_tell(int fd, Lacks* lacks) noexcept {
   if (lacks != nullptr && lacks->has(Lack::telling_writes)) return false;
   if (lacks != nullptr && lacks->is_there(Lack::telling_writes)) return true;
-  const bool tell = known_file_system(fd).writes_tell;
+  const bool tell = known_file_system(fd).kept_by == KeptBy::this_kernel;
   if (lacks != nullptr && tell) lacks->add_there(Lack::telling_writes);
   if (!tell) add_to(lacks, Lack::telling_writes);
   return tell;

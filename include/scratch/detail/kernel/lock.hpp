@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include <scratch/detail/kernel/fd.hpp>
+#include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lacks.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/error.hpp>
@@ -30,32 +31,6 @@ enum class LockAnswer : std::uint8_t {
   busy,        ///< somebody else's lock is in the way
   unsupported  ///< this file system has no such locks
 };
-
-/// File systems whose locks are another machine's business, or may be: what the kernel grants here need not exclude
-/// anybody there.
-inline bool is_remote_file_system(int fd) {
-  struct statfs facts {};
-  if (sys::fstatfs(fd, facts) != 0) return false;
-  switch (static_cast<std::uint32_t>(facts.f_type)) {
-    case NFS_SUPER_MAGIC:
-    case FUSE_SUPER_MAGIC:
-    case SMB_SUPER_MAGIC:
-    case CODA_SUPER_MAGIC:
-    case AFS_SUPER_MAGIC:
-    case AFS_FS_MAGIC:
-    case V9FS_MAGIC:
-    case CEPH_SUPER_MAGIC:
-    case 0xff534d42:  // cifs
-    case 0xfe534d42:  // smb2
-    case 0x0bd00bd0:  // lustre
-    case 0x47504653:  // gpfs
-    case 0x20030528:  // orangefs
-    case 0x19830326:  // fhgfs (BeeGFS)
-      return true;
-    default:
-      return false;
-  }
-}
 
 /// Whether a lock that failed with `error` says that there are none here. Lustre, NFS without lockd, 9p, sandboxes.
 inline bool means_no_locks(int fd, int error) {

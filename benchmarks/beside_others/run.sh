@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# What is left of scratch files when a program is killed again and again, as pid 1 of a pod that starts again, and what that
+# does to another program that works in the same place.
+#
+#   benchmarks/beside_others/run.sh [way ...]      all ways without an argument; root, for unshare
+#
+# Each way is started 20 times in a pid namespace of its own, killed with -9 when it has written 4 MiB, and then once more
+# to its end. Beside it a first one works in the same place all the time. Printed: the bytes that are left besides those of
+# the first one, whether the first one still has its own, and the time that a start takes to its first file. What is not
+# installed is named and left out. KILLS (20), BUILD (build/release), PLACE (a directory on /dev/shm).
+set -u
+cd "$(dirname "$0")/../.."
+kills=${KILLS:-20} build=$PWD/${BUILD:-build/release}
+place=${PLACE:-$(mktemp -d /dev/shm/beside-XXXXXX)}
+work=$(mktemp -d)
+trap 'kill $first 2>/dev/null; rm -rf "$work"; [ -n "${PLACE:-}" ] || rm -rf "$place"' EXIT
+first=
+[ "$(id -u)" = 0 ] || { echo "unshare needs root"; exit 77; }
+head -c 6000000 /dev/urandom | base64 -w 100 >"$work/lines"
+awk '{ gsub(/[^ACGT]/, "A"); print ">r\n" $0 }' "$work/lines" >"$work/reads.fa"
+for _ in 1 2 3; do cat "$work/reads.fa" "$work/reads.fa" >"$work/more"; mv "$work/more" "$work/reads.fa"; done
+
+# <way>_start: writes some MiB of scratch files into $1 and then waits, or ends where $2 is "end".
+mktemp_start() { # as in most scripts
+  d=$(mktemp -d "$1/job-XXXXXX")
+  [ "$2" = end ] || trap : EXIT
+  head -c 4194304 /dev/zero >"$d/file"
+  [ "$2" = end ] && rm -rf "$d" || sleep 600
+}
+cleaner_start() { # the same, with a start that clears the place
+  rm -rf "$1"/job-*
+  mktemp_start "$@"
+}
+tempfile_start() {
+  exec python3 - "$@" <<'END'
+import sys, tempfile, time
+with tempfile.TemporaryDirectory(dir=sys.argv[1], prefix="job-") as d:
+    open(d + "/file", "wb").write(bytes(4 << 20))
+    if sys.argv[2] != "end":
+        time.sleep(600)
+END
+}
+sqlite_start() { # a database for each worker, as counters have it
+  d=$(mktemp -d "$1/job-XXXXXX")
+  rows=40000
+  { echo "create table t(a, b);"
+    echo "with recursive n(i) as (values (0) union all select i + 1 from n where i < $rows) insert into t select i, randomblob(100) from n;"
+    [ "$2" = end ] || echo ".system sleep 600"; } | sqlite3 "$d/db"
+  [ "$2" != end ] || rm -rf "$d"
+}
+sort_start() {
+  if [ "$2" = end ]; then exec sort -S 1M -T "$1" "$work/lines"; fi
+  { cat "$work/lines"; sleep 600; } | sort -S 1M -T "$1"
+}
+kmc_start() {
+  mkdir -p "$1/kmc"
+  kmc -k31 -m2 -t2 -fa "$work/reads.fa" "$1/kmc/result" "$1/kmc" >/dev/null &
+  if [ "$2" != end ]; then # it has no input to wait for
+    while [ "$(du -sb "$1/kmc" | cut -f1)" -lt 4100000 ] && kill -0 $!; do :; done
+    kill -STOP $!
+    sleep 600
+  fi
+  wait
+  rm -f "$1"/kmc/result*
+}
+scratch_start() {
+  if [ "$2" = end ]; then exec "$build/examples/table_export/table_export" lines "$work/lines" --place "$1" -q --path-file "$work/path"; fi
+  { cat "$work/lines"; sleep 600; } | "$build/examples/table_export/table_export" lines - --chunk-size 256KiB --place "$1" -q --path-file "$work/path"
+}
+
+needs() { case $1 in tempfile) echo python3 ;; sqlite) echo sqlite3 ;; kmc) echo kmc ;; *) echo sh ;; esac; }
+files() { find "$1" -type f -printf '%p\t%s\n' 2>/dev/null | sort; } # their names have no tabs
+total() { awk -F '\t' '{ s += $2 } END { print s + 0 }'; }
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+
+printf '%-10s %18s %12s %22s\n' way 'left, bytes' 'the first' 'start to first file'
+for way in ${*:-mktemp cleaner tempfile sqlite sort kmc scratch}; do
+  if ! command -v "$(needs "$way")" >/dev/null; then echo "$way: not installed"; continue; fi
+  here=$place/$way
+  mkdir -m 0700 "$here"
+  export place work build
+  export -f "${way}_start" mktemp_start
+  unshare --pid --fork --kill-child bash -c "${way}_start '$here' stay" >/dev/null 2>&1 &
+  first=$!
+  # Until it writes no more.
+  for _ in $(seq 400); do
+    files "$here" >"$work/own"
+    sleep 0.3
+    [ "$(total <"$work/own")" -lt 4000000 ] || ! files "$here" | cmp -s - "$work/own" || break
+  done
+  starts=
+  for _ in $(seq "$kills"); do
+    files "$here" >"$work/before"
+    before=$(total <"$work/before") began=$(milliseconds)
+    unshare --pid --fork --kill-child bash -c "${way}_start '$here' stay" >/dev/null 2>&1 &
+    one=$!
+    new=
+    for _ in $(seq 400); do
+      files "$here" >"$work/now"
+      fresh=$(comm -13 "$work/before" "$work/now" | total)
+      if [ -z "$new" ] && [ "$fresh" != 0 ]; then new=$(($(milliseconds) - began)); fi
+      [ "$fresh" -lt 4000000 ] || break
+      sleep 0.01
+    done
+    kill -9 "$one"
+    wait "$one" 2>/dev/null
+    starts="$starts ${new:-?}"
+  done
+  unshare --pid --fork --kill-child bash -c "${way}_start '$here' end" >/dev/null 2>&1
+  files "$here" >"$work/after"
+  harmed=whole
+  [ -z "$(comm -23 <(cut -f1 "$work/own") <(cut -f1 "$work/after"))" ] || harmed=harmed
+  left=$(join -t "$(printf '\t')" -v 2 "$work/own" "$work/after" | total)
+  printf '%-10s %18s %12s %19s ms\n' "$way" "$left" "$harmed" "$(printf '%s\n' $starts | sort -n | sed -n "$(((kills + 1) / 2))p")"
+  kill -9 "$first" 2>/dev/null
+  wait "$first" 2>/dev/null
+  first=
+  rm -rf "$here"
+done
