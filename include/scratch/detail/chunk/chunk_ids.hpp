@@ -11,7 +11,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -106,9 +105,10 @@ class ChunkIds {
   }
 
   void write(std::uint64_t next) const {
-    char text[size + 1];
-    std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
-    const sys::Moved moved = sys::pwrite_all(file_.get(), std::as_bytes(std::span(text).first(size)), 0);
+    char text[size];
+    for (std::size_t i = size - 1; i-- > 0; next /= 10) text[i] = static_cast<char>('0' + next % 10);
+    text[size - 1] = '\n';
+    const sys::Moved moved = sys::pwrite_all(file_.get(), std::as_bytes(std::span(text)), 0);
     if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_);
   }
 

@@ -152,7 +152,7 @@ class ChunkLog {
     ids_.close();
   }
 
-  /// The chunk whose file this is. O(1).
+  /// The chunk whose file this is. O(n) the first time, then O(1).
   std::optional<ChunkInfo> find_file(const std::string& file) {
     const Held held = hold("read");
     refresh();
