@@ -622,23 +622,26 @@ TEST_CASE("several who fail and one who keeps at once: the session is kept") {
   CHECK(scratch::sweep(Under{dir.path()}).kept == 1);
 }
 
-TEST_CASE("a session holds three descriptors, one more while a chunk is written, and none when it was closed") {
+TEST_CASE("a session holds three descriptors at most, one more while a chunk is written, and none when it was closed") {
   const TempDir dir;
   { const SessionDir warm_up(Under{dir.path()}, "x"); }
   const std::size_t before = scratch::test::open_descriptors();
   const auto held = [&] { return scratch::test::open_descriptors() - before; };
   SessionDir<Under, scratch::PosixIo> session(Under{dir.path()}, "x");
-  CHECK(held() == 3);
+  CHECK(held() == 2);
   scratch::JoinedSession joined(session.path());
-  CHECK(held() == 6);
+  CHECK(held() == 4);
   joined.close();
-  CHECK(held() == 3);
-  {
+  CHECK(held() == 2);
+  for (int chunks = 0; chunks < 3; ++chunks) {
     scratch::ChunkWriter chunk(session);
     chunk.append(std::string(100'000, 'x'));
-    CHECK(held() == 4);
+    CHECK(held() == (chunks == 0 ? 3 : 4));
     chunk.commit();
+    CHECK(held() == 3);
   }
+  scratch::Workspace(session).remove_matching("*");
+  CHECK(held() == 3);
   session.close();
   CHECK(held() == 0);
 }
@@ -796,6 +799,38 @@ TEST_CASE("a directory that somebody takes away is session_gone, told once, and 
   session.close();
   if (replaced) CHECK(fs::exists(session.path() / "theirs"));
   CHECK_FALSE(fs::exists(dir / "elsewhere/chunks.jsonl"));
+}
+
+TEST_CASE("a session that was moved elsewhere with its name is used on, and left there in the end") {
+  const TempDir dir;
+  fs::create_directory(dir / "saved");
+  const fs::path saved = [&] {
+    SessionDir session(Under{dir.path()}, "x");
+    write_chunk(session, "before");
+    const fs::path to = dir / "saved" / session.path().filename();
+    fs::rename(session.path(), to);
+    write_chunk(session, "behind");
+    session.close();
+    return to;
+  }();
+  CHECK(fs::file_size(saved / "chunk_0.bin") == 6);
+  CHECK(fs::file_size(saved / "chunk_1.bin") == 6);
+  CHECK(scratch::sweep(Under{dir / "saved"}).removed == 1);
+}
+
+TEST_CASE("a session goes in the end whatever mode its directory was given") {
+  const TempDir dir;
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  const mode_t mode = GENERATE(0, 0400, 0500, 0600);
+  const auto ending = scratch::test::in_child([&] {  // root may enter everything
+    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) throw std::runtime_error("still root");
+    SessionDir session(Under{dir.path()}, "x");
+    write_chunk(session, "x");
+    ::chmod(session.path().c_str(), mode);
+    session.close();
+  });
+  CHECK(ending == scratch::test::Ending::finished);
+  CHECK(fs::is_empty(dir.path()));
 }
 
 TEST_CASE("many threads of one session") {

@@ -58,7 +58,7 @@ def signals_at_twenty_instants(work, name, command, clean):
         nothing_runs(work, where)
         check(not work.sessions(), where, "left", work.sessions())
         clean(process.returncode)
-    check(hit >= 5, name, "was hit only", hit, "times, and", early, "times before it began; a whole run takes", whole, "s")
+    check(hit >= 3, name, "was hit only", hit, "times, and", early, "times before it began; a whole run takes", whole, "s")
     print(f"{name:40} {hit} of 20 signals came in time, {early} before it began")
 
 
@@ -162,7 +162,7 @@ with common.Work() as work:
     (work.path / "one.fa").write_text(">a\nACGTACGTAC\n")
     genome = "".join("ACGT"[(i * i * 2654435761 >> 7) & 3] for i in range(5000))
     (work.path / "genome.fa").write_text(">g\n" + genome + "\n")
-    run(kmers, "--simulate-reads", "20000", "--read-length", "100", "--error-rate", "0.1", "-o", "reads.fa", "genome.fa")
+    run(kmers, "--simulate-reads", "40000", "--read-length", "100", "--error-rate", "0.1", "-o", "reads.fa", "genome.fa")
     run(sorting, "generate", "-n", "300000", "--text", "-o", "records")
     with open("rows.csv", "w") as rows:
         for i in range(300000):

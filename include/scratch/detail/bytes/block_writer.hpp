@@ -36,8 +36,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// What `work` does, again and again as long as the disk was full and `on_full` says that there may be room. What must
 /// not be repeated, a sync above all, is no part of `work`. @throws Error
-template <class Work>
-auto with_room(const Directory& where, const char* doing, const std::filesystem::path& file, Work work) {
+template <class File, class Work>
+auto with_room(const Directory& where, const char* doing, const File& file, Work work) {
   return where.state().with_room(Io::buffer_size, doing, file, work);
 }
 
@@ -147,7 +147,7 @@ class BlockWriter {
     where_.check();
     try {
       temp_->settle(name, replacing);
-      with_room(where_, doing_, where_.path() / name, [&] {
+      with_room(where_, doing_, where_.file(name), [&] {
         const auto on_record = where_.committing(name, temp_->fd());
         temp_->give_name(name, replacing);
       });

@@ -67,7 +67,7 @@ class TempFile {
     by_umask_ = mode == mode_by_umask;
     in_the_end_ = by_umask_ ? now_ | private_mode : private_mode;
     // While it has a name nobody else looks into it.
-    become(name_.empty() ? in_the_end_ : private_mode, path_);
+    become(name_.empty() ? in_the_end_ : private_mode);
   }
 
   TempFile(TempFile&& other) noexcept
@@ -108,7 +108,7 @@ class TempFile {
     struct stat old {};
     const bool replaces = by_umask_ && replacing == Replacing::whatever_is_there &&
                           sys::fstatat(directory_, name.c_str(), old) == 0 && S_ISREG(old.st_mode);
-    become(replaces ? old.st_mode & 0777 : in_the_end_, path_ / name);
+    become(replaces ? old.st_mode & 0777 : in_the_end_, name);
     if (settled_) return;
     const bool synced = !durable_ || sys::fsync(file_.get()) == 0;
     const int error = !synced ? errno : writes_tell(file_.get(), lacks_) ? 0 : error_at_close(file_, path_ / name);
@@ -156,9 +156,9 @@ class TempFile {
 
   static std::string random_name(std::string_view prefix) { return std::string(prefix) + hex16(random_number()); }
 
-  void become(mode_t mode, const std::filesystem::path& path) {
+  void become(mode_t mode, const std::string& name = {}) {
     if (mode == now_) return;
-    if (!set_mode(file_.get(), mode, path, lacks_)) return;
+    if (!set_mode(file_.get(), mode, name.empty() ? path_ : path_ / name, lacks_)) return;
     now_ = mode;
     settled_ = false;
   }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// The counter that chunks' ids come from: `.scratch-ids`, the next free id as 20 decimal digits and a newline, read and
-// written under a lock that the kernel drops when its holder dies.
+// The counter that chunks' ids come from: the next free id as 20 decimal digits and a newline, read and written under a
+// lock that the kernel drops when its holder dies. In a session they are the bytes of .lock, which is open anyway; in a
+// plain directory those of `.scratch-ids`.
 //
 // The counter may be older than the record of chunks (a power cut, a damaged file): ids go on above every id there.
 #pragma once
@@ -11,7 +12,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -47,6 +47,14 @@ class ChunkIds {
   /// Those that who shares the counter gives out, too.
   void give_out(ChunkNumbers numbers) noexcept { numbers_ = numbers; }
 
+  /// The counter is in this file, open for reading and writing, under the lock of this byte. Before any id is taken.
+  /// @param fd stays the caller's
+  void count_in(int fd, const std::filesystem::path& path, off_t byte) {
+    lent_ = fd;
+    path_ = path;
+    byte_ = byte;
+  }
+
   void close() noexcept {
     locks_.reset();
     file_.reset();
@@ -59,12 +67,12 @@ class ChunkIds {
   template <class Lowest>
   std::uint64_t next(Lowest lowest) {
     if (!locks_) {
-      Fd file = open_or_create(directory_, chunk_ids_name, O_RDWR, path_);
+      Fd file = lent_ < 0 ? open_or_create(directory_, chunk_ids_name, O_RDWR, path_) : Fd();
       floor_ = std::max<std::uint64_t>(floor_, lowest());
       file_ = std::move(file);
-      locks_.emplace(file_.get(), directory_, path_, lacks_);
+      locks_.emplace(fd(), directory_, path_, lacks_);
     }
-    const Locked locked(*locks_, path_, patience_);
+    const Locked locked(*locks_, byte_, path_, patience_);
     const std::optional<std::uint64_t> stored = read();
     if (!stored) floor_ = std::max<std::uint64_t>(floor_, lowest());
     const std::uint64_t id = numbers_.from(std::max(floor_, stored.value_or(0)));
@@ -81,22 +89,26 @@ class ChunkIds {
   // Where there are no locks every name is made anew nevertheless, so that no chunk replaces another.
   class Locked {
    public:
-    Locked(ByteLocks& locks, const std::filesystem::path& path, Patience patience) : locks_(locks) {
-      if (try_for(patience, [&] { return locks.lock(0); }) == LockAnswer::busy)
+    Locked(ByteLocks& locks, off_t byte, const std::filesystem::path& path, Patience patience)
+        : locks_(locks), byte_(byte) {
+      if (try_for(patience, [&] { return locks.lock(byte); }) == LockAnswer::busy)
         throw_error(errc::busy, "take a chunk's id from", path,
                     "another process was stopped while it took one; it must go on, or end");
     }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
-    ~Locked() { locks_.unlock(0); }
+    ~Locked() { locks_.unlock(byte_); }
 
    private:
     ByteLocks& locks_;
+    off_t byte_;
   };
+
+  int fd() const noexcept { return lent_ < 0 ? file_.get() : lent_; }
 
   std::optional<std::uint64_t> read() const {
     char text[size];
-    const sys::Moved moved = sys::pread_all(file_.get(), std::as_writable_bytes(std::span(text)), 0);
+    const sys::Moved moved = sys::pread_all(fd(), std::as_writable_bytes(std::span(text)), 0);
     if (moved.error != 0) throw_error(moved.error, "read", path_);
     std::uint64_t value = 0;
     if (moved.size != size || text[size - 1] != '\n') return std::nullopt;
@@ -106,9 +118,10 @@ class ChunkIds {
   }
 
   void write(std::uint64_t next) const {
-    char text[size + 1];
-    std::snprintf(text, sizeof text, "%020llu\n", static_cast<unsigned long long>(next));
-    const sys::Moved moved = sys::pwrite_all(file_.get(), std::as_bytes(std::span(text).first(size)), 0);
+    char text[size];
+    for (std::size_t i = size - 1; i-- > 0; next /= 10) text[i] = static_cast<char>('0' + next % 10);
+    text[size - 1] = '\n';
+    const sys::Moved moved = sys::pwrite_all(fd(), std::as_bytes(std::span(text)), 0);
     if (moved.error != 0) throw_error(moved.error, "count the chunks in", path_);
   }
 
@@ -116,9 +129,11 @@ class ChunkIds {
   std::filesystem::path path_;
   Patience patience_;
   Lacks* lacks_;
-  Fd file_;
-  std::optional<ByteLocks> locks_;  // of it
-  std::uint64_t floor_ = 0;         // above every id seen
+  int lent_ = -1;
+  Fd file_;  // unless one was lent
+  off_t byte_ = 0;
+  std::optional<ByteLocks> locks_;
+  std::uint64_t floor_ = 0;  // above every id seen
   ChunkNumbers numbers_;
 };
 

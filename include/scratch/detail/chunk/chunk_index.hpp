@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -36,10 +36,16 @@ class ChunkIndex {
     const std::size_t at = lower_bound(id);
     return at < entries_.size() && entries_[at].info.id == id && entries_[at].length > 0 ? &entries_[at] : nullptr;
   }
-  /// The chunk whose file this is. O(1).
-  ChunkEntry* find_file(const std::string& file) noexcept {
-    const auto found = by_file_.find(file);
-    return found == by_file_.end() ? nullptr : find(found->second);
+  /// The chunk whose file this is. O(n) the first time, then O(1).
+  ChunkEntry* find_file(const std::string& file) {
+    if (!by_file_) {  // who only writes never asks
+      std::unordered_map<std::string, std::uint64_t> all;
+      all.reserve(size());
+      for_each_from(0, [&](const ChunkEntry& entry) { all[entry.info.file] = entry.info.id; });
+      by_file_ = std::move(all);
+    }
+    const auto found = by_file_->find(file);
+    return found == by_file_->end() ? nullptr : find(found->second);
   }
 
   /// In place of the one with its id, if there is one; O(entries behind it) for a new one in between.
@@ -47,7 +53,7 @@ class ChunkIndex {
   void put(ChunkEntry entry) {
     const std::uint64_t id = entry.info.id;
     if (ChunkEntry* const before = find(id)) forget_file(*before);
-    by_file_[entry.info.file] = id;
+    if (by_file_) (*by_file_)[entry.info.file] = id;
     if (in_order_.empty() || in_order_.back().offset < entry.offset) in_order_.push_back({entry.offset, id});
     const std::size_t at = lower_bound(id);
     if (at == entries_.size() || entries_[at].info.id != id) {
@@ -62,7 +68,7 @@ class ChunkIndex {
   /// Its file has another name.
   void rename(ChunkEntry& entry, std::string file) {
     forget_file(entry);
-    by_file_[file] = entry.info.id;
+    if (by_file_) (*by_file_)[file] = entry.info.id;
     entry.info.file = std::move(file);
   }
 
@@ -110,8 +116,9 @@ class ChunkIndex {
   }
 
   void forget_file(const ChunkEntry& entry) {
-    const auto found = by_file_.find(entry.info.file);
-    if (found != by_file_.end() && found->second == entry.info.id) by_file_.erase(found);
+    if (!by_file_) return;
+    const auto found = by_file_->find(entry.info.file);
+    if (found != by_file_->end() && found->second == entry.info.id) by_file_->erase(found);
   }
 
   std::size_t lower_bound(std::uint64_t id) const noexcept {
@@ -122,7 +129,7 @@ class ChunkIndex {
 
   std::vector<ChunkEntry> entries_;
   std::vector<Placed> in_order_;
-  std::unordered_map<std::string, std::uint64_t> by_file_;
+  std::optional<std::unordered_map<std::string, std::uint64_t>> by_file_;
   std::size_t gaps_ = 0;
 };
 

@@ -46,6 +46,9 @@ class ChunkLog {
   /// Which ids chunks get: in a set of sessions each has its own. Before anybody takes one.
   void give_out(ChunkNumbers numbers) noexcept { ids_.give_out(numbers); }
 
+  /// Where ids are counted: see ChunkIds. Before anybody takes one.
+  void count_in(int fd, const std::filesystem::path& path, off_t byte) { ids_.count_in(fd, path, byte); }
+
   /// An id that no chunk of this directory has or had, and nobody else gets. O(1), save for the first one.
   std::uint64_t next_id() {
     const Held held = hold("take a chunk's id from");
@@ -152,7 +155,7 @@ class ChunkLog {
     ids_.close();
   }
 
-  /// The chunk whose file this is. O(1).
+  /// The chunk whose file this is. O(n) the first time, then O(1).
   std::optional<ChunkInfo> find_file(const std::string& file) {
     const Held held = hold("read");
     refresh();

@@ -45,23 +45,27 @@ struct ChunkRecord {
   bool leaves = false;  ///< it may be under the name `info.file`, or no longer here; the rest means nothing
 };
 
-/// A name as it stands in a record, between quotation marks.
-inline std::string encode_name(std::string_view name) {
+/// Adds a name as it stands in a record, between quotation marks.
+inline void append_name(std::string& text, std::string_view name) {
   constexpr char hex[] = "0123456789ABCDEF";
-  std::string text;
-  for (const char c : name) {
+  const auto stands_for_itself = [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte > 0x7e || c == '%') {
+    return byte >= 0x20 && byte <= 0x7e && c != '%' && c != '"' && c != '\\';
+  };
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const std::size_t begin = i;
+    while (i < name.size() && stands_for_itself(name[i])) ++i;
+    text.append(name, begin, i - begin);
+    if (i == name.size()) return;
+    const auto byte = static_cast<unsigned char>(name[i]);
+    if (name[i] == '"' || name[i] == '\\')
+      text.append({'\\', name[i]});
+    else
       text.append({'%', hex[byte >> 4], hex[byte & 15]});
-    } else {
-      if (c == '"' || c == '\\') text += '\\';
-      text += c;
-    }
   }
-  return text;
 }
 
-/// The inverse; nothing for what `encode_name` does not write.
+/// The inverse; nothing for what `append_name` does not write.
 inline std::optional<std::string> decode_name(std::string_view text) {
   const auto digit = [&](std::size_t i) {
     const char c = i < text.size() ? text[i] : '\0';
@@ -103,20 +107,20 @@ inline bool is_inner_path(std::string_view path) {
 
 inline void append_number(std::string& text, std::string_view label, std::uint64_t value) {
   char digits[20];
-  text.append(label).append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  const std::to_chars_result end = std::to_chars(digits, digits + sizeof digits, value);
+  text.append(label).append(digits, static_cast<std::size_t>(end.ptr - digits));
 }
 
-/// What metadata.json says of a chunk, and a record before its sums: up to `"blocks"`, without a bracket at the end.
-inline std::string chunk_fields(const ChunkInfo& info, std::uint64_t block) {
-  std::string text;
+/// Adds what metadata.json says of a chunk, and a record before its sums: up to `"blocks"`, without a bracket at the
+/// end.
+inline void append_fields(std::string& text, const ChunkInfo& info, std::uint64_t block) {
   append_number(text, "{\"id\":", info.id);
-  text.append(",\"file\":\"").append(encode_name(info.file));
+  append_name(text.append(",\"file\":\""), info.file);
   append_number(text, "\",\"size\":", info.size);
   append_number(text, ",\"rows\":", info.rows);
   text.append(",\"checksum\":\"").append(info.checksum);
   append_number(text, "\",\"block\":", block);
   append_number(text, ",\"blocks\":", ChunkLayout{info.size, block}.count());
-  return text;
 }
 
 /// A line of the file. @param text all of the record but its sum
@@ -127,8 +131,9 @@ inline std::string sealed(std::string text) {
 
 /// @pre `record.info.user` is empty or a minified JSON object
 inline std::string chunk_record(const ChunkRecord& record) {
-  std::string text = chunk_fields(record.info, record.block);
-  text.reserve(text.size() + record.sums.size() * 16 + record.info.user.size() + 64);
+  std::string text;
+  text.reserve(256 + record.info.file.size() + record.sums.size() * 16 + record.info.user.size());
+  append_fields(text, record.info, record.block);
   text += ",\"sums\":\"";
   for (const std::uint64_t sum : record.sums) text += hex16(sum);
   text.append("\",\"user\":").append(record.info.user.empty() ? "{}" : record.info.user);
@@ -138,13 +143,14 @@ inline std::string chunk_record(const ChunkRecord& record) {
 inline std::string gone_record(std::uint64_t id) {
   std::string text;
   append_number(text, "{\"id\":", id);
-  return sealed(text.append(",\"gone\":true"));
+  return sealed(std::move(text.append(",\"gone\":true")));
 }
 
 inline std::string leaves_record(std::uint64_t id, std::string_view to) {
   std::string text;
   append_number(text, "{\"id\":", id);
-  return sealed(text.append(",\"leaves\":\"").append(encode_name(to)).append("\""));
+  append_name(text.append(",\"leaves\":\""), to);
+  return sealed(std::move(text.append("\"")));
 }
 
 /// What a line that checks says before its sum.

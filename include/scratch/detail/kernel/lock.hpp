@@ -8,7 +8,8 @@
 //
 //   flock          on a directory: shared by whoever uses it, exclusive for whoever removes it
 //   OFD byte lock  on a file: byte 0 of a session's .lock is "the owner is alive", byte 1 "I am folding the records",
-//                  byte 2, shared, "I joined"; see byte_locks.hpp for where there are none
+//                  byte 2, shared, "I joined", byte 3 "I take a chunk's number"; see byte_locks.hpp for where there are
+//                  none
 //
 // A shared lock is never turned into an exclusive one on the same descriptor: the attempt drops the shared one first,
 // also when it fails. A forked child never unlocks, since that would unlock its parent; closing does not.
@@ -94,6 +95,7 @@ LockAnswer try_for(Patience patience, Attempt attempt) {
 inline constexpr off_t owner_byte = 0;
 inline constexpr off_t fold_byte = 1;
 inline constexpr off_t joined_byte = 2;
+inline constexpr off_t chunk_ids_byte = 3;
 
 inline struct flock one_byte(short kind, off_t byte) {
   struct flock lock {};

@@ -47,13 +47,16 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Where a session stands. The root's descriptor is the caller's.
+/// Where a session stands. The descriptor is the caller's.
 struct SessionEntry {
-  int root = -1;
+  int root = -1;  ///< or, for who is in it and spares the root's descriptor, of the session's own directory
   std::filesystem::path root_path;
   std::string name;
+  std::optional<struct stat> within = {};  ///< then the root's facts: another one is not where the session stands
 
   std::filesystem::path path() const { return root_path / name; }
+  /// A name in the root as `root` leads to it.
+  std::string at(const std::string& one) const { return within ? "../" + one : one; }
 };
 
 inline bool same_file(const struct stat& a, const struct stat& b) {
@@ -74,12 +77,18 @@ inline std::chrono::milliseconds age_of(const struct stat& facts) {
   return std::chrono::milliseconds(sys::wall_milliseconds() - changed * 1000 - facts.st_mtim.tv_nsec / 1'000'000);
 }
 
-/// Whether the name leads to the directory with these facts. @throws Error when it cannot tell
-inline bool leads_to(const SessionEntry& entry, const struct stat& facts) {
+/// Whether a name leads to the directory with these facts. @throws Error when it cannot tell
+inline bool leads_to(int root, const std::string& name, const struct stat& facts, const std::filesystem::path& path) {
   struct stat named {};
-  if (sys::fstatat(entry.root, entry.name.c_str(), named) == 0) return same_file(named, facts);
+  if (sys::fstatat(root, name.c_str(), named) == 0) return same_file(named, facts);
   if (errno == ENOENT) return false;
-  throw_error(errno, "examine", entry.path());
+  throw_error(errno, "examine", path);
+}
+
+/// The same of a session's. One that was moved elsewhere with its name is no longer where it stands.
+inline bool leads_to(const SessionEntry& entry, const struct stat& facts) {
+  if (entry.within && !leads_to(entry.root, "..", *entry.within, entry.root_path)) return false;
+  return leads_to(entry.root, entry.at(entry.name), facts, entry.path());
 }
 
 /// Whether the owner of a session is alive, asked without disturbing anybody. @throws Error when it cannot tell
@@ -116,7 +125,7 @@ inline std::string move_to_trash(const SessionEntry& entry, const SessionGrammar
   std::uint64_t number = parse_hex16(std::string_view(entry.name).substr(entry.name.size() - 16)).value_or(0);
   for (;; number = random_number()) {
     std::string trash = grammar.trash(number);
-    if (rename_new(entry.root, entry.name.c_str(), entry.root, trash.c_str()) == 0) return trash;
+    if (rename_new(entry.root, entry.at(entry.name).c_str(), entry.root, entry.at(trash).c_str()) == 0) return trash;
     const int error = errno;
     if (error == ENOENT) return {};
     if (error != EEXIST) throw Error(error, "rename", entry.path(), {}, entry.root_path / trash);
@@ -202,6 +211,7 @@ class Condemned {
     if (trash.empty()) return removal;
     // 7.
     const std::filesystem::path path = entry_.root_path / trash;
+    const std::string at = entry_.at(trash);
     RemoveOptions how;
     how.last = marks_of_ours;
     how.stop = std::move(stop);
@@ -211,7 +221,7 @@ class Condemned {
       removal.bytes += removed.bytes;
       if (removed.error != 0)
         removal.error = removed.why(path);
-      else if (sys::unlinkat(entry_.root, trash.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
+      else if (sys::unlinkat(entry_.root, at.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT)
         removal.gone = true;
       else if ((errno != ENOTEMPTY && errno != EEXIST) || tries == 16)
         removal.error = Error(errno, "remove", path, tries == 16 ? open_file_hint : "");
@@ -231,11 +241,11 @@ class Condemned {
     if (options.directory != nullptr)
       sys::rewind(directory_.get());
     else
-      opened_ = open_directory(entry_.root, entry_.name.c_str());
+      opened_ = open_directory(entry_.root, entry_.at(entry_.name).c_str());
     if (!directory_) {
       const int error = errno;
       if (error == ENOENT) return Spared::gone;
-      const bool examined = sys::fstatat(entry_.root, entry_.name.c_str(), facts_) == 0;
+      const bool examined = sys::fstatat(entry_.root, entry_.at(entry_.name).c_str(), facts_) == 0;
       if (examined && is_foreign()) return Spared::foreign;
       if (!examined || error != EACCES) throw_error(error, "open", entry_.path(), open_files_hint(error));
       return std::nullopt;  // its creator died between making it and setting its mode: then it is empty
@@ -263,7 +273,7 @@ class Condemned {
 
   Removal remove_empty() const {
     Removal removal;
-    removal.gone = sys::unlinkat(entry_.root, entry_.name.c_str(), AT_REMOVEDIR) == 0;
+    removal.gone = sys::unlinkat(entry_.root, entry_.at(entry_.name).c_str(), AT_REMOVEDIR) == 0;
     if (removal.gone || errno == ENOENT) return removal;
     const bool full = errno == ENOTEMPTY || errno == EEXIST;
     if (!full)

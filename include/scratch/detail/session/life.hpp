@@ -76,6 +76,7 @@ class SessionLife {
       if (life.lock()) {
         life.become_owner();
         end_of_creation.release();
+        life.spare_root();
         return life;
       }
       // Whoever has it may be removing it, or only looking: then nobody else would.
@@ -127,6 +128,7 @@ class SessionLife {
     // 5.
     if (!life.lock_file_ || (life.locks_ && !life.owner_is_alive()))
       throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
+    life.spare_root();
     return life;
   }
 
@@ -175,6 +177,7 @@ class SessionLife {
     }
     if (byte == LockAnswer::unsupported) unreliable();
     life.owner_ = true;
+    life.spare_root();
     return life;
   }
 
@@ -194,7 +197,6 @@ class SessionLife {
   const std::filesystem::path& path() const noexcept { return path_; }
   std::string id() const { return grammar_.id(entry_.name); }
   int directory() const noexcept { return directory_.get(); }
-  int root() const noexcept { return root_.get(); }
   int lock_file() const noexcept { return lock_file_.get(); }
   bool umask_is_strange() const noexcept { return umask_is_strange_; }
   bool made_here() const { return made_here_.is_true(); }
@@ -207,10 +209,20 @@ class SessionLife {
   /// Others may know of it from now on.
   void announce() noexcept { stage_ = Stage::in_use; }
 
+  /// The session's name outlives a power cut afterwards. @throws Error
+  void sync_root() const {
+    const Fd root = open_directory(directory_.get(), "..");
+    if (!root || sys::fsync(root.get()) != 0) {
+      const int error = errno;
+      throw_error(error, "sync", entry_.root_path, open_files_hint(error));
+    }
+  }
+
   /// @throws Error `forked_object` in a forked child, `session_gone` when somebody took the directory away
   void check() const {
     if (!made_here()) throw_error(errc::forked_object, "use the session", path(), "join it from the child by its path");
-    if (!leads_to(entry_, facts_))
+    // One that was moved elsewhere with its name can be used on, and is left there in the end.
+    if (!leads_to(entry_.root, way_back_, facts_, path()))
       throw_error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
   }
 
@@ -279,7 +291,11 @@ class SessionLife {
 
   // Step 4, once.
   LockAnswer try_to_remove(Left& left) {
-    const SessionEntry entry{root_.get(), entry_.root_path, trash_.empty() ? entry_.name : trash_};
+    SessionEntry entry = entry_;
+    if (!trash_.empty()) entry.name = trash_;
+    struct stat now {};  // the way out of it needs its x bit
+    if (sys::fstat(directory_.get(), now) == 0 && (now.st_mode & 0100) == 0)
+      sys::fchmod(directory_.get(), (now.st_mode & 07777) | 0100);
     CondemnOptions how;
     how.trash = !trash_.empty();
     how.need_locks = !owner_;
@@ -321,9 +337,17 @@ class SessionLife {
                              lock_name.data(), no_locks_name})
       sys::unlinkat(directory_.get(), name);
     sys::fchmod(directory_.get(), 0700);  // no mark, where it cannot be removed
-    sys::unlinkat(root_.get(), entry_.name.c_str(), AT_REMOVEDIR);
+    sys::unlinkat(entry_.root, way_back_.empty() ? entry_.name.c_str() : way_back_.c_str(), AT_REMOVEDIR);
     leave_it();
     directory_.reset();
+  }
+
+  // From now on the root is reached from within.
+  void spare_root() {
+    entry_.within = facts_of(root_.get(), entry_.root_path);
+    entry_.root = directory_.get();
+    way_back_ = entry_.at(entry_.name);
+    root_.reset();
   }
 
   // Step 2. False: start again.
@@ -398,8 +422,9 @@ class SessionLife {
     throw_error(error, doing, path_, open_files_hint(error));
   }
 
-  Fd root_;
+  Fd root_;  // until it is spared
   SessionEntry entry_;
+  std::string way_back_;  // to it, from within
   std::filesystem::path path_;
   SessionGrammar grammar_;
   Fd directory_;

@@ -60,8 +60,10 @@ struct SetFacts {
 /// JSON; empty: it is alone.
 inline std::string set_text(const SetFacts& set) {
   std::string text;
-  for (const std::string& member : set.members)
-    text.append(text.empty() ? "\"" : ",\"").append(encode_name(member)).append("\"");
+  for (const std::string& member : set.members) {
+    append_name(text.append(text.empty() ? "\"" : ",\""), member);
+    text += '"';
+  }
   if (text.empty()) return text;
   return "{\"index\":" + std::to_string(set.index) + ",\"settled\":" + (set.settled ? "true" : "false") +
          ",\"members\":[" + text + "]}";
@@ -149,7 +151,7 @@ inline constexpr std::uint64_t longest_chunks = 64_MiB;
 
 /// Adds a chunk's line to a text that `head_text` began; `first`: no chunk was added before.
 inline void add_chunk(std::string& text, const ChunkEntry& chunk, bool first) {
-  text.append(first ? "\n" : ",\n").append(chunk_fields(chunk.info, chunk.block));
+  append_fields(text.append(first ? "\n" : ",\n"), chunk.info, chunk.block);
   text.append(",\"user\":").append(chunk.info.user.empty() ? "{}" : chunk.info.user).append("}");
 }
 

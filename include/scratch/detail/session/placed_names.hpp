@@ -43,7 +43,9 @@ class PlacedNames {
 
   /// The name is on record for every process. @throws Error and then it is not
   void add(const std::string& name) {
-    lines_.append(sealed(std::string(begin).append(encode_name(name)).append("\"")), "record the place of a name in");
+    std::string line(begin);
+    append_name(line, name);
+    lines_.append(sealed(line + "\""), "record the place of a name in");
     if (durable_) lines_.sync();
     names_.insert(name);
   }

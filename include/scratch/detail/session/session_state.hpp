@@ -110,7 +110,7 @@ class SessionState final : private HoldsLife, public SharedState {
     if (wanted_ != Mark::none)
       mark();
     else if (durable())
-      sync(life_.root());
+      life_.sync_root();
   }
 
   /// The session is there for others. What was begun and comes not so far is taken back, what was adopted left as by a
@@ -235,6 +235,7 @@ class SessionState final : private HoldsLife, public SharedState {
   ChunkLog& log() const { return chunk_log(*this); }
 
   void number_chunks() const {
+    log().count_in(life_.lock_file(), path() / lock_name, chunk_ids_byte);
     if (!set_.members.empty()) log().give_out({set_.index, set_.members.size()});
   }
 
@@ -291,7 +292,7 @@ class SessionState final : private HoldsLife, public SharedState {
     mark_kept(life_.directory(), path());
     if (durable()) {
       sync(life_.directory());
-      sync(life_.root());
+      life_.sync_root();
     }
     return std::exchange(mark_, wanted_) == Mark::none;
   }

@@ -27,6 +27,14 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// A path that is joined when an error has to tell it: that takes as long as three system calls.
+struct FileIn {
+  const std::filesystem::path& directory;
+  const std::string& name;
+
+  operator std::filesystem::path() const { return directory / name; }
+};
+
 /// A cheap handle: copies share everything. Thread-safe.
 class Directory {
  public:
@@ -57,6 +65,9 @@ class Directory {
   const std::string& prefix() const noexcept { return area_->prefix; }
   /// A file's name as it stands in records: below the state's directory, not below this one.
   std::string relative(std::string_view name) const { return area_->prefix + std::string(name); }
+
+  /// What is, or will be, here under a name; `name` stays as it is as long as this.
+  FileIn file(const std::string& name) const { return {path(), name}; }
 
   /// @throws Error `session_gone`, `forked_object`
   void check() const { state().check(); }

@@ -100,7 +100,8 @@ class OwnedNames {
     MadeHere made_here_;
   };
 
-  OwnedNames(int directory, std::filesystem::path path) : directory_(directory), path_(std::move(path)) {}
+  OwnedNames(int directory, std::filesystem::path path)
+      : directory_(directory), path_(std::move(path)), file_(path_ / file_name) {}
 
   /// @throws Error when the record cannot be written; `busy` where somebody was stopped while he wrote it anew
   OnRecord add(const std::string& name, FileIdentity identity) {
@@ -108,9 +109,9 @@ class OwnedNames {
     const std::lock_guard hold(mutex_);
     lock_log();
     on_record.begin(*this, log_);
-    if (is_known(name, identity)) return on_record;
-    append(record_of(name, identity));
-    known_[name].insert(identity);
+    std::string record;
+    append_record(record, name, identity);
+    append(record);
     return on_record;
   }
 
@@ -135,11 +136,14 @@ class OwnedNames {
  private:
   static constexpr const char* file_name = ".scratch-files";
   static constexpr std::uint64_t largest = 256_MiB;
-  static constexpr std::uint64_t small = 256_KiB;  // not worth writing anew
+  static constexpr std::uint64_t small = 1_MiB;  // not worth writing anew
 
-  static std::string record_of(const std::string& name, FileIdentity identity) {
-    const std::string text = std::to_string(identity.inode) + " " + std::to_string(identity.birth) + " " + name;
-    return std::string(1, '\0') + hex16(xxh3(bytes_of(text))) + " " + text + '\0';
+  static void append_record(std::string& log, const std::string& name, FileIdentity identity) {
+    std::string text;
+    text.reserve(name.size() + 48);
+    append_number(text, "", identity.inode);
+    text.append(" ").append(std::to_string(identity.birth)).append(" ").append(name);
+    log.append(1, '\0').append(hex16(xxh3(bytes_of(text)))).append(" ").append(text).append(1, '\0');
   }
 
   bool is_known(const std::string& name, FileIdentity identity) const {
@@ -152,17 +156,17 @@ class OwnedNames {
     for (;; log_.reset()) {
       // A child of fork must not share the lock with its parent.
       if (!log_ || !made_here_.is_true()) {
-        log_ = std::make_shared<Log>(Log{open_or_create(directory_, file_name, O_RDWR | O_APPEND, path_ / file_name)});
+        log_ = std::make_shared<Log>(Log{open_or_create(directory_, file_name, O_RDWR | O_APPEND, file_)});
         made_here_ = MadeHere();
         forget();
       }
       const std::shared_ptr<Log> log = log_;
       if (log->naming == 0 && !lock_shared(log->file))
-        throw_error(errc::busy, "record the file's name in", path_ / file_name,
+        throw_error(errc::busy, "record the file's name in", file_,
                     "another process was stopped while it wrote it anew");
       UnlockAtEnd unlock(log->file);
       if (log->naming > 0) unlock.cancel();
-      const struct stat facts = facts_of(log->file.get(), path_ / file_name);
+      const struct stat facts = facts_of(log->file.get(), file_);
       if (facts.st_nlink == 0) continue;  // somebody has just written it anew
       compaction_is_due_ = checked_size(facts) > compact_at_;
       unlock.cancel();
@@ -171,7 +175,7 @@ class OwnedNames {
   }
 
   bool lock_shared(const Fd& file) const {
-    const auto attempt = [&] { return try_flock(file.get(), LOCK_SH, path_ / file_name); };
+    const auto attempt = [&] { return try_flock(file.get(), LOCK_SH, file_); };
     return try_for(Patience{5000}, attempt) != LockAnswer::busy;
   }
 
@@ -188,9 +192,9 @@ class OwnedNames {
     const ssize_t written = sys::append_once(file.get(), bytes_of(record));
     const int error = written < 0                                     ? errno
                       : written < static_cast<ssize_t>(record.size()) ? ENOSPC
-                      : tells_at_close_                               ? error_at_close(file, path_ / file_name)
+                      : tells_at_close_                               ? error_at_close(file, file_)
                                                                       : 0;
-    if (error != 0) throw_error(error, "record the file's name in", path_ / file_name);
+    if (error != 0) throw_error(error, "record the file's name in", file_);
   }
 
   void forget() {
@@ -203,12 +207,12 @@ class OwnedNames {
   void refresh() {
     struct stat facts {};
     if (sys::fstatat(directory_, file_name, facts) != 0 && errno == ENOENT) return;
-    read_on(open_existing(directory_, file_name, O_RDONLY, path_ / file_name));
+    read_on(open_existing(directory_, file_name, O_RDONLY, file_));
   }
 
   // Reads what was not read before.
   void read_on(const Fd& log) {
-    const struct stat facts = facts_of(log.get(), path_ / file_name);
+    const struct stat facts = facts_of(log.get(), file_);
     const std::uint64_t size = checked_size(facts);
     if (facts.st_ino != inode_ || size < read_to_) {
       known_.clear();
@@ -217,7 +221,7 @@ class OwnedNames {
     }
     std::string text(static_cast<std::size_t>(size - read_to_), '\0');
     const sys::Moved moved = sys::pread_all(log.get(), std::as_writable_bytes(std::span(text)), read_to_);
-    if (moved.error != 0) throw_error(moved.error, "read", path_ / file_name);
+    if (moved.error != 0) throw_error(moved.error, "read", file_);
     text.resize(moved.size);
     std::size_t at = 0;
     for (std::size_t end = 0; (end = text.find('\0', at)) != text.npos; at = end + 1)
@@ -242,10 +246,10 @@ class OwnedNames {
   // What fails here leaves the file as it is, until next time.
   void compact() noexcept {
     try {
-      const Fd log = open_existing(directory_, file_name, O_RDONLY, path_ / file_name);
-      if (try_flock(log.get(), LOCK_EX, path_ / file_name) != LockAnswer::taken) return;
+      const Fd log = open_existing(directory_, file_name, O_RDONLY, file_);
+      if (try_flock(log.get(), LOCK_EX, file_) != LockAnswer::taken) return;
       const UnlockAtEnd unlock(log);
-      if (facts_of(log.get(), path_ / file_name).st_nlink == 0) return;
+      if (facts_of(log.get(), file_).st_nlink == 0) return;
       read_on(log);
       std::string text;
       std::optional<std::string> area;
@@ -256,7 +260,7 @@ class OwnedNames {
           area = std::move(below);
         }
         for (const FileIdentity& identity : identities)
-          if (there.contains(identity)) text += record_of(name, identity);
+          if (there.contains(identity)) append_record(text, name, identity);
       }
       TempFile anew(directory_, path_, false, "write the record of files in");
       if (sys::pwrite_all(anew.fd(), bytes_of(text), 0).error != 0) return;
@@ -280,15 +284,15 @@ class OwnedNames {
   // In a directory where others may write, root too trusts only its own record of what it may remove. Gives the size.
   std::uint64_t checked_size(const struct stat& facts) const {
     if (facts.st_uid != sys::geteuid())
-      throw_error(errc::corrupt, "use", path_ / file_name,
-                  "this record of files belongs to user " + std::to_string(facts.st_uid));
+      throw_error(errc::corrupt, "use", file_, "this record of files belongs to user " + std::to_string(facts.st_uid));
     const auto size = static_cast<std::uint64_t>(facts.st_size);
-    if (size > largest) throw_error(errc::corrupt, "use", path_ / file_name, "larger than 256 MiB");
+    if (size > largest) throw_error(errc::corrupt, "use", file_, "larger than 256 MiB");
     return size;
   }
 
   int directory_;
   std::filesystem::path path_;
+  std::filesystem::path file_;  // the record
   std::mutex mutex_;
   std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
   std::uint64_t inode_ = 0;

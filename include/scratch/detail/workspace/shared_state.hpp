@@ -135,8 +135,9 @@ class SharedState {
   }
 
   /// The same for `work`, again and again as long as `on_full` says that there may be room.
-  template <class Work>
-  auto with_room(std::uint64_t bytes, std::string_view doing, const std::filesystem::path& file, Work work) {
+  /// @param file a path, or what makes one when there is an error to tell
+  template <class File, class Work>
+  auto with_room(std::uint64_t bytes, std::string_view doing, const File& file, Work work) {
     for (Askings askings;;) {
       try {
         return work();
