@@ -186,6 +186,7 @@ class Job {
     ranks::Logs logs(ranks_, metrics());
     logs_ = &logs;
     ranks_.on_failure([&](const std::exception& error) { logs.error(error); });
+    logs.on_death([&] { leave_logs(); });
     try {
       work();
       logs.end("done", "all is delivered");

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -22,6 +23,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <mutex>
 #include <sstream>
@@ -78,7 +80,7 @@ class Logs {
       pids_.push_back(static_cast<pid_t>(pid));
     }
     for (const std::uint64_t rank : ranks.all_of_node(ranks.rank())) ranks_here_.push_back(rank);
-    health_ = std::jthread([this](const std::stop_token& stop) { tell_health(stop); });
+    watch_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
   }
   Logs(const Logs&) = delete;
   Logs& operator=(const Logs&) = delete;
@@ -119,31 +121,24 @@ class Logs {
 
   void error(const std::exception& failure) {
     if (const auto* const error = dynamic_cast<const scratch::Error*>(&failure))
-      write_error(ranks_.rank(), ranks_.worker(), error->doing(), error->path().native(), error->code().message());
+      write_error(ranks_.rank(), ranks_.worker(), phase_, error->doing(), error->path().native(),
+                  error->code().message());
     else
-      write_error(ranks_.rank(), ranks_.worker(), failure.what(), "", "");
+      write_error(ranks_.rank(), ranks_.worker(), phase_, failure.what(), "", "");
   }
 
-  /// When a signal ends the job: the first rank of the node that lives says which of the others do not.
-  /// @returns whether it is this one
+  /// Called once, in the thread that watches, by the first rank of a node that sees another one of it dead: what starts
+  /// ranks soon ends all of them.
+  void on_death(std::function<void()> told) {
+    const std::lock_guard lock(mutex_);
+    on_death_ = std::move(told);
+  }
+
+  /// When a signal ends the job. @returns whether what there is of this node should be kept by this rank
   bool last_words(const std::string& reason) {
     end("stopped", reason);
-    const std::string states = text_of("state_transitions.log");
-    std::vector<bool> lives;
-    for (std::size_t i = 0; i < pids_.size(); ++i)
-      lives.push_back(::kill(pids_[i], 0) == 0 ||
-                      states.find("rank " + std::to_string(ranks_here_[i]) + ": ") == states.npos ||
-                      states.find(stopped_text(ranks_here_[i])) != states.npos);
-    for (std::size_t i = 0; i < ranks_.worker(); ++i)
-      if (lives[i]) return false;
-    for (std::size_t i = 0; i < pids_.size(); ++i) {
-      if (lives[i]) continue;
-      const std::string who = "process " + std::to_string(pids_[i]);
-      write_error(static_cast<unsigned>(ranks_here_[i]), static_cast<unsigned>(i), "work", who, "it was killed");
-      write(files_[3], time_text() + " rank " + std::to_string(ranks_here_[i]) + ": " +
-                           last_state(states, ranks_here_[i]) + " -> killed, " + who + " is not there any more\n");
-    }
-    return true;
+    const std::lock_guard lock(mutex_);
+    return !told_death_ && ranks_.worker() == 0;
   }
 
   std::string text_of(const std::string& name) const {
@@ -184,9 +179,9 @@ class Logs {
     return last;
   }
 
-  void write_error(unsigned rank, unsigned worker, const std::string& doing, const std::string& path,
-                   const std::string& code) {
-    const std::string line = time_text() + "," + std::to_string(rank) + "," + std::to_string(worker) + "," + phase_ +
+  void write_error(std::uint64_t rank, unsigned worker, const std::string& phase, const std::string& doing,
+                   const std::string& path, const std::string& code) {
+    const std::string line = time_text() + "," + std::to_string(rank) + "," + std::to_string(worker) + "," + phase +
                              "," + csv_field(doing) + "," + csv_field(path) + "," + csv_field(code) + ",0\n";
     write(files_[2], line);
     write(own_, "error: " + line);
@@ -219,14 +214,44 @@ class Logs {
                          std::to_string(pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))) + "," +
                          std::to_string(room) + "\n");
   }
-  void tell_health(const std::stop_token& stop) {
+  void watch(const std::stop_token& stop) {
+    constexpr int at_once = 50;  // looks at the others for a line of health
     std::mutex mutex;
     std::condition_variable_any wake;
-    for (std::unique_lock lock(mutex);;) {
-      wake.wait_for(lock, stop, std::chrono::seconds(10), [] { return false; });
+    std::unique_lock lock(mutex);
+    for (int i = 1;; ++i) {
+      wake.wait_for(lock, stop, std::chrono::milliseconds(200), [] { return false; });
       if (stop.stop_requested()) return;
-      health();
+      if (i % at_once == 0) health();
+      look_for_dead();
     }
+  }
+
+  // Who was asked to stop has said so before it went.
+  void look_for_dead() {
+    const std::lock_guard lock(mutex_);
+    if (told_death_) return;
+    std::vector<std::size_t> dead;
+    for (std::size_t i = 0; i < pids_.size(); ++i)
+      if (::kill(pids_[i], 0) != 0) dead.push_back(i);
+    if (dead.empty()) return;
+    const std::string states = text_of("state_transitions.log");
+    for (const std::size_t i : dead) {
+      if (states.find(stopped_text(ranks_here_[i])) != states.npos) continue;
+      told_death_ = true;
+      if (first_alive(dead) != ranks_.worker()) return;
+      const std::string who = "process " + std::to_string(pids_[i]);
+      const std::string last = last_state(states, ranks_here_[i]);
+      write_error(ranks_here_[i], static_cast<unsigned>(i), last, "work", who, "it was killed");
+      write(files_[3], time_text() + " rank " + std::to_string(ranks_here_[i]) + ": " + last + " -> killed, " + who +
+                           " is not there any more\n");
+    }
+    if (told_death_ && on_death_) on_death_();
+  }
+  static std::size_t first_alive(const std::vector<std::size_t>& dead) {
+    std::size_t first = 0;
+    while (std::find(dead.begin(), dead.end(), first) != dead.end()) ++first;
+    return first;
   }
 
   // For tests: SCRATCH_STOP_AT="<rank> <phase>" has that rank wait there for whatever is done to it.
@@ -241,13 +266,15 @@ class Logs {
   support::File own_;
   std::vector<pid_t> pids_;
   std::vector<std::uint64_t> ranks_here_;
-  std::mutex mutex_;  // of `phase_`, for the thread that tells the health
+  std::mutex mutex_;  // of what the thread that watches shares
   const char* phase_ = "starting";
   std::chrono::steady_clock::time_point began_;
   std::string began_text_;
   std::atomic<std::uint64_t> done_ = 0, total_ = 0;
   bool ended_ = false;
-  std::jthread health_;
+  std::function<void()> on_death_;
+  bool told_death_ = false;
+  std::jthread watch_;
 };
 
 }  // namespace ranks
