@@ -9,10 +9,10 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,9 +20,7 @@
 #include <scratch/any_place.hpp>
 #include <scratch/atomic_file.hpp>
 #include <scratch/count_reader.hpp>
-#include <scratch/joined_session.hpp>
 #include <scratch/merge.hpp>
-#include <scratch/session_dir.hpp>
 
 #include "kmer_frequency/histogram.hpp"
 #include "kmer_frequency/key_type.hpp"
@@ -30,7 +28,9 @@
 #include "kmer_frequency/results.hpp"
 #include "kmer_frequency/rows.hpp"
 #include "kmer_frequency/workers.hpp"
+#include "mpi/kept_logs.hpp"
 #include "mpi/logs.hpp"
+#include "mpi/node_session.hpp"
 #include "mpi/stream.hpp"
 #include "pieces.hpp"
 #include "support/names.hpp"
@@ -76,44 +76,6 @@ double processor_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-/// The session of this node: made by the first of its ranks, joined by the others.
-class NodeSession {
- public:
-  NodeSession(Ranks& ranks, const Options& options, std::uint64_t need) {
-    scratch::SessionOptions session_options;
-    session_options.need = need;
-    session_options.quota = options.quota;
-    session_options.buffers = options.counting.buffers();
-    std::string path;
-    ranks.together([&] {
-      if (ranks.worker() != 0) return;
-      const scratch::AnyPlace place = support::place_of(options.place, "kmer_frequency_mpi");
-      support::sweep_at_start(place);
-      owned_.emplace(place, "k" + std::to_string(options.counting.k), session_options);
-      path = owned_->path().native();
-    });
-    path = ranks.from_leader(path);
-    session_options.need = 0;
-    ranks.together([&] {
-      if (ranks.worker() != 0) joined_.emplace(path, session_options);
-    });
-  }
-
-  scratch::Workspace workspace() const { return owned_ ? scratch::Workspace(*owned_) : scratch::Workspace(*joined_); }
-  scratch::OwnedSession& owned() { return *owned_; }
-  void close() {
-    if (joined_) joined_->close();
-    if (owned_) {
-      owned_->complete();
-      owned_->close();
-    }
-  }
-
- private:
-  std::optional<scratch::SessionDir<scratch::AnyPlace>> owned_;
-  std::optional<scratch::JoinedSession> joined_;
-};
-
 /// What comes from a rank: `partition.N.from_WK`, whole or absent.
 class PartitionFile final : public ranks::Incoming {
  public:
@@ -143,36 +105,6 @@ class PartitionFile final : public ranks::Incoming {
   std::vector<std::string> names_;
 };
 
-/// Bytes of a text, and of a file that exists.
-class TextBytes final : public ranks::Outgoing {
- public:
-  explicit TextBytes(std::string text) : text_(std::move(text)) {}
-  std::uint64_t bytes() const override { return text_.size(); }
-  void read(std::span<std::byte> to) override {
-    std::copy_n(reinterpret_cast<const std::byte*>(text_.data()) + at_, to.size(), to.begin());
-    at_ += to.size();
-  }
-
- private:
-  std::string text_;
-  std::size_t at_ = 0;
-};
-
-class PlainFile final : public ranks::Incoming {
- public:
-  explicit PlainFile(const std::filesystem::path& path) : out_(path, std::ios::binary | std::ios::trunc) {
-    if (!out_) throw support::Refused("cannot write \"" + path.native() + "\": " + support::text_of(errno));
-  }
-  void begin(std::uint64_t) override {}
-  void write(std::span<const std::byte> bytes) override {
-    out_.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  }
-  void end() override {}
-
- private:
-  std::ofstream out_;
-};
-
 class Job {
  public:
   Job(Ranks& ranks, const Options& options, const RankOptions& rank_options)
@@ -180,33 +112,24 @@ class Job {
 
   void run() {
     start();
-    NodeSession session(ranks_, options_, need_);
+    scratch::SessionOptions session_options;
+    session_options.quota = options_.quota;
+    session_options.buffers = options_.counting.buffers();
+    ranks::NodeSession session(ranks_, session_options, [&] {
+      const scratch::AnyPlace place = support::place_of(options_.place, "kmer_frequency_mpi");
+      support::sweep_at_start(place);
+      session_options.need = need_;
+      return ranks::NodeSession::Owned(place, "k" + std::to_string(options_.counting.k), session_options);
+    });
     session_ = &session;
-    ranks_.together([&] { std::filesystem::create_directory(metrics()); });
-    ranks::Logs logs(ranks_, metrics());
+    ranks::Logs logs(ranks_, session.metrics());
     logs_ = &logs;
-    ranks_.on_failure([&](const std::exception& error) { logs.error(error); });
-    logs.on_death([&] { leave_logs(); });
-    try {
-      work();
-      logs.end("done", "all is delivered");
-      bring_logs();
-    } catch (const support::Stopped&) {
-      if (logs.last_words("a signal, or another rank that died")) leave_logs();
-      throw;
-    } catch (const support::Told&) {
-      logs.end("failed", "see error_log.csv");
-      bring_logs();
-      throw;
-    }
-    ranks_.on_failure({});
+    ranks::with_logs(ranks_, logs, rank_options_.logs, [&] { work(); });
     ranks_.together([&] { session.close(); });
     summarize();
   }
 
  private:
-  std::filesystem::path metrics() const { return session_->workspace().path() / "metrics"; }
-
   // Looks at everything that can be looked at before the work.
   void start() {
     std::string shares;
@@ -221,7 +144,8 @@ class Job {
         need_gnuplot();
       }
       if (options_.histogram || options_.top > 0) results_->uses_stdout();
-      if (!rank_options_.logs.empty()) std::filesystem::create_directories(logs_directory());
+      if (!rank_options_.logs.empty())
+        std::filesystem::create_directories(std::filesystem::path(rank_options_.logs) / "metrics");
       shares = text_of(shares_of(options_.files, ranks_.size()));
       rows_.reset();
     });
@@ -402,48 +326,6 @@ class Job {
     logs_->work.records = found_.over_threshold;
   }
 
-  std::filesystem::path logs_directory() const { return std::filesystem::path(rank_options_.logs) / "metrics"; }
-
-  // Of all nodes, to the first rank's machine.
-  void bring_logs() {
-    if (rank_options_.logs.empty()) return;
-    Stream stream(ranks_, 1 << 20);
-    const auto bring = [&](const std::string& mine, const std::string& to, bool once) {
-      std::optional<PlainFile> file;
-      ranks_.together([&] {
-        if (ranks_.is_first() && once) file.emplace(logs_directory() / to);
-      });
-      for (unsigned from = 0; from < ranks_.size(); ++from) {
-        const auto role = [&] {
-          if (ranks_.is_first() && !once) file.emplace(logs_directory() / ranks::Logs::own_name(from));
-          std::optional<TextBytes> out;
-          if (ranks_.rank() == from) out.emplace(mine);
-          const auto to_first = out ? std::optional<unsigned>(0) : std::nullopt;
-          const auto source = file ? std::optional<unsigned>(from) : std::nullopt;
-          if (out || file) stream.move(to_first, out ? &*out : nullptr, source, file ? &*file : nullptr);
-        };
-        ranks_.together(role);
-      }
-    };
-    for (const auto& [name, head] : ranks::log_files) {
-      std::string text = ranks_.worker() == 0 ? logs_->text_of(name) : std::string();
-      if (!ranks_.is_first() && !text.empty()) text.erase(0, std::string_view(head).size());
-      bring(text, name, true);
-    }
-    bring(logs_->text_of(ranks::Logs::own_name(ranks_.rank())), "", false);
-  }
-
-  // What is there of this node, when there are no others any more to ask.
-  void leave_logs() const {
-    if (rank_options_.logs.empty()) return;
-    std::error_code ignored;
-    const auto to = std::filesystem::path(rank_options_.logs) / ("node_" + std::to_string(ranks_.node())) / "metrics";
-    std::filesystem::create_directories(to, ignored);
-    for (const auto& file : std::filesystem::directory_iterator(logs_->directory(), ignored))
-      std::filesystem::copy_file(file.path(), to / file.path().filename(),
-                                 std::filesystem::copy_options::overwrite_existing, ignored);
-  }
-
   // Of the whole job, then a line for each rank.
   void summarize() {
     std::array<char, 160> line{};
@@ -479,7 +361,7 @@ class Job {
   std::unique_ptr<support::Results> results_;
   Targets targets_;
   std::uint64_t need_ = 0;
-  NodeSession* session_ = nullptr;
+  ranks::NodeSession* session_ = nullptr;
   ranks::Logs* logs_ = nullptr;
   ReadSoFar read_;
   std::uint64_t kmers_ = 0, skipped_ = 0, distinct_ = 0, distinct_here_ = 0, total_here_ = 0, sent_ = 0,

@@ -11,15 +11,12 @@
 //   job.cpp         the phases
 //   ../mpi/         ranks that wait and fail together, streams between them, logs
 //   ../kmer_frequency/   everything else
-#include <exception>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include <CLI/CLI.hpp>
 
 #include "job.hpp"
-#include "support/names.hpp"
 #include "support/program.hpp"
 
 namespace kmer_frequency {
@@ -52,52 +49,18 @@ std::optional<Options> options_here(int argc, char** argv, int& exit_code, RankO
   return options;
 }
 
-/// Whether all have the same arguments; the first rank says where not.
-bool check_same(const ranks::Ranks& ranks, int argc, char** argv) {
-  std::string words;
-  for (int i = 1; i < argc; ++i) words += std::string(argv[i]) + '\0';
-  const bool same = words == ranks.from_first(words);
-  const auto all = ranks.all(same ? 1 : 0);
-  for (std::size_t r = 0; r < all.size(); ++r) {
-    if (all[r] == 1) continue;
-    if (ranks.is_first()) std::fprintf(stderr, "%s: rank %zu was started with other arguments than rank 0\n", name, r);
-    return false;
-  }
-  return true;
-}
-
 int run(int argc, char** argv) {
   ranks::Ranks ranks(&argc, &argv);
-  if (!check_same(ranks, argc, argv)) return 2;
+  if (!ranks.have_same_arguments(argc, argv)) return 2;
   RankOptions rank_options;
   std::optional<Options> options;
-  int code = -1;  // there is something to do
-  const auto parse = [&] {
+  const int code = ranks.parse_together([&] {
     int exit_code = 0;
     options = options_here(argc, argv, exit_code, rank_options);
-    if (!options) code = exit_code;
-  };
-  if (ranks.is_first()) {
-    try {
-      parse();
-    } catch (const support::WrongUsage& error) {
-      std::fprintf(stderr, "%s: %s (--help says more)\n", name, error.what());
-      code = 2;
-    }
-  }
-  code = std::stoi(ranks.from_first(std::to_string(code)));
+    return options ? -1 : exit_code;
+  });
   if (code >= 0) return code;
-  if (!ranks.is_first()) parse();
-  try {
-    count_on_all(ranks, *options, rank_options);
-  } catch (const support::Told&) {
-    throw;
-  } catch (const support::Stopped&) {
-    throw;
-  } catch (const std::exception& error) {  // nobody waits for the others here
-    std::fprintf(stderr, "%s: rank %u: %s\n", name, ranks.rank(), error.what());
-    MPI_Abort(ranks.comm(), 1);
-  }
+  ranks.or_abort([&] { count_on_all(ranks, *options, rank_options); });
   return 0;
 }
 

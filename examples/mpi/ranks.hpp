@@ -141,6 +141,51 @@ class Ranks {
     return texts;
   }
 
+  /// Whether all were started with the same arguments; the first says of which rank that is not so.
+  bool have_same_arguments(int argc, const char* const* argv) const {
+    std::string words;
+    for (int i = 1; i < argc; ++i) words += std::string(argv[i]) + '\0';
+    const std::vector<std::uint64_t> same = all(words == from_first(words) ? 1 : 0);
+    const auto other = std::find(same.begin(), same.end(), 0U);
+    if (other == same.end()) return true;
+    if (is_first())
+      std::fprintf(stderr, "%s: rank %d was started with other arguments than rank 0\n",
+                   support::program_name().c_str(), static_cast<int>(other - same.begin()));
+    return false;
+  }
+  /// What to end with, where the first rank finds that there is nothing to do: the command line is parsed by it, and
+  /// where it is right by the others, too.
+  /// @param parse returns that, or -1
+  template <class Parse>
+  int parse_together(Parse parse) const {
+    int code = -1;
+    if (is_first()) {
+      try {
+        code = parse();
+      } catch (const support::WrongUsage& error) {
+        std::fprintf(stderr, "%s: %s (--help says more)\n", support::program_name().c_str(), error.what());
+        code = 2;
+      }
+    }
+    code = std::stoi(from_first(std::to_string(code)));
+    if (code < 0 && !is_first()) parse();
+    return code;
+  }
+  /// Does what all do. An error that they have not agreed on ends all of them.
+  template <class Work>
+  void or_abort(Work work) const {
+    try {
+      work();
+    } catch (const support::Told&) {
+      throw;
+    } catch (const support::Stopped&) {
+      throw;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s: rank %u: %s\n", support::program_name().c_str(), rank_, error.what());
+      MPI_Abort(all_, 1);
+    }
+  }
+
   /// Told by every rank what failed there, before one says it.
   void on_failure(std::function<void(const std::exception&)> told) { told_ = std::move(told); }
 

@@ -1,8 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# cases.sh <kmer_frequency> <kmer_frequency_mpi> <case>: one case; what it asserts is its name.
-one=$1 many=$2 case=$3
+# cases.sh <kmer_frequency> <kmer_frequency_mpi> <external_sort> <external_sort_mpi> <case>: one case; what it asserts is
+# its name.
+programs=("$@")
+one=$1 many=$2 sorting=$3 sort_on_many=$4 case=$5
 source=$(cd "$(dirname "$0")/../../.." && pwd)
 . "$source/tests/programs/common.sh"
 need_program mpirun
@@ -28,7 +30,7 @@ same_table() {
 # Nothing but directories of the applications.
 nothing_of_sessions() { [ -z "$(find "$@" -name 'session_*' -print -quit)" ] || fail "left: $(find "$@" -name 'session_*')"; }
 # What the program says, and not mpirun.
-words() { grep '^kmer_frequency_mpi: ' err || true; }
+words() { grep -E '^(kmer_frequency|external_sort)_mpi: ' err || true; }
 
 genome() { gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa; }
 # reads <file> <number> <length>
@@ -98,28 +100,28 @@ print("".join(random.choices("ACGT", k=1200000)))' >genome.fa
   same one.table large.table
 }
 
-# in_phase <rank> <phase>: kills that rank there.
+# killed_in <rank> <phase> <program and arguments ...>: four ranks, of which that one is killed there.
 killed_in() {
-  rm -rf four.*
-  SCRATCH_STOP_AT="$1 $2" ranks 4 -k 21 --canonical --table four.table -o four.tsv reads.fa >out 2>err &
-  local job=$! pid='' log
+  local rank=$1 phase=$2 pid='' log code=0
+  shift 2
+  SCRATCH_STOP_AT="$rank $phase" mpirun -n 4 "$@" >out 2>err &
+  local job=$!
   while [ -z "$pid" ]; do
-    kill -0 $job 2>/dev/null || fail "it ended before $2"
+    kill -0 $job 2>/dev/null || fail "it ended before $phase"
     sleep 0.02
-    log=$(find place -name worker_health.csv -exec grep -l ",$1,[0-9]*,[0-9]*,$2," {} + 2>/dev/null) || continue
-    pid=$(sed -n "s/.*Z,$1,[0-9]*,\([0-9]*\),$2,.*/\1/p" $log | tail -n 1)
+    log=$(find place -name worker_health.csv -exec grep -l ",$rank,[0-9]*,[0-9]*,$phase," {} + 2>/dev/null) || continue
+    pid=$(sed -n "s/.*Z,$rank,[0-9]*,\([0-9]*\),$phase,.*/\1/p" $log | tail -n 1)
     [ -n "$pid" ] && grep -q '^State:.*T' "/proc/$pid/status" || pid=''
   done
   kill -9 "$pid"
-  code=0
   wait $job || code=$?
-  [ $code != 0 ] || fail "all is well after a kill in $2"
-  [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $2"
-  killed_rank=$1 killed_pid=$pid
+  [ $code != 0 ] || fail "all is well after a kill in $phase"
+  killed_rank=$rank killed_pid=$pid
 }
 
+# found_in_three_logs <phase> <logs>
 found_in_three_logs() {
-  local logs=four.tsv.logs/node_$((killed_rank / 2))/metrics
+  local logs=$2/node_$((killed_rank / 2))/metrics
   grep -q "Z,$killed_rank,[0-9]*,$killed_pid,$1," $logs/worker_health.csv || fail "its health is not on record"
   grep -q "Z,$killed_rank,[0-9]*,$1,\"work\",\"process $killed_pid\",\"it was killed\"" $logs/error_log.csv ||
     fail "$1: its death is not on record: $(cat $logs/error_log.csv)"
@@ -132,8 +134,10 @@ case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_star
   "$one" -q --workers 2 --memory 64MiB -k 21 --canonical -o one.tsv reads.fa
   local rank=0
   for phase in counting exchanging summing gathering writing; do
-    killed_in $rank $phase
-    found_in_three_logs $phase
+    rm -rf four.*
+    killed_in $rank $phase "$many" --workers 1 --memory 64MiB -k 21 --canonical --table four.table -o four.tsv reads.fa
+    [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
+    found_in_three_logs $phase four.tsv.logs
     ranks 4 -q -k 21 --canonical -o four.tsv reads.fa 2>err || fail "the next start: $phase"
     same one.tsv four.tsv
     nothing_of_sessions place
@@ -184,7 +188,7 @@ case_a_node_without_room_is_one_line() {
   unshare -m true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
   if [ -z "${inside:-}" ]; then
     rm -r "$here"
-    inside=1 TMPDIR=/tmp exec unshare -m --propagation private bash "$source/tests/programs/mpi/cases.sh" "$one" "$many" "$case"
+    inside=1 TMPDIR=/tmp exec unshare -m --propagation private bash "$source/tests/programs/mpi/cases.sh" "${programs[@]}"
   fi
   reads reads.fa 20000 120
   mkdir small
@@ -201,6 +205,79 @@ case_a_node_without_room_is_one_line() {
     nothing_of_sessions small
   done
   grep -q 'Z,[23],[01],[a-z]*,.*"No space left on device"' four.tsv.logs/metrics/error_log.csv || fail "not in the log"
+}
+
+records() { "$sorting" generate --text -n "$1" -o records; }
+sorts() { mpirun -n "$1" "$sort_on_many" sort --memory 32MiB "${@:2}" 2>err || fail "$*"; }
+sorted_as_it_must_be() {
+  [ -f expected ] || sort records >expected
+  cat "$1"/part_* | cmp - expected || fail "other than sort"
+  "$sorting" check "$1" >out || fail "not sorted"
+}
+
+case_four_ranks_sort_what_one_machine_sorts() {
+  records 400000
+  sorts 4 -o four records
+  sorted_as_it_must_be four
+  "$sorting" sort -q -o one records
+  "$sorting" check one | grep -v partitions >one.seen
+  "$sorting" check four | grep -v partitions >four.seen
+  same one.seen four.seen
+  grep '^rank ' err
+  [ "$(grep -c '^rank [0-3]: peak .*; [1-9][0-9]* bytes sent; .* s of processor' err)" = 4 ] || fail "not a line of each rank"
+  grep -q 'validation,3,1,' four.logs/metrics/phase_timings.csv || fail "no timing"
+  SCRATCH_FAKE_NODES=3 sorts 3 --round 4096 --to-file -o file records
+  same file expected
+  "$sorting" generate --text --keys equal -n 20000 -o records
+  rm expected
+  SCRATCH_FAKE_NODES=5 sorts 5 -o equal records
+  sorted_as_it_must_be equal
+  nothing_of_sessions place
+}
+
+case_a_sort_takes_the_same_memory_for_more_records() {
+  records 200000
+  mpirun -n 4 "$sort_on_many" sort --memory 24MiB -o small records 2>err || fail "small"
+  small=$(peak)
+  records 1200000
+  mpirun -n 4 "$sort_on_many" sort --memory 24MiB -o large records 2>err || fail "large"
+  echo "peak of a rank: $small and $(peak) tenths of a MiB"
+  [ "$(peak)" -le $((small + 80)) ] || fail "memory grew from $small to $(peak) tenths of a MiB"
+  "$sorting" check large >out || fail "not sorted"
+}
+
+case_a_rank_that_is_killed_leaves_its_sort_to_the_next_start_which_goes_on() {
+  records 200000
+  local rank=0
+  for phase in sampling exchanging sorting gathering delivering; do
+    rm -rf four four.logs
+    killed_in $rank $phase "$sort_on_many" sort --memory 32MiB --resume -o four records
+    [ ! -e four ] || fail "there is a result after a kill in $phase"
+    found_in_three_logs $phase four.logs
+    sorts 4 --resume -o four records
+    words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+    case $phase in
+      exchanging | sorting | gathering | delivering)
+        [ "$(grep -c -- '-> partitioning, done before' four.logs/metrics/state_transitions.log)" = 4 ] ||
+          fail "$phase: partitioned again"
+        ;;
+    esac
+    sorted_as_it_must_be four
+    nothing_of_sessions place
+    rank=$(((rank + 1) % 4))
+  done
+}
+
+case_a_sort_that_does_not_resume_sweeps_what_a_killed_one_left() {
+  records 100000
+  for phase in partitioning output; do
+    rm -rf four four.logs
+    killed_in 3 $phase "$sort_on_many" sort --memory 32MiB -o four records
+    [ ! -e four ] || fail "there is a result after a kill in $phase"
+    sorts 4 -q -o four records
+    sorted_as_it_must_be four
+    nothing_of_sessions place
+  done
 }
 
 case_$case
