@@ -100,6 +100,25 @@ print("".join(random.choices("ACGT", k=1200000)))' >genome.fa
   same one.table large.table
 }
 
+# in_each <function> <phase ...>: `function phase rank` for each of them, side by side, in a directory and a place of its
+# own: most of the time of a job that is killed is spent waiting.
+in_each() {
+  local function=$1 rank=0 jobs=() job
+  shift
+  for phase in "$@"; do
+    mkdir -p "$phase/place"
+    (
+      cd "$phase"
+      export TMPDIR=$PWD/place OMPI_MCA_orte_tmpdir_base=$PWD
+      $function "$phase" $rank
+      nothing_of_sessions place
+    ) &
+    jobs+=($!)
+    rank=$(((rank + 1) % 4))
+  done
+  for job in "${jobs[@]}"; do wait "$job" || exit 1; done
+}
+
 # killed_in <rank> <phase> <program and arguments ...>: four ranks, of which that one is killed there.
 killed_in() {
   local rank=$1 phase=$2 pid='' log code=0
@@ -129,20 +148,18 @@ found_in_three_logs() {
   [ "$(grep -c ' -> killed' $logs/state_transitions.log)" = 1 ] || fail "others were not killed"
 }
 
+kmers_killed() {
+  local phase=$1 options=(-k 21 --canonical -o four.tsv ../reads.fa)
+  killed_in "$2" "$phase" "$many" --workers 1 --memory 64MiB --table four.table "${options[@]}"
+  [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
+  found_in_three_logs "$phase" four.tsv.logs
+  ranks 4 -q "${options[@]}" 2>err || fail "the next start: $phase"
+  same ../one.tsv four.tsv
+}
 case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_start_ends_right() {
   reads reads.fa 4000 120
   "$one" -q --workers 2 --memory 64MiB -k 21 --canonical -o one.tsv reads.fa
-  local rank=0
-  for phase in counting exchanging summing gathering writing; do
-    rm -rf four.*
-    killed_in $rank $phase "$many" --workers 1 --memory 64MiB -k 21 --canonical --table four.table -o four.tsv reads.fa
-    [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
-    found_in_three_logs $phase four.tsv.logs
-    ranks 4 -q -k 21 --canonical -o four.tsv reads.fa 2>err || fail "the next start: $phase"
-    same one.tsv four.tsv
-    nothing_of_sessions place
-    rank=$(((rank + 1) % 4))
-  done
+  in_each kmers_killed counting exchanging summing gathering writing
 }
 
 # one_line <exit code> <words>
@@ -246,38 +263,39 @@ case_a_sort_takes_the_same_memory_for_more_records() {
   "$sorting" check large >out || fail "not sorted"
 }
 
+sort_killed() {
+  local phase=$1
+  killed_in "$2" "$phase" "$sort_on_many" sort --memory 32MiB --resume -o four ../records
+  # When all is gathered the first rank needs no other one.
+  [ ! -e four ] || [ "$phase" = delivering ] || fail "there is a result after a kill in $phase"
+  found_in_three_logs "$phase" four.logs
+  sorts 4 --resume -o four ../records
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  for done_before in $3; do
+    [ "$(grep -c -- "-> $done_before, done before" four.logs/metrics/state_transitions.log)" = 4 ] ||
+      fail "$phase: $done_before once more"
+  done
+  cat four/part_* | cmp - ../expected || fail "other than sort after a kill in $phase"
+}
+early_sort_killed() { sort_killed "$1" "$2" ''; }
+late_sort_killed() { sort_killed "$1" "$2" 'sampling partitioning'; }
 case_a_rank_that_is_killed_leaves_its_sort_to_the_next_start_which_goes_on() {
   records 200000
-  local rank=0
-  for phase in sampling exchanging sorting gathering delivering; do
-    rm -rf four four.logs
-    killed_in $rank $phase "$sort_on_many" sort --memory 32MiB --resume -o four records
-    [ ! -e four ] || fail "there is a result after a kill in $phase"
-    found_in_three_logs $phase four.logs
-    sorts 4 --resume -o four records
-    words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
-    case $phase in
-      exchanging | sorting | gathering | delivering)
-        [ "$(grep -c -- '-> partitioning, done before' four.logs/metrics/state_transitions.log)" = 4 ] ||
-          fail "$phase: partitioned again"
-        ;;
-    esac
-    sorted_as_it_must_be four
-    nothing_of_sessions place
-    rank=$(((rank + 1) % 4))
-  done
+  sort records >expected
+  in_each early_sort_killed sampling partitioning
+  in_each late_sort_killed exchanging sorting output validation gathering delivering
 }
 
+swept_sort() {
+  killed_in 3 "$1" "$sort_on_many" sort --memory 32MiB -o four ../records
+  [ ! -e four ] || fail "there is a result after a kill in $1"
+  sorts 4 -q -o four ../records
+  cat four/part_* | cmp - ../expected || fail "other than sort after a kill in $1"
+}
 case_a_sort_that_does_not_resume_sweeps_what_a_killed_one_left() {
   records 100000
-  for phase in partitioning output; do
-    rm -rf four four.logs
-    killed_in 3 $phase "$sort_on_many" sort --memory 32MiB -o four records
-    [ ! -e four ] || fail "there is a result after a kill in $phase"
-    sorts 4 -q -o four records
-    sorted_as_it_must_be four
-    nothing_of_sessions place
-  done
+  sort records >expected
+  in_each swept_sort partitioning output
 }
 
 case_$case
