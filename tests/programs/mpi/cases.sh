@@ -119,12 +119,13 @@ in_each() {
   for job in "${jobs[@]}"; do wait "$job" || exit 1; done
 }
 
-# killed_in <rank> <phase> <program and arguments ...>: four ranks, of which that one is killed there.
-killed_in() {
-  local rank=$1 phase=$2 pid='' log code=0
+# stopped_in <rank> <phase> <program and arguments ...>: four ranks, of which that one waits there. In $job mpirun, in
+# $pid that rank's process.
+stopped_in() {
+  local rank=$1 phase=$2 log
   shift 2
   SCRATCH_STOP_AT="$rank $phase" mpirun -n 4 "$@" >out 2>err &
-  local job=$!
+  job=$! pid=''
   while [ -z "$pid" ]; do
     kill -0 $job 2>/dev/null || fail "it ended before $phase"
     sleep 0.02
@@ -132,10 +133,15 @@ killed_in() {
     pid=$(sed -n "s/.*Z,$rank,[0-9]*,\([0-9]*\),$phase,.*/\1/p" $log | tail -n 1)
     [ -n "$pid" ] && grep -q '^State:.*T' "/proc/$pid/status" || pid=''
   done
+}
+# killed_in, likewise: and it is killed.
+killed_in() {
+  local job pid code=0
+  stopped_in "$@"
   kill -9 "$pid"
   wait $job || code=$?
-  [ $code != 0 ] || fail "all is well after a kill in $phase"
-  killed_rank=$rank killed_pid=$pid
+  [ $code != 0 ] || fail "all is well after a kill in $2"
+  killed_rank=$1 killed_pid=$pid
 }
 
 # found_in_three_logs <phase> <logs>
@@ -160,6 +166,24 @@ case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_star
   reads reads.fa 4000 120
   "$one" -q --workers 2 --memory 64MiB -k 21 --canonical -o one.tsv reads.fa
   in_each kmers_killed counting exchanging summing gathering writing
+}
+
+# The others of those tests: nobody is said to be killed who was not.
+case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
+  reads reads.fa 4000 120
+  local job pid code=0
+  stopped_in 3 counting "$many" --workers 1 --memory 64MiB -k 21 -o four.tsv reads.fa
+  # shellcheck disable=SC2046
+  kill -TERM $(find place -name worker_health.csv -exec sed -n 's/.*Z,[0-3],[01],\([0-9]*\),counting,.*/\1/p' {} + | sort -u)
+  kill -CONT "$pid"
+  wait $job || code=$?
+  [ $code != 0 ] && [ ! -e four.tsv ] || fail "it was done"
+  for node in 0 1; do
+    grep -q -- '-> stopped, a signal' four.tsv.logs/node_$node/metrics/state_transitions.log || fail "node $node"
+    [ "$(wc -l <four.tsv.logs/node_$node/metrics/error_log.csv)" = 1 ] || fail "an error: node $node"
+  done
+  ! grep -r killed four.tsv.logs || fail "somebody was killed"
+  nothing_of_sessions place
 }
 
 # one_line <exit code> <words>
