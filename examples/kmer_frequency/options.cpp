@@ -5,7 +5,6 @@
 #include <limits>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <scratch/bytes.hpp>
 
 #include "kmers.hpp"
@@ -99,15 +98,16 @@ std::uint64_t Threshold::least_count(std::uint64_t rows) const {
   return most == none ? 1 : most + 1;
 }
 
-std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
+std::optional<Options> options_of(int argc, char** argv, int& exit_code, const std::string& name,
+                                  const std::function<void(CLI::App&)>& more) {
   Options options;
   Counting& counting = options.counting;
   counting.workers = usual_workers();
   counting.memory = 256 << 20;
 
-  CLI::App app(about, "kmer_frequency");
+  CLI::App app(about, name);
   app.footer(after);
-  support::prepare(app, "kmer_frequency");
+  support::prepare(app, name);
   app.option_defaults()->take_last();
   const auto size = support::size();
 
@@ -222,6 +222,8 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code) {
       ->capture_default_str()
       ->needs(reads)
       ->group(simulating);
+
+  if (more) more(app);
 
   app.add_option("--join", options.join)->group("");
   app.add_option("--worker", options.worker)->group("");

@@ -5,9 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 #include "simulate_reads.hpp"
 #include "support/numbers.hpp"
@@ -80,7 +83,10 @@ struct Options {
   unsigned worker = 0;
 };
 
+/// @param name of the program
+/// @param more adds options that only this program has
 /// @returns nullopt when there is nothing more to do; `exit_code` is what to end with then
-std::optional<Options> options_of(int argc, char** argv, int& exit_code);
+std::optional<Options> options_of(int argc, char** argv, int& exit_code, const std::string& name = "kmer_frequency",
+                                  const std::function<void(CLI::App&)>& more = {});
 
 }  // namespace kmer_frequency

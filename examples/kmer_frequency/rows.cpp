@@ -58,44 +58,60 @@ std::string tail_of_row(std::string_view text, std::size_t most, std::string_vie
 /// One file while it is read.
 class RowSource::Reading {
  public:
-  Reading(const std::string& name, support::File file, const std::atomic<bool>* stopped, int alarm)
-      : file_(std::move(file)), source_(name, file_, stopped, alarm), sequences_(name, source_) {}
+  Reading(const Piece& piece, support::File file, const std::atomic<bool>* stopped, int alarm)
+      : file_(at(piece.begin, std::move(file))),
+        source_(piece.file, file_, stopped, alarm, piece.end - piece.begin),
+        sequences_(piece.file, source_) {}
 
   support::Sequences& sequences() { return sequences_; }
   std::uint64_t bytes() const { return source_.bytes_read(); }
 
  private:
+  static support::File at(std::uint64_t offset, support::File file) {
+    if (offset > 0) ::lseek(file.get(), static_cast<off_t>(offset), SEEK_SET);
+    return file;
+  }
+
   support::File file_;
   support::FileSource source_;
   support::Sequences sequences_;
 };
 
-RowSource::RowSource(std::vector<std::string> files, unsigned k, bool one_worker)
-    : overlap_(k - 1), one_worker_(one_worker) {
-  bool known = true;
-  for (const std::string& name : files) {
-    support::File file = support::open_input(name);
-    struct stat facts {};
-    ::fstat(file.get(), &facts);
-    inputs_.push_back(support::input_of(name, file));
-    if (!S_ISREG(facts.st_mode)) {
-      known = false;
-      open_.push_back(std::move(file));
-      continue;
-    }
-    const auto size = static_cast<std::uint64_t>(facts.st_size);
-    bytes_there_ += size;
-    expected_bytes_ += name.ends_with(".gz") ? 4 * size : size;
-    if (name == "-") {
-      open_.push_back(std::move(file));
-      continue;
-    }
-    open_.emplace_back();
-    check_bgzf(name, file.get(), size);
-    Reading(name, std::move(file), nullptr, -1).sequences().next();
-  }
-  if (!known) bytes_there_ = expected_bytes_ = 0;
+RowSource::RowSource(const std::vector<std::string>& files, unsigned k, bool one_worker)
+    : overlap_(k - 1), one_worker_(one_worker), bytes_are_known_(true) {
+  for (const std::string& name : files) add({name});
+  if (!bytes_are_known_) bytes_there_ = expected_bytes_ = 0;
   so_far_.bytes_there = bytes_there_;
+}
+
+RowSource::RowSource(Share share, unsigned k, bool one_worker)
+    : is_share_(true), overlap_(k - 1), one_worker_(one_worker), bytes_are_known_(true) {
+  for (const Piece& piece : share.pieces) add(piece);
+  so_far_.bytes_there = bytes_there_;
+}
+
+void RowSource::add(const Piece& piece) {
+  support::File file = support::open_input(piece.file);
+  struct stat facts {};
+  ::fstat(file.get(), &facts);
+  inputs_.push_back(support::input_of(piece.file, file));
+  pieces_.push_back(piece);
+  if (!S_ISREG(facts.st_mode)) {
+    bytes_are_known_ = false;
+    open_.push_back(std::move(file));
+    return;
+  }
+  const std::uint64_t size = std::min(static_cast<std::uint64_t>(facts.st_size), piece.end) - piece.begin;
+  bytes_there_ += size;
+  expected_bytes_ += piece.file.ends_with(".gz") ? 4 * size : size;
+  if (piece.file == "-") {
+    open_.push_back(std::move(file));
+    return;
+  }
+  open_.emplace_back();
+  if (is_share_) return;
+  check_bgzf(piece.file, file.get(), size);
+  Reading(piece, std::move(file), nullptr, -1).sequences().next();
 }
 
 RowSource::~RowSource() = default;
@@ -119,7 +135,7 @@ bool RowSource::next_row() {
   for (;;) {
     if (!reading_) {
       if (next_file_ == inputs_.size()) {
-        if (so_far_.rows == 0 && !why_none_.empty()) throw Refused(why_none_.front());
+        if (so_far_.rows == 0 && !is_share_ && !why_none_.empty()) throw Refused(why_none_.front());
         for (std::string& why : why_none_) notices_.push_back(std::move(why));
         why_none_.clear();
         return false;
@@ -129,8 +145,7 @@ bool RowSource::next_row() {
       if (!file) file = support::open_input(input.name);
       if (support::input_of(input.name, file).id != input.id)
         throw Refused("\"" + input.name + "\" was replaced by another file meanwhile");
-      ++next_file_;
-      reading_ = std::make_unique<Reading>(input.name, std::move(file), &stopped_, alarm_.fd());
+      reading_ = std::make_unique<Reading>(pieces_[next_file_++], std::move(file), &stopped_, alarm_.fd());
     }
     if (reading_->sequences().next()) return true;
     finish_file();

@@ -50,6 +50,19 @@ struct Batch {
   }
 };
 
+/// A file, or the part of one that begins and ends where records do.
+struct Piece {
+  std::string file;
+  std::uint64_t begin = 0, end = ~std::uint64_t{0};
+
+  bool is_whole() const { return begin == 0 && end == ~std::uint64_t{0}; }
+};
+
+/// What one of several readers has of an input that somebody has looked at: there may be no row in it.
+struct Share {
+  std::vector<Piece> pieces;
+};
+
 /// How far reading has come.
 struct ReadSoFar {
   std::uint64_t rows = 0;
@@ -67,7 +80,9 @@ class RowSource {
   /// @param k          of k-mers: what pieces of a row share
   /// @param one_worker whether pieces of one row are given to one thread
   /// @throws support::Refused, one line, for a file that is missing, or does not begin like sequences
-  RowSource(std::vector<std::string> files, unsigned k, bool one_worker = true);
+  RowSource(const std::vector<std::string>& files, unsigned k, bool one_worker = true);
+  /// @throws support::Refused for a file that is missing
+  RowSource(Share share, unsigned k, bool one_worker);
   ~RowSource();
   RowSource(const RowSource&) = delete;
   RowSource& operator=(const RowSource&) = delete;
@@ -98,6 +113,7 @@ class RowSource {
  private:
   class Reading;
 
+  void add(const Piece& piece);
   bool fill(Batch& batch);
   bool take_plain(Batch& batch);
   void read_rows(Batch& batch);
@@ -106,9 +122,12 @@ class RowSource {
   void take_rows(Batch& batch);
 
   std::vector<support::Input> inputs_;
+  std::vector<Piece> pieces_;        // of each of them
   std::vector<support::File> open_;  // of those that can be read once only
+  bool is_share_ = false;
   std::size_t overlap_;
   bool one_worker_;
+  bool bytes_are_known_;
   std::uint64_t bytes_there_ = 0, expected_bytes_ = 0;
   std::function<void(const ReadSoFar&)> told_;
   std::atomic<bool> stopped_ = false;

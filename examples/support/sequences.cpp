@@ -151,7 +151,7 @@ std::string shown(unsigned char c) {
 }  // namespace
 
 std::size_t FileSource::read(char* to, std::size_t size) {
-  const ssize_t n = read_some(fd_, to, size, alarm_);
+  const ssize_t n = read_some(fd_, to, static_cast<std::size_t>(std::min<std::uint64_t>(size, most_ - bytes_)), alarm_);
   if (given_up_ != nullptr && *given_up_) throw GivenUp{};
   if (n < 0) throw Refused("cannot read " + quote(name_) + ": " + text_of(errno));
   bytes_ += static_cast<std::uint64_t>(n);

@@ -37,11 +37,12 @@ class ByteSource {
   virtual std::size_t read(char* to, std::size_t size) = 0;
 };
 
-/// An open file. Somebody else may have reading given up, also where it waits.
+/// An open file, or the next so many bytes of it. Somebody else may have reading given up, also where it waits.
 class FileSource : public ByteSource {
  public:
-  FileSource(std::string name, const File& file, const std::atomic<bool>* given_up = nullptr, int alarm = -1)
-      : name_(std::move(name)), fd_(file.get()), given_up_(given_up), alarm_(alarm) {}
+  FileSource(std::string name, const File& file, const std::atomic<bool>* given_up = nullptr, int alarm = -1,
+             std::uint64_t most = ~std::uint64_t{0})
+      : name_(std::move(name)), fd_(file.get()), given_up_(given_up), alarm_(alarm), most_(most) {}
 
   std::size_t read(char* to, std::size_t size) override;
   std::uint64_t bytes_read() const { return bytes_; }
@@ -51,6 +52,7 @@ class FileSource : public ByteSource {
   int fd_;
   const std::atomic<bool>* given_up_;
   int alarm_;
+  std::uint64_t most_;
   std::uint64_t bytes_ = 0;
 };
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// external_sort on several machines: mpirun -n 64 external_sort_mpi sort -o sorted records
+//
+//   job.hpp            the phases
+//   exchange.hpp       files of sessions from rank to rank
+//   ../external_sort/  what a worker does in each phase, and the delivery
+//   ../mpi/            ranks that wait and fail together, streams between them, logs
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+
+#include "job.hpp"
+#include "support/numbers.hpp"
+#include "support/program.hpp"
+#include "support/results.hpp"
+
+namespace {
+
+using namespace external_sort;
+constexpr const char* name = "external_sort_mpi";
+
+/// -1: there is something to do.
+int parse(int argc, char** argv, SortOptions& options) {
+  CLI::App app("Sorts records of 100 bytes on several machines, each rank in the memory that it is given.", name);
+  app.footer(std::string("\nRanks of a node share a session in its --place. Start it with mpirun or srun.\n\n") +
+             support::exit_codes);
+  support::prepare(app, name);
+  app.require_subcommand(1);
+  CLI::App* sort = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
+  sort->add_option("input", options.inputs, "Files, and directories read recursively, which all ranks can read")
+      ->required();
+  sort->add_option("-o,--output", options.output,
+                   "Directory that gets part_0000, part_0001, ..., on the first rank's machine; - is stdout")
+      ->transform(support::some_name())
+      ->required();
+  sort->add_flag("--to-file", options.to_file, "The output is one file");
+  sort->add_flag("--replace", options.replace, "The output directory's parts are replaced");
+  sort->add_option("--memory", options.memory, "Of each rank, 256MiB when not given")->transform(support::size());
+  sort->add_option("--place", options.place, "Where sessions are: tmp, shm, or a directory")->capture_default_str();
+  sort->add_option("--quota", options.quota, "Bytes that a node's session may take")->transform(support::size());
+  sort->add_option("--logs", options.logs, "Where the logs are afterwards [the output's name, with .logs]")
+      ->transform(support::some_name());
+  sort->add_option("--round", options.round, "Bytes that a rank sends at once, 4MiB when not given")
+      ->transform(support::size(4096, 1 << 30));
+  sort->add_flag("--resume", options.resume,
+                 "Go on where a killed run with the same words was, and leave what this one did if it is killed");
+  sort->add_flag("!--no-validate", options.validate, "Do not read the output back");
+  sort->add_flag("-q,--quiet", options.quiet, "Say nothing but errors");
+  if (const auto code = support::parse(app, argc, argv)) return *code;
+  if (options.logs.empty() && options.output != "-" && !options.output.string().starts_with("/dev/")) {
+    options.logs = options.output.string();
+    while (options.logs.size() > 1 && options.logs.ends_with('/')) options.logs.pop_back();
+    options.logs += ".logs";
+  }
+  return -1;
+}
+
+int run(int argc, char** argv) {
+  ranks::Ranks ranks(&argc, &argv);
+  if (!ranks.have_same_arguments(argc, argv)) return 2;
+  SortOptions options;
+  if (const int code = ranks.parse_together([&] { return parse(argc, argv, options); }); code >= 0) return code;
+  ranks.or_abort([&] { Job(ranks, options).run(); });
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return support::run_program(name, [&] { return run(argc, argv); });
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+//
+// kmer_frequency on several machines: mpirun -n 64 kmer_frequency_mpi ... reads.fa
+//
+// Every rank counts its share of the input into a table in the session of its node, cuts that by ranges of its order,
+// gives each rank its range, and adds up what it gets. The first rank puts the ranges together, and does with the table
+// what the program of one machine does.
+//
+//   pieces.hpp      which rank reads what
+//   table_cuts.hpp  a table cut by ranges, and put together
+//   job.cpp         the phases
+//   ../mpi/         ranks that wait and fail together, streams between them, logs
+//   ../kmer_frequency/   everything else
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "job.hpp"
+#include "support/program.hpp"
+
+namespace kmer_frequency {
+namespace {
+
+constexpr const char* name = "kmer_frequency_mpi";
+
+std::optional<Options> options_here(int argc, char** argv, int& exit_code, RankOptions& ranks) {
+  auto options = options_of(argc, argv, exit_code, name, [&](CLI::App& app) {
+    const char* how = "On several machines";
+    app.add_option("--logs", ranks.logs, "Where the logs are afterwards [the result's name, with .logs]")
+        ->transform(support::some_name())
+        ->type_name("DIR")
+        ->group(how);
+    app.add_option("--round", ranks.round, "Bytes that a rank sends at once")
+        ->transform(support::size(4096, 1 << 30))
+        ->type_name("SIZE")
+        ->default_str("4MiB")
+        ->group(how);
+  });
+  if (!options) return options;
+  if (options->counting.processes || !options->join.empty())
+    throw support::WrongUsage("--processes: the ranks are processes, and each has threads: --workers");
+  if (options->simulation.reads > 0) throw support::WrongUsage("--simulate-reads: kmer_frequency makes reads");
+  for (const std::string& file : options->files)
+    if (file == "-") throw support::WrongUsage("ranks cannot share the standard input");
+  options->counting.check();
+  const std::string& result = options->output.empty() || options->output == "-" ? options->table : options->output;
+  if (ranks.logs.empty() && !result.empty() && !result.starts_with("/dev/")) ranks.logs = result + ".logs";
+  return options;
+}
+
+int run(int argc, char** argv) {
+  ranks::Ranks ranks(&argc, &argv);
+  if (!ranks.have_same_arguments(argc, argv)) return 2;
+  RankOptions rank_options;
+  std::optional<Options> options;
+  const int code = ranks.parse_together([&] {
+    int exit_code = 0;
+    options = options_here(argc, argv, exit_code, rank_options);
+    return options ? -1 : exit_code;
+  });
+  if (code >= 0) return code;
+  ranks.or_abort([&] { count_on_all(ranks, *options, rank_options); });
+  return 0;
+}
+
+}  // namespace
+}  // namespace kmer_frequency
+
+int main(int argc, char** argv) {
+  return support::run_program(kmer_frequency::name, [&] { return kmer_frequency::run(argc, argv); });
+}

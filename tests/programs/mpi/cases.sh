@@ -1,0 +1,325 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# cases.sh <kmer_frequency> <kmer_frequency_mpi> <external_sort> <external_sort_mpi> <case>: one case; what it asserts is
+# its name.
+programs=("$@")
+one=$1 many=$2 sorting=$3 sort_on_many=$4 case=$5
+source=$(cd "$(dirname "$0")/../../.." && pwd)
+. "$source/tests/programs/common.sh"
+need_program mpirun
+unset SCRATCH_DIR
+export TMPDIR=$here/place
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_base_warn_component_unused=0
+export OMPI_MCA_orte_tmpdir_base=$here  # its own files
+export SCRATCH_FAKE_NODES=2
+
+more=''  # options of all ranks that the program of one machine has not
+ranks() {
+  local n=$1
+  shift
+  mpirun -n "$n" "$many" --workers 1 --memory 64MiB $more "$@"
+}
+same() { cmp "$1" "$2" >&2 || fail "$1 and $2 differ"; }
+# Counts alike: which merge a table took in last is in the header (absorbed, and the sum of it), and nowhere else.
+same_table() {
+  [ "$(stat -c %s "$1")" = "$(stat -c %s "$2")" ] || fail "$1 and $2 are of other sizes"
+  [ -z "$(cmp -l "$1" "$2" | awk '$1 <= 48 || ($1 > 56 && $1 <= 72) || $1 > 80')" ] || fail "$1 and $2 differ"
+}
+# Nothing but directories of the applications.
+nothing_of_sessions() { [ -z "$(find "$@" -name 'session_*' -print -quit)" ] || fail "left: $(find "$@" -name 'session_*')"; }
+# What the program says, and not mpirun.
+words() { grep -E '^(kmer_frequency|external_sort)_mpi: ' err || true; }
+
+genome() { gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa; }
+# reads <file> <number> <length>
+reads() {
+  [ -f genome.fa ] || genome
+  "$one" -q --simulate-reads "$2" --read-length "$3" --error-rate 0.02 --seed 7 -o "$1" genome.fa
+}
+fastq() { awk '/^>/ { print "@" substr($0, 2); next } { print; print "+"; gsub(/./, "@"); print }' "$1"; }
+
+# equal <ranks> <option of both ...>
+equal() {
+  local n=$1
+  shift
+  rm -rf one.* four.*
+  "$one" -q --workers 2 --memory 64MiB --table one.table -o one.tsv "$@" 2>out || fail "one: $*"
+  ranks "$n" --table four.table -o four.tsv "$@" 2>err || fail "$n ranks: $*"
+  same_table one.table four.table
+  same one.tsv four.tsv
+  [ -s four.tsv ] || fail "nothing was counted: $*"
+  nothing_of_sessions place
+}
+
+case_four_ranks_count_what_one_machine_counts() {
+  reads reads.fa 4000 120
+  fastq reads.fa >reads.fq
+  gzip -c genome.fa >genome.fa.gz
+  equal 4 -k 31 --canonical --count occurrences reads.fa genome.fa
+  grep -q '^nodes  *2$' err || fail "not two nodes"
+  grep '^rank ' err
+  [ "$(grep -c '^rank .*peak .*; [1-9][0-9]* bytes sent; .* s of processor' err)" = 4 ] || fail "not a line of each rank"
+  more="--round 4096"
+  equal 4 -k 8 --count occurrences reads.fa
+  equal 4 -k 14 --canonical --min-count 3 --sorted reads.fq genome.fa.gz
+}
+
+case_any_number_of_ranks_counts_the_same() {
+  reads reads.fa 30000 120
+  SCRATCH_FAKE_NODES=1 equal 1 -k 21 --canonical --count occurrences reads.fa
+  SCRATCH_FAKE_NODES=3 more="--round 4096" equal 3 -k 21 --occurrence-bits 2 reads.fa
+  SCRATCH_FAKE_NODES=5 equal 5 -k 31 --canonical reads.fa genome.fa
+  printf '>one\nACGTACGTAA\n' >tiny.fa
+  equal 4 -k 5 tiny.fa
+}
+
+# The most memory that a rank had, in KiB.
+peak() { sed -n 's/^rank .*peak \([0-9]*\)\.\([0-9]\) MiB.*/\1\2/p' err | sort -n | tail -n 1; }
+sent() { sed -n 's/^rank .*; \([0-9]*\) bytes sent.*/\1/p' err | awk '{ n += $1 } END { print n }'; }
+
+case_memory_is_the_same_for_more_data() {
+  python3 -c '
+import random
+random.seed(5)
+print(">g")
+print("".join(random.choices("ACGT", k=1200000)))' >genome.fa
+  reads small.fa 30000 100
+  reads large.fa 240000 100
+  mpirun -n 4 "$many" --workers 1 --memory 16MiB -k 31 --canonical --count occurrences --table small.table small.fa 2>err ||
+    fail "small"
+  small=$(peak) few=$(sent)
+  mpirun -n 4 "$many" --workers 1 --memory 16MiB -k 31 --canonical --count occurrences --table large.table large.fa 2>err ||
+    fail "large"
+  large=$(peak) much=$(sent)
+  echo "peak of a rank: $small and $large tenths of a MiB; sent $few and $much bytes"
+  [ "$much" -gt $((3 * few)) ] || fail "not much more was sent: $few, $much"
+  [ "$large" -le $((small + 80)) ] || fail "memory grew from $small to $large tenths of a MiB"
+  "$one" -q --workers 2 --memory 64MiB -k 31 --canonical --count occurrences --table one.table large.fa
+  same one.table large.table
+}
+
+# in_each <function> <phase ...>: `function phase rank` for each of them, side by side, in a directory and a place of its
+# own: most of the time of a job that is killed is spent waiting.
+in_each() {
+  local function=$1 rank=0 jobs=() job
+  shift
+  for phase in "$@"; do
+    mkdir -p "$phase/place"
+    (
+      cd "$phase"
+      export TMPDIR=$PWD/place OMPI_MCA_orte_tmpdir_base=$PWD
+      $function "$phase" $rank
+      nothing_of_sessions place
+    ) &
+    jobs+=($!)
+    rank=$(((rank + 1) % 4))
+  done
+  for job in "${jobs[@]}"; do wait "$job" || exit 1; done
+}
+
+# stopped_in <rank> <phase> <program and arguments ...>: four ranks, of which that one waits there. In $job mpirun, in
+# $pid that rank's process.
+stopped_in() {
+  local rank=$1 phase=$2 log
+  shift 2
+  SCRATCH_STOP_AT="$rank $phase" mpirun -n 4 "$@" >out 2>err &
+  job=$! pid=''
+  while [ -z "$pid" ]; do
+    kill -0 $job 2>/dev/null || fail "it ended before $phase"
+    sleep 0.02
+    log=$(find place -name worker_health.csv -exec grep -l ",$rank,[0-9]*,[0-9]*,$phase," {} + 2>/dev/null) || continue
+    pid=$(sed -n "s/.*Z,$rank,[0-9]*,\([0-9]*\),$phase,.*/\1/p" $log | tail -n 1)
+    [ -n "$pid" ] && grep -q '^State:.*T' "/proc/$pid/status" || pid=''
+  done
+}
+# killed_in, likewise: and it is killed.
+killed_in() {
+  local job pid code=0
+  stopped_in "$@"
+  kill -9 "$pid"
+  wait $job || code=$?
+  [ $code != 0 ] || fail "all is well after a kill in $2"
+  killed_rank=$1 killed_pid=$pid
+}
+
+# found_in_three_logs <phase> <logs>
+found_in_three_logs() {
+  local logs=$2/node_$((killed_rank / 2))/metrics
+  grep -q "Z,$killed_rank,[0-9]*,$killed_pid,$1," $logs/worker_health.csv || fail "its health is not on record"
+  grep -q "Z,$killed_rank,[0-9]*,$1,\"work\",\"process $killed_pid\",\"it was killed\"" $logs/error_log.csv ||
+    fail "$1: its death is not on record: $(cat $logs/error_log.csv)"
+  grep -q "rank $killed_rank: $1 -> killed, process $killed_pid " $logs/state_transitions.log || fail "nor in the states"
+  [ "$(grep -c ' -> killed' $logs/state_transitions.log)" = 1 ] || fail "others were not killed"
+}
+
+kmers_killed() {
+  local phase=$1 options=(-k 21 --canonical -o four.tsv ../reads.fa)
+  killed_in "$2" "$phase" "$many" --workers 1 --memory 64MiB --table four.table "${options[@]}"
+  [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
+  found_in_three_logs "$phase" four.tsv.logs
+  ranks 4 -q "${options[@]}" 2>err || fail "the next start: $phase"
+  same ../one.tsv four.tsv
+}
+case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_start_ends_right() {
+  reads reads.fa 4000 120
+  "$one" -q --workers 2 --memory 64MiB -k 21 --canonical -o one.tsv reads.fa
+  in_each kmers_killed counting exchanging summing gathering writing
+}
+
+# The others of those tests: nobody is said to be killed who was not.
+case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
+  reads reads.fa 4000 120
+  local job pid code=0
+  stopped_in 3 counting "$many" --workers 1 --memory 64MiB -k 21 -o four.tsv reads.fa
+  # shellcheck disable=SC2046
+  kill -TERM $(find place -name worker_health.csv -exec sed -n 's/.*Z,[0-3],[01],\([0-9]*\),counting,.*/\1/p' {} + | sort -u)
+  kill -CONT "$pid"
+  wait $job || code=$?
+  [ $code != 0 ] && [ ! -e four.tsv ] || fail "it was done"
+  for node in 0 1; do
+    grep -q -- '-> stopped, a signal' four.tsv.logs/node_$node/metrics/state_transitions.log || fail "node $node"
+    [ "$(wc -l <four.tsv.logs/node_$node/metrics/error_log.csv)" = 1 ] || fail "an error: node $node"
+  done
+  ! grep -r killed four.tsv.logs || fail "somebody was killed"
+  nothing_of_sessions place
+}
+
+# one_line <exit code> <words>
+one_line() {
+  [ "$code" = "$1" ] || fail "exit code $code"
+  [ "$(words | wc -l)" = 1 ] || fail "not one line"
+  words | grep -q -- "$2" || fail "other words: $(words)"
+  [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result"
+  nothing_of_sessions place
+}
+refused() {
+  code=0
+  "$@" >out 2>err || code=$?
+}
+
+case_ranks_with_other_arguments_are_one_line() {
+  genome
+  refused mpirun -n 3 "$many" -k 21 -o four.tsv genome.fa : -n 1 "$many" -k 22 -o four.tsv genome.fa
+  one_line 2 'rank 3 was started with other arguments than rank 0'
+}
+
+case_what_is_wrong_is_one_line_from_one_rank() {
+  reads reads.fa 400 120
+  fastq reads.fa >whole.fq
+  head -c -30 whole.fq >cut.fq
+  : >empty.fa
+  refused ranks 4 -o four.tsv nowhere.fa
+  one_line 1 'cannot open "nowhere.fa": No such file'
+  refused ranks 4 -o four.tsv cut.fq
+  one_line 1 'rank 3 (.*): "cut.fq" is truncated'
+  grep -q 'Z,3,1,counting,.*is truncated' four.tsv.logs/metrics/error_log.csv || fail "not in the log"
+  refused ranks 4 -o four.tsv empty.fa
+  one_line 1 '"empty.fa" is empty'
+  refused ranks 4 -o four.tsv - </dev/null
+  one_line 2 'ranks cannot share the standard input'
+  refused ranks 4 -k 99 -o four.tsv reads.fa
+  one_line 2 '-k: '
+  refused ranks 4 -o nowhere/four.tsv reads.fa
+  one_line 1 'nowhere/four.tsv'
+}
+
+case_a_node_without_room_is_one_line() {
+  unshare -m true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
+  if [ -z "${inside:-}" ]; then
+    rm -r "$here"
+    inside=1 TMPDIR=/tmp exec unshare -m --propagation private bash "$source/tests/programs/mpi/cases.sh" "${programs[@]}"
+  fi
+  reads reads.fa 20000 120
+  mkdir small
+  mount -t tmpfs -o size=3m none small
+  trap 'umount "$here/small"; rm -rf "$here"' EXIT
+  for need in 8MiB 1; do
+    local options=(--workers 1 --memory 16MiB --need $need -k 31 --count occurrences -o four.tsv reads.fa)
+    refused mpirun -n 2 "$many" "${options[@]}" : -n 2 env TMPDIR="$here/small" "$many" "${options[@]}"
+    if [ $need = 1 ]; then
+      one_line 1 'rank [23] (.*): .*No space left on device'
+    else
+      one_line 1 'rank 2 (.*): .*not enough free space'
+    fi
+    nothing_of_sessions small
+  done
+  grep -q 'Z,[23],[01],[a-z]*,.*"No space left on device"' four.tsv.logs/metrics/error_log.csv || fail "not in the log"
+}
+
+records() { "$sorting" generate --text -n "$1" -o records; }
+sorts() { mpirun -n "$1" "$sort_on_many" sort --memory 32MiB "${@:2}" 2>err || fail "$*"; }
+sorted_as_it_must_be() {
+  [ -f expected ] || sort records >expected
+  cat "$1"/part_* | cmp - expected || fail "other than sort"
+  "$sorting" check "$1" >out || fail "not sorted"
+}
+
+case_four_ranks_sort_what_one_machine_sorts() {
+  records 400000
+  sorts 4 -o four records
+  sorted_as_it_must_be four
+  "$sorting" sort -q -o one records
+  "$sorting" check one | grep -v partitions >one.seen
+  "$sorting" check four | grep -v partitions >four.seen
+  same one.seen four.seen
+  grep '^rank ' err
+  [ "$(grep -c '^rank [0-3]: peak .*; [1-9][0-9]* bytes sent; .* s of processor' err)" = 4 ] || fail "not a line of each rank"
+  grep -q 'validation,3,1,' four.logs/metrics/phase_timings.csv || fail "no timing"
+  SCRATCH_FAKE_NODES=3 sorts 3 --round 4096 --to-file -o file records
+  same file expected
+  "$sorting" generate --text --keys equal -n 20000 -o records
+  rm expected
+  SCRATCH_FAKE_NODES=5 sorts 5 -o equal records
+  sorted_as_it_must_be equal
+  nothing_of_sessions place
+}
+
+case_a_sort_takes_the_same_memory_for_more_records() {
+  records 200000
+  mpirun -n 4 "$sort_on_many" sort --memory 24MiB -o small records 2>err || fail "small"
+  small=$(peak)
+  records 1200000
+  mpirun -n 4 "$sort_on_many" sort --memory 24MiB -o large records 2>err || fail "large"
+  echo "peak of a rank: $small and $(peak) tenths of a MiB"
+  [ "$(peak)" -le $((small + 80)) ] || fail "memory grew from $small to $(peak) tenths of a MiB"
+  "$sorting" check large >out || fail "not sorted"
+}
+
+sort_killed() {
+  local phase=$1
+  killed_in "$2" "$phase" "$sort_on_many" sort --memory 32MiB --resume -o four ../records
+  # When all is gathered the first rank needs no other one.
+  [ ! -e four ] || [ "$phase" = delivering ] || fail "there is a result after a kill in $phase"
+  found_in_three_logs "$phase" four.logs
+  sorts 4 --resume -o four ../records
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  for done_before in $3; do
+    [ "$(grep -c -- "-> $done_before, done before" four.logs/metrics/state_transitions.log)" = 4 ] ||
+      fail "$phase: $done_before once more"
+  done
+  cat four/part_* | cmp - ../expected || fail "other than sort after a kill in $phase"
+}
+early_sort_killed() { sort_killed "$1" "$2" ''; }
+late_sort_killed() { sort_killed "$1" "$2" 'sampling partitioning'; }
+case_a_rank_that_is_killed_leaves_its_sort_to_the_next_start_which_goes_on() {
+  records 200000
+  sort records >expected
+  in_each early_sort_killed sampling partitioning
+  in_each late_sort_killed exchanging sorting output validation gathering delivering
+}
+
+swept_sort() {
+  killed_in 3 "$1" "$sort_on_many" sort --memory 32MiB -o four ../records
+  [ ! -e four ] || fail "there is a result after a kill in $1"
+  sorts 4 -q -o four ../records
+  cat four/part_* | cmp - ../expected || fail "other than sort after a kill in $1"
+}
+case_a_sort_that_does_not_resume_sweeps_what_a_killed_one_left() {
+  records 100000
+  sort records >expected
+  in_each swept_sort partitioning output
+}
+
+case_$case
