@@ -206,7 +206,29 @@ def export(work):
         figures(name, extra)
 
 
+def count(work):
+    program = programs["kmer_frequency"]
+    lambda_virus = pathlib.Path(__file__).resolve().parents[3] / "examples/data/lambda_virus.fa.gz"
+    inputs = [f"reads_{i}.fa" for i in range(6)]
+    for i, name in enumerate(inputs):
+        common.run(program, "--simulate-reads", 100000 if long_form else 50000, "--read-length", 150, "--error-rate", 0.02,
+                   "--seed", i, "-o", name, lambda_virus)
+    # What is written in the end, and read again where that is not yet whole, is little.
+    words = ["-q", "--workers", 2, "--count", "occurrences", "--canonical", "--min-count", 5, "--sorted", "-o", "counts"]
+    plain = [program] + words + inputs
+    command = [program, "--resume"] + words + inputs
+    kills = Kills(work, command, "counts", plain)
+    extra = kills.many(30 if long_form else 6)
+    figures("count", extra)
+    check(statistics.median(extra) <= 0.25, "the median is", statistics.median(extra))
+    anew = command + ["--top", 1]  # another job
+    control = [share for share in (kills.killed_once(again=anew) for _ in range(12)) if share is not None]
+    kills.sweep()
+    figures("the control, which starts anew", control)
+    check(max(control) > 0.3, "a new start each time is not noticed")
+
+
 with common.Work() as work:
     places.append(work.path)
-    {"sort": sort, "others": others, "export": export}[what](work)
+    {"sort": sort, "others": others, "export": export, "count": count}[what](work)
 common.finish()
