@@ -200,8 +200,7 @@ void analyse(const Options& options) {
   if (!options.resume && !counting.processes) places = {support::roomiest(places)};  // one table is in one place
   support::Sessions sessions(places, "k" + std::to_string(counting.k), session_options, earlier);
   auto& session = sessions[0];
-  const bool goes_on = earlier && earlier->unfinished();
-  if (earlier && !goes_on) scratch::user(session, {{"job", earlier->job()}});
+  if (earlier && !sessions.goes_on()) scratch::user(session, {{"job", earlier->job()}});
 
   Facts facts;
   for (std::size_t i = 0; i < sessions.size(); ++i) {
@@ -213,7 +212,7 @@ void analyse(const Options& options) {
     const std::uint64_t there = rows.bytes_there();
     const auto reading = [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, there, read.rows); };
     const auto committing = [&](std::uint64_t done, std::uint64_t total) { progress.step("committing", done, total); };
-    AllCounted all = options.resume ? count_each_input(sessions, options, rows, goes_on, reading, committing)
+    AllCounted all = options.resume ? count_each_input(sessions, options, rows, reading, committing)
                                     : count_rows(sessions, options, rows, reading, committing);
     facts.workers = all.workers;
     facts.read = all.read.so_far;

@@ -122,14 +122,14 @@ support::Job job_of(const Options& options) {
            {"places", places}}};
 }
 
-AllCounted count_each_input(support::Sessions& sessions, const Options& options, const RowSource& inputs, bool goes_on,
+AllCounted count_each_input(support::Sessions& sessions, const Options& options, const RowSource& inputs,
                             const std::function<void(const ReadSoFar&)>& told, const OnCommit& committing) {
   const std::size_t n = options.files.size();
   const Counting& counting = options.counting;
   scratch::OwnedSession& session = sessions[0];
   std::set<std::string> there;
-  if (goes_on) there = tidy(sessions, n);
-  const bool merging = goes_on && is_merging(sessions);
+  if (sessions.goes_on()) there = tidy(sessions, n);
+  const bool merging = sessions.goes_on() && is_merging(sessions);
   AllCounted all;
   all.workers.resize(counting.workers);
   for (std::size_t i = 0; i < n; ++i) {

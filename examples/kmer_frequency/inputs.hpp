@@ -33,10 +33,9 @@ struct AllCounted {
 
 /// Counts each input, save those whose table is there.
 /// @param inputs  as they were when the work began
-/// @param goes_on the sessions are those of an earlier run
 /// @param told    how far reading has come
 /// @throws support::Refused, support::Stopped, scratch::Error
-AllCounted count_each_input(support::Sessions& sessions, const Options& options, const RowSource& inputs, bool goes_on,
+AllCounted count_each_input(support::Sessions& sessions, const Options& options, const RowSource& inputs,
                             const std::function<void(const ReadSoFar&)>& told, const OnCommit& committing);
 
 /// All of these tables stand in the first place afterwards.

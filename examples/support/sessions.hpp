@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,6 +18,7 @@
 #include <scratch/adopt.hpp>
 #include <scratch/adopt_set.hpp>
 #include <scratch/any_place.hpp>
+#include <scratch/error.hpp>
 #include <scratch/session_dir.hpp>
 #include <scratch/session_options.hpp>
 #include <scratch/session_set.hpp>
@@ -37,10 +40,12 @@ class Sessions {
   /// @throws scratch::Error
   Sessions(const std::vector<scratch::AnyPlace>& places, const std::string& label, scratch::SessionOptions options,
            const std::optional<Earlier>& earlier)
-      : sessions_(open(places, label, std::move(options), earlier)) {
+      : sessions_(open(places, label, std::move(options), earlier, goes_on_)) {
     if (earlier) earlier->remove_others((*this)[0].label());
   }
 
+  /// They are those of the earlier run.
+  bool goes_on() const { return goes_on_; }
   std::size_t size() const { return is_alone() ? 1 : std::get<Set>(sessions_).size(); }
   One& operator[](std::size_t i) { return is_alone() ? std::get<One>(sessions_) : std::get<Set>(sessions_)[i]; }
   scratch::Workspace of(std::string_view name) {
@@ -67,20 +72,31 @@ class Sessions {
   using Any = std::variant<One, Set>;
 
   static Any open(const std::vector<scratch::AnyPlace>& places, const std::string& label,
-                  scratch::SessionOptions options, const std::optional<Earlier>& earlier) {
+                  scratch::SessionOptions options, const std::optional<Earlier>& earlier, bool& goes_on) {
+    goes_on = earlier && earlier->unfinished();
     if (earlier) options.cleanup = scratch::Cleanup::unless_completed;
-    if (!earlier || !earlier->unfinished()) {
+    if (!goes_on) {
       if (places.size() == 1) return One(places.front(), label, std::move(options));
       return Set(places, label, std::move(options));
     }
     const scratch::SessionInfo& left = earlier->unfinished()->info;
-    options.need -= std::min(options.need, left.bytes);
+    const std::uint64_t need = std::exchange(options.need, options.need - std::min(options.need, left.bytes));
     if (places.size() == 1) return scratch::adopt<scratch::AnyPlace>(places.front(), left.id, std::move(options));
-    return scratch::adopt_set<scratch::AnyPlace>(places, left.id, std::move(options));
+    try {
+      return scratch::adopt_set<scratch::AnyPlace>(places, left.id, options);
+    } catch (const scratch::Error& error) {
+      std::error_code ignored;
+      if (error.code() != scratch::errc::session_gone || std::filesystem::exists(left.path, ignored)) throw;
+      notice("a new start: the earlier run was about to end, and a part of what it left is gone");
+    }
+    goes_on = false;
+    options.need = need;
+    return Set(places, label, std::move(options));
   }
 
   bool is_alone() const { return std::holds_alternative<One>(sessions_); }
 
+  bool goes_on_ = false;  // declared first: open() says so
   Any sessions_;
 };
 

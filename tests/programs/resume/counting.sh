@@ -251,17 +251,16 @@ case_jobs_show_how_far_a_count_is() {
   grep -Eq "^k31 +in_progress +[a-z]+ [0-9]+ % \([0-9] of 6\) .* dead +0 +.*$(session)\$" out || fail "not that row"
 }
 
-# Each name that is given or taken away from the last table on is a death: in the merge, of its claims, of the results.
-case_a_death_within_the_merge_counts_everything_once() {
-  need_program strace
-  reads 4 500
-  command=("${resuming[@]}" --workers 1 --table table reads_?.fa)
+# deaths <place arguments ...>: each name that is given or taken away from the last table on is one, in the merge, of its
+# claims, of the results.
+deaths() {
+  command=("${resuming[@]}" --workers 1 --table table "$@" reads_?.fa)
   calls=renameat2,renameat,unlinkat,linkat
+  rm -f counts table
   strace -f -qq -e trace=$calls -o calls "${command[@]}" 2>/dev/null || fail "it does not run under strace"
   first=$(grep -n 'input_3"' calls | head -n 1 | cut -d: -f 1)
   all=$(grep -n '"metadata.json") = 0' calls | tail -n 1 | cut -d: -f 1) # what follows is only removed
   grep -q 'scratch-claim.*input_3' calls && [ $((all - first)) -gt 10 ] || fail "other calls: $(cat calls)"
-  "$counting" -q "${canonical[@]}" --table expected_table -o expected reads_?.fa
   content() { "$scratchctl" count "$1" --top 0; }
   went_on=0
   for at in $(seq "$first" "$all"); do
@@ -271,9 +270,10 @@ case_a_death_within_the_merge_counts_everything_once() {
     { strace -f -qq -o traced -e trace=$call -e "inject=$call:signal=KILL:when=$when" "${command[@]}" >out 2>err || true; } 2>/dev/null
     if [ -n "$(find place -name .keep)" ]; then
       goes_on "${command[@]}"
+      cat err >>said
       went_on=$((went_on + 1))
     else # it died when all was done
-      "$scratchctl" sweep place/* >out
+      for place in place/*; do "$scratchctl" sweep "$place" >out; done
       rm -f .scratch-result-*
     fi
     as_it_must_be
@@ -283,6 +283,22 @@ case_a_death_within_the_merge_counts_everything_once() {
   done
   echo "$went_on of $((all - first + 1)) deaths were gone on with"
   [ $went_on -gt 10 ] || fail "only $went_on were gone on with"
+}
+
+case_a_death_within_the_merge_counts_everything_once() {
+  need_program strace
+  reads 4 500
+  "$counting" -q "${canonical[@]}" --table expected_table -o expected reads_?.fa
+  deaths
+}
+
+case_a_death_while_tables_come_from_several_places_counts_everything_once() {
+  need_program strace
+  reads 4 500
+  "$counting" -q "${canonical[@]}" --table expected_table -o expected reads_?.fa
+  mkdir -m 700 place/a place/b
+  deaths --place "$here/place/a" --place "$here/place/b"
+  grep -q 'a new start: the earlier run was about to end' said || fail "it never died between the ends of both"
 }
 
 case_several_places_of_a_count_go_on_together_and_none_is_passed_over() {
