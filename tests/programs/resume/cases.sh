@@ -228,6 +228,24 @@ case_a_death_while_the_names_are_given_loses_no_part() {
   done
 }
 
+case_a_sorted_file_without_a_place_stays_and_the_same_command_delivers_it() {
+  generate -n 300000 --text -o records
+  sort records >expected
+  mkfifo result
+  head -c 100 result >/dev/null &
+  refuses 'cannot .*result.*: Broken pipe; it is kept as ' "$sorting" sort -q --resume --to-file -o result records
+  says 'not done: what is done stays in .*; go on with: '
+  find place -name 'part_*' -printf '%i\n' | sort >before
+  [ -s before ] || fail "no part stays"
+  cat result >sorted_once &
+  reader=$!
+  goes_on "$sorting" sort -q --resume --to-file -o result records
+  wait $reader
+  says 'going on with'
+  cmp sorted_once expected || fail "other than sort"
+  nothing_left
+}
+
 case_a_command_that_goes_on_is_started_again_by_itself() {
   generate -n 1000000 --text -o records
   "$scratchctl" run --retry 2 --place "$here/place" -- "$sorting" sort -q --resume -o sorted records >out 2>err &
