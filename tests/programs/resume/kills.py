@@ -103,10 +103,10 @@ class Kills:
         for left in everywhere("session_*") + everywhere(".scratch-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def killed_once(self, again=None):
+    def killed_once(self, again=None, earliest=0):
         """How much more was read and written, as a share of the whole; None: it had ended before."""
         gone(self.result)
-        instant = dice.uniform(0, self.whole.seconds)
+        instant = dice.uniform(earliest, 1) * self.whole.seconds
         run = Run(self.command, kill_after=instant)
         done = pathlib.Path(self.result).exists() and not everywhere("session_*/.keep")
         if not run.killed or done:
@@ -222,7 +222,7 @@ def count(work):
     figures("count", extra)
     check(statistics.median(extra) <= 0.25, "the median is", statistics.median(extra))
     anew = command + ["--top", 1]  # another job
-    control = [share for share in (kills.killed_once(again=anew) for _ in range(12)) if share is not None]
+    control = [share for share in (kills.killed_once(again=anew, earliest=0.5) for _ in range(12)) if share is not None]
     kills.sweep()
     figures("the control, which starts anew", control)
     check(max(control) > 0.3, "a new start each time is not noticed")
