@@ -220,12 +220,13 @@ def count(work):
     kills = Kills(work, command, "counts", plain)
     extra = kills.many(30 if long_form else 6)
     figures("count", extra)
-    check(statistics.median(extra) <= 0.25, "the median is", statistics.median(extra))
+    # At most the merge, which is one piece: a third of all.
+    check(max(extra) <= 0.45, "the maximum is", max(extra))
     anew = command + ["--top", 1]  # another job
     control = [share for share in (kills.killed_once(again=anew, earliest=0.5) for _ in range(12)) if share is not None]
     kills.sweep()
     figures("the control, which starts anew", control)
-    check(max(control) > 0.3, "a new start each time is not noticed")
+    check(max(control) > 0.5, "a new start each time is not noticed")
 
 
 with common.Work() as work:
