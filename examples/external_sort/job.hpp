@@ -28,6 +28,7 @@
 #include "support/place.hpp"
 #include "support/results.hpp"
 #include "support/resume.hpp"
+#include "support/sessions.hpp"
 #include "support/sweeping.hpp"
 #include "workers.hpp"
 
@@ -68,7 +69,7 @@ class Job {
 
   void run(const scratch::AnyPlace& place) {
     std::optional<support::Earlier> earlier;
-    if (options_.resume) earlier.emplace(place, identity());
+    if (options_.resume) earlier.emplace(std::vector{place}, identity());
     const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
     if (unfinished != nullptr) plan_.cut_as(Plan::from_json(unfinished->user));
     const Need need(plan_);
@@ -89,20 +90,13 @@ class Job {
       const std::uint64_t freed = finished ? finished->clear() : 0;
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
-    const std::uint64_t there = unfinished != nullptr ? unfinished->info.bytes : 0;
     scratch::SessionOptions session_options{
-        .need = need.total() - std::min(there, need.total()),
-        .quota = options_.quota,
-        .buffers = plan_.buffers,
-        .cleanup = options_.resume ? scratch::Cleanup::unless_completed : scratch::Cleanup::as_policy,
-        .on_full = [&](std::uint64_t) {
+        .need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
           free_finished();
           return plan_.keep_finished;  // perhaps another worker freed some just now
         }};
-    using Place = scratch::AnyPlace;
-    scratch::SessionDir<Place> session =
-        unfinished != nullptr ? scratch::adopt<Place>(place, unfinished->info.id, std::move(session_options))
-                              : scratch::SessionDir<Place>(place, "external_sort", std::move(session_options));
+    support::Sessions sessions({place}, "external_sort", std::move(session_options), earlier);
+    auto& session = sessions[0];
     finished.emplace(session.area("finished"));  // a full disk would have no room for a directory
     say("session " + session.path().string() + " (" + session.place().reason() + "), engine " + session.engine());
     if (unfinished == nullptr) {
@@ -110,19 +104,14 @@ class Job {
       if (earlier) user["job"] = earlier->job();
       checkpoint_.begin(session, std::move(user));
     }
-    if (earlier) earlier->remove_others(session.label());
-    const auto work = [&] {
+    support::with_way_on(earlier, session, options_.command, [&] {
       const std::uint64_t low = options_.low_space != 0 ? options_.low_space : plan_.inputs.bytes() / 20;
       const scratch::SpaceWatch watch(session, {.low = low}, [&](const scratch::Space& space) {
         say("only " + scratch::readable_size(space.bytes) + " left");
         free_finished();
       });
       work_in(session, need);
-    };
-    if (options_.resume)
-      support::with_way_on(session, options_.command, work);
-    else
-      work();
+    });
     session.complete();
     session.close();
     say("peak memory " + scratch::readable_size(peak_memory()));
@@ -180,7 +169,7 @@ class Job {
     }
     session.progress(phases.size(), phases.size() + 1, "delivering");
     deliver(session, renames);
-    results_.finish(session);
+    results_.finish(session, options_.resume);
     if (!options_.resume) return;
     checkpoint_.finish(session, delivered);
     scratch::Workspace(session).clear();  // takes longer than what follows

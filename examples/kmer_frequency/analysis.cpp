@@ -7,6 +7,8 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -16,10 +18,11 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/event.hpp>
 #include <scratch/merge.hpp>
-#include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
 #include <scratch/space.hpp>
 
 #include "histogram.hpp"
+#include "inputs.hpp"
 #include "key_type.hpp"
 #include "measures.hpp"
 #include "results.hpp"
@@ -27,6 +30,8 @@
 #include "support/place.hpp"
 #include "support/progress.hpp"
 #include "support/results.hpp"
+#include "support/resume.hpp"
+#include "support/sessions.hpp"
 #include "support/stop.hpp"
 #include "support/sweeping.hpp"
 #include "tell.hpp"
@@ -39,8 +44,9 @@ using Clock = std::chrono::steady_clock;
 
 /// What the summary is made of.
 struct Facts {
-  std::string place, engine;
-  bool in_memory = false;  // the place
+  std::vector<std::string> places;
+  std::string engine;
+  bool in_memory = false;  // one of the places
   ReadSoFar read;
   std::vector<Counted> workers;
   Found found;
@@ -51,20 +57,20 @@ struct Facts {
   std::uint64_t peak = 0;                 // bytes of all processes
 };
 
-/// The workers' tables, where there are several, become that of the first. Returns its name.
-std::string merge_tables(const scratch::Workspace& workspace, const Counting& counting, Progress& progress) {
-  if (counting.tables() == 1) return table_of_worker(0);
-  std::vector<std::string> others;
-  for (unsigned i = 1; i < counting.tables(); ++i) others.push_back(table_of_worker(i));
+/// The tables, where there are several, become the first. Returns its name.
+std::string merge_tables(const scratch::Workspace& workspace, const std::vector<std::string>& tables,
+                         const Counting& counting, Progress& progress) {
+  const std::vector<std::string> others(tables.begin() + 1, tables.end());
+  if (others.empty()) return tables.front();
   with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
-        workspace, table_of_worker(0), others,
+        workspace, tables.front(), others,
         {.threads = counting.workers,
          .memory = counting.memory / 2,
          .progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.step("merging", done, total); },
          .stop = support::Stop::token()});
   });
-  return table_of_worker(0);
+  return tables.front();
 }
 
 /// What was read is what was counted, or nothing of it is given to anybody.
@@ -109,15 +115,57 @@ void summarize(const Facts& facts, const Options& options) {
                facts.in_memory ? (" and at most " + files + " of files, which are in memory").c_str() : "");
   std::fprintf(stderr, "%-16s%s spilled, %s of tables\n", "files", scratch::readable_size(facts.spilled).c_str(),
                scratch::readable_size(facts.tables).c_str());
-  std::fprintf(stderr, "%-16s%s\n%-16s%s\n", "place", facts.place.c_str(), "engine", facts.engine.c_str());
+  for (const std::string& place : facts.places) std::fprintf(stderr, "%-16s%s\n", "place", place.c_str());
+  std::fprintf(stderr, "%-16s%s\n", "engine", facts.engine.c_str());
+}
+
+/// Whoever goes on needs the table until all is done: to him it stays.
+void deliver_table(scratch::OwnedSession& session, support::Target& target, const std::string& table, bool stays,
+                   support::Results& results) {
+  if (stays)
+    results.attempt([&] { target.take({session.path() / table}); }, table);
+  else
+    results.deliver(session, target, table);
+}
+
+/// All rows, by threads or processes.
+AllCounted count_rows(support::Sessions& sessions, const Options& options, RowSource& rows,
+                      const std::function<void(const ReadSoFar&)>& told, const OnCommit& committing) {
+  const Counting& counting = options.counting;
+  rows.on_progress(told);
+  AllCounted all;
+  for (unsigned i = 0; i < counting.tables(); ++i) all.tables.push_back(table_of_worker(i));
+  all.workers = counting.processes
+                    ? count_in_processes(sessions, counting, rows, options.events)
+                    : count_in_threads(sessions.of(all.tables[0]), all.tables[0], counting, rows, committing);
+  all.read = rows.found();
+  gather(sessions, all.tables);
+  return all;
+}
+
+/// What was found to be damaged stays so: a job that goes on begins anew.
+template <class Work>
+void with_sound_tables(scratch::OwnedSession& session, bool goes_on, Work work) {
+  try {
+    work();
+  } catch (const support::Refused& error) {
+    if (goes_on) support::give_up(session, error.what());
+    throw;
+  } catch (const scratch::Error& error) {
+    const bool damaged = error.code() == scratch::errc::checksum_mismatch || error.code() == scratch::errc::corrupt;
+    if (goes_on && damaged) support::give_up(session, error.what());
+    throw;
+  }
 }
 
 }  // namespace
 
 void analyse(const Options& options) {
-  const scratch::AnyPlace place = support::place_of(options.place, "kmer_frequency");
   const auto began = Clock::now();
   const Counting& counting = options.counting;
+  std::vector<scratch::AnyPlace> places = support::places_of(options.places, "kmer_frequency");
+  std::optional<support::Earlier> earlier;
+  if (options.resume) earlier.emplace(places, job_of(options));
   RowSource rows(options.files, counting.k, counting.rows);
   support::Results results(rows.inputs());
   Targets targets;
@@ -133,10 +181,12 @@ void analyse(const Options& options) {
   if (options.events) told = tell;
   scratch::SweepOptions sweeping;
   sweeping.on_event = told;
-  const scratch::SweepReport swept = support::sweep_at_start(place, sweeping);
+  scratch::SweepReport swept;
+  for (const scratch::AnyPlace& place : places) swept += support::sweep_at_start(place, sweeping);
   if (swept.removed > 0 && !options.quiet)
     std::fprintf(stderr, "removed what %" PRIu64 " earlier %s had left, %s\n", swept.removed,
                  swept.removed == 1 ? "run" : "runs", scratch::readable_size(swept.bytes_freed).c_str());
+  if (earlier) earlier->tell();
 
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
@@ -147,50 +197,60 @@ void analyse(const Options& options) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (told) told(event);
   };
-  scratch::SessionDir<scratch::AnyPlace> session(place, "k" + std::to_string(counting.k), session_options);
+  if (!options.resume && !counting.processes) places = {support::roomiest(places)};  // one table is in one place
+  support::Sessions sessions(places, "k" + std::to_string(counting.k), session_options, earlier);
+  auto& session = sessions[0];
+  if (earlier && !sessions.goes_on()) scratch::user(session, {{"job", earlier->job()}});
 
   Facts facts;
-  facts.place = session.path().native() + ", since " + place.reason();
-  facts.in_memory = scratch::space(session.path()).memory_backed;
-  Progress progress(!options.quiet);
-  if (progress.is_shown())
-    rows.on_progress(
-        [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, read.bytes_there, read.rows); });
-
-  const auto committing = [&](std::uint64_t done, std::uint64_t total) { progress.step("committing", done, total); };
-  facts.workers = counting.processes ? count_in_processes(session, counting, rows, options.events)
-                                     : count_in_threads(session, counting, rows, committing);
-  facts.read = rows.so_far();
-  facts.other_letters = rows.other_letters();
-  progress.clear();
-  for (const std::string& notice : rows.notices()) support::notice(notice);
-  facts.peak = peak_rss();
-  for (const Counted& counted : facts.workers) {
-    spilled += counted.spilled;
-    facts.peak += counted.peak_rss;
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    facts.places.push_back(sessions[i].path().native() + ", since " + sessions[i].place().reason());
+    facts.in_memory = facts.in_memory || scratch::space(sessions[i].path()).memory_backed;
   }
-  facts.spilled = spilled;
-  facts.tables = session.usage().bytes;
-  facts.most_in_files = facts.spilled + facts.tables;
+  Progress progress(!options.quiet);
+  support::with_way_on(earlier, session, options.typed, [&] {
+    const std::uint64_t there = rows.bytes_there();
+    const auto reading = [&](const ReadSoFar& read) { progress.reading("counting", read.bytes, there, read.rows); };
+    const auto committing = [&](std::uint64_t done, std::uint64_t total) { progress.step("committing", done, total); };
+    AllCounted all = options.resume ? count_each_input(sessions, options, rows, reading, committing)
+                                    : count_rows(sessions, options, rows, reading, committing);
+    facts.workers = all.workers;
+    facts.read = all.read.so_far;
+    facts.other_letters = all.read.letters();
+    progress.clear();
+    for (const std::string& notice : all.read.words()) support::notice(notice);
+    facts.peak = peak_rss();
+    for (const Counted& counted : facts.workers) {
+      spilled += counted.spilled;
+      facts.peak += counted.peak_rss;
+    }
+    facts.spilled = spilled;
+    facts.tables = sessions.usage().bytes;
+    facts.most_in_files = facts.spilled + facts.tables;
 
-  const auto merging = Clock::now();
-  const std::string table = merge_tables(session, counting, progress);
-  check_sum(session, table, counting, facts.workers);
-  facts.merging = seconds_since(merging);
-  const std::uint64_t merged = session.usage().bytes;
-  facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);
-  facts.tables += merged;
+    const auto merging = Clock::now();
+    std::string table;
+    with_sound_tables(session, options.resume, [&] {
+      table = merge_tables(session, all.tables, counting, progress);
+      check_sum(session, table, counting, facts.workers);
+    });
+    facts.merging = seconds_since(merging);
+    const std::uint64_t merged = sessions.usage().bytes;
+    facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);
+    facts.tables += merged;
 
-  const auto writing = Clock::now();
-  facts.found = write_results(session, table, options, facts.read.rows, targets, results, progress);
-  facts.most_in_files = std::max(facts.most_in_files, session.usage().bytes);
-  if (targets.table != nullptr) results.deliver(session, *targets.table, table);
-  facts.writing = seconds_since(writing);
+    const auto writing = Clock::now();
+    session.progress(options.files.size() + 1, options.files.size() + 2, "writing");
+    facts.found = write_results(session, table, options, facts.read.rows, targets, results, progress);
+    facts.most_in_files = std::max(facts.most_in_files, sessions.usage().bytes);
+    if (targets.table != nullptr) deliver_table(session, *targets.table, table, options.resume, results);
+    facts.writing = seconds_since(writing);
 
-  results.finish(session);
-  session.complete();
+    results.finish(session, options.resume);
+    sessions.complete();
+  });
   facts.engine = session.engine();
-  session.close();
+  sessions.close();
   progress.clear();
   facts.peak = std::max(facts.peak, peak_rss());
   facts.all = seconds_since(began);

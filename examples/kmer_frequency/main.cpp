@@ -9,6 +9,7 @@
 //     direct_worker.hpp  every k-mer right into the table        scratch::CountTable
 //     row_worker.hpp     k-mers once a row
 //   threads.cpp    workers that are threads
+//   inputs.cpp     one input after the other, to go on after a kill     support/resume.hpp
 //   processes.cpp  workers that are processes            scratch::JoinedSession
 //   analysis.cpp   the session, the merge, the summary   scratch::SessionDir, sweep, merge_all
 //   results.cpp    the merged table, read once           scratch::CountReader, AtomicFile, support/results.hpp
@@ -65,7 +66,7 @@ void write_simulated_reads(const Options& options) {
         genome.emplace_back(row);
     });
   }
-  for (const std::string& notice : rows.notices()) support::notice(notice);
+  for (const std::string& notice : rows.found().words()) support::notice(notice);
   Lines lines(target);
   TargetStream buffer(lines);
   std::ostream out(&buffer);

@@ -9,6 +9,7 @@
 
 #include "kmers.hpp"
 #include "support/program.hpp"
+#include "support/resume.hpp"
 
 namespace kmer_frequency {
 namespace {
@@ -42,6 +43,17 @@ Where it works
   the program ends, also when that fails, and with Ctrl-C. What kill -9 or a power cut leave
   is removed by the next run in the same place, which sweeps it first.
 
+  A --place that is given again is another disk. One table is in one place: that with the
+  most room. With --processes each worker's table, and what it spills, is in one of them, and
+  so is each input's with --resume; they are merged in the first.
+
+Going on after a kill
+  With --resume each input is counted into a table of its own, one after the other, and the
+  session stays until the results stand where they were wanted, also after kill -9 and Ctrl-C.
+  The same command then goes on: an input whose table is there is not read again. --workers,
+  --memory, --quota and --need may be others. An input whose size or time has changed, or
+  other options, are a new start.
+
 Ends with 0 when all is done; 1 when it is not, and one line says why; 2 for a command line
 that is wrong; 128 + n when signal n stopped it, 141 when nobody reads what it writes.
 
@@ -50,6 +62,7 @@ Examples
   kmer_frequency -k 12 --occurrence-bits 8 --max-appearance-rate 0.05 genes.fa
   kmer_frequency --processes --workers 8 --memory 4GiB --place /data/tmp/kmers *.fq.gz -o o.tsv
   kmer_frequency --histogram --histogram-svg counts.svg reads.fa
+  kmer_frequency --resume --table kmers.table -o kmers.tsv.gz run_1.fq.gz run_2.fq.gz
   kmer_frequency --simulate-reads 10000 --read-length 150 -o reads.fa genome.fa.gz)";
 
 unsigned usual_workers() { return std::clamp(std::thread::hardware_concurrency(), 1U, 16U); }
@@ -101,6 +114,7 @@ std::uint64_t Threshold::least_count(std::uint64_t rows) const {
 std::optional<Options> options_of(int argc, char** argv, int& exit_code, const std::string& name,
                                   const std::function<void(CLI::App&)>& more) {
   Options options;
+  options.typed = support::as_typed(argc, argv);
   Counting& counting = options.counting;
   counting.workers = usual_workers();
   counting.memory = 256 << 20;
@@ -186,9 +200,13 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
       ->type_name("SIZE")
       ->default_str("256MiB")
       ->group(how);
-  app.add_option("--place", options.place, "shm, tmp, or a directory")
+  app.add_option("--place", options.places, "shm, tmp, or a directory [tmp]; given again: several disks")
       ->type_name("shm|tmp|PATH")
-      ->capture_default_str()
+      ->allow_extra_args(false)
+      ->take_all()
+      ->group(how);
+  app.add_flag("--resume", options.resume,
+               "Go on where a killed run with the same words was, and leave what this one did if it is killed")
       ->group(how);
   app.add_option("--need", options.need, "Room that must be there at the start [computed from the input]")
       ->transform(size)
@@ -235,9 +253,16 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
   if (options.join.empty() && options.files.empty()) throw support::WrongUsage("no reads are given");
   if (std::count(options.files.begin(), options.files.end(), "-") > 1)
     throw support::WrongUsage("the standard input can be read once");
-  if (options.place != "shm" && options.place != "tmp" && options.place.find('/') == std::string::npos)
-    throw support::WrongUsage("--place: \"" + options.place + "\" is neither shm, tmp nor a path (./" + options.place +
-                              " is one)");
+  for (const std::string& place : options.places)
+    if (place != "shm" && place != "tmp" && place.find('/') == std::string::npos)
+      throw support::WrongUsage("--place: \"" + place + "\" is neither shm, tmp nor a path (./" + place + " is one)");
+  if (options.places.empty()) options.places.emplace_back("tmp");
+  if (options.resume && std::count(options.files.begin(), options.files.end(), "-") > 0)
+    throw support::WrongUsage("--resume cannot go on with what came through stdin, which is gone: name the files");
+  if (options.resume && counting.processes)
+    throw support::WrongUsage("--resume counts one input after the other with threads: leave out --processes");
+  if (options.resume && options.simulation.reads > 0)
+    throw support::WrongUsage("--resume goes on with counting, and --simulate-reads makes reads");
   const bool other_results =
       !options.table.empty() || options.top > 0 || options.histogram || !options.histogram_svg.empty();
   if (options.output.empty() && !other_results) options.output = "-";

@@ -63,7 +63,9 @@ struct Options {
   Counting counting;
   Threshold threshold;
 
-  std::string place = "tmp";
+  std::vector<std::string> places;
+  bool resume = false;
+  std::string typed;                  ///< the whole command
   std::optional<std::uint64_t> need;  ///< bytes that must be free; else computed from the input
   std::uint64_t quota = 0;
 

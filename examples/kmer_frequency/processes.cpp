@@ -175,7 +175,7 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
     if (options.events) tell(event);
   };
   const scratch::JoinedSession session(options.join, session_options);
-  const auto table = make_table(session, options.worker, options.counting);
+  const auto table = make_table(session, table_of_worker(options.worker), options.worker, options.counting);
   auto worker = table->make_worker(options.worker);
   for (Batch batch;;) {
     Header header;
@@ -200,11 +200,11 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
 
 }  // namespace
 
-std::vector<Counted> count_in_processes(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
+std::vector<Counted> count_in_processes(support::Sessions& sessions, const Counting& counting, RowSource& rows,
                                         bool events) {
   std::vector<std::unique_ptr<WorkerProcess>> workers;
   for (unsigned i = 0; i < counting.workers; ++i) {
-    workers.push_back(std::make_unique<WorkerProcess>(workspace, i, counting, events));
+    workers.push_back(std::make_unique<WorkerProcess>(sessions.of(table_of_worker(i)), i, counting, events));
     if (events) std::fprintf(stderr, "  %s started\n", workers.back()->name().c_str());
   }
   std::mutex mutex;

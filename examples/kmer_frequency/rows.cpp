@@ -81,13 +81,11 @@ RowSource::RowSource(const std::vector<std::string>& files, unsigned k, bool one
     : overlap_(k - 1), one_worker_(one_worker), bytes_are_known_(true) {
   for (const std::string& name : files) add({name});
   if (!bytes_are_known_) bytes_there_ = expected_bytes_ = 0;
-  so_far_.bytes_there = bytes_there_;
 }
 
 RowSource::RowSource(Share share, unsigned k, bool one_worker)
     : is_share_(true), overlap_(k - 1), one_worker_(one_worker), bytes_are_known_(true) {
   for (const Piece& piece : share.pieces) add(piece);
-  so_far_.bytes_there = bytes_there_;
 }
 
 void RowSource::add(const Piece& piece) {
@@ -124,9 +122,9 @@ void RowSource::stop() noexcept {
 
 void RowSource::finish_file() {
   const support::Sequences& sequences = reading_->sequences();
-  for (const std::string& notice : sequences.notices()) notices_.push_back(notice);
-  if (const std::string why = sequences.why_none(); !why.empty()) why_none_.push_back(why);
-  for (std::size_t c = 0; c < other_letters_.size(); ++c) other_letters_[c] += sequences.other_letters()[c];
+  for (const std::string& notice : sequences.notices()) found_.notices.push_back(notice);
+  if (const std::string why = sequences.why_none(); !why.empty()) found_.without_rows.push_back(why);
+  for (std::size_t c = 0; c < found_.other_letters.size(); ++c) found_.other_letters[c] += sequences.other_letters()[c];
   bytes_of_finished_ += reading_->bytes();
   reading_.reset();
 }
@@ -134,12 +132,7 @@ void RowSource::finish_file() {
 bool RowSource::next_row() {
   for (;;) {
     if (!reading_) {
-      if (next_file_ == inputs_.size()) {
-        if (so_far_.rows == 0 && !is_share_ && !why_none_.empty()) throw Refused(why_none_.front());
-        for (std::string& why : why_none_) notices_.push_back(std::move(why));
-        why_none_.clear();
-        return false;
-      }
+      if (next_file_ == inputs_.size()) return false;
       const support::Input& input = inputs_[next_file_];
       support::File file = std::move(open_[next_file_]);
       if (!file) file = support::open_input(input.name);
@@ -159,8 +152,8 @@ bool RowSource::take_plain(Batch& batch) {
   if (!plain) return false;
   batch.text_size = plain->size;
   batch.goes_on = plain->goes_on;
-  so_far_.rows += plain->rows + (within_ ? 1 : 0) - (plain->goes_on ? 1 : 0);
-  so_far_.bases += plain->letters;
+  found_.so_far.rows += plain->rows + (within_ ? 1 : 0) - (plain->goes_on ? 1 : 0);
+  found_.so_far.bases += plain->letters;
   within_ = plain->goes_on;
   if (within_) carried_ = tail_of_row({batch.text.get(), batch.text_size}, overlap_, batch.bases);
   return true;
@@ -172,9 +165,9 @@ void RowSource::read_rows(Batch& batch) {
     within_ = reading_->sequences().read(batch.bases, whole_row);
     batch.ends.push_back(batch.bases.size());
     if (within_) break;
-    ++so_far_.rows;
+    ++found_.so_far.rows;
   }
-  so_far_.bases += batch.bases.size() - again;
+  found_.so_far.bases += batch.bases.size() - again;
   batch.goes_on = within_;
   if (!within_) return;
   const std::size_t from = batch.ends.size() > 1 ? batch.ends[batch.ends.size() - 2] : 0;
@@ -192,7 +185,7 @@ bool RowSource::fill(Batch& batch) {
     at_once_ = std::min(at_once_ * 2, enough_rows);
   }
   owner_ = within_ && one_worker_ ? std::this_thread::get_id() : std::thread::id();
-  so_far_.bytes = bytes_of_finished_ + (reading_ ? reading_->bytes() : 0);
+  found_.so_far.bytes = bytes_of_finished_ + (reading_ ? reading_->bytes() : 0);
   return batch.text_size > 0 || !batch.ends.empty();
 }
 
@@ -225,7 +218,7 @@ void RowSource::take_rows(Batch& batch) {
   std::array<std::uint64_t, 256> others{};
   if (!support::count_no_bases(std::string_view(batch.bases).substr(again), others)) return;
   const std::lock_guard lock(mutex_);
-  for (std::size_t c = 0; c < others.size(); ++c) other_letters_[c] += others[c];
+  for (std::size_t c = 0; c < others.size(); ++c) found_.other_letters[c] += others[c];
 }
 
 bool RowSource::next(Batch& batch) {
@@ -245,21 +238,38 @@ bool RowSource::next(Batch& batch) {
     throw;
   }
   if (owner_ == std::thread::id()) row_ended_.notify_all();
-  if (told_) told_(so_far_);
+  if (told_) told_(found_.so_far);
   lock.unlock();
   if (batch.text_size > 0) take_rows(batch);
   return any && !stopped_;
 }
 
-ReadSoFar RowSource::so_far() const {
+FilesRead RowSource::found() const {
   const std::lock_guard lock(mutex_);
-  return so_far_;
+  return found_;
 }
 
-std::string RowSource::other_letters() const {
+FilesRead& FilesRead::operator+=(const FilesRead& other) {
+  so_far.rows += other.so_far.rows;
+  so_far.bases += other.so_far.bases;
+  so_far.bytes += other.so_far.bytes;
+  for (std::size_t c = 0; c < other_letters.size(); ++c) other_letters[c] += other.other_letters[c];
+  notices.insert(notices.end(), other.notices.begin(), other.notices.end());
+  without_rows.insert(without_rows.end(), other.without_rows.begin(), other.without_rows.end());
+  return *this;
+}
+
+std::vector<std::string> FilesRead::words() const {
+  if (so_far.rows == 0 && !without_rows.empty()) throw Refused(without_rows.front());
+  std::vector<std::string> all = notices;
+  all.insert(all.end(), without_rows.begin(), without_rows.end());
+  return all;
+}
+
+std::string FilesRead::letters() const {
   std::string text;
   for (std::size_t c = 'A'; c <= 'Z'; ++c) {
-    const std::uint64_t n = other_letters_[c] + other_letters_[c + 32];
+    const std::uint64_t n = other_letters[c] + other_letters[c + 32];
     if (n > 0) text += (text.empty() ? "" : ", ") + std::string(1, static_cast<char>(c)) + " " + std::to_string(n);
   }
   return text;

@@ -67,8 +67,22 @@ struct Share {
 struct ReadSoFar {
   std::uint64_t rows = 0;
   std::uint64_t bases = 0;
-  std::uint64_t bytes = 0;        ///< of the files, as they are on disk
-  std::uint64_t bytes_there = 0;  ///< in all files; 0 when that is not known
+  std::uint64_t bytes = 0;  ///< of the files, as they are on disk
+};
+
+/// What was found in files, all of each.
+struct FilesRead {
+  ReadSoFar so_far;
+  std::array<std::uint64_t, 256> other_letters{};  ///< IUPAC's that are no bases
+  std::vector<std::string> notices;                ///< what the user should know of them
+  std::vector<std::string> without_rows;           ///< why there is no row in one
+
+  FilesRead& operator+=(const FilesRead& other);
+  /// All that the user should know.
+  /// @throws support::Refused, one line, where there was no row in any of them
+  std::vector<std::string> words() const;
+  /// "N 120, R 3"
+  std::string letters() const;
 };
 
 /// The rows of all files, in order, handed out in batches to whichever worker asks. Thread-safe: one worker at a time
@@ -95,18 +109,16 @@ class RowSource {
   void stop() noexcept;
   bool is_stopped() const noexcept { return stopped_; }
 
-  ReadSoFar so_far() const;
-
-  /// What the user should know of the files, when all were read.
-  const std::vector<std::string>& notices() const { return notices_; }
-  /// "N 120, R 3": letters of IUPAC's that are no bases.
-  std::string other_letters() const;
+  /// What was found. @pre all were read
+  FilesRead found() const;
 
   /// Called now and then by whoever reads.
   void on_progress(std::function<void(const ReadSoFar&)> told) { told_ = std::move(told); }
 
   /// Bytes that the input has, were it plain; 0 when that is not known.
   std::uint64_t expected_bytes() const noexcept { return expected_bytes_; }
+  /// Bytes of the files, as they are on disk; 0 when that is not known.
+  std::uint64_t bytes_there() const noexcept { return bytes_there_; }
   /// Which files these are.
   const std::vector<support::Input>& inputs() const noexcept { return inputs_; }
 
@@ -141,10 +153,8 @@ class RowSource {
   std::size_t at_once_ = 1;  // rows to read before what is plain is looked for again
   std::size_t next_file_ = 0;
   std::unique_ptr<Reading> reading_;
-  ReadSoFar so_far_;
+  FilesRead found_;
   std::uint64_t bytes_of_finished_ = 0;
-  std::vector<std::string> notices_, why_none_;
-  std::array<std::uint64_t, 256> other_letters_{};
 };
 
 }  // namespace kmer_frequency

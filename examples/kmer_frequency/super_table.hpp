@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -104,12 +105,11 @@ template <scratch::CountKey Key>
 class SuperTable final : public Table {
  public:
   /// @param number of the first worker
-  SuperTable(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+  SuperTable(const scratch::Workspace& workspace, const std::string& name, unsigned number, const Counting& counting)
       : counting_(counting),
         first_(number),
         partitions_(std::in_place, workspace, "super_kmers", counting.table_memory() / 2, counting.threads()),
-        table_(workspace, table_of_worker(number),
-               {.memory = counting.table_memory() / 2, .threads = counting.threads()}) {}
+        table_(workspace, name, {.memory = counting.table_memory() / 2, .threads = counting.threads()}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
     return std::make_unique<SuperWorker>(counting_, partitions_->lane(number - first_));

@@ -12,8 +12,9 @@
 
 namespace kmer_frequency {
 
-std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
-                                      OnCommit committing) {
+std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const std::string& name,
+                                      const Counting& counting, RowSource& rows, OnCommit committing,
+                                      const OnCounted& on_counted) {
   std::vector<Counted> counted(counting.workers);
   std::mutex mutex;
   std::exception_ptr failure;
@@ -28,7 +29,7 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
       throw support::Refused("worker " + std::to_string(number) + ": " + error.what());
     }
   };
-  const std::unique_ptr<Table> table = make_table(workspace, 0, counting);
+  const std::unique_ptr<Table> table = make_table(workspace, name, 0, counting);
   const auto work = [&](unsigned number) noexcept {
     try {
       std::unique_ptr<Worker> worker;
@@ -55,7 +56,9 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
     for (unsigned i = started; i < counting.workers && !failed; ++i) work(i);  // no rows are left: an empty table
   }
   if (failure) std::rethrow_exception(failure);
-  if (!rows.is_stopped()) table->commit(counted[0], std::move(committing));
+  if (rows.is_stopped()) return counted;
+  if (on_counted) on_counted(counted);
+  table->commit(counted[0], std::move(committing));
   return counted;
 }
 

@@ -22,11 +22,10 @@ namespace {
 template <scratch::CountKey Key>
 class DirectTable final : public Table {
  public:
-  DirectTable(const scratch::Workspace& workspace, unsigned number, const Counting& counting)
+  DirectTable(const scratch::Workspace& workspace, const std::string& name, const Counting& counting)
       : workspace_(workspace),
         counting_(counting),
-        table_(workspace, table_of_worker(number), {.memory = counting.table_memory(), .threads = counting.threads()}) {
-  }
+        table_(workspace, name, {.memory = counting.table_memory(), .threads = counting.threads()}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
     if (counting_.rows) return std::make_unique<RowWorker<Key>>(workspace_, number, counting_, table_.adder());
@@ -48,13 +47,14 @@ class DirectTable final : public Table {
 
 }  // namespace
 
-std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting) {
+std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, const std::string& name, unsigned number,
+                                  const Counting& counting) {
   return with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
     if constexpr (sizeof(Key) >= 4) {
       if (!counting.rows && counting.k >= SuperKmers::least_k)
-        return std::make_unique<SuperTable<Key>>(workspace, number, counting);
+        return std::make_unique<SuperTable<Key>>(workspace, name, number, counting);
     }
-    return std::make_unique<DirectTable<Key>>(workspace, number, counting);
+    return std::make_unique<DirectTable<Key>>(workspace, name, counting);
   });
 }
 

@@ -25,6 +25,15 @@ struct Counted {
   double committing = 0;       ///< seconds
   std::uint64_t peak_rss = 0;  ///< of a process of its own, else 0
   std::uint64_t spilled = 0;   ///< bytes, likewise
+
+  /// What the same worker counted before, or another.
+  Counted& operator+=(const Counted& other) {
+    kmers += other.kmers;
+    skipped += other.skipped;
+    adding += other.adding;
+    committing += other.committing;
+    return *this;
+  }
 };
 
 inline double seconds_since(std::chrono::steady_clock::time_point then) {
@@ -49,14 +58,16 @@ class Table {
  public:
   virtual ~Table() = default;
   virtual std::unique_ptr<Worker> make_worker(unsigned number) = 0;
-  /// The table is there afterwards: `table_of_worker(number)`. All workers have finished.
+  /// The table is there afterwards. All workers have finished.
   /// @param counted  of one of the workers: keys and time are put in
   /// @param progress told how far it is
   /// @throws scratch::Error ECANCELED when a signal asked to stop
   virtual void commit(Counted& counted, OnCommit progress) = 0;
 };
 
+/// @param name   of the table
 /// @param number of the first worker
-std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, unsigned number, const Counting& counting);
+std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, const std::string& name, unsigned number,
+                                  const Counting& counting);
 
 }  // namespace kmer_frequency

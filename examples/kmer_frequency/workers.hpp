@@ -3,6 +3,7 @@
 // All workers: threads of this process, or processes.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,18 +11,24 @@
 
 #include "options.hpp"
 #include "rows.hpp"
+#include "support/sessions.hpp"
 #include "worker.hpp"
 
 namespace kmer_frequency {
 
-/// Counts all rows into one table, that of worker 0, which is there afterwards.
-/// @throws what the first worker that failed threw; all have ended then
-std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
-                                      OnCommit committing);
+using OnCounted = std::function<void(const std::vector<Counted>&)>;
 
-/// The same in processes that join the session, each with a table of its own. Rows go to them through sockets.
+/// Counts all rows into one table, which is there afterwards.
+/// @param counted told what was counted, when all of that is still to be committed
+/// @throws what the first worker that failed threw; all have ended then
+std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const std::string& table,
+                                      const Counting& counting, RowSource& rows, OnCommit committing,
+                                      const OnCounted& counted = {});
+
+/// The same in processes that join the session, each with a table of its own, `table_of_worker(number)`, in the place
+/// that is of that name. Rows go to them through sockets.
 /// @throws std::runtime_error, one line, that says which worker failed or was killed; all have ended then
-std::vector<Counted> count_in_processes(const scratch::Workspace& workspace, const Counting& counting, RowSource& rows,
+std::vector<Counted> count_in_processes(support::Sessions& sessions, const Counting& counting, RowSource& rows,
                                         bool events);
 
 /// What a worker process does: joins the session, counts what comes through its standard input, says what it counted.

@@ -171,10 +171,10 @@ class Job {
   void count(const scratch::Workspace& area) {
     logs_->begin("counting");
     std::vector<Counted> counted;
-    rows_->on_progress([&](const ReadSoFar& read) { logs_->progress(read.bytes, read.bytes_there); });
+    rows_->on_progress([&](const ReadSoFar& read) { logs_->progress(read.bytes, rows_->bytes_there()); });
     ranks_.together(
         [&] {
-          counted = count_in_threads(area, options_.counting, *rows_,
+          counted = count_in_threads(area, table_of_worker(0), options_.counting, *rows_,
                                      [&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); });
           if (rows_->is_stopped()) throw support::GivenUp{};
         },
@@ -184,19 +184,21 @@ class Job {
       kmers += one.kmers;
       skipped += one.skipped;
     }
-    const ReadSoFar read = rows_->so_far();
+    const FilesRead found = rows_->found();
+    const ReadSoFar& read = found.so_far;
     logs_->work = {read.bytes, 0, kmers};
     read_.rows = ranks_.sum(read.rows);
     read_.bases = ranks_.sum(read.bases);
     kmers_ = ranks_.sum(kmers);
     skipped_ = ranks_.sum(skipped);
-    tell_notices();
+    tell_notices(found);
     counting_peak_ = peak_rss();
   }
 
-  void tell_notices() {
+  void tell_notices(const FilesRead& found) {
     std::string mine;
-    for (const std::string& notice : rows_->notices()) mine += notice + '\n';
+    for (const auto* notices : {&found.notices, &found.without_rows})
+      for (const std::string& notice : *notices) mine += notice + '\n';
     const std::vector<std::string> all = ranks_.at_first(mine);
     ranks_.together([&] {
       std::set<std::string> told;

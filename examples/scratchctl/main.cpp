@@ -8,7 +8,8 @@
 //   scratchctl du SESSION                 what its areas take
 //   scratchctl show SESSION               what its metadata.json says
 //   scratchctl verify SESSION|FILE        every checksum of it
-//   scratchctl count FILE [KEY ...]       a count table: what it is, the highest counts, or those of keys
+//   scratchctl count FILE [KEY ...]       a count table: what it is, the highest counts, or those of keys; --histogram
+//   scratchctl count FILE --joined OTHER  which keys of two tables differ
 //   scratchctl sweep --dry-run /dev/shm   what dead sessions left would go; without --dry-run it goes
 //   scratchctl rm SESSION ...             one of them goes; keep: it stays, unkeep: the next sweep may take it
 //   scratchctl watch                      ls, again and again
@@ -25,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "counting.hpp"
 #include "deciding.hpp"
 #include "inside.hpp"
 #include "listing.hpp"
@@ -73,14 +75,24 @@ int run(int argc, char** argv) {
   CLI::App* verify_command = command("verify", "Read a session's chunks and count tables, or one file; check all sums");
   verify_command->add_option("path", path, "A session or a file")->required();
 
-  std::vector<std::string> keys;
-  std::size_t top = 10;
-  CLI::App* count_command = command("count", "A count table: what it is, and its highest counts or those of keys");
-  count_command->add_option("file", path)->required();
-  count_command->add_option("key", keys, "Decimal, or hexadecimal with 0x");
-  count_command->add_option("--top", top, "How many of the highest counts")
+  CountCommand counting;
+  CLI::App* count_command = command(
+      "count", "A count table: what it is, and its highest counts, those of keys, or how it differs from another");
+  count_command->add_option("file", counting.file)->required();
+  std::vector<std::string> more_keys;
+  auto* key = count_command->add_option("key", counting.keys, "Decimal, or hexadecimal with 0x");
+  auto* keys = count_command->add_option("--key", more_keys, "The same, again and again")->allow_extra_args(false);
+  count_command->add_option("--top", counting.top, "How many of the highest counts, or differences")
       ->transform(support::count(0, 100000000))
       ->capture_default_str();
+  auto* histogram = count_command->add_flag("--histogram", counting.histogram, "How many keys have each count");
+  auto* joined =
+      count_command->add_option("--joined", counting.joined, "Another table: which keys differ, and the most of them");
+  auto* part = count_command->add_option("--part", counting.part,
+                                         "All counts of the I-th of N equal parts, as lines: 0/1 is all of the table");
+  joined->type_name("FILE");
+  part->type_name("I/N")->excludes(key)->excludes(keys)->excludes(histogram)->excludes(joined);
+  histogram->excludes(key)->excludes(keys)->excludes(joined);
 
   SweepCommand sweeping;
   CLI::App* sweep_command = command("sweep", "Remove what dead sessions left");
@@ -142,7 +154,12 @@ int run(int argc, char** argv) {
   if (du_command->parsed()) code = du(path, as_json);
   if (show_command->parsed()) code = show(path, as_json);
   if (verify_command->parsed()) code = verify(path, as_json);
-  if (count_command->parsed()) code = count(path, keys, top, as_json);
+  if (count_command->parsed()) {
+    counting.as_json = as_json;
+    counting.keys.insert(counting.keys.end(), more_keys.begin(), more_keys.end());
+    if (as_json && part->count() > 0) throw support::WrongUsage("--part writes lines: leave out --json");
+    code = count(counting);
+  }
   if (sweep_command->parsed()) code = sweep(sweeping, as_json);
   if (rm_command->parsed()) code = decide_all(Decision::remove, sessions, kept_too, as_json);
   if (keep_command->parsed()) code = decide_all(Decision::keep, sessions, kept_too, as_json);

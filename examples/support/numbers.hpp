@@ -175,6 +175,8 @@ class Share {
     const Wide share = Wide{rows} * number_ / parts_;
     return share > no_limit ? no_limit : static_cast<std::uint64_t>(share);
   }
+  /// The same for equal shares that were written alike.
+  std::string text() const { return std::to_string(number_) + "/" + std::to_string(parts_); }
   /// Whether it is at most that many wholes.
   bool at_most(std::uint64_t wholes) const {
     __extension__ using Wide = unsigned __int128;

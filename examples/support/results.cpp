@@ -457,16 +457,16 @@ void Results::deliver(scratch::OwnedSession& session, Target& target, const std:
   attempt([&] { target.take(session, file); }, file);
 }
 
-void Results::finish(scratch::OwnedSession& session) {
+void Results::finish(scratch::OwnedSession& session, bool goes_on) {
   if (missing_.empty()) {
     if (closed_) throw ClosedOutput{};
     return;
   }
-  const std::filesystem::path kept = session.keep();
+  const std::filesystem::path kept = goes_on ? session.path() : session.keep();
   for (const Missing& missing : missing_)
     std::fprintf(stderr, "%s: %s; it is kept as %s\n", program_name().c_str(), missing.why.c_str(),
                  (kept / missing.file).c_str());
-  session.complete();
+  if (!goes_on) session.complete();
   throw Told{};
 }
 

@@ -152,8 +152,9 @@ class Results {
   /// Does something that may fail likewise. @param file what is kept of the session then
   void attempt(const std::function<void()>& action, const std::string& file);
   /// Keeps the session where a result could not be delivered. Call it when all was tried.
+  /// @param goes_on it stays until it is completed, so that the job can be gone on with
   /// @throws Told, ClosedOutput
-  void finish(scratch::OwnedSession& session);
+  void finish(scratch::OwnedSession& session, bool goes_on = false);
 
  private:
   struct Missing {

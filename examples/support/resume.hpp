@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <scratch/any_place.hpp>
 #include <scratch/bytes.hpp>
 #include <scratch/dead_session.hpp>
 #include <scratch/error.hpp>
@@ -40,9 +41,11 @@ struct Job {
 };
 
 /// A file's name, its size and when it changed: the same facts, the same bytes, as far as can be told by a look.
+/// @throws Refused for what is no file
 inline nlohmann::json facts_of_input(const std::string& path) {
   struct stat facts {};
   if (::stat(path.c_str(), &facts) != 0) throw Refused("cannot read \"" + path + "\": " + text_of(errno));
+  if (!S_ISREG(facts.st_mode)) throw Refused("cannot read " + path + " again, as --resume must: it is no file");
   return {encoded(std::filesystem::absolute(path).native()), facts.st_size, facts.st_mtim.tv_sec,
           facts.st_mtim.tv_nsec};
 }
@@ -71,15 +74,17 @@ struct Unfinished {
   nlohmann::json user;  ///< as it was left
 };
 
-/// What there is of a job in a place.
+/// What there is of a job in its places. Of a set of sessions the first one speaks.
 class Earlier {
  public:
   /// @throws Refused where somebody works on this very job; scratch::Error for a place that cannot be read
-  template <scratch::Place P>
-  Earlier(const P& place, const Job& job) : job_(job.to_json()) {
-    std::vector<scratch::SessionInfo> all = scratch::list_sessions(place);
-    for (auto info = all.rbegin(); info != all.rend(); ++info)
-      if (info->kept && info->status != "completed") look(std::move(*info));
+  Earlier(const std::vector<scratch::AnyPlace>& places, const Job& job) : job_(job.to_json()) {
+    for (const scratch::AnyPlace& place : places) {
+      std::vector<scratch::SessionInfo> all = scratch::list_sessions(place);
+      for (auto info = all.rbegin(); info != all.rend(); ++info)
+        if (info->kept && info->status != "completed" && (info->siblings.empty() || info->siblings[0] == info->path))
+          look(std::move(*info));
+    }
     if (unfinished_) wait_for_its_workers();
   }
 
@@ -106,10 +111,13 @@ class Earlier {
 
  private:
   static void remove(const scratch::SessionInfo& info) {
+    remove(info.path);
+    for (std::size_t i = 1; i < info.siblings.size(); ++i) remove(info.siblings[i]);
+  }
+  static void remove(const std::filesystem::path& path) {
     try {
-      const std::uint64_t bytes = scratch::remove_session(info.path);
-      notice("removed what an earlier run left unfinished: " + info.path.native() + ", " +
-             scratch::readable_size(bytes));
+      const std::uint64_t bytes = scratch::remove_session(path);
+      notice("removed what an earlier run left unfinished: " + path.native() + ", " + scratch::readable_size(bytes));
     } catch (const scratch::Error& error) {
       if (error.code() != scratch::errc::session_gone) notice(error.what());
     }
@@ -180,23 +188,23 @@ inline void give_up(scratch::OwnedSession& session, const std::string& why) {
   scratch::user(session, user);
 }
 
-/// Does what a session that can be gone on with is for, and says how to go on where that did not come to its end.
+/// Does what a session is for, and says how to go on where that did not come to its end.
+/// @param earlier nothing: it cannot be gone on with
 /// @param command as it was typed
 template <class Work>
-void with_way_on(const scratch::OwnedSession& session, const std::string& command, Work work) {
+void with_way_on(const std::optional<Earlier>& earlier, const scratch::OwnedSession& session,
+                 const std::string& command, Work work) {
+  if (!earlier) return work();
   const auto tell = [&](const char* what) {
     notice(std::string(what) + ": what is done stays in " + session.path().native() + "; go on with: " + command);
   };
   try {
     work();
-  } catch (const Stopped&) {
-    tell("stopped");
-    throw;
   } catch (const ClosedOutput&) {
     tell("nobody reads the output");
     throw;
-  } catch (const std::exception&) {
-    tell("not done");
+  } catch (...) {
+    tell(Stop::signal() != 0 ? "stopped" : "not done");
     throw;
   }
 }

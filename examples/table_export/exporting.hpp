@@ -18,6 +18,7 @@
 #include "input.hpp"
 #include "rows.hpp"
 #include "support/names.hpp"
+#include "support/sessions.hpp"
 
 namespace table_export {
 
@@ -33,28 +34,10 @@ struct Exported {
   bool last_line_ends = true;
 };
 
-/// A session as a set of one.
-class Alone {
- public:
-  explicit Alone(scratch::SessionDir<scratch::AnyPlace> session) : session_(std::move(session)) {}
-
-  scratch::Workspace of(std::string_view) { return session_; }
-  std::size_t size() const { return 1; }
-  scratch::OwnedSession& operator[](std::size_t) { return session_; }
-  void keep() { session_.keep(); }
-  void complete() { session_.complete(); }
-  void fail(std::string_view reason) { session_.fail(reason); }
-  void close() { session_.close(); }
-
- private:
-  scratch::SessionDir<scratch::AnyPlace> session_;
-};
-
 /// A chunk that rows are added to as long as there is room. In several places each is where the ring has its number.
-template <class Set>
 class FillingChunk {
  public:
-  FillingChunk(Set& set, std::uint64_t size) : set_(set), size_(size) {}
+  FillingChunk(support::Sessions& set, std::uint64_t size) : set_(set), size_(size) {}
 
   /// Adds whole rows. @pre `rows` is at most what has room, or a single row
   void add(std::string_view bytes, std::uint64_t rows) {
@@ -79,7 +62,7 @@ class FillingChunk {
   }
 
  private:
-  Set& set_;
+  support::Sessions& set_;
   std::uint64_t size_;
   std::uint64_t part_ = 0;
   std::optional<scratch::ChunkWriter> chunk_;
@@ -146,8 +129,7 @@ inline Exported pass_over_chunks(const scratch::OwnedSession& session, Input& in
 /// more; header and trailer, which make the input again from them, stand as hex under `user` in metadata.json.
 ///
 /// @throws Refused, scratch::Error; Changed where it goes on, and the input is not that of before
-template <class Set>
-Exported export_rows(Set& set, Input& input, Rows& rows, const ExportOptions& options) {
+inline Exported export_rows(support::Sessions& set, Input& input, Rows& rows, const ExportOptions& options) {
   Exported all;
   const std::uint64_t chunk_size = options.chunk_size, max_row = options.max_row;
   if (input.rest().empty() && !input.more() && !options.allow_empty)

@@ -53,6 +53,7 @@
 #include "support/program.hpp"
 #include "support/results.hpp"
 #include "support/resume.hpp"
+#include "support/sessions.hpp"
 #include "support/sweeping.hpp"
 
 namespace {
@@ -78,10 +79,7 @@ struct Options {
 };
 
 support::Job job_of(const Options& options) {
-  struct stat facts {};
   const bool command = !options.command.empty();
-  if (!command && ::stat(options.input.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode))
-    throw Refused("cannot read " + options.input + " again, as --resume must: it is no file");
   std::vector<const char*> words;
   for (const std::string& word : options.command) words.push_back(word.c_str());
   const nlohmann::json input =
@@ -171,9 +169,8 @@ class Producer {
 };
 
 /// All rows, or the session says that it failed, for those who read along.
-template <class Set>
-Exported export_in(Set& set, Input& input, Rows& rows, const ExportOptions& how, std::optional<Producer>& producer,
-                   const Options& options) {
+Exported export_in(support::Sessions& set, Input& input, Rows& rows, const ExportOptions& how,
+                   std::optional<Producer>& producer, const Options& options) {
   try {
     const Exported all = export_rows(set, input, rows, how);
     if (producer) producer->finish();
@@ -195,7 +192,7 @@ Exported export_in(Set& set, Input& input, Rows& rows, const ExportOptions& how,
 
 void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   std::optional<support::Earlier> earlier;
-  if (options.resume) earlier.emplace(places.front(), job_of(options));
+  if (options.resume) earlier.emplace(places, job_of(options));
   const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
   std::optional<Producer> producer;
   if (!options.command.empty()) producer.emplace(options.command);
@@ -223,55 +220,39 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   const auto began = std::chrono::steady_clock::now();
   std::vector<std::string> unrecorded;
   scratch::SessionOptions session_options{
-      .need = options.need,
-      .quota = options.quota,
-      .cleanup = options.resume ? scratch::Cleanup::unless_completed : scratch::Cleanup::as_policy,
-      .on_event = [&](const scratch::Event& event) {
+      .need = options.need, .quota = options.quota, .on_event = [&](const scratch::Event& event) {
         if (event.kind == scratch::EventKind::chunk_unrecorded) unrecorded.push_back(event.path.filename());
       }};
-  const auto export_to = [&](auto set) {
-    scratch::OwnedSession& session = set[0];
-    for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
-    if (earlier) earlier->remove_others(session.label());
-    path.write(session.path().native() + "\n");
-    path.commit();
-    Reader reader(options.reader, session.path());
-    input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
-    std::uint64_t done = 0;
-    for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
-    ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
-    if (earlier) how.job = earlier->job();
-    how.goes_on = unfinished != nullptr;
-    how.committed = [&](const scratch::ChunkInfo& chunk) {
-      session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
-      if (!options.quiet)
-        std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum
-                  << '\n';
-    };
-    Exported all;
-    const auto work = [&] { all = export_in(set, input, *rows, how, producer, options); };
-    if (options.resume)
-      support::with_way_on(session, options.typed, work);
-    else
-      work();
-    if (!all.last_line_ends && !producer && !options.rows)
-      support::notice("the last line of the input has no end: it may have been cut there");
-    if (options.keep) set.keep();
-    set.complete();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  support::Sessions set(places, options.table, std::move(session_options), earlier);
+  scratch::OwnedSession& session = set[0];
+  for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
+  path.write(session.path().native() + "\n");
+  path.commit();
+  Reader reader(options.reader, session.path());
+  input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
+  std::uint64_t done = 0;
+  for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
+  ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
+  if (earlier) how.job = earlier->job();
+  how.goes_on = unfinished != nullptr;
+  how.committed = [&](const scratch::ChunkInfo& chunk) {
+    session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
     if (!options.quiet)
-      std::cerr << options.table << ": " << all.rows << " rows, " << all.bytes << " bytes (" << rows->format() << "), "
-                << all.chunks << " chunks, " << seconds.count() << " s\n";
-    reader.finish();
-    set.close();
+      std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum << '\n';
   };
-  using Session = scratch::SessionDir<scratch::AnyPlace>;
-  if (places.size() > 1)
-    export_to(scratch::SessionSet<scratch::AnyPlace>(places, options.table, std::move(session_options)));
-  else if (unfinished != nullptr)
-    export_to(Alone(scratch::adopt<scratch::AnyPlace>(places[0], unfinished->info.id, std::move(session_options))));
-  else
-    export_to(Alone(Session(places[0], options.table, std::move(session_options))));
+  Exported all;
+  support::with_way_on(earlier, session, options.typed,
+                       [&] { all = export_in(set, input, *rows, how, producer, options); });
+  if (!all.last_line_ends && !producer && !options.rows)
+    support::notice("the last line of the input has no end: it may have been cut there");
+  if (options.keep) set.keep();
+  set.complete();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  if (!options.quiet)
+    std::cerr << options.table << ": " << all.rows << " rows, " << all.bytes << " bytes (" << rows->format() << "), "
+              << all.chunks << " chunks, " << seconds.count() << " s\n";
+  reader.finish();
+  set.close();
 }
 
 int run_with(int argc, char** argv) {
@@ -326,9 +307,7 @@ int run_with(int argc, char** argv) {
   if (options.resume && options.places.size() > 1)
     throw support::WrongUsage("--resume goes on in one place: give --place once");
   if (options.places.empty()) options.places.emplace_back("shm");
-  std::vector<scratch::AnyPlace> places;
-  for (const std::string& name : options.places) places.push_back(support::place_of(name, "table_export"));
-  run(places, options);
+  run(support::places_of(options.places, "table_export"), options);
   return 0;
 }
 

@@ -66,9 +66,9 @@ Found read(const std::vector<std::string>& files, bool one_worker, unsigned thre
         }
       });
   }
-  found.rows = rows.so_far().rows;
-  found.bases = rows.so_far().bases;
-  found.other_letters = rows.other_letters();
+  found.rows = rows.found().so_far.rows;
+  found.bases = rows.found().so_far.bases;
+  found.other_letters = rows.found().letters();
   return found;
 }
 

@@ -135,6 +135,52 @@ case $fact in
     [ ! -s left ] || fail "left behind: $(cat left)"
     [ ! -e result.tsv ] || fail "result.tsv is there"
     ;;
+  several_places_share_the_tables_of_processes)
+    start_reading --processes --workers 12 --memory 400MiB --place "$work/place/a" --place "$work/place/b"
+    while [ "$(workers | wc -w)" != 12 ]; do kill -0 $parent || fail "it ended: $(cat err)"; done
+    for worker in $(workers); do tr '\0' '\n' <"/proc/$worker/cmdline" | sed -n '/^--join$/{n;p}'; done | sort | uniq -c >joined
+    [ "$(wc -l <joined)" = 2 ] && grep -q 'place/a/session_' joined && grep -q 'place/b/session_' joined || fail "$(cat joined)"
+    exec 3>&-
+    wait $parent || fail "it failed: $(cat err)"
+    grep -q 'notice: .*place/b is on the device of .*place/a' err || fail "no notice: $(cat err)"
+    [ "$(grep -c '^place .*/place/[ab]/session_' err)" = 2 ] || fail "not both places: $(cat err)"
+    must_leave_nothing
+    count --sorted -o wanted.tsv simulated.fa
+    sort result.tsv >sorted.tsv
+    same wanted.tsv sorted.tsv
+    rm result.tsv
+    refuses 'two have the name' --place "$work/place/a" --place "$work/place/a" reads.fa
+    ;;
+  one_table_is_in_the_place_with_the_most_room)
+    unshare -m true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+    make_reads
+    count --sorted -o wanted.tsv reads.fa
+    mkdir small large
+    cat >mounted <<END
+set -e
+mount -t tmpfs -o size=1m small small
+mount -t tmpfs -o size=64m large large
+for places in "small large" "large small"; do
+  set -- \$places
+  '$program' --workers 2 --memory 40MiB --sorted --place \$1/place --place \$2/place -o given.tsv reads.fa 2>err
+  grep -q '^place .*/large/place/session_' err
+  ! grep -q notice err
+  cmp given.tsv wanted.tsv
+  rm given.tsv
+  # Where a worker's place is full it is done by another, or there is one line.
+  code=0
+  '$program' -q --processes --workers 3 --memory 60MiB --need 0 --sorted --place \$1/place --place \$2/place -o given.tsv reads.fa \
+    2>err || code=\$?
+  if [ \$code = 0 ]; then cmp given.tsv wanted.tsv; rm given.tsv
+  else [ \$code = 1 ] && [ ! -e given.tsv ] && grep -q 'No space left' err && [ "\$(wc -l <err)" = 1 ]; fi
+  [ -z "\$(find small large -name 'session_*')" ]
+  # Of two of which one cannot be used, the other is.
+  '$program' -q --workers 2 --memory 40MiB --sorted --place /proc/kmers --place large/place -o given.tsv reads.fa 2>err
+  cmp given.tsv wanted.tsv
+done
+END
+    unshare -m sh -x mounted 2>said || fail "$(cat err) $(tail -n 3 said)"
+    ;;
   an_unwritable_place_is_one_line)
     make_reads
     mkdir -m 0777 theirs

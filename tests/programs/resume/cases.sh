@@ -1,41 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# cases.sh <external_sort> <table_export> <table_export_reader> <scratchctl> <case>: one case; what it asserts is its name.
-sorting=$1 export_rows=$2 reader=$3 scratchctl=$4 case=$5
+# cases.sh <external_sort> <table_export> <table_export_reader> <scratchctl> <kmer_frequency> <case>: one case; what it
+# asserts is its name.
+sorting=$1 export_rows=$2 reader=$3 scratchctl=$4 counting=$5 case=$6
 source=$(cd "$(dirname "$0")/../../.." && pwd)
-. "$source/tests/programs/common.sh"
+. "$source/tests/programs/resume/common.sh"
 
 generate() { "$sorting" generate "$@"; }
-says() { grep -q -- "$1" err || fail "nothing about: $1"; }
-session() { find place -maxdepth 2 -name 'session_*'; }
-
-# goes_on <program and arguments ...>: it ends well, its words are in the files out and err.
-goes_on() { "$@" >out 2>err || fail "exit code $? from: $*"; }
-
-# refuses <words> <program and arguments ...>
-refuses() {
-  local words=$1 code=0
-  shift
-  "$@" >out 2>err || code=$?
-  [ "$code" = 1 ] || fail "exit code $code, not 1, from: $*"
-  says "$words"
-}
-
-# stopped <signal> <name of a file> <program and arguments ...>: gets the signal as soon as such a file is there. In $code
-# what it ends with.
-stopped() {
-  local signal=$1 name=$2
-  shift 2
-  "$@" >out 2>err &
-  local job=$!
-  while kill -0 $job 2>/dev/null && [ -z "$(find place -name "$name" -print -quit)" ]; do sleep 0.002; done
-  kill "-$signal" $job 2>/dev/null || fail "it was over before there was a $name"
-  code=0
-  wait $job 2>/dev/null || code=$?
-  [ -n "$(session)" ] || fail "killed too late to leave anything"
-}
-killed() { stopped KILL "$@"; }
 
 sorted_as_it_must_be() {
   [ -f expected ] || sort records >expected
@@ -256,6 +228,24 @@ case_a_death_while_the_names_are_given_loses_no_part() {
   done
 }
 
+case_a_sorted_file_without_a_place_stays_and_the_same_command_delivers_it() {
+  generate -n 300000 --text -o records
+  sort records >expected
+  mkfifo result
+  head -c 100 result >/dev/null &
+  refuses 'cannot .*result.*: Broken pipe; it is kept as ' "$sorting" sort -q --resume --to-file -o result records
+  says 'not done: what is done stays in .*; go on with: '
+  find place -name 'part_*' -printf '%i\n' | sort >before
+  [ -s before ] || fail "no part stays"
+  cat result >sorted_once &
+  reader=$!
+  goes_on "$sorting" sort -q --resume --to-file -o result records
+  wait $reader
+  says 'going on with'
+  cmp sorted_once expected || fail "other than sort"
+  nothing_left
+}
+
 case_a_command_that_goes_on_is_started_again_by_itself() {
   generate -n 1000000 --text -o records
   "$scratchctl" run --retry 2 --place "$here/place" -- "$sorting" sort -q --resume -o sorted records >out 2>err &
@@ -273,10 +263,15 @@ case_the_commands_of_the_readme_do_what_it_says() {
   generate -n 10000 --text -o records.txt
   cp records.txt records
   seq 1000 >orders.csv
-  for program in "$sorting" "$export_rows" "$scratchctl"; do PATH=$(dirname "$program"):$PATH; done
+  for day in 1 2; do
+    "$counting" --simulate-reads 500 --seed $day -o day_$day.fa "$source/examples/data/lambda_virus.fa.gz"
+  done
+  for program in "$sorting" "$export_rows" "$scratchctl" "$counting"; do PATH=$(dirname "$program"):$PATH; done
   sh -e "$source/examples/resume.sh" >out 2>err || fail "exit code $?"
   grep -Eq '^orders +completed .* dead ' out || fail "no such job"
   sorted_as_it_must_be
+  "$counting" -q day_?.fa | sort >expected_counts
+  gzip -dc kmers.tsv.gz | sort | cmp - expected_counts || fail "other counts"
 }
 
 case_rows_from_stdin_cannot_be_gone_on_with() {

@@ -103,10 +103,10 @@ class Kills:
         for left in everywhere("session_*") + everywhere(".scratch-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def killed_once(self, again=None):
+    def killed_once(self, again=None, earliest=0):
         """How much more was read and written, as a share of the whole; None: it had ended before."""
         gone(self.result)
-        instant = dice.uniform(0, self.whole.seconds)
+        instant = dice.uniform(earliest, 1) * self.whole.seconds
         run = Run(self.command, kill_after=instant)
         done = pathlib.Path(self.result).exists() and not everywhere("session_*/.keep")
         if not run.killed or done:
@@ -206,7 +206,30 @@ def export(work):
         figures(name, extra)
 
 
+def count(work):
+    program = programs["kmer_frequency"]
+    lambda_virus = pathlib.Path(__file__).resolve().parents[3] / "examples/data/lambda_virus.fa.gz"
+    inputs = [f"reads_{i}.fa" for i in range(6)]
+    for i, name in enumerate(inputs):
+        common.run(program, "--simulate-reads", 100000 if long_form else 50000, "--read-length", 150, "--error-rate", 0.02,
+                   "--seed", i, "-o", name, lambda_virus)
+    # What is written in the end, and read again where that is not yet whole, is little.
+    words = ["-q", "--workers", 2, "--count", "occurrences", "--canonical", "--min-count", 5, "--sorted", "-o", "counts"]
+    plain = [program] + words + inputs
+    command = [program, "--resume"] + words + inputs
+    kills = Kills(work, command, "counts", plain)
+    extra = kills.many(30 if long_form else 6)
+    figures("count", extra)
+    # At most the merge, which is one piece: a third of all.
+    check(max(extra) <= 0.45, "the maximum is", max(extra))
+    anew = command + ["--top", 1]  # another job
+    control = [share for share in (kills.killed_once(again=anew, earliest=0.5) for _ in range(12)) if share is not None]
+    kills.sweep()
+    figures("the control, which starts anew", control)
+    check(max(control) > 0.5, "a new start each time is not noticed")
+
+
 with common.Work() as work:
     places.append(work.path)
-    {"sort": sort, "others": others, "export": export}[what](work)
+    {"sort": sort, "others": others, "export": export, "count": count}[what](work)
 common.finish()

@@ -224,6 +224,79 @@ case_count_shows_the_highest_counts_or_those_of_keys() {
   says 1 count "$path/none"
 }
 
+case_count_shows_how_many_keys_have_each_count() {
+  path=$(kept)
+  says 0 count "$path/counts" --histogram --json
+  json "j['histogram'] == [{'count': k, 'keys': 1} for k in range(1, 1001)] and j['distinct'] == 1000"
+  says 0 count "$path/counts" --histogram
+  has '^32-bit keys, 1000 distinct'
+  sed -n 3p out | grep -Eq '^ *1 +1$' || fail "not the lowest first"
+  [ "$(wc -l <out)" = 1002 ] || fail "not one line each"
+  "$sessions" "$here" tables
+  says 0 count a --histogram --json
+  json "j['histogram'] == [{'count': 1, 'keys': 50}, {'count': 2, 'keys': 50}, {'count': 7, 'keys': 1}]"
+}
+
+case_count_takes_keys_as_options_and_without_them_the_file_may_come_last() {
+  path=$(kept)
+  says 0 count --key 7 --key 0x10 "$path/counts" --json
+  json "[(c['key'], c['count']) for c in j['counts']] == [(7, 7), (16, 16)]"
+  says 0 count "$path/counts" 1 --key 5000 --json
+  json "[(c['key'], c['count']) for c in j['counts']] == [(1, 1), (5000, 0)]"
+  refuses 'is no key' count "$path/counts" --key seven
+}
+
+# a: 1 to 100, the odd ones once, the others twice, and 1000 seven times; b: 51 to 150 twice.
+case_count_says_how_two_tables_differ() {
+  "$sessions" "$here" tables
+  says 0 count a --joined b --json
+  json "j['joined'] == {'in_both': 50, 'only_here': 51, 'only_there': 50, 'different': 126}"
+  json "(j['counts'][0]['key'], j['counts'][0]['count'], j['counts'][0]['other']) == (1000, 7, 0)"
+  json "[(c['key'], c['count'], c['other']) for c in j['counts'][1:4]] == [(2, 2, 0), (4, 2, 0), (6, 2, 0)]"
+  json "len(j['counts']) == 10"
+  says 0 count a --joined b --top 1000 --json
+  json "len(j['counts']) == 126 and {c['key'] for c in j['counts']} >= {1, 51, 101, 150, 1000} and not {52, 100} & {c['key'] for c in j['counts']}"
+  says 0 count a --joined b 52 51 1000 5 7000 --json
+  json "[(c['count'], c['other']) for c in j['counts']] == [(2, 2), (1, 2), (7, 0), (1, 0), (0, 0)]"
+  says 0 count a --joined b --top 1
+  has '^50 keys in both, 51 only here, 50 only in the other; 126 have other counts$'
+  has '^KEY +HEX +COUNT +OTHER$|^ *KEY  HEX +COUNT  OTHER$'
+  has '^1000 +0x00000000000003e8 +7 +0$'
+  says 0 count a --joined a
+  has '^101 keys in both, 0 only here, 0 only in the other; 0 have other counts$'
+  [ "$(wc -l <out)" = 2 ] || fail "more than that"
+  cp "$(dirname "$0")/../../count/golden/version_3_128" wide
+  refuses 'wide has keys of 128 bits, and a of 64' count a --joined wide
+  says 0 count wide --joined wide
+  refuses 'text is not a count table' count a --joined "$(echo text >text; echo text)"
+  says 1 count a --joined none
+}
+
+case_count_gives_all_of_a_table_in_parts() {
+  "$sessions" "$here" tables
+  for i in $(seq 1 100); do printf '%s\t%s\n' "$i" $((2 - i % 2)); done >expected
+  printf '1000\t7\n' >>expected
+  says 0 count a --part 0/1
+  sort -n out | cmp - expected || fail "other counts"
+  : >all
+  for i in 0 1 2 3 4; do
+    says 0 count a --part $i/5
+    cat out >>all
+    [ "$(wc -l <out)" -lt 60 ] || fail "one part has most of them"
+  done
+  sort -n all | cmp - expected || fail "not each once"
+  says 0 count "$(dirname "$0")/../../count/golden/version_3_128" --part 0/1
+  [ "$(grep -Ec '^[0-9a-f]{32}	[0-9]+$' out)" = 701 ] || fail "not all keys of 128 bits"
+  for wrong in 1 1/1 5/4 -1/4 1/0 a/b 1/ 0x1/2 ''; do
+    says 2 count a "--part=$wrong"
+    [ "$(wc -l <err)" = 1 ] || fail "not one line for $wrong"
+  done
+  says 2 count a --part 0/1 --json
+  says 2 count a --part 0/1 --histogram
+  says 2 count a --histogram --joined b
+  says 2 count a 7 --histogram
+}
+
 case_count_shows_keys_of_128_bits_as_32_digits_and_takes_them_so() {
   cp "$(dirname "$0")/../../count/golden/version_3_128" table
   local long=0000000000000004fffffffffffffffd

@@ -8,8 +8,9 @@
 //   pgsql            a dead one in a pgsql_tmp directory
 //   live             one that lives until stdin ends
 //   writing          the same, with a quota, and bytes that are written and not committed
+//   tables           none, but two count tables, a and b
 //   busy             the same, in which files come and go and get other names without a pause
-// Each prints its path.
+// Each session's path is printed.
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
@@ -43,6 +44,16 @@ void fill(Session& session) {
 
 int main(int, char** argv) {
   const std::string root = argv[1], command = argv[2];
+  if (command == "tables") {
+    const scratch::Workspace here(root);
+    scratch::CountTable<std::uint64_t> a(here, "a"), b(here, "b");
+    for (std::uint64_t key = 1; key <= 100; ++key) a.add(key, 2 - key % 2);
+    a.add(1000, 7);
+    for (std::uint64_t key = 51; key <= 150; ++key) b.add(key, 2);
+    a.commit();
+    b.commit();
+    return 0;
+  }
   if (command == "pgsql") {
     scratch::SessionDir session(scratch::PgsqlTmp{root, "app-x"}, "in_server");
     fill(session);
