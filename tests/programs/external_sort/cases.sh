@@ -113,6 +113,208 @@ case_fewer_open_files_mean_fewer_workers_and_a_word() {
   nothing_left
 }
 
+# lines_agree <file or directory> <what cat makes of it> <arguments of sort ...>: equal to LC_ALL=C sort, -r, -u and -ru.
+lines_agree() {
+  local input=$1 text=$2
+  shift 2
+  for how in '' -r -u -ru; do
+    # shellcheck disable=SC2086
+    sort $how "$text" >expected
+    # shellcheck disable=SC2086
+    sort_records --lines $how "$@" --to-file -o sorted "$input"
+    cmp sorted expected || fail "other than LC_ALL=C sort $how of $text: $*"
+    rm sorted
+  done
+  nothing_left
+}
+
+case_odd_lines_come_out_as_from_sort() {
+  : >empty
+  printf 'one' >one
+  printf '\n' >newline
+  printf '\n\n\na\n\n' >empty_lines
+  printf 'b\na' >no_end
+  printf 'a\r\na\n\r\nb\r\nb' >crlf
+  printf 'a\0b\na\na\0\n\0\n\0\0\na\0a\n' >nul
+  printf '\377\n\377\377\n\376\n\200\n\177\n\001\na\n' >high
+  printf 'aaaaaaaa\naaaaaaaaa\naaaaaaaa\0\naaaaaaa\naaaaaaaab\n' >begin_alike
+  yes same | head -n 30000 >equal
+  for name in empty one newline empty_lines no_end crlf nul high begin_alike equal; do
+    lines_agree $name $name
+    lines_agree $name $name --workers 5 --memory 64MiB
+  done
+}
+
+case_lines_of_all_lengths_come_out_as_from_sort() {
+  generate -n 150000 --lines -o lines
+  lines_agree lines lines
+  lines_agree lines lines --memory 24MiB --workers 2
+  lines_agree lines lines --processes --workers 3
+  lines_agree lines lines --place shm --workers 1
+  generate -n 100000 --lines --keys few | cut -c 1-11 >few
+  lines_agree few few --memory 24MiB
+  seq 400000 | sed 's|^|https://example.org/one/way/to/|' >alike
+  lines_agree alike alike --memory 24MiB
+  seq 300000 | sed 's/.*//' >empty_lines
+  lines_agree empty_lines empty_lines --memory 24MiB
+}
+
+# A few are longer than anything that is read or written at once, and than what a worker sorts at a time elsewhere.
+case_lines_longer_than_a_chunk_come_out_as_from_sort() {
+  generate -n 30000 --lines -o lines
+  for size in 70000 300000 1100000 2000000; do
+    for letter in a b; do
+      head -c $size /dev/zero | tr '\0' $letter
+      echo $size
+    done
+  done >>lines
+  lines_agree lines lines --memory 48MiB
+  head -c 1500000 /dev/zero | tr '\0' a >one
+  lines_agree one one --memory 48MiB
+  lines_agree one one --memory 64MiB --workers 4
+}
+
+case_a_line_that_memory_does_not_hold_is_refused_with_the_option_that_helps() {
+  generate -n 1000 --lines -o lines
+  { head -c 20000000 /dev/zero | tr '\0' a; echo; } >>lines
+  refuses 'lines has a line of more than .* (--memory, --workers)' --lines --memory 24MiB -o sorted lines
+  [ ! -e sorted ] || fail "an output directory is left"
+  lines_agree lines lines --memory 256MiB
+}
+
+case_lines_of_files_without_an_end_stay_lines_of_their_own() {
+  mkdir -p in/a in/b
+  printf 'b\nc' >in/a/one
+  printf 'a' >in/b/two
+  : >in/empty
+  printf 'z\n' >in/three
+  printf 'a\nb\nc\nz\n' >expected
+  for workers in 1 2 5; do
+    sort_records --lines --workers $workers --memory 64MiB --to-file -o sorted in
+    cmp sorted expected || fail "other lines with $workers workers"
+    rm sorted
+  done
+  nothing_left
+}
+
+case_lines_go_to_parts_to_a_file_and_to_stdout() {
+  generate -n 60000 --lines -o lines
+  sort lines >expected
+  sort_records --lines -o sorted lines
+  cat sorted/part_* | cmp - expected || fail "other parts"
+  "$program" check --lines sorted >out || fail "check does not find it sorted"
+  grep -q '^lines: 60000$' out && grep -q '^sorted$' out || fail "check says something else"
+  sort_records --lines -o - lines >stdout
+  cmp stdout expected || fail "other bytes on stdout"
+  sort_records --lines --to-file -o sorted.gz lines
+  gzip -dc sorted.gz | cmp - expected || fail "other bytes in gzip"
+  nothing_left
+  mkdir empty
+  : >nothing
+  sort_records --lines -o none nothing
+  [ "$(ls -A none)" = part_0000 ] && [ ! -s none/part_0000 ] || fail "not one empty part of no lines"
+  "$program" sort --lines -o x.gz lines >out 2>err && fail "a directory called .gz" || [ $? = 2 ] || fail "not exit code 2"
+  grep -q 'with --to-file' err || fail "no word about --to-file"
+}
+
+case_the_standard_input_is_sorted() {
+  generate -n 60000 --lines -o lines
+  sort lines >expected
+  sort_records --lines --to-file -o sorted - <lines
+  cmp sorted expected || fail "other lines"
+  # shellcheck disable=SC2002
+  cat lines | "$program" sort -q --lines -o - - >stdout || fail "exit code $?"
+  cmp stdout expected || fail "other lines of a pipe"
+  "$program" sort -q --lines --processes -o - - </dev/null >stdout || fail "exit code $?"
+  [ ! -s stdout ] || fail "lines of nothing"
+  generate -n 1000 --text | "$program" sort -q -o records - || fail "exit code $?"
+  "$program" check records | grep -q '^records: 1000$' || fail "other records"
+  nothing_left
+  "$program" sort --lines --resume -o never - <lines >out 2>err && fail "--resume of stdin" || [ $? = 2 ] || fail "not exit code 2"
+  grep -q 'through stdin' err || fail "no word about stdin"
+  refuses 'quota' --lines --quota 1MiB -o never - <lines
+}
+
+# What was left out is part of what is compared with the input.
+case_unique_lines_are_validated_with_those_that_were_left_out() {
+  generate -n 200000 --lines --keys few | cut -c 1-12 >lines
+  sort -u lines >expected
+  "$program" sort --lines -u --memory 24MiB -o sorted lines 2>err || fail "exit code $?"
+  cat sorted/part_* | cmp - expected || fail "other than sort -u"
+  n=$(wc -l <expected)
+  grep -q "^left out: $((200000 - n)) lines\? that came before" err || fail "no word about those that were left out"
+  grep -q "^validated: $n lines\? in order.*with what was left out that of the input; 0 duplicate" err || fail "not validated"
+  "$program" check --lines -u sorted | grep -q '^sorted' || fail "check -u finds it unsorted"
+  cat expected expected | sort >twice
+  "$program" check --lines twice | grep -q '^sorted' || fail "check finds it unsorted"
+  "$program" check --lines -u twice >out && fail "equal lines pass for unique" || [ $? = 3 ] || fail "not exit code 3"
+  tac expected >backwards
+  "$program" check --lines -r backwards | grep -q '^sorted' || fail "check -r finds it unsorted"
+  nothing_left
+}
+
+case_memory_stays_within_what_was_given_for_lines() {
+  generate -n 1500000 --lines -o lines
+  seq 20000000 | cut -c 1-2 >short
+  for memory in 32 64 128; do
+    for how in '--workers 2' '--workers 3' '--workers 2 -u' '--workers 2 --place shm'; do
+      for input in lines short; do
+        # shellcheck disable=SC2086
+        "$program" sort --lines --memory ${memory}MiB $how -o sorted $input 2>err || fail "exit code $?"
+        peak=$(sed -n 's/^peak memory \([0-9]*\).* MiB/\1/p' err)
+        [ "$peak" -lt $memory ] || fail "peak memory of $peak MiB with --memory ${memory}MiB $how of $input"
+        rm -r sorted
+      done
+    done
+  done
+}
+
+# sort_keyed <record> <from> <to>: by the key, and then by all bytes, in hexadecimal, which has their order.
+sort_keyed() {
+  xxd -p -c "$1" records | awk -v a="$2" -v b="$3" '{ print substr($0, 2 * a + 1, 2 * (b - a)), $0 }' | sort |
+    sed 's/.* //' | xxd -r -p
+}
+
+case_records_of_any_size_are_sorted_by_a_key_at_any_place() {
+  need_program xxd
+  for format in '8 0 8' '16 8 16' '100 20 60' '200 3 4' '1 0 1' '5000 4000 4100'; do
+    # shellcheck disable=SC2086
+    set -- $format
+    for keys in random few; do
+      generate -n 20000 --record $1 --key "$2:$3" --keys $keys -o records
+      [ "$(stat -c %s records)" = $((20000 * $1)) ] || fail "not 20000 records of $1 bytes"
+      sort_keyed "$@" >expected
+      sort_records --record $1 --key "$2:$3" --memory 24MiB -o sorted records
+      cat sorted/part_* | cmp - expected || fail "other than sort: records of $1, key $2:$3, $keys"
+      "$program" check --record $1 --key "$2:$3" sorted | grep -q '^sorted' || fail "check finds them unsorted"
+      rm -r sorted
+    done
+  done
+  nothing_left
+}
+
+case_a_format_that_cannot_be_is_a_wrong_command_line() {
+  generate -n 10 -o records
+  wrong() {
+    local words=$1 code=0
+    shift
+    "$program" sort -o sorted "$@" records >out 2>err || code=$?
+    [ $code = 2 ] && [ "$(wc -l <err)" = 1 ] || fail "exit code $code, or not one line: $*"
+    grep -q -- "$words" err || fail "nothing about $words"
+  }
+  for key in 10 5:5 7:3 :5 5: a:b -1:5 1:2:3 0x0:5; do wrong '--key: .* is no place: A:B' "--key=$key"; done
+  wrong 'the key ends at byte 200, and a record has 100 (--record)' --key 0:200
+  wrong '--record' --record 0
+  wrong '--lines' --lines --record 10
+  wrong '--lines' --lines --key 0:5
+  wrong '--lines' -r
+  wrong '--lines' -u
+  refuses 'does not hold whole records of 300 bytes: 1000 bytes are 3 records and 100 bytes' --record 300 -o sorted records
+  head -c 4000000 /dev/zero >large
+  refuses 'too little memory: a worker has .* needs that of four records, 7.6 MiB (--memory, --workers)' \
+    --record 2000000 --memory 24MiB -o sorted large
+}
+
 case_directories_are_read_with_all_below() {
   mkdir -p in/a/b in/c
   generate -n 3000 --text --seed 1 -o in/top
