@@ -46,11 +46,15 @@ class Area {
 
   std::size_t places() const { return here_.size(); }
   const scratch::Workspace& in(std::size_t place) const { return here_[place]; }
-  /// The first place's.
-  const scratch::Workspace& first() const { return here_.front(); }
-
   /// Where a new file with this number goes.
   const scratch::Workspace& of(std::uint64_t number) const { return here_[ring_ ? ring_->of(number) : 0]; }
+
+  /// Where a file of that name stands; where it stands nowhere, whoever reads it is told by the first place.
+  const scratch::Workspace& with(const std::string& name) const {
+    for (const scratch::Workspace& here : here_)
+      if (here_.size() > 1 && !here.list(name).empty()) return here;
+    return here_.front();
+  }
 
   /// By number, and then by `extra`.
   std::vector<Placed> list(const scratch::Series& series) const {

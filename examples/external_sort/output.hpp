@@ -74,7 +74,7 @@ class OutputWriter {
     there_ = {there.begin(), there.end()};
     for (std::uint64_t i = stage_.worker; i < stage_.plan.partitions; i += stage_.plan.workers) write_part(i);
     if (stage_.worker == 0 && stage_.plan.inputs.bytes() == 0)
-      scratch::write_file(output_.first(), parts().name(0), std::string_view());
+      scratch::write_file(output_.of(0), parts().name(0), std::string_view());
     for (const Placed& part : output_.list(parts()))
       if (stage_.plan.owns(stage_.worker, part.index)) work_.set.bytes += part.bytes;
     return work_;
@@ -148,7 +148,7 @@ class OutputWriter {
       block.pass({item->data(), stored}, append);
     }
     block.flush(append);
-    if (kind_.unique()) left_out_.note(note_name(partition, name), left_out);
+    if (kind_.unique()) left_out_.note(partition, note_name(partition, name), left_out);
     file.commit();
     give_up(partition, chunks);
   }

@@ -60,7 +60,7 @@ class SharePartitioner {
   SharePartitioner(const Stage& stage, const Kind& kind)
       : stage_(stage),
         kind_(kind),
-        splitters_(kind_, scratch::read_file(stage.session.area("sampling").first(), splitters_name)),
+        splitters_(kind_, scratch::read_file(stage.session.area("sampling").with(splitters_name), splitters_name)),
         area_(stage.session.area("partitioning").area(worker_name(stage.worker))) {}
 
   Work run() {
@@ -92,7 +92,7 @@ class SharePartitioner {
     }
     for (Outlet& outlet : outlets) work_.bytes_written += outlet.commit();
     work_.bytes_read += set.bytes;
-    scratch::write_file(area_.first(), slices().name(slice), set.to_json().dump());
+    scratch::write_file(area_.of(stage_.worker), slices().name(slice), set.to_json().dump());
   }
 
   const Stage& stage_;

@@ -77,7 +77,7 @@ inline Work sample_share(const Stage& stage) {
       stage.go_on();
       sampler.take(first + share / positions * i);
     }
-    scratch::write_file(area.first(), samples().name(stage.worker), sampler.sample());
+    scratch::write_file(area.of(stage.worker), samples().name(stage.worker), sampler.sample());
     Work work;
     work.bytes_read = sampler.bytes_read();
     work.bytes_written = sampler.sample().size();
@@ -96,7 +96,7 @@ inline double choose_splitters(const Area& session, const Plan& plan) {
     }
     std::vector<Item> sample = items_of(kind, bytes);
     const Splitters splitters(kind, Splitters<std::decay_t<decltype(kind)>>::choose(kind, sample, plan.partitions));
-    scratch::write_file(area.first(), splitters_name, splitters.bytes());
+    scratch::write_file(area.of(0), splitters_name, splitters.bytes());
     std::vector<std::uint64_t> sizes(splitters.partitions());
     for (const Item item : sample) ++sizes[splitters.partition_of(item)];
     const std::uint64_t all = std::max<std::size_t>(sample.size(), 1);

@@ -182,7 +182,7 @@ class PartitionSorter {
       block_.pass({item.data(), item.size() + Kind::terminator}, append);
     }
     block_.flush(append);
-    if (kind_.unique()) left_out_.note(note_name(partition, name), left_out);
+    if (kind_.unique()) left_out_.note(partition, note_name(partition, name), left_out);
     file.commit();
     work_.bytes_read += size;
   }

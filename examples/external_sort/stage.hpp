@@ -62,18 +62,16 @@ class LeftOut {
  public:
   explicit LeftOut(const Area& session) : area_(session.area("left_out")) {}
 
-  void note(const std::string& of, const Multiset& set) const {
-    scratch::Workspace here = area_.first();
-    if (set.items > 0)
-      scratch::write_file(here, of, set.to_json().dump());
-    else
-      here.remove(of);
+  /// @param number of the file's partition
+  void note(std::uint64_t number, const std::string& of, const Multiset& set) const {
+    scratch::Workspace(area_.with(of)).remove(of);
+    if (set.items > 0) scratch::write_file(area_.of(number), of, set.to_json().dump());
   }
   /// Of all files, or of those that a glob matches.
   Multiset sum(std::string_view glob = "*") const {
     Multiset all;
     for (const std::string& name : area_.list(glob))
-      all += Multiset::from_json(nlohmann::json::parse(scratch::read_text(area_.first(), name)));
+      all += Multiset::from_json(nlohmann::json::parse(scratch::read_text(area_.with(name), name)));
     return all;
   }
 

@@ -105,7 +105,7 @@ inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint
     report = error.what();
   }
   const std::string text = report.dump();
-  scratch::write_file(session.area("workers").first(), report_name(phase_name, worker), scratch::bytes_of(text));
+  scratch::write_file(session.area("workers").of(worker), report_name(phase_name, worker), scratch::bytes_of(text));
   return report.is_array() ? 0 : 1;
 }
 
@@ -113,13 +113,13 @@ inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint
 class WorkerProcesses {
  public:
   WorkerProcesses(const Phase& phase, const Area& session, const Plan& plan)
-      : phase_(phase), session_(session.first()) {
+      : phase_(phase), reports_(session.area("workers")) {
     for (unsigned worker = 0; worker < plan.workers; ++worker)
       children_.push_back(std::make_unique<support::Child>(
           "/proc/self/exe",
           std::vector<std::string>{"external_sort", "worker", phase_.name, std::to_string(worker),
                                    std::to_string(plan.buffers), std::to_string(::getpid())},
-          support::ChildOptions{.environment = {"SESSION_DIR=" + session_.path().string()}}));
+          support::ChildOptions{.environment = {"SESSION_DIR=" + session.in(0).path().string()}}));
   }
 
   /// @throws Refused that says which worker failed or died, and of what, as soon as one has; support::Stopped
@@ -151,10 +151,8 @@ class WorkerProcesses {
     if (WIFSIGNALED(status)) throw Refused(who + " " + support::end_of(status));
     nlohmann::json report;
     try {
-      const std::vector<std::byte> text =
-          scratch::read_file(session_.area("workers"), report_name(phase_.name, worker));
-      report = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
-                                     reinterpret_cast<const char*>(text.data() + text.size()));
+      const std::string name = report_name(phase_.name, worker);
+      report = nlohmann::json::parse(scratch::read_text(reports_.with(name), name));
     } catch (const std::exception& error) {
       throw Refused(who + " left no report: " + error.what());
     }
@@ -167,7 +165,7 @@ class WorkerProcesses {
   }
 
   const Phase& phase_;
-  scratch::Workspace session_;
+  Area reports_;
   std::vector<std::unique_ptr<support::Child>> children_;
 };
 

@@ -564,12 +564,16 @@ case_too_small_a_quota_is_refused_before_anything_is_written() {
   [ ! -e sorted ] || fail "an output directory is left"
 }
 
+need_namespaces() {
+  unshare --mount --map-root-user true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+}
+
 # on_tiny_tmpfs <size> <commands>: mounts one at ./tiny, seen by nobody else.
 on_tiny_tmpfs() {
   mkdir -p tiny
   local size=$1
   shift
-  unshare --mount --map-root-user true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+  need_namespaces
   export -f refuses fail nothing_left sort_records
   export program here
   unshare --mount --map-root-user bash -euc "mount -t tmpfs -o size=$size,mode=700 tmpfs tiny || exit 77; $*"
@@ -609,6 +613,122 @@ case_a_place_that_fills_up_while_sorting_leaves_nothing() {
     grep -q "No space left\|not enough free space" err || fail "nothing about space"
     [ -z "$(find tiny -name "session_*")" ] || fail "a session is left"
     [ ! -e sorted ] || fail "an output directory is left"'
+}
+
+# in_places <number of places>: the options that name them.
+in_places() {
+  for i in $(seq "$1"); do echo "--place $here/disk$i"; done
+}
+
+case_several_places_get_equal_shares() {
+  generate -n 300000 --text -o records.txt
+  generate -n 300000 --lines -o lines
+  for n in 2 3; do
+    for how in '' --processes; do
+      # shellcheck disable=SC2046,SC2086
+      agrees_with_sort $(in_places $n) --memory 64MiB $how
+      # shellcheck disable=SC2046,SC2086
+      lines_agree lines lines $(in_places $n) --memory 64MiB $how
+    done
+    # shellcheck disable=SC2046
+    SCRATCH_KEEP=1 sort_records $(in_places $n) --memory 64MiB --keep-finished --no-validate --to-file -o sorted records.txt
+    for area in output/part_ finished/partition.; do
+      for i in $(seq $n); do du -cb "disk$i"/session_*/$area* | tail -n 1 | cut -f 1; done | sort -n >bytes
+      [ "$(head -n 1 bytes)" -gt 0 ] && [ "$(tail -n 1 bytes)" -lt $(($(head -n 1 bytes) * 5 / 4)) ] ||
+        fail "not balanced in $area: $(tr '\n' ' ' <bytes)"
+    done
+    cmp sorted <(sort records.txt) || fail "other than sort"
+    rm -r sorted disk?
+  done
+}
+
+case_two_places_on_one_device_are_noticed_and_two_names_of_one_refused() {
+  generate -n 1000 --text -o records.txt
+  # shellcheck disable=SC2046
+  sort_records $(in_places 2) -o sorted records.txt
+  [ "$(wc -l <err)" = 1 ] && grep -q 'notice: two places are on one device' err || fail "not one line about it"
+  rm -r sorted
+  refuses 'two have the name\|is named twice\|one directory' --place "$here/disk1" --place "$here/disk1" -o sorted records.txt
+  "$program" sort --resume --place "$here/disk1" --place "$here/disk2" -o sorted records.txt >out 2>err &&
+    fail "--resume with two places" || [ $? = 2 ] || fail "not exit code 2"
+  grep -q -- '--resume goes on in one place' err || fail "no word about --resume"
+  [ ! -e sorted ] || fail "an output directory is left"
+}
+
+# One of two is too small: what it cannot take goes to the other, or the job ends with one line and leaves nothing.
+case_a_place_that_fills_up_or_goes_leaves_a_whole_output_or_one_line() {
+  generate -n 300000 --text -o records.txt
+  sort records.txt >expected
+  need_namespaces
+  export -f fail
+  export program here
+  for size in 5m 8m 12m 16m 20m 40m; do
+    for how in 'true' 'head -c 64m /dev/zero >tiny/hog' 'mount -o remount,ro tiny'; do
+      unshare --mount --map-root-user bash -euc '
+        mkdir -p tiny large
+        mount -t tmpfs -o size=$0,mode=700 tmpfs tiny || exit 77
+        (for i in $(seq 2000); do
+          [ -z "$(find large tiny -name splitters 2>/dev/null)" ] || { eval "$1" 2>/dev/null; break; }
+        done) &
+        code=0
+        "$program" sort -q --place "$here/tiny/place" --place "$here/large" --memory 32MiB -o sorted records.txt 2>err || code=$?
+        wait
+        grep -v "notice: " err >words || true
+        if [ $code = 0 ]; then
+          cat sorted/part_* | cmp - expected || fail "other than sort: $0, $1"
+          [ ! -s words ] || fail "words"
+        else
+          [ $code = 1 ] && [ "$(wc -l <words)" = 1 ] || fail "exit code $code, or not one line: $0, $1"
+          [ ! -e sorted ] || fail "an output directory is left"
+        fi
+        [ "$1" = true ] || mount -o remount,rw tiny
+        left=$(find large tiny/place -name "session_*" 2>/dev/null || true)
+        [ "${1#mount}" != "$1" ] || [ -z "$left" ] || fail "left: $left, $0, $1"
+        echo "$0 $1: $code" >>ends' $size "$how"
+      rm -rf sorted large
+    done
+  done
+  grep -q ': 0$' ends && grep -q ': 1$' ends || fail "not both ends: $(cat ends)"
+}
+
+# A place that gets too small for more goes on to be read.
+case_what_one_place_cannot_take_goes_to_the_others() {
+  generate -n 300000 --text -o records.txt
+  sort records.txt >expected
+  need_namespaces
+  export -f fail
+  export program here
+  unshare --mount --map-root-user bash -euc '
+    mkdir tiny large
+    mount -t tmpfs -o size=3m,mode=700 tmpfs tiny || exit 77
+    for how in "" --processes; do
+      "$program" sort -q --place "$here/tiny/place" --place "$here/large" $how --memory 64MiB -o sorted records.txt 2>err ||
+        fail "exit code $?"
+      cat sorted/part_* | cmp - expected || fail "other than sort"
+      rm -r sorted
+    done'
+}
+
+case_an_output_that_cannot_be_delivered_is_kept_in_all_places() {
+  generate -n 100000 --text -o records.txt
+  need_namespaces
+  export -f fail
+  export program here
+  unshare --mount --map-root-user bash -euc '
+    mkdir small
+    mount -t tmpfs -o size=20m,mode=700 tmpfs small || exit 77
+    (for i in $(seq 4000); do
+      [ -z "$(find disk1 disk2 -name splitters 2>/dev/null)" ] || { head -c 19m /dev/zero >small/hog 2>/dev/null; break; }
+    done) &
+    code=0
+    "$program" sort -q --place "$here/disk1" --place "$here/disk2" --memory 32MiB --to-file -o small/sorted records.txt 2>err || code=$?
+    wait
+    [ $code = 1 ] || fail "exit code $code"
+    [ ! -e small/sorted ] || fail "a part of it was delivered"
+    grep "notice: kept: " err | sed "s/.*kept: //" >kept
+    [ "$(wc -l <kept)" = 2 ] || fail "not two paths"
+    sed "s/$/\/output/" kept | xargs -I% find % -name "part_*" | while read -r part; do echo "$(basename "$part") $part"; done |
+      sort | cut -d " " -f 2 | xargs cat | cmp - <(sort records.txt) || fail "what is kept is not all"'
 }
 
 declare -F "case_$2" >/dev/null || { echo "no case $2" >&2; exit 1; }
