@@ -3,7 +3,8 @@
 #
 # cases.sh <external_sort> <case>: one case; what it asserts is its name. Exit code 77: cannot run here.
 program=$1
-. "$(dirname "$0")/../common.sh"
+source=$(cd "$(dirname "$0")/../../.." && pwd)
+. "$source/tests/programs/common.sh"
 
 generate() { "$program" generate "$@"; }
 sort_records() { "$program" sort -q "$@" 2>err || fail "external_sort sort $* exited with $?"; }
@@ -157,6 +158,36 @@ case_lines_of_all_lengths_come_out_as_from_sort() {
   lines_agree alike alike --memory 24MiB
   seq 300000 | sed 's/.*//' >empty_lines
   lines_agree empty_lines empty_lines --memory 24MiB
+}
+
+case_the_commands_of_the_readme_do_what_it_says() {
+  mkdir more
+  generate -n 2000 --lines -o words.txt
+  generate -n 2000 --lines --seed 2 -o more/others.txt
+  tail -n 1000 more/others.txt >>words.txt
+  generate -n 5000 --record 64 --key 8:16 -o records
+  PATH=$(dirname "$program"):$PATH sh -e "$source/examples/sort.sh" >out 2>err || fail "exit code $?"
+  sort words.txt more/others.txt | cmp - sorted.txt || fail "other lines"
+  sort -ru words.txt | cmp - <(gzip -dc unique.gz) || fail "other unique lines"
+  [ "$(sed -n '1p;$p' out)" = "records: 5000
+sorted" ] || fail "check says something else"
+  nothing_left
+}
+
+case_the_help_has_examples_that_are_taken() {
+  "$program" --help | sed -n '/^Examples:/,$p' | grep '^  ' >examples
+  [ "$(wc -l <examples)" = 4 ] || fail "not four examples"
+  mkdir -p bin more disk1 disk2
+  ln -s "$program" bin/external_sort
+  generate -n 100 --lines -o words.txt
+  cp words.txt more
+  cp words.txt access.log
+  generate -n 100 --record 64 -o records
+  PATH=$here/bin:$PATH
+  sed "s|/disk|$here/disk|g" examples | sh -e >out 2>err || fail "exit code $?"
+  sort -r words.txt more/words.txt | cmp - sorted.txt || fail "other lines"
+  sed 's/ .*//' access.log | sort -u | cmp - <(gzip -dc addresses.gz) || fail "other addresses"
+  tail -n 1 out | grep -q '^sorted$' || fail "not sorted"
 }
 
 # A few are longer than anything that is read or written at once, and than what a worker sorts at a time elsewhere.
