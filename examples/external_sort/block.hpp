@@ -26,7 +26,11 @@ class Block {
   /// @param stored an item and what stands behind it @pre there is room
   void add(Items stored) {
     std::byte* const to = bytes_.data() + count_;
-    for (std::size_t at = 0; at < stored.size(); at += slack) std::memcpy(to + at, stored.data() + at, slack);
+    const std::byte* const from = stored.data();
+    std::size_t at = 0;
+    for (; at + slack <= stored.size(); at += slack) std::memcpy(to + at, from + at, slack);
+    if (at > 0) at = stored.size() - slack;  // the last ones again: an item's last line of the cache is enough
+    std::memcpy(to + at, from + at, slack);
     count_ += stored.size();
   }
 

@@ -46,8 +46,8 @@ class MemorySort {
 
   std::size_t size() const { return entries_.size(); }
   Item operator[](std::size_t i) const { return item(entries_[i]); }
-  /// The i-th will be asked for soon.
-  void prefetch(std::size_t i) const {
+  /// The i-th will be asked for soon. (Where it is not inlined, a compiler may find that it does nothing.)
+  [[gnu::always_inline]] void prefetch(std::size_t i) const {
     if (i >= entries_.size()) return;
     const std::byte* at = kind_.begin_of(data_, number(entries_[i]));
     for (std::size_t line = 0; line < kind_.cache_lines(); ++line) __builtin_prefetch(at + 64 * line);
