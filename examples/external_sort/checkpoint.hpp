@@ -11,7 +11,7 @@
 #include <scratch/scratch.hpp>
 #include <scratch/session_json.hpp>
 
-#include "record.hpp"
+#include "multiset.hpp"
 
 namespace external_sort {
 
@@ -23,8 +23,10 @@ class Checkpoint {
 
   void begin(scratch::OwnedSession& session, nlohmann::json user) {
     user_ = std::move(user);
-    scratch::user(session, user_);
+    put_down(session);
   }
+  /// For those who look at the session now.
+  void put_down(scratch::OwnedSession& session) const { scratch::user(session, user_); }
 
   bool has(const std::string& phase) const {
     if (!user_.contains("done")) return false;
@@ -37,10 +39,8 @@ class Checkpoint {
   }
 
   /// What is in the input. @pre it was partitioned
-  Multiset input() const {
-    return {user_.at("input").at(0).get<std::uint64_t>(), user_.at("input").at(1).get<std::uint64_t>()};
-  }
-  void saw(const Multiset& input) { user_["input"] = {input.records, input.sum}; }
+  Multiset input() const { return Multiset::from_json(user_.at("input")); }
+  void saw(const Multiset& input) { user_["input"] = input.to_json(); }
 
   /// What `Delivery::delivering()` gave; null: it has not come so far.
   nlohmann::json delivering() const { return user_.is_object() ? user_.value("delivering", nlohmann::json()) : user_; }

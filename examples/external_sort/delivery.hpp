@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Where the sorted records go: a directory of parts, or one file or stream. It gets all of them, or is left as it was.
+// Where the sorted items go: a directory of parts, or one file or stream. It gets all of them, or is left as it was.
 //
 // Parts are gathered in a directory beside their target, locked, which then takes its name: one rename, and a reader
 // sees the whole set. Where the directory is there already they are gathered in it, and get their names one by one; in
@@ -25,12 +25,15 @@
 #include <nlohmann/json.hpp>
 #include <scratch/scratch.hpp>
 
+#include "area.hpp"
 #include "checker.hpp"
 #include "layout.hpp"
 #include "plan.hpp"
 #include "preflight.hpp"
-#include "record.hpp"
+#include "stage.hpp"
+#include "support/deflating.hpp"
 #include "support/results.hpp"
+#include "support/sessions.hpp"
 #include "support/threads.hpp"
 
 namespace external_sort {
@@ -44,23 +47,23 @@ class Delivery {
   Delivery& operator=(const Delivery&) = delete;
   virtual ~Delivery() = default;
 
-  /// The file system that gets the records; empty: none.
+  /// The file system that gets the items; empty: none.
   virtual fs::path place() const = 0;
   /// Whether delivering takes no room beside what the session has.
-  virtual bool renames_from(const fs::path& session) const = 0;
+  virtual bool renames_from(const Area& session) const = 0;
   /// A new job, or one that goes on. @throws Refused
   virtual void begin(const nlohmann::json& /* left by `delivering()` of the one before */, bool /* goes_on */) {}
   /// Whether an earlier run had gathered and checked all, and was about to give the names.
   virtual bool was_delivering() const { return false; }
   /// Gathers the parts, so that `parts()` of `workspace()` are what will be delivered.
-  virtual void take(scratch::OwnedSession& session) = 0;
-  virtual scratch::Workspace gathered(scratch::OwnedSession& session, std::uint64_t buffers) const = 0;
+  virtual void take(support::Sessions& sessions, const Format& format) = 0;
+  virtual Area gathered(support::Sessions& sessions, std::uint64_t buffers) const = 0;
   /// What is to be replaced goes, where it does not go with the names' being given.
   virtual void make_way() {}
   /// What a later run must know to give the names that this one did not.
   virtual nlohmann::json delivering() const { return {}; }
   /// Gives them their name. @throws Refused and all is in the session, or as the error says
-  virtual void finish(scratch::OwnedSession& session) = 0;
+  virtual void finish(support::Sessions& sessions) = 0;
 };
 
 class PartsDirectory : public Delivery {
@@ -80,7 +83,11 @@ class PartsDirectory : public Delivery {
   }
 
   fs::path place() const override { return target_.path; }
-  bool renames_from(const fs::path& session) const override { return on_one_file_system(session, lock_->path()); }
+  bool renames_from(const Area& session) const override {
+    for (std::size_t i = 0; i < session.places(); ++i)
+      if (!on_one_file_system(session.in(i).path(), lock_->path())) return false;
+    return true;
+  }
 
   void begin(const nlohmann::json& earlier, bool goes_on) override {
     if (!goes_on) lock_->clear();
@@ -96,18 +103,21 @@ class PartsDirectory : public Delivery {
   }
   bool was_delivering() const override { return was_delivering_; }
 
-  void take(scratch::OwnedSession& session) override {
-    scratch::Workspace output = session.area("output");
-    const bool renames = renames_from(session.path());
-    for (const scratch::Numbered& part : parts().list(output)) {
-      scratch::check_records(output, part.name, record_size);
-      if (renames)
-        output.move(part.name, session, part.name);
-      else if (const fs::path to = fs::path(lock_->path()) / part.name; !fs::exists(to))
-        copy(output.path() / part.name, to);
+  void take(support::Sessions& sessions, const Format& format) override {
+    for (std::size_t i = 0; i < sessions.size(); ++i) {
+      scratch::OwnedSession& session = sessions[i];
+      scratch::Workspace output = session.area("output");
+      const bool renames = on_one_file_system(session.path(), lock_->path());
+      for (const scratch::Numbered& part : parts().list(output)) {
+        check_whole(output, part.name, format);
+        if (renames)
+          output.move(part.name, session, part.name);
+        else if (const fs::path to = fs::path(lock_->path()) / part.name; !fs::exists(to))
+          copy(output.path() / part.name, to);
+      }
+      for (const scratch::Numbered& part : parts().list(session))
+        session.persist(part.name, fs::path(lock_->path()) / part.name);
     }
-    for (const scratch::Numbered& part : parts().list(session))
-      session.persist(part.name, fs::path(lock_->path()) / part.name);
     std::vector<std::string> names;
     parts_.clear();
     for (const auto& entry : fs::directory_iterator(lock_->path()))
@@ -123,8 +133,8 @@ class PartsDirectory : public Delivery {
     support::look_like_new(here, names);
   }
 
-  scratch::Workspace gathered(scratch::OwnedSession&, std::uint64_t buffers) const override {
-    return scratch::Workspace(lock_->path(), {.buffers = buffers});
+  Area gathered(support::Sessions&, std::uint64_t buffers) const override {
+    return Area(scratch::Workspace(lock_->path(), {.buffers = buffers}));
   }
 
   void make_way() override {
@@ -139,7 +149,7 @@ class PartsDirectory : public Delivery {
     return {{"was_there", was_there_}, {"parts", list}};
   }
 
-  void finish(scratch::OwnedSession&) override {
+  void finish(support::Sessions&) override {
     for (const auto& entry : fs::directory_iterator(lock_->path()))  // what the library needed while it read them
       if (!parts().parse(entry.path().filename().string())) fs::remove(entry.path());
     if (!into_) {
@@ -251,55 +261,80 @@ class PartsDirectory : public Delivery {
   std::vector<scratch::Numbered> parts_;
 };
 
-/// All parts, one after the other, as one file or stream.
+/// All parts, one after the other, as one file or stream. With a name that ends with .gz they are compressed.
 class OneFile : public Delivery {
  public:
   explicit OneFile(support::Target& target) : target_(target) {}
 
   fs::path place() const override { return target_.is_stream() ? fs::path() : fs::path(target_.directory()); }
-  bool renames_from(const fs::path&) const override { return target_.is_stream(); }
-  void take(scratch::OwnedSession&) override {}
-  scratch::Workspace gathered(scratch::OwnedSession& session, std::uint64_t) const override {
-    return session.area("output");
-  }
-  void finish(scratch::OwnedSession& session) override {
-    const scratch::Workspace output = session.area("output");
+  bool renames_from(const Area&) const override { return target_.is_stream(); }
+  void take(support::Sessions&, const Format&) override {}
+  Area gathered(support::Sessions& sessions, std::uint64_t) const override { return as_area(sessions).area("output"); }
+  void finish(support::Sessions& sessions) override {
+    const std::vector<Placed> all_parts = as_area(sessions).area("output").list(parts());
+    if (target_.name().ends_with(".gz")) {
+      compress(all_parts);
+      return;
+    }
     std::vector<fs::path> files;
-    for (const scratch::Numbered& part : parts().list(output)) files.push_back(output.path() / part.name);
+    for (const Placed& part : all_parts) files.push_back(part.here.path() / part.name);
     target_.take(files);
   }
 
  private:
+  void compress(const std::vector<Placed>& all_parts) {
+    support::Deflating member;
+    const auto put = [&](std::span<const char> text, bool last) {
+      member.put(text, last, [&](std::string_view bytes) { target_.write(bytes); });
+    };
+    std::vector<std::byte> block(1_MiB);
+    for (const Placed& part : all_parts) {
+      scratch::FileReader file(part.here, part.name);
+      while (const std::size_t n = file.read(block)) put({reinterpret_cast<const char*>(block.data()), n}, false);
+    }
+    put({}, true);
+    target_.commit();
+  }
+
   support::Target& target_;
 };
 
 /// Reads everything back, as it will be delivered.
 /// @param seen_before where it is written down what was seen of a part, and read
-inline Check check_parts(const scratch::Workspace& here, unsigned threads, const scratch::Workspace* seen_before) {
-  const std::vector<scratch::Numbered> all_parts = parts().list(here);
+template <class Kind>
+Check check_parts(const Area& here, const Kind& kind, std::uint64_t longest, unsigned threads,
+                  const scratch::Workspace* seen_before) {
+  const std::vector<Placed> all_parts = here.list(parts());
   std::vector<Check> seen(all_parts.size());
   std::set<std::string> known;
   if (seen_before != nullptr)
     for (const scratch::Numbered& part : parts().list(*seen_before)) known.insert(part.name);
-  const auto check_part = [&](const std::string& name, Check& check) {
-    if (known.contains(name)) {
-      const std::vector<std::byte> before = scratch::read_file(*seen_before, name);
-      if (before.size() == sizeof check) std::memcpy(&check, before.data(), sizeof check);
-      if (before.size() == sizeof check) return;
+  const auto check_part = [&](const Placed& part, Check& check) {
+    if (known.contains(part.name)) {
+      const std::optional<Check> before = Check::from_bytes(scratch::read_file(*seen_before, part.name));
+      if (before) check = *before;
+      if (before) return;
     }
-    scratch::FileReader file(here, name);
-    std::vector<Record> records(std::size_t{1} << 13);
-    while (const std::size_t n = file.read(std::as_writable_bytes(std::span(records)))) {
+    scratch::FileReader file(part.here, part.name);
+    std::vector<std::byte> block(std::max<std::size_t>(1_MiB, static_cast<std::size_t>(longest)));
+    std::size_t filled = 0;
+    while (const std::size_t n = file.read(std::span(block).subspan(filled))) {
       support::check_stop();
-      check.add(std::span(records).first(n / record_size));
+      filled += n;
+      const std::size_t whole = kind.whole(std::span(block).first(filled));
+      check.add(kind, std::span(block).first(whole));
+      std::copy(block.begin() + static_cast<std::ptrdiff_t>(whole), block.begin() + static_cast<std::ptrdiff_t>(filled),
+                block.begin());
+      filled -= whole;
     }
-    if (seen_before != nullptr) scratch::write_file(*seen_before, name, scratch::bytes_of(std::span(&check, 1)));
+    if (filled > 0) throw Refused("the sorted part " + part.name + " is damaged at its end");
+    if (seen_before != nullptr) scratch::write_file(*seen_before, part.name, check.to_bytes());
   };
   support::in_threads(threads, [&](unsigned t) {
-    for (std::size_t i = t; i < all_parts.size(); i += threads) check_part(all_parts[i].name, seen[i]);
+    for (std::size_t i = t; i < all_parts.size(); i += threads) check_part(all_parts[i], seen[i]);
   });
   Check all;
-  for (const Check& part : seen) all += part;
+  for (const Check& part : seen) all.add(kind, part);
   return all;
 }
 

@@ -3,41 +3,72 @@
 // Records to sort, like those of gensort: any range of them can be made without the ones before it.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <span>
+#include <vector>
 
-#include "record.hpp"
+#include "item.hpp"
 
 namespace external_sort {
 
 enum class Keys : std::uint8_t { random, few, equal, ascending, descending };
 
-/// Record i is a function of (seed, i). Bytes 0 to 9 are the key, then a space, i in 32 hexadecimal digits, a space,
-/// filler that depends on i, a newline. In text every byte of the key is one of 94 printable ones, never a newline.
+/// Record i is a function of (seed, i). Its key stands where the format says; around it, from the first byte to the last,
+/// a space, i in 32 hexadecimal digits, a space, filler that depends on i, and a newline in the end, as much of it as there
+/// is room for. In text every byte of the key is one of 94 printable ones, never a newline. Lines are such texts without a
+/// frame: 20 to 200 bytes that begin with the key.
 class Generator {
  public:
-  Generator(std::uint64_t seed, bool text, Keys keys, std::uint64_t records)
-      : seed_(seed), text_(text), keys_(keys), records_(records) {}
+  Generator(std::uint64_t seed, bool text, Keys keys, std::uint64_t records, const Format& format = {})
+      : seed_(seed), text_(text || format.lines), keys_(keys), records_(records), format_(format) {}
 
-  Record operator()(std::uint64_t i) const {
-    Record record;
-    write_key(record, i);
-    std::array<char, record_size - key_size> rest;
-    rest.fill(' ');
-    constexpr char digits[] = "0123456789ABCDEF";
-    std::memset(&rest[1], '0', 16);
-    for (std::size_t d = 0; d < 16; ++d) rest[17 + d] = digits[i >> (60 - 4 * d) & 15];
-    std::uint64_t noise = mix(seed_ ^ ~i);
-    for (std::size_t at = 34; at + 4 < rest.size(); at += 4, noise >>= 4)
-      std::memset(&rest[at], static_cast<char>('A' + (noise & 15)), 4);
-    rest.back() = '\n';
-    std::memcpy(&record.bytes[key_size], rest.data(), rest.size());
-    return record;
+  void append(std::uint64_t i, std::vector<std::byte>& to) const {
+    if (format_.lines)
+      append_line(i, to);
+    else
+      append_record(i, to);
   }
 
  private:
+  void append_record(std::uint64_t i, std::vector<std::byte>& to) const {
+    const std::size_t key_size = format_.key_end - format_.key_begin, rest = format_.record - key_size;
+    const std::size_t at = to.size();
+    to.resize(at + format_.record);
+    const std::span<std::byte> record = std::span(to).subspan(at);
+    write_key(record.subspan(format_.key_begin, key_size), i);
+    frame_.assign(rest, std::byte{' '});
+    constexpr char digits[] = "0123456789ABCDEF";
+    const auto put = [&](std::size_t place, char c) {
+      if (place < rest) frame_[place] = static_cast<std::byte>(c);
+    };
+    for (std::size_t d = 0; d < 16; ++d) {
+      put(1 + d, '0');
+      put(17 + d, digits[i >> (60 - 4 * d) & 15]);
+    }
+    std::uint64_t noise = mix(seed_ ^ ~i);
+    for (std::size_t place = 34; place + 4 < rest; place += 4, noise = noise >> 4 | noise << 60)
+      for (std::size_t j = 0; j < 4; ++j) put(place + j, static_cast<char>('A' + (noise & 15)));
+    if (rest > 0) put(rest - 1, '\n');
+    std::copy_n(frame_.begin(), format_.key_begin, record.begin());
+    std::copy(frame_.begin() + static_cast<std::ptrdiff_t>(format_.key_begin), frame_.end(),
+              record.begin() + static_cast<std::ptrdiff_t>(format_.key_end));
+  }
+
+  void append_line(std::uint64_t i, std::vector<std::byte>& to) const {
+    const std::size_t length = 20 + mix(seed_ + ~i) % 181, at = to.size();
+    to.resize(at + length + 1);
+    const std::span<std::byte> line = std::span(to).subspan(at, length);
+    write_key(line.first(10), i);
+    for (std::size_t place = 10; place < length; place += 8) {
+      std::uint64_t noise = mix(mix(seed_ ^ i) + place);
+      for (std::size_t j = place; j < std::min(place + 8, length); ++j, noise >>= 8)
+        line[j] = static_cast<std::byte>(' ' + (noise & 255) * 95 / 256);
+    }
+    to.back() = std::byte{'\n'};
+  }
+
   // The finaliser of splitmix64.
   static std::uint64_t mix(std::uint64_t x) {
     x += 0x9e3779b97f4a7c15;
@@ -46,7 +77,7 @@ class Generator {
     return x ^ x >> 31;
   }
 
-  void write_key(Record& record, std::uint64_t i) const {
+  void write_key(std::span<std::byte> key, std::uint64_t i) const {
     std::uint64_t high = 0, low = 0;  // 10 bytes: 8 of high, 2 of low
     switch (keys_) {
       case Keys::random:
@@ -66,9 +97,13 @@ class Generator {
         high = (records_ - 1 - i) << 20;
         break;
     }
-    for (std::size_t at = 0; at < key_size; ++at) {
-      const unsigned byte = static_cast<unsigned>((at < 8 ? high >> (56 - 8 * at) : low >> (8 * at - 64)) & 255);
-      record.bytes[at] = static_cast<std::byte>(text_ ? '!' + byte * 94 / 256 : byte);
+    for (std::size_t at = 0; at < key.size(); ++at) {
+      if (at >= 10 && at % 8 == 2) low = mix(low + at);  // of a longer key
+      const std::uint64_t word = at < 8    ? high >> (56 - 8 * at)
+                                 : at < 10 ? low >> (8 * at - 64)
+                                           : low >> (8 * ((at - 2) % 8));
+      const auto byte = static_cast<unsigned>(word & 255);
+      key[at] = static_cast<std::byte>(text_ ? '!' + byte * 94 / 256 : byte);
     }
   }
 
@@ -76,6 +111,8 @@ class Generator {
   bool text_;
   Keys keys_;
   std::uint64_t records_;
+  Format format_;
+  mutable std::vector<std::byte> frame_;
 };
 
 }  // namespace external_sort

@@ -5,25 +5,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "record.hpp"
+#include "item.hpp"
 
 namespace external_sort {
 
-/// `Source` offers `const Record* front()`, nullptr at its end, and `pop()`.
-template <class Source>
+/// `Source` offers `std::optional<Item> front()`, nothing at its end, and `pop()`.
+template <class Kind, class Source>
 class LoserTree {
  public:
   /// @pre at least one source
-  explicit LoserTree(std::vector<Source>& sources) : sources_(sources), losers_(sources.size()) {
+  LoserTree(const Kind& kind, std::vector<Source>& sources) : kind_(kind), sources_(sources), losers_(sources.size()) {
     for (Source& source : sources_) heads_.push_back(head_of(source));
     winner_ = play(1);
   }
 
-  /// The least of the sources' records, or nullptr when all have ended.
-  const Record* front() const { return heads_[winner_].record; }
+  /// The first of the sources' items, or nothing when all have ended.
+  const std::optional<Item>& front() const { return heads_[winner_].item; }
 
   void pop() {
     sources_[winner_].pop();
@@ -34,19 +35,19 @@ class LoserTree {
 
  private:
   struct Head {
-    const Record* record;
+    std::optional<Item> item;
     std::uint64_t prefix;
   };
 
-  static Head head_of(Source& source) {
-    const Record* record = source.front();
-    return {record, record == nullptr ? ~std::uint64_t{0} : prefix_of(*record)};
+  Head head_of(Source& source) const {
+    const std::optional<Item> item = source.front();
+    return {item, item ? kind_.prefix(*item) : ~std::uint64_t{0}};
   }
 
   bool comes_before(std::size_t a, std::size_t b) const {
     if (heads_[a].prefix != heads_[b].prefix) return heads_[a].prefix < heads_[b].prefix;
-    if (heads_[a].record == nullptr || heads_[b].record == nullptr) return heads_[a].record != nullptr;
-    return *heads_[a].record < *heads_[b].record;
+    if (!heads_[a].item || !heads_[b].item) return heads_[a].item.has_value();
+    return kind_.less(*heads_[a].item, *heads_[b].item);
   }
 
   // Inner nodes are 1 to k - 1, the leaf of source i is k + i.
@@ -58,6 +59,7 @@ class LoserTree {
     return winner;
   }
 
+  const Kind& kind_;
   std::vector<Source>& sources_;
   std::vector<std::size_t> losers_;
   std::vector<Head> heads_;

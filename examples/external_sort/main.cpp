@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// external_sort: sorts records of 100 bytes, any number of them, in a given amount of memory.
+// external_sort: sorts lines, or records of any size, any number of them, in a given amount of memory.
 //
-//   external_sort generate -n 10000000 --text -o records.txt
+//   external_sort sort --lines --to-file -o sorted.txt words.txt more/       # as LC_ALL=C sort; -r, -u
+//   external_sort sort --record 64 --key 8:16 --memory 1GiB -o sorted records
+//   external_sort generate -n 10000000 --text -o records.txt                 # of 100 bytes, the first 10 of them the key
 //   external_sort sort --memory 256MiB --workers 2 -o sorted records.txt
 //   external_sort check sorted
-//   cat sorted/part_* | cmp - <(LC_ALL=C sort records.txt)
 //
 // When it fails, a worker process dies, or a signal stops it, nothing is left but one line on stderr. After kill -9 the
 // session, and what stood beside the output, are left to the next sort. With --resume what was done stays in each of
@@ -36,6 +37,7 @@ namespace {
 using namespace external_sort;
 
 struct GenerateOptions {
+  Format format = {};
   std::uint64_t records = 0, seed = 1;
   bool text = false;
   Keys keys = Keys::random;
@@ -43,51 +45,117 @@ struct GenerateOptions {
 };
 
 int generate(const GenerateOptions& options) {
+  const Format& format = options.format;
   support::Results results({});
-  support::Target& target = results.add("the records", options.output);
-  if (options.records * record_size > target.room())
-    throw Refused("cannot write " + options.output + ": not enough free space (" +
-                  scratch::readable_size(options.records * record_size) + " needed, " +
-                  scratch::readable_size(target.room()) + " free)");
-  const Generator generator(options.seed, options.text, options.keys, options.records);
-  std::vector<Record> block;
-  for (std::uint64_t i = 0; i < options.records; i += block.size()) {
+  support::Target& target = results.add(std::string("the ") + format.noun() + "s", options.output);
+  const std::uint64_t mean = format.lines ? 111 : format.record;
+  std::uint64_t size = 0;
+  if (__builtin_mul_overflow(options.records, mean, &size) || size > target.room())
+    throw Refused("cannot write " + options.output + ": not enough free space (" + std::to_string(options.records) +
+                  " of " + scratch::readable_size(mean) + " each needed, " + scratch::readable_size(target.room()) +
+                  " free)");
+  const Generator generator(options.seed, options.text, options.keys, options.records, format);
+  std::vector<std::byte> block;
+  for (std::uint64_t i = 0; i < options.records;) {
     block.clear();
-    for (std::uint64_t j = i; j < std::min(options.records, i + 8192); ++j) block.push_back(generator(j));
-    target.write({reinterpret_cast<const char*>(block.data()), block.size() * record_size});
+    for (; i < options.records && block.size() < (std::size_t{1} << 20); ++i) generator.append(i, block);
+    target.write({reinterpret_cast<const char*>(block.data()), block.size()});
   }
   target.commit();
   return 0;
 }
 
-int check(const std::vector<std::filesystem::path>& paths, bool any_order) {
-  const Inputs inputs = Inputs::find(paths);
-  const Check seen = check_inputs(inputs, 0, inputs.records);
-  std::cout << "records: " << seen.set.records << "\nchecksum: " << std::hex << std::setw(16) << std::setfill('0')
-            << seen.set.sum << std::dec << "\nduplicate keys: " << seen.duplicate_keys << '\n';
+int check(const std::vector<std::filesystem::path>& paths, const Format& format, bool any_order) {
+  const Inputs inputs = Inputs::find(paths, format);
+  const Check seen = with_kind(format, [&](const auto& kind) { return check_inputs(inputs, kind); });
+  const std::string noun = format.noun();
+  std::cout << noun << "s: " << seen.set.items << "\nchecksum: " << std::hex << std::setw(16) << std::setfill('0')
+            << seen.set.sum << std::dec << "\nduplicate " << (format.lines ? "lines" : "keys") << ": "
+            << seen.duplicate_keys << '\n';
   if (any_order) return 0;
   if (seen.sorted()) {
     std::cout << "sorted\n";
     return 0;
   }
-  std::cout << "not sorted: record " << *seen.first_unsorted << " is less than the one before it\n";
+  std::cout << "not sorted: " << noun << " " << *seen.first_unsorted << " should not follow the one before it\n";
   return 3;
 }
 
+/// What --record, --key, --lines and their kin say.
+class FormatOptions {
+ public:
+  /// @param ordered also how lines are ordered
+  FormatOptions(CLI::App& command, bool ordered) {
+    record_ = command.add_option("--record", format_.record, "Bytes of a record, 100 when not given")
+                  ->transform(support::count(1, std::uint64_t{1} << 30));
+    key_ = command
+               .add_option("--key", key_text_, "Where in a record its key is: from the first byte to before the second")
+               ->type_name("A:B");
+    lines_ = command.add_flag("--lines", format_.lines, "Lines, in the order of LC_ALL=C sort, and not records");
+    lines_->excludes(record_)->excludes(key_);
+    if (!ordered) return;
+    command.add_flag("-r,--reverse", format_.reverse, "The last line comes first")->needs(lines_);
+    command.add_flag("-u,--unique", format_.unique, "Of equal lines one")->needs(lines_);
+  }
+  FormatOptions(const FormatOptions&) = delete;
+  FormatOptions& operator=(const FormatOptions&) = delete;
+
+  /// @throws support::WrongUsage
+  Format format() const {
+    Format format = format_;
+    if (key_->count() > 0) {
+      const std::size_t colon = key_text_.find(':');
+      const auto begin = support::detail::number_of(std::string_view(key_text_).substr(0, colon));
+      const auto end = colon == key_text_.npos
+                           ? std::nullopt
+                           : support::detail::number_of(std::string_view(key_text_).substr(colon + 1));
+      if (!begin || !end || *begin >= *end)
+        throw support::WrongUsage("--key: " + key_text_ +
+                                  " is no place: A:B, as in 0:10, is from byte A to before byte B");
+      format.key_begin = *begin;
+      format.key_end = *end;
+    } else {
+      format.key_end = std::min(format.key_end, format.record);
+    }
+    if (format.key_end > format.record)
+      throw support::WrongUsage("--key: the key ends at byte " + std::to_string(format.key_end) +
+                                ", and a record has " + std::to_string(format.record) + " (--record)");
+    return format;
+  }
+
+ private:
+  Format format_;
+  std::string key_text_;
+  CLI::Option* record_;
+  CLI::Option* key_;
+  CLI::Option* lines_;
+};
+
+constexpr const char* examples = R"(
+Examples:
+  external_sort sort --lines -r --to-file -o sorted.txt words.txt more/
+  sed 's/ .*//' access.log | external_sort sort --lines -u -o addresses.gz --to-file -
+  external_sort sort --record 64 --key 8:16 --memory 1GiB --place /disk1/tmp --place /disk2/tmp -o sorted records
+  external_sort check --record 64 --key 8:16 sorted
+)";
+
 int run(int argc, char** argv) {
-  CLI::App app("Sorts records of 100 bytes by their first 10, in a given amount of memory");
+  CLI::App app("Sorts lines, or records of any size, in a given amount of memory");
   support::prepare(app, "external_sort");
-  app.footer(std::string("check ends with 3 when the records are not sorted. ") + support::exit_codes);
+  app.footer(std::string("check ends with 3 when it finds that something is not sorted. ") + support::exit_codes +
+             "\n" + examples);
   app.require_subcommand(1);
 
   SortOptions sort_options;
   CLI::App* sort_command = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
-  sort_command->add_option("input", sort_options.inputs, "Files, and directories read recursively")->required();
+  sort_command->add_option("input", sort_options.inputs, "Files, directories read recursively, - for stdin")
+      ->required();
+  const FormatOptions sort_format(*sort_command, true);
   sort_command
       ->add_option("-o,--output", sort_options.output, "Directory that gets part_0000, part_0001, ...; - is stdout")
       ->transform(support::some_name())
       ->required();
-  sort_command->add_flag("--to-file", sort_options.to_file, "The output is one file");
+  sort_command->add_flag("--to-file", sort_options.to_file, "The output is one file; .gz in its name compresses");
   sort_command->add_flag("--replace", sort_options.replace, "The output directory's parts are replaced");
   sort_command->add_option("--memory", sort_options.memory, "For all workers together, 256MiB when not given")
       ->transform(support::size());
@@ -95,9 +163,11 @@ int run(int argc, char** argv) {
       ->capture_default_str()
       ->transform(support::count(1, 256));
   sort_command->add_flag("--processes", sort_options.processes, "Each worker is a process that joins the session");
-  sort_command->add_option("--place", sort_options.place, "Where the session is: tmp, shm, or a directory")
-      ->capture_default_str();
-  sort_command->add_option("--quota", sort_options.quota, "Bytes that the session may take")
+  sort_command
+      ->add_option("--place", sort_options.places,
+                   "Where the session is: tmp, shm, or a directory; tmp if not given. Given again: several disks")
+      ->allow_extra_args(false);
+  sort_command->add_option("--quota", sort_options.quota, "Bytes that the session may take, in each place")
       ->transform(support::size());
   sort_command->add_option("--low-space", sort_options.low_space, "Room for less is told, and frees finished phases")
       ->transform(support::size());
@@ -116,6 +186,7 @@ int run(int argc, char** argv) {
   generate_command->add_option("-n,--records", generate_options.records, "How many")
       ->transform(support::count(0, support::no_limit / 1000))
       ->required();
+  const FormatOptions generate_format(*generate_command, false);
   generate_command->add_option("--seed", generate_options.seed, "Equal seeds, equal records")
       ->transform(support::count())
       ->capture_default_str();
@@ -138,6 +209,7 @@ int run(int argc, char** argv) {
   bool any_order = false;
   CLI::App* check_command = app.add_subcommand("check", "Are these sorted, and what is in them");
   check_command->add_option("path", check_paths, "Files, and directories, in this order")->required();
+  const FormatOptions check_format(*check_command, true);
   check_command->add_flag("--any-order", any_order, "Only count and sum");
 
   std::string phase;
@@ -153,9 +225,21 @@ int run(int argc, char** argv) {
 
   if (const auto code = support::parse(app, argc, argv)) return *code;
   generate_options.keys = kinds.at(keys);
-  if (generate_command->parsed()) return generate(generate_options);
-  if (check_command->parsed()) return check(check_paths, any_order);
+  if (generate_command->parsed()) {
+    generate_options.format = generate_format.format();
+    return generate(generate_options);
+  }
+  if (check_command->parsed()) return check(check_paths, check_format.format(), any_order);
   if (worker_command->parsed()) return run_as_worker(phase, worker, buffers, parent);
+  sort_options.format = sort_format.format();
+  if (sort_options.places.empty()) sort_options.places.emplace_back("tmp");
+  if (sort_options.resume && sort_options.places.size() > 1)
+    throw support::WrongUsage("--resume goes on in one place: give --place once");
+  if (sort_options.resume && std::count(sort_options.inputs.begin(), sort_options.inputs.end(), "-") > 0)
+    throw support::WrongUsage("--resume cannot go on with what came through stdin, which is gone: name a file");
+  if (sort_options.output.native().ends_with(".gz") && !sort_options.to_file)
+    throw support::WrongUsage("a directory of parts is not compressed: " + sort_options.output.string() +
+                              " is one file with --to-file");
   sort_options.command = support::as_typed(argc, argv);
   sort(sort_options);
   return 0;

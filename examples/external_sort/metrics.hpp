@@ -19,7 +19,7 @@ class Metrics {
   Metrics() { csv_ << "phase,worker,seconds,records,bytes_read,bytes_written\n"; }
 
   void add(std::string_view phase, std::string_view worker, double seconds, const Work& work) {
-    csv_ << phase << ',' << worker << ',' << seconds << ',' << work.set.records << ',' << work.bytes_read << ','
+    csv_ << phase << ',' << worker << ',' << seconds << ',' << work.set.items << ',' << work.bytes_read << ','
          << work.bytes_written << '\n';
   }
 

@@ -3,10 +3,8 @@
 // Phases 2 and 3: each worker cuts its share into partitions, and each partition's owner takes what all found for it.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <span>
@@ -14,67 +12,62 @@
 #include <utility>
 #include <vector>
 
+#include "block.hpp"
 #include "splitters.hpp"
 #include "stage.hpp"
 
 namespace external_sort {
 
-/// Where the records of one partition go. Few are gathered before they are appended: those of all partitions together
+/// Where the items of one partition go. Few are gathered before they are appended: those of all partitions together
 /// should stay in the cache.
 class Outlet {
  public:
-  Outlet(scratch::Workspace area, std::string name) : area_(std::move(area)), name_(std::move(name)) {}
+  Outlet(const Area& area, std::uint64_t partition, std::string name)
+      : area_(area), partition_(partition), name_(std::move(name)) {}
 
-  void add(const Record& record) {
-    gathered_[count_] = record;
-    if (++count_ == gathered_.size()) flush();
+  /// @param stored an item and what stands behind it
+  void add(Items stored) {
+    gathered_.pass(stored, [this](Items items) { append(items); });
   }
 
-  /// A partition without records has no file.
+  /// A partition without items has no file.
   std::uint64_t commit() {
-    flush();
+    gathered_.flush([this](Items items) { append(items); });
     if (file_) file_->commit();
     return written_;
   }
 
  private:
-  void flush() {
-    if (count_ == 0) return;
-    if (!file_) file_.emplace(area_, name_);
-    const std::span<const Record> some = std::span(gathered_).first(count_);
-    file_->append(some);
-    written_ += some.size_bytes();
-    count_ = 0;
+  void append(Items items) {
+    if (!file_) file_.emplace(area_.of(partition_), name_);
+    file_->append(items);
+    written_ += items.size();
   }
 
-  scratch::Workspace area_;
+  const Area& area_;
+  std::uint64_t partition_;
   std::string name_;
-  std::array<Record, 64> gathered_;
-  std::size_t count_ = 0;
+  Block gathered_{6400};
   std::optional<scratch::AtomicFile> file_;
   std::uint64_t written_ = 0;
 };
 
 /// The share of one worker, slice after slice. A slice is done when all its files are there and one more says so: what
 /// an interrupted one left is written again, the same bytes under the same names.
+template <class Kind>
 class SharePartitioner {
  public:
-  explicit SharePartitioner(const Stage& stage)
+  SharePartitioner(const Stage& stage, const Kind& kind)
       : stage_(stage),
-        splitters_(read_records(stage.session.area("sampling"), splitters_name)),
-        area_(stage.session.area("partitioning").area(worker_name(stage.worker))),
-        records_(1_MiB / record_size) {}
+        kind_(kind),
+        splitters_(kind_, scratch::read_file(stage.session.area("sampling").with(splitters_name), splitters_name)),
+        area_(stage.session.area("partitioning").area(worker_name(stage.worker))) {}
 
   Work run() {
     for (unsigned slice = 0; slice < stage_.plan.slices; ++slice)
       if (area_.list(slices().name(slice)).empty()) partition(slice);
-    for (const scratch::Numbered& slice : slices().list(area_)) {
-      const std::vector<std::byte> done = scratch::read_file(area_, slice.name);
-      Multiset set;
-      if (done.size() != sizeof set) throw Refused("the file " + (area_.path() / slice.name).string() + " is damaged");
-      std::memcpy(&set, done.data(), sizeof set);
-      work_.set += set;
-    }
+    for (const Placed& slice : area_.list(slices()))
+      work_.set += Multiset::from_json(nlohmann::json::parse(scratch::read_text(slice.here, slice.name)));
     return work_;
   }
 
@@ -84,48 +77,54 @@ class SharePartitioner {
     const std::string extra = slice == 0 ? "" : "s" + std::to_string(slice);
     std::deque<Outlet> outlets;
     for (std::uint64_t i = 0; i < splitters_.partitions(); ++i)
-      outlets.emplace_back(area_, partitions().name(i, extra));
+      outlets.emplace_back(area_, i, partitions().name(i, extra));
     Multiset set;
-    InputReader share(plan.inputs, plan.first_record(stage_.worker, slice),
-                      plan.first_record(stage_.worker, slice + 1));
-    while (const std::size_t n = share.read(records_)) {
+    InputReader share(plan.inputs, kind_, plan.longest_item(), plan.begin_of(stage_.worker, slice),
+                      plan.begin_of(stage_.worker, slice + 1));
+    for (Items some = share.next(); !some.empty(); some = share.next()) {
       stage_.go_on();
-      const std::span<const Record> some(records_.data(), n);
-      set.add(some);
-      for (const Record& record : some) outlets[splitters_.partition_of(record)].add(record);
+      while (const std::size_t n = kind_.first(some)) {
+        const Item item = some.first(n - Kind::terminator);
+        set.add(item, Kind::terminator);
+        outlets[splitters_.partition_of(item)].add(some.first(n));
+        some = some.subspan(n);
+      }
     }
     for (Outlet& outlet : outlets) work_.bytes_written += outlet.commit();
-    work_.bytes_read += set.records * record_size;
-    scratch::write_file(area_, slices().name(slice), scratch::bytes_of(std::span(&set, 1)));
+    work_.bytes_read += set.bytes;
+    scratch::write_file(area_.of(stage_.worker), slices().name(slice), set.to_json().dump());
   }
 
   const Stage& stage_;
-  Splitters splitters_;
-  scratch::Workspace area_;
-  std::vector<Record> records_;
+  const Kind& kind_;
+  Splitters<Kind> splitters_;
+  Area area_;
   Work work_;
 };
 
-inline Work partition_share(const Stage& stage) { return SharePartitioner(stage).run(); }
+inline Work partition_share(const Stage& stage) {
+  return with_kind(stage.plan.inputs.format, [&](const auto& kind) { return SharePartitioner(stage, kind).run(); });
+}
 
 /// The exchange: renames, from the worker that found it to the owner. A partition keeps its name, `partition.3`, when
 /// its owner found it, and says whom it came from otherwise, `partition.3.from_W2`. Slices have theirs behind that.
 inline Work receive_partitions(const Stage& stage) {
   Work work;
-  const scratch::Workspace received = stage.session.area("received");
+  const Area received = stage.session.area("received");
   for (unsigned from = 0; from < stage.plan.workers; ++from) {
-    scratch::Workspace sent = stage.session.area("partitioning").area(worker_name(from));
+    const Area sent = stage.session.area("partitioning").area(worker_name(from));
     const std::string extra = from == stage.worker ? "" : "from_" + worker_name(from);
-    for (const scratch::Numbered& file : partitions().list(sent)) {
+    for (Placed& file : sent.list(partitions())) {
       if (!stage.plan.owns(stage.worker, file.index)) continue;
       stage.go_on();
-      scratch::check_records(sent, file.name, record_size);
+      check_whole(file.here, file.name, stage.plan.inputs.format);
       const bool both = !extra.empty() && !file.extra.empty();
-      sent.move(file.name, received, partitions().name(file.index, extra + (both ? "." : "") + file.extra));
+      file.here.move(file.name, received.in(file.place),
+                     partitions().name(file.index, extra + (both ? "." : "") + file.extra));
     }
   }
-  for (const scratch::Numbered& file : partitions().list(received))
-    if (stage.plan.owns(stage.worker, file.index)) work.set.records += file.bytes / record_size;
+  for (const Placed& file : received.list(partitions()))
+    if (stage.plan.owns(stage.worker, file.index)) work.set.bytes += file.bytes;
   return work;
 }
 

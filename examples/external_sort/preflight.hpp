@@ -16,19 +16,19 @@
 
 namespace external_sort {
 
-/// Bytes in the session's place. Every record stands in one file from partitioning on, and in two while its partition
+/// Bytes in the session's place. Every item stands in one file from partitioning on, and in two while its partition
 /// is sorted or merged; each worker has one partition in hand.
 struct Need {
   std::uint64_t partitions = 0, in_hand = 0, samples = 0;
 
-  /// @param fullest the share of all records that the fullest partition holds
+  /// @param fullest the share of all items that the fullest partition holds
   Need(const Plan& plan, double fullest) {
     partitions = plan.inputs.bytes();
     const double hand = std::min(1.0, fullest * plan.workers) * static_cast<double>(partitions);
-    in_hand = static_cast<std::uint64_t>(hand) + record_size;
-    samples = std::min(plan.inputs.records,
-                       (plan.sample_positions() + plan.workers) * Plan::records_per_position + plan.partitions) *
-              record_size;
+    in_hand = static_cast<std::uint64_t>(hand) + plan.inputs.mean;
+    samples = std::min(plan.inputs.items(),
+                       (plan.sample_positions() + plan.workers) * plan.items_per_position() + plan.partitions) *
+              plan.sample_size();
   }
 
   /// Before sampling: partitions are even, but for the usual slack.

@@ -11,16 +11,19 @@
 
 #include <scratch/scratch.hpp>
 
+#include "area.hpp"
 #include "layout.hpp"
+#include "lines.hpp"
+#include "multiset.hpp"
 #include "plan.hpp"
-#include "record.hpp"
+#include "records.hpp"
 #include "support/errors.hpp"
 #include "support/stop.hpp"
 
 namespace external_sort {
 
 struct Stage {
-  scratch::Workspace session;
+  Area session;
   const Plan& plan;
   unsigned worker;
   const std::atomic<bool>* given_up = nullptr;  ///< by another thread
@@ -32,11 +35,11 @@ struct Stage {
   }
 
   /// Gives a file up that no later step reads: removed, or kept for looking at as long as there is room.
-  void give_up(scratch::Workspace area, const std::string& name, const std::string& kept_name) const {
+  void give_up(Placed file, const std::string& kept_name) const {
     if (plan.keep_finished)
-      area.move(name, session.area("finished"), kept_name);
+      file.here.move(file.name, session.area("finished").in(file.place), kept_name);
     else
-      area.remove_matching(name);
+      file.here.remove_matching(file.name);
   }
 };
 
@@ -53,13 +56,38 @@ struct Work {
   }
 };
 
-inline std::vector<Record> read_records(const scratch::Workspace& area, const std::string& name) {
-  scratch::check_records(area, name, record_size);
-  scratch::FileReader file(area, name);
-  std::vector<Record> records(file.size() / record_size);
-  if (file.read(std::as_writable_bytes(std::span(records))) != records.size() * record_size)
-    throw Refused("the file " + (area.path() / name).string() + " ended early");
-  return records;
+/// What is left of items that came more than once (`--unique`): for each file that is made, a note of what was left out
+/// of it. It is written before the file gets its name: what an interrupted worker left is written again, the same.
+class LeftOut {
+ public:
+  explicit LeftOut(const Area& session) : area_(session.area("left_out")) {}
+
+  /// @param number of the file's partition
+  void note(std::uint64_t number, const std::string& of, const Multiset& set) const {
+    scratch::Workspace(area_.with(of)).remove(of);
+    if (set.items > 0) scratch::write_file(area_.of(number), of, set.to_json().dump());
+  }
+  /// Of all files, or of those that a glob matches.
+  Multiset sum(std::string_view glob = "*") const {
+    Multiset all;
+    for (const std::string& name : area_.list(glob))
+      all += Multiset::from_json(nlohmann::json::parse(scratch::read_text(area_.with(name), name)));
+    return all;
+  }
+
+ private:
+  Area area_;
+};
+
+/// Whether it can be what it is called. O(1) @throws scratch::Error
+inline void check_whole(const scratch::Workspace& here, const std::string& name, const Format& format) {
+  scratch::check_records(here, name, format.lines ? 1 : format.record);
+}
+
+/// Calls `work` with the kind of items that a format says.
+template <class Work>
+auto with_kind(const Format& format, Work work) {
+  return format.lines ? work(Lines(format)) : work(Records(format));
 }
 
 }  // namespace external_sort

@@ -58,8 +58,7 @@ inline Performance perform(const Phase& phase, const Stage& stage) {
 
 /// Runs a phase in a thread for each worker.
 /// @throws what the first worker that failed threw, named, when all have ended
-inline std::vector<Performance> run_in_threads(const Phase& phase, const scratch::Workspace& session,
-                                               const Plan& plan) {
+inline std::vector<Performance> run_in_threads(const Phase& phase, const Area& session, const Plan& plan) {
   std::vector<Performance> done(plan.workers);
   std::atomic<bool> given_up = false;
   support::in_threads(
@@ -87,39 +86,40 @@ inline std::string report_name(std::string_view phase, unsigned worker) {
 inline int run_as_worker(std::string_view phase_name, unsigned worker, std::uint64_t buffers, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // without its parent it works for nobody
   if (::getppid() != parent) return 1;
-  std::optional<scratch::Workspace> finished;
-  const scratch::JoinedSession session(std::getenv("SESSION_DIR"), {.buffers = buffers, .on_full = [&](std::uint64_t) {
-                                                                      if (finished) finished->clear();
-                                                                      return finished.has_value();
-                                                                    }});
+  std::optional<Area> finished;
+  scratch::JoinedSet set(std::getenv("SESSION_DIR"), {.buffers = buffers, .on_full = [&](std::uint64_t) {
+                                                        if (finished) finished->clear();
+                                                        return finished.has_value();
+                                                      }});
+  const Area session = as_area(set);
   finished.emplace(session.area("finished"));
   nlohmann::json report;
   try {
-    const Plan plan = Plan::from_json(scratch::metadata_json(session).at("user"));
+    const Plan plan = Plan::from_json(scratch::metadata_json(set[0]).at("user"));
     for (const Phase& phase : phases) {
       if (phase_name != phase.name) continue;
       const Performance done = perform(phase, {session, plan, worker});
-      report = {done.work.set.records, done.work.set.sum, done.work.bytes_read, done.work.bytes_written, done.seconds};
+      report = {done.work.set.to_json(), done.work.bytes_read, done.work.bytes_written, done.seconds};
     }
   } catch (const std::exception& error) {
     report = error.what();
   }
   const std::string text = report.dump();
-  scratch::write_file(session.area("workers"), report_name(phase_name, worker), scratch::bytes_of(text));
+  scratch::write_file(session.area("workers").of(worker), report_name(phase_name, worker), scratch::bytes_of(text));
   return report.is_array() ? 0 : 1;
 }
 
 /// The processes of one phase; those that still run when this dies are killed.
 class WorkerProcesses {
  public:
-  WorkerProcesses(const Phase& phase, scratch::Workspace session, const Plan& plan)
-      : phase_(phase), session_(std::move(session)) {
+  WorkerProcesses(const Phase& phase, const Area& session, const Plan& plan)
+      : phase_(phase), reports_(session.area("workers")) {
     for (unsigned worker = 0; worker < plan.workers; ++worker)
       children_.push_back(std::make_unique<support::Child>(
           "/proc/self/exe",
           std::vector<std::string>{"external_sort", "worker", phase_.name, std::to_string(worker),
                                    std::to_string(plan.buffers), std::to_string(::getpid())},
-          support::ChildOptions{.environment = {"SESSION_DIR=" + session_.path().string()}}));
+          support::ChildOptions{.environment = {"SESSION_DIR=" + session.in(0).path().string()}}));
   }
 
   /// @throws Refused that says which worker failed or died, and of what, as soon as one has; support::Stopped
@@ -151,24 +151,21 @@ class WorkerProcesses {
     if (WIFSIGNALED(status)) throw Refused(who + " " + support::end_of(status));
     nlohmann::json report;
     try {
-      const std::vector<std::byte> text =
-          scratch::read_file(session_.area("workers"), report_name(phase_.name, worker));
-      report = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
-                                     reinterpret_cast<const char*>(text.data() + text.size()));
+      const std::string name = report_name(phase_.name, worker);
+      report = nlohmann::json::parse(scratch::read_text(reports_.with(name), name));
     } catch (const std::exception& error) {
       throw Refused(who + " left no report: " + error.what());
     }
     if (report.is_string()) throw Refused(who + ": " + report.get<std::string>());
     Performance done;
-    done.work = {{report.at(0).get<std::uint64_t>(), report.at(1).get<std::uint64_t>()},
-                 report.at(2).get<std::uint64_t>(),
-                 report.at(3).get<std::uint64_t>()};
-    done.seconds = report.at(4).get<double>();
+    done.work = {Multiset::from_json(report.at(0)), report.at(1).get<std::uint64_t>(),
+                 report.at(2).get<std::uint64_t>()};
+    done.seconds = report.at(3).get<double>();
     return done;
   }
 
   const Phase& phase_;
-  scratch::Workspace session_;
+  Area reports_;
   std::vector<std::unique_ptr<support::Child>> children_;
 };
 

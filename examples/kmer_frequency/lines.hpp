@@ -4,12 +4,9 @@
 // they are compressed.
 #pragma once
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -18,37 +15,10 @@
 #include <scratch/atomic_file.hpp>
 #include <scratch/workspace.hpp>
 
+#include "support/deflating.hpp"
 #include "support/results.hpp"
 
 namespace kmer_frequency {
-
-/// Bytes as one member of gzip.
-class Deflating {
- public:
-  Deflating() {
-    if (::deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-      throw std::bad_alloc();
-  }
-  Deflating(const Deflating&) = delete;
-  Deflating& operator=(const Deflating&) = delete;
-  ~Deflating() { ::deflateEnd(&stream_); }
-
-  template <class Write>
-  void put(std::span<const char> text, bool last, Write write) {
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-    stream_.avail_in = static_cast<uInt>(text.size());
-    do {
-      stream_.next_out = reinterpret_cast<Bytef*>(out_.data());
-      stream_.avail_out = static_cast<uInt>(out_.size());
-      ::deflate(&stream_, last ? Z_FINISH : Z_NO_FLUSH);
-      write(std::string_view(out_.data(), out_.size() - stream_.avail_out));
-    } while (stream_.avail_out == 0);
-  }
-
- private:
-  z_stream stream_{};
-  std::vector<char> out_ = std::vector<char>(std::size_t{1} << 17);
-};
 
 class Lines {
  public:
@@ -111,7 +81,7 @@ class Lines {
 
   std::optional<scratch::AtomicFile> file_;
   support::Target* target_ = nullptr;
-  std::optional<Deflating> deflating_;
+  std::optional<support::Deflating> deflating_;
   std::vector<char> text_;
   std::size_t used_ = 0;
 };

@@ -116,7 +116,7 @@ class Job {
     session_options.quota = options_.quota;
     session_options.buffers = options_.counting.buffers();
     ranks::NodeSession session(ranks_, session_options, [&] {
-      const scratch::AnyPlace place = support::place_of(options_.place, "kmer_frequency_mpi");
+      const scratch::AnyPlace place = support::place_of(options_.places.front(), "kmer_frequency_mpi");
       support::sweep_at_start(place);
       session_options.need = need_;
       return ranks::NodeSession::Owned(place, "k" + std::to_string(options_.counting.k), session_options);

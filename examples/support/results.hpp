@@ -151,6 +151,8 @@ class Results {
   void deliver(scratch::OwnedSession& session, Target& target, const std::string& file);
   /// Does something that may fail likewise. @param file what is kept of the session then
   void attempt(const std::function<void()>& action, const std::string& file);
+  /// So far.
+  bool all_delivered() const { return missing_.empty(); }
   /// Keeps the session where a result could not be delivered. Call it when all was tried.
   /// @param goes_on it stays until it is completed, so that the job can be gone on with
   /// @throws Told, ClosedOutput

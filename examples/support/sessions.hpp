@@ -52,11 +52,16 @@ class Sessions {
     if (is_alone()) return std::get<One>(sessions_);
     return std::get<Set>(sessions_).of(name);
   }
+  scratch::UsageReport usage_report() const {
+    return std::visit([](const auto& all) { return all.usage_report(); }, sessions_);
+  }
   scratch::Usage usage() const {
     return std::visit([](const auto& all) { return all.usage(); }, sessions_);
   }
-  void keep() {
-    std::visit([](auto& all) { all.keep(); }, sessions_);
+  /// Returns their paths.
+  std::vector<std::filesystem::path> keep() {
+    if (is_alone()) return {std::get<One>(sessions_).keep()};
+    return std::get<Set>(sessions_).keep();
   }
   void complete() {
     std::visit([](auto& all) { all.complete(); }, sessions_);

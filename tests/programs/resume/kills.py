@@ -162,7 +162,8 @@ def others(work):
             "little memory": ["--memory", "24MiB", "--workers", "1"],
             "finished files kept": ["--keep-finished"],
             "parts that are copied": ["--place", elsewhere],
-            "one file": ["--to-file"]}
+            "one file": ["--to-file"],
+            "lines": ["--lines", "-r"]}
     try:
         for name, words in ways.items():
             kills = Kills(work, [program, "sort", "-q", "--resume", *words, "-o", "sorted", "records"], "sorted")
@@ -174,6 +175,16 @@ def others(work):
         pathlib.Path("records").write_bytes(pathlib.Path("one").read_bytes() * 200000)
         kills = Kills(work, [program, "sort", "-q", "--resume", "--memory", "24MiB", "-o", "sorted", "records"], "sorted")
         figures("equal records, merged in rounds", kills.many(20 if long_form else 4))
+        for words in ([], ["--memory", "24MiB"], ["--processes", "--memory", "64MiB"]):
+            lines = [f"line {i % 4999} of few\n" for i in range(600000)]
+            pathlib.Path("records").write_text("".join(lines))
+            gone("sorted")
+            command = [program, "sort", "-q", "--resume", "--lines", "-u", *words, "-o", "sorted", "records"]
+            kills = Kills(work, command, "sorted")
+            check(Kills.joined(kills.expected) == "".join(sorted(set(lines))).encode(), "other lines than those that there are")
+            extra = kills.many(20 if long_form else 4)
+            if "--processes" not in words:
+                figures("equal lines, one of which stays", extra)
     finally:
         shutil.rmtree(elsewhere)
 

@@ -26,6 +26,9 @@ OPTIONS += [("external_sort", ["sort", "-o", "made"], option, SIZES, ["records"]
 OPTIONS += [("external_sort", ["sort", "-o", "made"], "--workers", COUNTS + ["0", "257"], ["records"])]
 OPTIONS += [("external_sort", ["generate", "-o", "made"], "-n", COUNTS, []),
             ("external_sort", ["generate", "-o", "made", "-n", "1"], "--seed", COUNTS, [])]
+OPTIONS += [("external_sort", ["sort", "-o", "made"], "--record", COUNTS + ["0", "1073741825"], ["records"]),
+            ("external_sort", ["generate", "-o", "made", "-n", "1"], "--record", COUNTS + ["0"], []),
+            ("external_sort", ["check"], "--record", COUNTS + ["0"], ["records"])]
 OPTIONS += [("table_export", ["t"], option, SIZES, ["rows.csv"]) for option in ("--need", "--quota")]
 OPTIONS += [("table_export", ["t"], option, SIZES + ["0"], ["rows.csv"]) for option in ("--chunk-size", "--max-row")]
 OPTIONS += [("table_export", ["t"], "--rows", COUNTS, ["rows.csv"])]
