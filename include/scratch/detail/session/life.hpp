@@ -337,16 +337,17 @@ class SessionLife {
                              lock_name.data(), no_locks_name})
       sys::unlinkat(directory_.get(), name);
     sys::fchmod(directory_.get(), 0700);  // no mark, where it cannot be removed
-    sys::unlinkat(entry_.root, way_back_.empty() ? entry_.name.c_str() : way_back_.c_str(), AT_REMOVEDIR);
+    sys::unlinkat(entry_.root, entry_.within ? way_back_.c_str() : entry_.name.c_str(), AT_REMOVEDIR);
     leave_it();
     directory_.reset();
   }
 
   // From now on the root is reached from within.
   void spare_root() {
-    entry_.within = facts_of(root_.get(), entry_.root_path);
+    const struct stat facts = facts_of(root_.get(), entry_.root_path);
+    way_back_ = "../" + entry_.name;  // there is no memory for it where a session is taken back
+    entry_.within = facts;
     entry_.root = directory_.get();
-    way_back_ = entry_.at(entry_.name);
     root_.reset();
   }
 
