@@ -68,6 +68,12 @@ enum class Signals : std::uint8_t {
   kill,  ///< end it, as they do by themselves
 };
 
+/// Never gone: one that comes when all is done must not end the process as if nothing were.
+inline const scratch::StopOnSignals& signals_of_process() {
+  static const auto* const signals = new scratch::StopOnSignals;
+  return *signals;
+}
+
 /// Runs `body()`, which returns the exit code, and says in one line what it throws.
 template <class Body>
 int run_program(const char* name, Body body, Signals signals = Signals::stop) {
@@ -75,9 +81,9 @@ int run_program(const char* name, Body body, Signals signals = Signals::stop) {
   hold_standard_files();
   const auto say = [name](const char* what) { std::fprintf(stderr, "%s: %s\n", name, what); };
   try {
-    std::optional<scratch::StopOnSignals> asked;
+    const scratch::StopOnSignals* const asked = signals == Signals::stop ? &signals_of_process() : nullptr;
     std::optional<Stop> stop;
-    if (signals == Signals::stop) stop.emplace(asked.emplace());
+    if (asked != nullptr) stop.emplace(*asked);
     try {
       const StandardOutput out;
       const int code = body();
@@ -86,7 +92,7 @@ int run_program(const char* name, Body body, Signals signals = Signals::stop) {
     } catch (const ClosedOutput&) {
       return 128 + SIGPIPE;
     } catch (...) {
-      if (asked && asked->signal() != 0) return 128 + asked->signal();
+      if (asked != nullptr && asked->signal() != 0) return 128 + asked->signal();
       throw;
     }
   } catch (const Told&) {
