@@ -4,6 +4,7 @@
 // those of all, sees whether they follow each other and lack nothing.
 #pragma once
 
+#include <sstream>
 #include <string>
 
 #include "external_sort/delivery.hpp"
@@ -42,9 +43,11 @@ inline void check_all(const scratch::Workspace& session, const Format& format, c
     throw Refused("the output is not sorted at " + noun + " " + std::to_string(*whole.first_unsorted));
   Multiset there = whole.set;
   there += left_out;
-  if (!(there == input))
-    throw Refused("the output does not hold the " + noun + "s of the input: " + std::to_string(there.items) + ", not " +
-                  std::to_string(input.items));
+  if (there == input) return;
+  std::ostringstream why;
+  why << "the output does not hold the " << noun << "s of the input: " << there.items << " with checksum " << std::hex
+      << there.sum << ", not " << std::dec << input.items << " with " << std::hex << input.sum;
+  throw Refused(why.str());
 }
 
 }  // namespace external_sort

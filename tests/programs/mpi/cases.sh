@@ -312,6 +312,25 @@ with open("odd/lines", "wb") as out:
   nothing_of_sessions place
 }
 
+# Damage to a part of the last rank, before it reads that back: bytes from a place on are others.
+damaged() {
+  local job pid
+  stopped_in 3 validation "$sort_on_many" sort --memory 32MiB "${@:2}" -o four.tsv records
+  printf '\xff\xff\xff' | dd of="$(find place -path '*/output/part_0003')" bs=1 seek="$1" conv=notrunc 2>/dev/null
+  kill -CONT "$pid"
+  code=0
+  wait $job || code=$?
+}
+case_a_part_that_is_damaged_is_noticed() {
+  records 20000
+  damaged 50
+  one_line 1 'rank 0 (.*): the output does not hold the records of the input: 20000 with checksum .*, not 20000 with '
+  damaged 5000
+  one_line 1 'rank 0 (.*): the output is not sorted at record [1-9]'
+  damaged 5000 --lines -u
+  one_line 1 'rank 0 (.*): the output is not sorted at line [1-9]'
+}
+
 case_a_sort_takes_the_same_memory_for_more_records() {
   records 200000
   mpirun -n 4 "$sort_on_many" sort --memory 24MiB -o small records 2>err || fail "small"
