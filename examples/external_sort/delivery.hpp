@@ -299,39 +299,59 @@ class OneFile : public Delivery {
   support::Target& target_;
 };
 
-/// Reads everything back, as it will be delivered.
-/// @param seen_before where it is written down what was seen of a part, and read
+/// Reads parts back.
 template <class Kind>
-Check check_parts(const Area& here, const Kind& kind, std::uint64_t longest, unsigned threads,
-                  const scratch::Workspace* seen_before) {
-  const std::vector<Placed> all_parts = here.list(parts());
-  std::vector<Check> seen(all_parts.size());
-  std::set<std::string> known;
-  if (seen_before != nullptr)
-    for (const scratch::Numbered& part : parts().list(*seen_before)) known.insert(part.name);
-  const auto check_part = [&](const Placed& part, Check& check) {
-    if (known.contains(part.name)) {
-      const std::optional<Check> before = Check::from_bytes(scratch::read_file(*seen_before, part.name));
-      if (before) check = *before;
-      if (before) return;
-    }
+class PartChecker {
+ public:
+  /// @param seen_before where it is written down what was seen of a part, and read; null: nowhere
+  PartChecker(const Kind& kind, std::uint64_t longest, const scratch::Workspace* seen_before)
+      : kind_(kind), longest_(longest), seen_before_(seen_before) {
+    if (seen_before == nullptr) return;
+    for (const scratch::Numbered& part : parts().list(*seen_before)) known_.insert(part.name);
+  }
+
+  /// @param go_on called now and then
+  template <class GoOn>
+  Check check(const Placed& part, GoOn go_on) const {
+    if (known_.contains(part.name))
+      if (std::optional<Check> before = Check::from_bytes(scratch::read_file(*seen_before_, part.name)))
+        return *std::move(before);
+    Check seen;
     scratch::FileReader file(part.here, part.name);
-    std::vector<std::byte> block(std::max<std::size_t>(1_MiB, static_cast<std::size_t>(longest)));
+    std::vector<std::byte> block(std::max<std::size_t>(1_MiB, static_cast<std::size_t>(longest_)));
     std::size_t filled = 0;
     while (const std::size_t n = file.read(std::span(block).subspan(filled))) {
-      support::check_stop();
+      go_on();
       filled += n;
-      const std::size_t whole = kind.whole(std::span(block).first(filled));
-      check.add(kind, std::span(block).first(whole));
+      const std::size_t whole = kind_.whole(std::span(block).first(filled));
+      seen.add(kind_, std::span(block).first(whole));
       std::copy(block.begin() + static_cast<std::ptrdiff_t>(whole), block.begin() + static_cast<std::ptrdiff_t>(filled),
                 block.begin());
       filled -= whole;
     }
     if (filled > 0) throw Refused("the sorted part " + part.name + " is damaged at its end");
-    if (seen_before != nullptr) scratch::write_file(*seen_before, part.name, check.to_bytes());
-  };
+    if (seen_before_ != nullptr) scratch::write_file(*seen_before_, part.name, seen.to_bytes());
+    return seen;
+  }
+
+ private:
+  const Kind& kind_;
+  std::uint64_t longest_;
+  const scratch::Workspace* seen_before_;
+  std::set<std::string> known_;
+};
+
+/// Reads everything back, as it will be delivered.
+/// @param seen_before as that of a `PartChecker`
+template <class Kind>
+Check check_parts(const Area& here, const Kind& kind, std::uint64_t longest, unsigned threads,
+                  const scratch::Workspace* seen_before) {
+  const std::vector<Placed> all_parts = here.list(parts());
+  std::vector<Check> seen(all_parts.size());
+  const PartChecker checker(kind, longest, seen_before);
   support::in_threads(threads, [&](unsigned t) {
-    for (std::size_t i = t; i < all_parts.size(); i += threads) check_part(all_parts[i], seen[i]);
+    for (std::size_t i = t; i < all_parts.size(); i += threads)
+      seen[i] = checker.check(all_parts[i], support::check_stop);
   });
   Check all;
   for (const Check& part : seen) all.add(kind, part);

@@ -31,8 +31,8 @@ class FileExchange {
   /// What each rank found for partitions of others, as `received/partition.N.from_WK`: in steps, in each of which a rank
   /// has one to send to and one to receive from. What was sent goes when the step is over.
   void partitions_to_owners(const Stage& stage) {
-    scratch::Workspace sent = stage.session.area("partitioning").area(worker_name(stage.worker));
-    const scratch::Workspace received = stage.session.area("received");
+    scratch::Workspace sent = stage.session.in(0).area("partitioning").area(worker_name(stage.worker));
+    const scratch::Workspace received = stage.session.in(0).area("received");
     for (unsigned step = 1; step < ranks_.size(); ++step) {
       const unsigned to = (ranks_.rank() + step) % ranks_.size();
       const unsigned from = (ranks_.rank() + ranks_.size() - step) % ranks_.size();

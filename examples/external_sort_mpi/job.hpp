@@ -6,7 +6,7 @@
 //   partitioning   a share's partitions
 //   exchanging     partitions to their owners
 //   sorting, output   one rank's partitions, each of which becomes a part
-//   validation     every rank reads its parts; the first one sees that they follow each other and lack nothing
+//   validation     every rank reads its parts, and what it saw goes to the first one
 //   gathering      parts to the first rank's node
 //   delivering     by the first rank, as external_sort does
 //
@@ -18,7 +18,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -31,7 +30,6 @@
 #include <scratch/session_json.hpp>
 
 #include "exchange.hpp"
-#include "external_sort/checker.hpp"
 #include "external_sort/delivery.hpp"
 #include "external_sort/output.hpp"
 #include "external_sort/partitioning.hpp"
@@ -45,12 +43,14 @@
 #include "support/place.hpp"
 #include "support/resume.hpp"
 #include "support/sweeping.hpp"
+#include "validation.hpp"
 
 namespace external_sort {
 
 struct SortOptions {
   std::vector<std::filesystem::path> inputs = {};
   std::filesystem::path output = {};
+  Format format = {};
   std::string place = "tmp", logs = {};
   std::uint64_t memory = 256_MiB;  // of a rank
   std::uint64_t quota = 0, round = 4_MiB;
@@ -89,8 +89,8 @@ class Job {
     std::string plan;
     ranks_.together([&] {
       if (!ranks_.is_first()) return;
-      plan_ = Plan::make(Inputs::find(options_.inputs), options_.memory * ranks_.size(), ranks_.size(), true,
-                         options_.resume);
+      plan_ = Plan::make(Inputs::find(options_.inputs, options_.format), options_.memory * ranks_.size(), ranks_.size(),
+                         true, options_.resume);
       if (plan_.workers != ranks_.size()) throw Refused("too few open files for so many ranks (ulimit -n)");
       std::vector<support::Input> ids;
       nlohmann::json inputs = nlohmann::json::array();
@@ -100,7 +100,7 @@ class Job {
       }
       results_ = std::make_unique<support::Results>(std::move(ids));
       if (options_.to_file || options_.output == "-")
-        delivery_ = std::make_unique<OneFile>(results_->add("the records", options_.output.string()));
+        delivery_ = std::make_unique<OneFile>(results_->add("the " + nouns(), options_.output.string()));
       else
         delivery_ =
             std::make_unique<PartsDirectory>(options_.output, options_.replace, options_.resume, options_.inputs);
@@ -113,7 +113,6 @@ class Job {
     const nlohmann::json all = nlohmann::json::parse(ranks_.from_first(plan));
     if (!ranks_.is_first()) {
       plan_ = Plan::from_json(all);
-      plan_.inputs.records = all.at("records").get<std::uint64_t>();
       plan_.buffers = all.at("buffers").get<std::uint64_t>();
     }
     facts_ = all.at("facts");
@@ -122,7 +121,8 @@ class Job {
   support::Job identity() const {
     return {"external_sort_mpi",
             facts_,
-            {{"output", support::encoded(std::filesystem::absolute(options_.output).native())},
+            {{"format", options_.format.to_json()},
+             {"output", support::encoded(std::filesystem::absolute(options_.output).native())},
              {"to_file", options_.to_file},
              {"memory", options_.memory},
              {"ranks", ranks_.size()},
@@ -136,7 +136,7 @@ class Job {
     nlohmann::json left;
     ranks_.together([&] {
       if (!options_.resume || ranks_.worker() != 0) return;
-      earlier.emplace(place, identity());
+      earlier.emplace(std::vector{place}, identity());
       if (earlier->unfinished()) left = earlier->unfinished()->user;
     });
     const std::uint64_t with = ranks_.sum(left.is_object() ? 1 : 0);
@@ -193,6 +193,22 @@ class Job {
     }
   }
 
+  std::string nouns() const { return std::string(options_.format.noun()) + "s"; }
+
+  Multiset sum_of(const Multiset& mine) const {
+    Multiset all{ranks_.sum(mine.items), ranks_.sum(mine.bytes), ranks_.sum(mine.sum), 0};
+    for (const std::uint64_t longest : ranks_.all(mine.longest)) all.longest = std::max(all.longest, longest);
+    return all;
+  }
+  // Of equal lines, on all nodes.
+  Multiset left_out() {
+    Multiset here;
+    ranks_.together([&] {
+      if (ranks_.worker() == 0) here = LeftOut(Area(session_->workspace())).sum();
+    });
+    return sum_of(here);
+  }
+
   bool is_done(const std::string& phase) const {
     const nlohmann::json& done = done_.at("done");
     return std::find(done.begin(), done.end(), phase) != done.end();
@@ -215,7 +231,7 @@ class Job {
     ranks_.together([&] {
       if (!options_.resume || ranks_.worker() != 0) return;
       nlohmann::json user = scratch::user_json(session_->owned());
-      for (const char* key : {"done", "input", "delivering"})
+      for (const char* key : {"done", "input", "left_out", "delivering"})
         if (done_.contains(key)) user[key] = done_.at(key);
       scratch::user(session_->owned(), user);
     });
@@ -230,25 +246,32 @@ class Job {
 
   void work() {
     const scratch::Workspace session = session_->workspace();
-    const Stage stage{session, plan_, ranks_.rank()};
+    const Stage stage{Area(session), plan_, ranks_.rank()};
     ranks::Stream stream(ranks_, static_cast<std::size_t>(options_.round));
     FileExchange exchange(ranks_, stream);
-    const auto tell = [&](const Work& work) { logs_->work = {work.bytes_read, work.bytes_written, work.set.records}; };
-    const auto must_see_all = [&](const char* what, std::uint64_t records) {
-      const std::uint64_t seen = ranks_.sum(records);
+    // Lines are counted where they are cut.
+    const auto tell = [&](std::uint64_t in, std::uint64_t out, const Multiset& set) {
+      logs_->work = {in, out, options_.format.lines ? set.items : set.bytes / options_.format.record};
+    };
+    const auto is_mine = [&](const std::string& name) {
+      const auto part = parts().parse(name);
+      return part && plan_.owns(ranks_.rank(), part->index);
+    };
+    const auto must_see_all = [&](const char* what, std::uint64_t bytes) {
+      const std::uint64_t seen = ranks_.sum(bytes) + left_out().bytes, expected = plan_.inputs.bytes();
       ranks_.together([&] {
-        if (seen != plan_.inputs.records)
-          throw Refused(std::string(what) + " saw " + std::to_string(seen) + " records of " +
-                        std::to_string(plan_.inputs.records));
+        if (seen != expected)
+          throw Refused(std::string(what) + " saw " + std::to_string(seen) + " bytes of " + nouns() + " of " +
+                        std::to_string(expected));
       });
     };
     // A phase of the workers, in a thread beside: another rank's failure ends it.
     const auto perform = [&](Work (*work_of)(const Stage&)) {
       Work work;
       std::atomic<bool> given_up = false;
-      const Stage mine{session, plan_, ranks_.rank(), &given_up};
+      const Stage mine{Area(session), plan_, ranks_.rank(), &given_up};
       ranks_.together([&] { work = work_of(mine); }, [&] { given_up = true; });
-      tell(work);
+      tell(work.bytes_read, work.bytes_written, work.set);
       return work;
     };
 
@@ -257,103 +280,64 @@ class Job {
       const scratch::Workspace area = session.area("sampling");
       exchange.to_first(area, [&](const std::string& name) { return name == samples().name(ranks_.rank()); });
       ranks_.together([&] {
-        if (ranks_.is_first()) choose_splitters(session, plan_);
+        if (ranks_.is_first()) choose_splitters(Area(session), plan_);
       });
       exchange.to_nodes(area, splitters_name);
     });
     phase("partitioning", [&] {
       const Work work = perform(partition_share);
-      done_["input"] = {ranks_.sum(work.set.records), ranks_.sum(work.set.sum)};
-      must_see_all("partitioning", work.set.records);
+      const Multiset input = sum_of(work.set);
+      done_["input"] = input.to_json();
+      plan_.longest = input.longest;
+      must_see_all("partitioning", work.set.bytes);
     });
     phase("exchanging", [&] {
       const std::uint64_t sent = stream.sent(), received = stream.received();
       perform(receive_partitions);  // those of this node
       exchange.partitions_to_owners(stage);
-      std::uint64_t records = 0;
+      Multiset mine;
       for (const scratch::Numbered& file : partitions().list(session.area("received")))
-        if (plan_.owns(ranks_.rank(), file.index)) records += file.bytes / record_size;
-      logs_->work = {stream.received() - received, stream.sent() - sent, records};
-      must_see_all("exchanging", records);
+        if (plan_.owns(ranks_.rank(), file.index)) mine.bytes += file.bytes;
+      tell(stream.received() - received, stream.sent() - sent, mine);
+      must_see_all("exchanging", mine.bytes);
     });
-    phase("sorting", [&] { must_see_all("sorting", perform(sort_partitions).set.records); });
-    phase("output", [&] { must_see_all("output", perform(write_output).set.records); });
-    if (options_.validate) phase("validation", [&] { validate(session); });
-    phase("gathering", [&] {
-      exchange.to_first(session.area("output"), [&](const std::string& name) {
-        const auto part = parts().parse(name);
-        return part && plan_.owns(ranks_.rank(), part->index);
+    phase("sorting", [&] { must_see_all("sorting", perform(sort_partitions).set.bytes); });
+    phase("output", [&] {
+      must_see_all("output", perform(write_output).set.bytes);
+      done_["left_out"] = left_out().to_json();
+    });
+    const auto seen = [&](const char* key) { return Multiset::from_json(done_.at(key)); };
+    if (options_.validate)
+      phase("validation", [&] {
+        perform(read_back);
+        exchange.to_first(session.area("validation"), is_mine);
+        ranks_.together([&] {
+          if (ranks_.is_first()) check_all(session, options_.format, seen("input"), seen("left_out"));
+        });
       });
-    });
+    phase("gathering", [&] { exchange.to_first(session.area("output"), is_mine); });
     sent_ = stream.sent();
     logs_->begin("delivering");
     ranks_.together([&] {
-      if (ranks_.is_first()) deliver(session_->owned());
+      if (ranks_.is_first()) deliver(session_->sessions(), plan_.inputs.bytes() - seen("left_out").bytes);
     });
   }
 
-  // Each its own parts; whether one goes on where the one before ended, the first rank sees.
-  void validate(const scratch::Workspace& session) {
-    struct Seen {
-      std::uint64_t index;
-      Check check;
-    };
-    std::string mine;
-    std::atomic<bool> given_up = false;
-    std::uint64_t records = 0;
-    ranks_.together(
-        [&] {
-          const scratch::Workspace area = session.area("output");
-          const Stage stage{session, plan_, ranks_.rank(), &given_up};
-          std::vector<Record> some(std::size_t{1} << 13);
-          for (const scratch::Numbered& part : parts().list(area)) {
-            if (!plan_.owns(ranks_.rank(), part.index)) continue;
-            Seen seen{part.index, {}};
-            scratch::FileReader file(area, part.name);
-            while (const std::size_t n = file.read(std::as_writable_bytes(std::span(some)))) {
-              stage.go_on();
-              seen.check.add(std::span(some).first(n / record_size));
-            }
-            records += seen.check.set.records;
-            mine.append(reinterpret_cast<const char*>(&seen), sizeof seen);
-          }
-        },
-        [&] { given_up = true; });
-    logs_->work = {records * record_size, 0, records};
-    const std::vector<std::string> all = ranks_.at_first(mine);
-    ranks_.together([&] {
-      if (!ranks_.is_first()) return;
-      std::vector<Seen> parts;
-      for (const std::string& text : all)
-        for (std::size_t at = 0; at + sizeof(Seen) <= text.size(); at += sizeof(Seen)) {
-          parts.emplace_back();
-          std::memcpy(static_cast<void*>(&parts.back()), text.data() + at, sizeof(Seen));
-        }
-      std::sort(parts.begin(), parts.end(), [](const Seen& a, const Seen& b) { return a.index < b.index; });
-      Check whole;
-      for (const Seen& part : parts) whole += part.check;
-      if (!whole.sorted()) throw Refused("the output is not sorted at record " + std::to_string(*whole.first_unsorted));
-      const Multiset input{done_.at("input").at(0).get<std::uint64_t>(), done_.at("input").at(1).get<std::uint64_t>()};
-      if (!(whole.set == input)) throw Refused("the output does not hold the records of the input");
-    });
-  }
-
-  void deliver(scratch::OwnedSession& session) {
+  void deliver(support::Sessions& sessions, std::uint64_t expected) {
+    scratch::OwnedSession& session = sessions[0];
     if (!is_done("delivered")) {
       if (!delivery_->was_delivering()) {
-        delivery_->take(session);
+        delivery_->take(sessions, options_.format);
         std::uint64_t bytes = 0;
-        for (const scratch::Numbered& part : parts().list(delivery_->gathered(session, plan_.buffers)))
-          bytes += part.bytes;
-        if (bytes != plan_.inputs.bytes())
-          throw Refused("the sorted parts have " + std::to_string(bytes) + " bytes of " +
-                        std::to_string(plan_.inputs.bytes()));
+        for (const Placed& part : delivery_->gathered(sessions, plan_.buffers).list(parts())) bytes += part.bytes;
+        if (bytes != expected)
+          throw Refused("the sorted parts have " + std::to_string(bytes) + " bytes of " + std::to_string(expected));
       }
       results_->attempt(
           [&] {
             delivery_->make_way();
             if (options_.resume) put_on_record(session, "delivering", delivery_->delivering());
-            delivery_->finish(session);
+            delivery_->finish(sessions);
           },
           "output");
     }
@@ -381,8 +365,10 @@ class Job {
                   static_cast<unsigned long long>(sent_), seconds(usage.ru_utime) + seconds(usage.ru_stime));
     const std::vector<std::string> all = ranks_.at_first(line.data());
     if (!ranks_.is_first() || options_.quiet) return;
-    std::cerr << "ranks: " << ranks_.size() << "\nnodes: " << ranks_.nodes() << "\nrecords: " << plan_.inputs.records
-              << "\npartitions: " << plan_.partitions << "\n";
+    std::cerr << "ranks: " << ranks_.size() << "\nnodes: " << ranks_.nodes() << "\n"
+              << nouns() << ": " << done_.at("input").at(0) << "\npartitions: " << plan_.partitions << "\n";
+    if (const auto n = Multiset::from_json(done_.at("left_out")).items; n > 0)
+      std::cerr << "left out: " << support::plural(n, options_.format.noun()) << " that came before\n";
     for (std::size_t r = 0; r < all.size(); ++r) std::cerr << "rank " << r << ": " << all[r] << "\n";
   }
 

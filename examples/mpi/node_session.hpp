@@ -13,6 +13,7 @@
 #include <scratch/session_dir.hpp>
 
 #include "ranks.hpp"
+#include "support/sessions.hpp"
 
 namespace ranks {
 
@@ -28,7 +29,7 @@ class NodeSession {
     ranks.together([&] {
       if (ranks.worker() != 0) return;
       owned_.emplace(make());
-      path = owned_->path().native();
+      path = owned().path().native();
     });
     path = ranks.from_leader(path);
     ranks.together([&] {
@@ -37,11 +38,12 @@ class NodeSession {
     ranks.together([&] { std::filesystem::create_directory(metrics()); });
   }
 
-  scratch::Workspace workspace() const { return owned_ ? scratch::Workspace(*owned_) : scratch::Workspace(*joined_); }
+  scratch::Workspace workspace() { return owned_ ? scratch::Workspace(owned()) : scratch::Workspace(*joined_); }
   /// Where its logs are.
-  std::filesystem::path metrics() const { return workspace().path() / "metrics"; }
+  std::filesystem::path metrics() { return workspace().path() / "metrics"; }
   /// @pre it was made here
-  scratch::OwnedSession& owned() { return *owned_; }
+  scratch::OwnedSession& owned() { return (*owned_)[0]; }
+  support::Sessions& sessions() { return *owned_; }
 
   void close() {
     if (joined_) joined_->close();
@@ -52,7 +54,7 @@ class NodeSession {
   }
 
  private:
-  std::optional<Owned> owned_;
+  std::optional<support::Sessions> owned_;
   std::optional<scratch::JoinedSession> joined_;
 };
 

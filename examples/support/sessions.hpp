@@ -44,6 +44,8 @@ class Sessions {
     if (earlier) earlier->remove_others((*this)[0].label());
   }
 
+  explicit Sessions(One alone) : sessions_(std::move(alone)) {}
+
   /// They are those of the earlier run.
   bool goes_on() const { return goes_on_; }
   std::size_t size() const { return is_alone() ? 1 : std::get<Set>(sessions_).size(); }

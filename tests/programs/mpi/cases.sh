@@ -223,6 +223,17 @@ case_what_is_wrong_is_one_line_from_one_rank() {
   one_line 2 '-k: '
   refused ranks 4 -o nowhere/four.tsv reads.fa
   one_line 1 'nowhere/four.tsv'
+  refused mpirun -n 4 "$sort_on_many" sort --place . --place .. -o four.tsv reads.fa
+  one_line 2 '--place: a node has one place'
+  refused mpirun -n 4 "$sort_on_many" sort --lines -o four.tsv - </dev/null
+  one_line 2 'ranks cannot share the standard input'
+  refused mpirun -n 4 "$sort_on_many" sort --record 64 --key 60:65 -o four.tsv reads.fa
+  one_line 2 'the key ends at byte 65'
+  refused mpirun -n 4 "$sort_on_many" sort -u -o four.tsv reads.fa
+  one_line 2 '--lines'
+  head -c 9000000 /dev/zero >long
+  refused mpirun -n 4 "$sort_on_many" sort --lines --memory 24MiB -o four.tsv long
+  one_line 1 'rank [0-3] (.*): .*long has a line of more than .*--memory'
 }
 
 case_a_node_without_room_is_one_line() {
@@ -273,7 +284,51 @@ case_four_ranks_sort_what_one_machine_sorts() {
   rm expected
   SCRATCH_FAKE_NODES=5 sorts 5 -o equal records
   sorted_as_it_must_be equal
+  "$sorting" generate --record 33 --key 20:29 -n 100000 -o records
+  sorts 4 --record 33 --key 20:29 --to-file -o file records
+  "$sorting" sort -q --record 33 --key 20:29 --to-file -o expected records
+  same file expected
+  # Lines: of usual lengths, of which some come again from another rank's share; and odd ones.
+  "$sorting" generate --lines -n 150000 -o some.txt
+  mkdir odd
+  python3 -c '
+import random
+random.seed(3)
+with open("odd/lines", "wb") as out:
+    for _ in range(60000): out.write(bytes(random.choices(b"\0\r\xff ab", k=random.randint(0, 6))) + b"\n")
+    for n in 300000, 300000, 2000000: out.write(b"a" * n + b"b\r\n")
+    out.write(b"an end that lacks")'
+  : >odd/none
+  head -n 50000 some.txt >odd/more
+  for options in '' -r -u '-r -u'; do
+    LC_ALL=C sort $options odd/more odd/lines some.txt >expected
+    sorts 4 --lines $options --to-file -o file some.txt odd
+    same file expected
+    [[ $options != *u* ]] || grep -q '^left out: [0-9]* lines that came before$' err || fail "nothing was left out"
+  done
+  grep -q '^lines: 260004$' err || fail "other lines: $(grep ^lines err)"
+  sorts 4 --lines -o nothing odd/none
+  [ "$(cat nothing/part_*)" = '' ] || fail "something of nothing"
   nothing_of_sessions place
+}
+
+# Damage to a part of the last rank, before it reads that back: bytes from a place on are others.
+damaged() {
+  local job pid
+  stopped_in 3 validation "$sort_on_many" sort --memory 32MiB "${@:2}" -o four.tsv records
+  printf '\xff\xff\xff' | dd of="$(find place -path '*/output/part_0003')" bs=1 seek="$1" conv=notrunc 2>/dev/null
+  kill -CONT "$pid"
+  code=0
+  wait $job || code=$?
+}
+case_a_part_that_is_damaged_is_noticed() {
+  records 20000
+  damaged 50
+  one_line 1 'rank 0 (.*): the output does not hold the records of the input: 20000 with checksum .*, not 20000 with '
+  damaged 5000
+  one_line 1 'rank 0 (.*): the output is not sorted at record [1-9]'
+  damaged 5000 --lines -u
+  one_line 1 'rank 0 (.*): the output is not sorted at line [1-9]'
 }
 
 case_a_sort_takes_the_same_memory_for_more_records() {
@@ -287,13 +342,14 @@ case_a_sort_takes_the_same_memory_for_more_records() {
   "$sorting" check large >out || fail "not sorted"
 }
 
+# sort_killed <phase> <rank> <phases done before> <options and input ...>
 sort_killed() {
   local phase=$1
-  killed_in "$2" "$phase" "$sort_on_many" sort --memory 32MiB --resume -o four ../records
+  killed_in "$2" "$phase" "$sort_on_many" sort --memory 32MiB --resume -o four "${@:4}"
   # When all is gathered the first rank needs no other one.
   [ ! -e four ] || [ "$phase" = delivering ] || fail "there is a result after a kill in $phase"
   found_in_three_logs "$phase" four.logs
-  sorts 4 --resume -o four ../records
+  sorts 4 --resume -o four "${@:4}"
   words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
   for done_before in $3; do
     [ "$(grep -c -- "-> $done_before, done before" four.logs/metrics/state_transitions.log)" = 4 ] ||
@@ -301,11 +357,17 @@ sort_killed() {
   done
   cat four/part_* | cmp - ../expected || fail "other than sort after a kill in $phase"
 }
-early_sort_killed() { sort_killed "$1" "$2" ''; }
-late_sort_killed() { sort_killed "$1" "$2" 'sampling partitioning'; }
+early_sort_killed() { sort_killed "$1" "$2" '' ../records; }
+late_sort_killed() {
+  case $1 in
+    sorting | output | validation) sort_killed "$1" "$2" 'sampling partitioning' --lines -u ../twice ;;
+    *) sort_killed "$1" "$2" 'sampling partitioning' ../records ;;
+  esac
+}
 case_a_rank_that_is_killed_leaves_its_sort_to_the_next_start_which_goes_on() {
   records 200000
   sort records >expected
+  cat records records >twice
   in_each early_sort_killed sampling partitioning
   in_each late_sort_killed exchanging sorting output validation gathering delivering
 }
