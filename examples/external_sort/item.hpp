@@ -36,6 +36,8 @@ struct Format {
             json.at(3).get<std::uint64_t>(), json.at(4).get<bool>(),          json.at(5).get<bool>()};
   }
   const char* noun() const { return lines ? "line" : "record"; }
+  /// Records as they are where nothing was said.
+  bool is_usual() const { return to_json() == Format{}.to_json(); }
 };
 
 /// Up to 8 bytes as a number of the same order; what is missing counts as zeros.

@@ -87,7 +87,9 @@ inline void check_whole(const scratch::Workspace& here, const std::string& name,
 /// Calls `work` with the kind of items that a format says.
 template <class Work>
 auto with_kind(const Format& format, Work work) {
-  return format.lines ? work(Lines(format)) : work(Records(format));
+  if (format.lines) return work(Lines(format));
+  if (format.is_usual()) return work(UsualRecords(format));
+  return work(Records(format));
 }
 
 }  // namespace external_sort

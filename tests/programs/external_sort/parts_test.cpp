@@ -115,8 +115,9 @@ TEST_CASE("sorting in memory agrees with std::sort, whatever the keys") {
     for (const bool text : {false, true})
       for (const std::uint64_t n : {0U, 1U, 2U, 3U, 1000U, 20000U}) {
         const Records records{Format{}};
-        const All items = generated(n, keys, text);
-        CHECK(sorted_in_memory(records, items) == in_order(records, items));
+        const All items = generated(n, keys, text), expected = in_order(records, items);
+        CHECK(sorted_in_memory(records, items) == expected);
+        CHECK(sorted_in_memory(UsualRecords{Format{}}, items) == expected);
       }
 }
 
@@ -129,6 +130,7 @@ TEST_CASE("keys that differ in their last byte only, or at both ends of the rang
   }
   const Records records{Format{}};
   CHECK(sorted_in_memory(records, items) == in_order(records, items));
+  CHECK(sorted_in_memory(UsualRecords{Format{}}, items) == in_order(records, items));
 }
 
 TEST_CASE("records of any size are ordered by a key at any place, all of it, and then by all of their bytes") {
@@ -197,6 +199,7 @@ TEST_CASE("a loser tree merges any number of sources, empty ones among them") {
       All items = generated(997, keys, false, {}, k);
       for (std::size_t i = 0; i < 10; ++i) items[i].assign(100, '\xff');
       agrees(Records(Format{}), items, k);
+      agrees(UsualRecords(Format{}), items, k);
     }
     for (const bool reverse : {false, true}) agrees(Lines(Format{.lines = true, .reverse = reverse}), odd_lines(), k);
   }
@@ -220,6 +223,7 @@ TEST_CASE("an item's partition is the number of splitters that are not after it"
   for (const std::size_t partitions : {1U, 2U, 3U, 8U, 9U, 64U, 100U}) {
     for (const Keys keys : every_kind) {
       agrees(Records(Format{}), generated(2000, keys, true, {}, partitions), partitions);
+      agrees(UsualRecords(Format{}), generated(2000, keys, true, {}, partitions), partitions);
       agrees(Records(keyed), generated(2000, keys, false, keyed, partitions), partitions);
     }
     for (const bool reverse : {false, true})
