@@ -143,7 +143,7 @@ class ChunkReader {
     Bytes map() {
       if (!mapping.is_made()) {
         check_size();
-        mapping = detail::Mapping(file.get(), static_cast<std::size_t>(record.info.size), path);
+        mapping = detail::Mapping(file.get(), record.info.size, path);
       }
       return mapping.bytes();
     }
@@ -155,17 +155,17 @@ class ChunkReader {
         check_size();
         const detail::Fd open(sys::reopen(file.get(), O_RDWR));  // wherever it was moved to
         if (!open) detail::throw_error(errno, "map", path, detail::open_files_hint(errno));
-        pinnable.emplace(open.get(), static_cast<std::size_t>(record.info.size), path);
+        pinnable.emplace(open.get(), record.info.size, path);
       }
       if (!pinnable->made_here()) detail::throw_error(errc::forked_object, "map", path);
       return pinnable->bytes();
     }
 
     detail::Directory where;
-    detail::ChunkRecord record;
-    std::filesystem::path path;
-    detail::Fd file;
-    std::optional<detail::BlockReader> blocks;
+    detail::ChunkRecord record{};
+    std::filesystem::path path{};
+    detail::Fd file{};
+    std::optional<detail::BlockReader> blocks{};
 
     void look_up(std::uint64_t id) {
       const std::filesystem::path& root = where.state().path();
@@ -209,9 +209,9 @@ class ChunkReader {
                             std::to_string(size) + " bytes are on record, the file has " + std::to_string(found));
     }
 
-    std::optional<detail::BlockPicker> picker;
-    detail::Mapping mapping;
-    std::optional<detail::PinnableMapping> pinnable;
+    std::optional<detail::BlockPicker> picker{};
+    detail::Mapping mapping{};
+    std::optional<detail::PinnableMapping> pinnable{};
   };
 
   Chunk& chunk() const {

@@ -221,8 +221,8 @@ class ChunkWriter {
     detail::BlockWriter writer;
     detail::WriterStream stream{writer};
     std::uint64_t id = 0;
-    std::string name;  // of the file, while it has one and is not on record
-    detail::MadeHere made_here;
+    std::string name{};  // of the file, while it has one and is not on record
+    detail::MadeHere made_here{};
   };
 
   Chunk& chunk() const {

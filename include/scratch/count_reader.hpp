@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <scratch/count_key.hpp>
+#include <scratch/detail/bytes/postfix.hpp>
 #include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/file/table_view.hpp>
 #include <scratch/detail/count/merge/claim.hpp>
@@ -42,7 +43,7 @@ inline unsigned count_key_bits(const Workspace& workspace, std::string_view name
 template <CountKey Key>
 class CountRange {
  public:
-  class iterator {
+  class iterator : public detail::Postfix<iterator> {
    public:
     using value_type = Count<Key>;
     using difference_type = std::ptrdiff_t;
@@ -54,7 +55,7 @@ class CountRange {
       walk_->next();
       return *this;
     }
-    void operator++(int) { ++*this; }
+    using detail::Postfix<iterator>::operator++;
     friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.walk_ || at.walk_->at_end(); }
 
    private:
@@ -229,7 +230,7 @@ class CountReader {
   }
 
   std::filesystem::path path_;
-  std::shared_ptr<const detail::TableView<Key>> table_;
+  std::shared_ptr<const detail::TableView<Key>> table_{};
 };
 
 /// A key of two tables, and its count in each; 0 where it is not there.
@@ -245,7 +246,7 @@ struct JoinedCount {
 template <CountKey Key>
 class JoinedCounts {
  public:
-  class iterator {
+  class iterator : public detail::Postfix<iterator> {
    public:
     using value_type = JoinedCount<Key>;
     using difference_type = std::ptrdiff_t;
@@ -264,7 +265,7 @@ class JoinedCounts {
       if (b) walks_->b.next();
       return *this;
     }
-    void operator++(int) { ++*this; }
+    using detail::Postfix<iterator>::operator++;
     friend bool operator==(const iterator& at, std::default_sentinel_t) {
       return !at.walks_ || (at.walks_->a.at_end() && at.walks_->b.at_end());
     }
@@ -282,7 +283,7 @@ class JoinedCounts {
     bool in_a() const { return !walks_->a.at_end() && (walks_->b.at_end() || walks_->a.place() <= walks_->b.place()); }
     bool in_b() const { return !walks_->b.at_end() && (walks_->a.at_end() || walks_->b.place() <= walks_->a.place()); }
 
-    std::shared_ptr<Walks> walks_;
+    std::shared_ptr<Walks> walks_{};
   };
 
   /// A pass from the beginning.

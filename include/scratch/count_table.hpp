@@ -353,10 +353,10 @@ class CountTable {
   std::string name_;
   Existing existing_;
   std::unique_ptr<detail::NameLock> lock_;  // until the commit
-  Input input_;
+  Input input_{};
   int exceptions_ = std::uncaught_exceptions();
   std::uint64_t total_ = 0;  // of the table that is added to; after the commit, of all
-  std::optional<std::uint64_t> distinct_;
+  std::optional<std::uint64_t> distinct_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -140,8 +140,8 @@ class [[gnu::visibility("default")]] Error : public std::system_error {
 
  private:
   struct Words {
-    std::string doing, hint, what;
-    std::filesystem::path path, other;
+    std::string doing{}, hint{}, what{};
+    std::filesystem::path path{}, other{};
   };
 
   std::string compose(const std::error_code& code) const {

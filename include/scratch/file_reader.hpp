@@ -126,7 +126,7 @@ class FileReader {
   }
 
   std::unique_ptr<detail::BlockReader> blocks_;
-  Bytes rest_;                  // of the block that was read last
+  Bytes rest_{};                // of the block that was read last
   std::size_t skip_ = 0;        // of the next one
   std::uint64_t position_ = 0;  // of what is given next
 };

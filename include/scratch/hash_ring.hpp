@@ -119,7 +119,7 @@ class HashRing {
   std::vector<bool> left_out_;
   unsigned virtual_nodes_;
   std::size_t places_ = 0;
-  std::vector<Node> nodes_;  // by their points
+  std::vector<Node> nodes_{};  // by their points
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

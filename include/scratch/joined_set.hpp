@@ -95,7 +95,7 @@ class JoinedSet {
         if (!failure) failure = error;
       }
     }
-    if (failure) throw Error(*failure);
+    if (failure) throw Error{*failure};
   }
 
  private:
@@ -159,8 +159,8 @@ class JoinedSet {
     sessions_.clear();
   }
 
-  std::vector<std::optional<JoinedSession>> sessions_;  // empty: could not be joined
-  std::unique_ptr<detail::SetPlaces> places_;           // empty: moved from
+  std::vector<std::optional<JoinedSession>> sessions_{};  // empty: could not be joined
+  std::unique_ptr<detail::SetPlaces> places_{};           // empty: moved from
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -38,7 +38,7 @@ namespace detail {
 
 /// What the library itself knows of a place.
 struct Location {
-  std::filesystem::path root;                               // absolute
+  std::filesystem::path root{};                             // absolute
   std::string reason = "the application's place names it";  // a clause: "TMPDIR is /data/tmp"
   RootKind kind = RootKind::named;
   SessionGrammar grammar = {};
@@ -149,7 +149,7 @@ class Shm {
 
  private:
   std::string app_;
-  std::optional<detail::Location> found_;
+  std::optional<detail::Location> found_{};
 };
 
 /// Disk, usually: `$TMPDIR/<app>-<uid>/`, `/tmp/<app>-<uid>/` without TMPDIR, or below SCRATCH_DIR.
@@ -171,7 +171,7 @@ class TmpDir {
 
  private:
   std::string app_;
-  std::optional<detail::Location> found_;
+  std::optional<detail::Location> found_{};
 };
 
 /// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.

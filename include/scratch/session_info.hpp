@@ -26,13 +26,13 @@ struct SessionProgress {
 
 /// A session as somebody sees it who only looks. What metadata.json cannot tell is empty.
 struct SessionInfo {
-  std::string id;
-  std::filesystem::path path;
-  std::string label;
-  std::int64_t pid = 0;    ///< of the owner, where it started; for people
-  std::string start_time;  ///< UTC, ISO 8601
-  std::string status;      ///< in_progress, completed, failed; "unknown" where metadata.json does not tell; "trash"
-  bool alive = false;      ///< somebody uses it: a sweep would leave it alone; true where it cannot be known
+  std::string id{};
+  std::filesystem::path path{};
+  std::string label{};
+  std::int64_t pid = 0;      ///< of the owner, where it started; for people
+  std::string start_time{};  ///< UTC, ISO 8601
+  std::string status{};      ///< in_progress, completed, failed; "unknown" where metadata.json does not tell; "trash"
+  bool alive = false;        ///< somebody uses it: a sweep would leave it alone; true where it cannot be known
   bool alive_known = true;
   bool kept = false;              ///< a sweep leaves it alone unless told otherwise
   std::uint64_t bytes = 0;        ///< of committed files, those that can be read

@@ -98,8 +98,8 @@ inline std::optional<std::uint64_t> free_memory(const std::string& root = {}) {
 
 /// Where a hierarchy of memory cgroups is mounted (empty: nowhere), and where in it we are.
 struct Cgroup {
-  std::string mount;
-  std::string place;  // "" or "/a/b"
+  std::string mount{};
+  std::string place{};  // "" or "/a/b"
   bool unified = false;
 };
 

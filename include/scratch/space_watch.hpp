@@ -118,11 +118,11 @@ class SpaceWatch {
   detail::Directory directory_;
   SpaceWatchOptions options_;
   std::function<void(const Space&)> on_low_;
-  std::mutex mutex_;
-  detail::Condition bell_;
+  std::mutex mutex_{};
+  detail::Condition bell_{};
   bool stop_ = false;
-  detail::MadeHere made_here_;
-  detail::Thread thread_;
+  detail::MadeHere made_here_{};
+  detail::Thread thread_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

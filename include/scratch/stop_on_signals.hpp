@@ -152,11 +152,11 @@ class StopOnSignals {
       source_.request_stop();
   }
 
-  detail::MadeHere made_here_;
+  detail::MadeHere made_here_{};
   detail::Fd event_;
-  std::stop_source source_;
+  std::stop_source source_{};
   std::atomic<bool> ended_ = false;
-  detail::Thread thread_;
+  detail::Thread thread_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -42,8 +42,8 @@ struct UsageReport {
     std::string area;  ///< "" for the files beside the areas
     Usage usage;
   };
-  std::vector<Row> rows;  ///< in natural order of the names; "" first, and always there
-  Usage total;
+  std::vector<Row> rows{};  ///< in natural order of the names; "" first, and always there
+  Usage total{};
 };
 
 /// A table for a person, a line for each row and one for the total.

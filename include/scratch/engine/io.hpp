@@ -85,7 +85,7 @@ class Io {
 
 /// What an engine is chosen by: the file system under a directory.
 struct Medium {
-  std::string name;                  ///< "tmpfs", "ext4", ...
+  std::string name{};                ///< "tmpfs", "ext4", ...
   bool memory_backed = false;        ///< its bytes are in memory anyway
   std::size_t direct_alignment = 0;  ///< for O_DIRECT; 0 where there is none, or where that is not known
   /// Whether `direct_alignment` is an answer: on a full or read-only disk the kernel may have none. Engines are then

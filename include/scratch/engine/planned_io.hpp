@@ -82,9 +82,9 @@ class IoPlan {
     return met;
   }
 
-  mutable std::mutex mutex_;
-  std::vector<Counted> faults_;
-  std::vector<Transfer> transfers_;
+  mutable std::mutex mutex_{};
+  std::vector<Counted> faults_{};
+  std::vector<Transfer> transfers_{};
   std::uint64_t fired_ = 0;
 };
 
@@ -133,8 +133,8 @@ class PlannedIo final : public Io {
  private:
   std::unique_ptr<Io> engine_;
   std::shared_ptr<IoPlan> plan_;
-  std::vector<Completion> stopped_;
-  std::map<std::uint64_t, int> errors_;  // by tag
+  std::vector<Completion> stopped_{};
+  std::map<std::uint64_t, int> errors_{};  // by tag
 };
 
 /// Engines that `make` makes, going by `plan`.

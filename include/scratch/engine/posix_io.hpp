@@ -84,7 +84,7 @@ class PosixIo final : public Io {
 
  private:
   std::string why_;
-  detail::PlainVector<Completion> done_;
+  detail::PlainVector<Completion> done_{};
   detail::BlockBuffers buffers_{1, buffer_size};
 };
 

@@ -41,6 +41,8 @@ class UringIo final : public Io {
     if (result < 0) detail::throw_error(-result, "set up a ring (io_uring_setup)", {});
     made_here_ = detail::MadeHere();
   }
+  UringIo(const UringIo&) = delete;
+  UringIo& operator=(const UringIo&) = delete;
 
   ~UringIo() override {
     if (!has_ring() || !made_here_.is_true()) return;
@@ -232,11 +234,11 @@ class UringIo final : public Io {
   Medium medium_;
   const char* note_ = detail::asked_io() == detail::AskedIo::unknown ? detail::unknown_io_asked : "";
   io_uring ring_{};
-  std::string why_no_ring_;  // empty: there is one
-  detail::MadeHere made_here_;
+  std::string why_no_ring_{};  // empty: there is one
+  detail::MadeHere made_here_{};
   std::array<Slot, transfers> slots_{};
   std::size_t in_ring_ = 0;  // slots that are not free
-  detail::PlainVector<Completion> ready_;
+  detail::PlainVector<Completion> ready_{};
   detail::BlockBuffers buffers_{transfers, buffer_size};
 };
 

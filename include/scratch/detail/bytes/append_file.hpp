@@ -128,7 +128,7 @@ class AppendFile {
   std::string doing_;
   TempFile file_;
   Reservation reservation_;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_{};
   std::uint64_t size_ = 0;
 };
 

@@ -30,6 +30,7 @@
 #include <scratch/detail/bytes/block_sums.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/bytes/postfix.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/text/checksum.hpp>
@@ -108,7 +109,7 @@ class BlockReader {
     forget_ahead();
     next_ = std::min(offset / layout_.block, layout_.count());
     given_of_block_ = 0;
-    return static_cast<std::size_t>(offset % layout_.block);
+    return offset % layout_.block;
   }
 
   const std::filesystem::path& path() const { return path_; }
@@ -134,12 +135,11 @@ class BlockReader {
 
   Io& io() const { return **engine_; }
 
-  std::size_t size_of(std::uint64_t i) const { return static_cast<std::size_t>(layout_.size_of(i)); }
+  std::size_t size_of(std::uint64_t i) const { return layout_.size_of(i); }
 
   MutableBytes buffer(std::size_t i) {
     if (engine_) return io().buffer(static_cast<unsigned>(i));
-    return own_.size() > 0 ? MutableBytes(own_.data(), own_.size())
-                           : own_.resize_for(static_cast<std::size_t>(layout_.size_of(0)));
+    return own_.size() > 0 ? MutableBytes(own_.data(), own_.size()) : own_.resize_for(layout_.size_of(0));
   }
 
   std::size_t aligned(std::size_t size) const {
@@ -271,13 +271,13 @@ class BlockReader {
 
   std::shared_ptr<const void> place_;  // before the file: a session is gone only when nothing in it is open
   Fd file_;
-  std::optional<EnginePool::Lease> engine_;  // after the file: transfers in flight end before it is closed
+  std::optional<EnginePool::Lease> engine_{};  // after the file: transfers in flight end before it is closed
   std::filesystem::path path_;
   ChunkLayout layout_;
   std::vector<std::uint64_t> sums_;
-  std::vector<Slot> slots_;  // by buffer
-  ByteBuffer own_;           // of a small file, which needs no engine
-  MadeHere made_here_;
+  std::vector<Slot> slots_{};  // by buffer
+  ByteBuffer own_{};           // of a small file, which needs no engine
+  MadeHere made_here_{};
   std::uint64_t next_ = 0;          // block to be given
   std::size_t given_of_block_ = 0;  // bytes of it, where it is given in parts
   bool direct_ = false;
@@ -291,15 +291,15 @@ class BlockPicker {
  public:
   BlockPicker(const Fd& file, const std::filesystem::path& path, ChunkLayout layout,
               const std::vector<std::uint64_t>& sums)
-      : file_(file), path_(path), layout_(layout), sums_(sums), checked_(static_cast<std::size_t>(layout.count())) {}
+      : file_(file), path_(path), layout_(layout), sums_(sums), checked_(layout.count()) {}
 
   /// @pre all of it lies within the file
   /// @throws Error `checksum_mismatch`, `corrupt` where the file became shorter, what the kernel says
   void read(std::uint64_t offset, MutableBytes to) {
     while (!to.empty()) {
       const std::uint64_t i = offset / layout_.block;
-      const auto in_block = static_cast<std::size_t>(offset - layout_.offset(i));
-      const std::size_t n = std::min(to.size(), static_cast<std::size_t>(layout_.size_of(i)) - in_block);
+      const std::size_t in_block = offset - layout_.offset(i);
+      const std::size_t n = std::min<std::size_t>(to.size(), layout_.size_of(i) - in_block);
       if (checked_[i].load(std::memory_order_acquire))
         read_all(offset, to.first(n));
       else
@@ -324,7 +324,7 @@ class BlockPicker {
     PlainVector<std::byte> memory;
     memory.resize(piece);
     BlockSums sum;
-    const auto size = static_cast<std::size_t>(layout_.size_of(i));
+    const std::size_t size = layout_.size_of(i);
     for (std::size_t at = 0; at < size; at += piece) {
       const MutableBytes part(memory.data(), std::min(piece, size - at));
       read_all(layout_.offset(i) + at, part);
@@ -346,7 +346,7 @@ class BlockPicker {
 
 /// Goes through what `Reader::next_block` gives.
 template <class Reader>
-class BlockIterator {
+class BlockIterator : public Postfix<BlockIterator<Reader>> {
  public:
   using value_type = Bytes;
   using difference_type = std::ptrdiff_t;
@@ -360,12 +360,12 @@ class BlockIterator {
     bytes_ = reader_->next_block();
     return *this;
   }
-  void operator++(int) { ++*this; }
+  using Postfix<BlockIterator>::operator++;
   friend bool operator==(const BlockIterator& it, std::default_sentinel_t) { return it.bytes_.empty(); }
 
  private:
   Reader* reader_ = nullptr;
-  Bytes bytes_;
+  Bytes bytes_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

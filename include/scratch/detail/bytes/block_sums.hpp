@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -53,7 +52,7 @@ class BlockSums {
  private:
   static constexpr std::size_t before = xxh3_stripe;  // bytes of the round before that are kept
 
-  std::byte* tail() { return memory_.data() + before; }
+  std::byte* tail() { return memory_ + before; }
 
   void add(Bytes bytes) {
     if (tail_size_ > 0) {
@@ -63,12 +62,12 @@ class BlockSums {
       bytes = bytes.subspan(n);
       if (bytes.empty()) return;
       round(tail(), 1);
-      std::memcpy(memory_.data(), tail() + xxh3_round - before, before);
+      std::memcpy(memory_, tail() + xxh3_round - before, before);
     }
     const std::size_t rounds = (bytes.size() - 1) / xxh3_round;
     if (rounds > 0) {
       round(bytes.data(), rounds);
-      std::memcpy(memory_.data(), bytes.data() + rounds * xxh3_round - before, before);
+      std::memcpy(memory_, bytes.data() + rounds * xxh3_round - before, before);
     }
     tail_size_ = bytes.size() - rounds * xxh3_round;
     std::memcpy(tail(), bytes.data() + rounds * xxh3_round, tail_size_);
@@ -80,9 +79,8 @@ class BlockSums {
   }
 
   std::uint64_t sum(const Lanes& lanes, std::uint64_t size) const {
-    const std::byte* tail = memory_.data() + before;
-    return size <= xxh3_round ? xxh3(Bytes(tail, static_cast<std::size_t>(size)))
-                              : finish_xxh3(lanes, size, tail, tail_size_);
+    const std::byte* tail = memory_ + before;
+    return size <= xxh3_round ? xxh3(Bytes(tail, size)) : finish_xxh3(lanes, size, tail, tail_size_);
   }
 
   std::uint64_t sum_of_block() const { return sum(full_blocks_ > 0 ? block_ : whole_, in_block_); }
@@ -101,10 +99,10 @@ class BlockSums {
   std::uint64_t full_blocks_ = 0;
   bool tail_is_old_ = false;   // what waits belongs to the block before
   std::size_t tail_size_ = 0;  // bytes that wait
-  Lanes whole_;
-  Lanes block_;
-  std::array<std::byte, before + xxh3_round> memory_;
-  std::vector<std::uint64_t> sums_;
+  Lanes whole_{};
+  Lanes block_{};
+  std::byte memory_[before + xxh3_round];
+  std::vector<std::uint64_t> sums_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -280,7 +280,7 @@ class BlockWriter {
   std::size_t alignment() const { return wants_direct() ? io().alignment() : 1; }
   MutableBytes buffer() { return io().buffer(current_); }
 
-  std::size_t to_boundary() const { return piece - static_cast<std::size_t>(size() % piece); }
+  std::size_t to_boundary() const { return piece - size() % piece; }
 
   // How much more the buffer takes before it is written: less where many writers share the memory.
   std::size_t room() const {
@@ -416,18 +416,18 @@ class BlockWriter {
     transfer.size -= n;
   }
 
-  std::optional<BlockSums> sums_;
+  std::optional<BlockSums> sums_{};
   Directory where_;
   const char* doing_;
   std::filesystem::path file_;
   Reservation reservation_;
-  std::optional<TempFile> temp_;
-  std::optional<EnginePool::Lease> engine_;
-  std::optional<Error> failed_;
-  MadeHere made_here_;
-  std::vector<Pending> pending_;  // by buffer
-  std::vector<std::byte> spare_;
-  ByteBuffer collected_;       // before there is an engine
+  std::optional<TempFile> temp_{};
+  std::optional<EnginePool::Lease> engine_{};
+  std::optional<Error> failed_{};
+  MadeHere made_here_{};
+  std::vector<Pending> pending_{};  // by buffer
+  std::vector<std::byte> spare_{};
+  ByteBuffer collected_{};     // before there is an engine
   std::uint64_t written_ = 0;  // bytes handed to the engine
   std::size_t filled_ = 0;     // bytes in the current buffer
   std::size_t prepared_ = 0;

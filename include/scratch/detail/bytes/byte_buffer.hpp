@@ -54,7 +54,7 @@ class ByteBuffer {
   }
 
  private:
-  PlainVector<std::byte> bytes_;
+  PlainVector<std::byte> bytes_{};
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };

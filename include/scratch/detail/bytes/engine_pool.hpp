@@ -45,6 +45,8 @@ class EnginePool {
   /// An engine for one thread's use; goes back to the pool at the end.
   class Lease {
    public:
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
     Lease(Lease&& other) noexcept
         : owner_(std::move(other.owner_)),
           pool_(std::exchange(other.pool_, nullptr)),
@@ -91,7 +93,7 @@ class EnginePool {
     EnginePool* pool_;
     std::unique_ptr<Io> engine_;
     bool for_one_use_ = false;
-    MadeHere made_here_;
+    MadeHere made_here_{};
   };
 
   /// @param owner of the pool: the lease holds a share of it. Without one the pool must live longer.
@@ -171,13 +173,13 @@ class EnginePool {
   Notice notice_;
   std::size_t budget_;
   Lacks* lacks_;
-  MadeHere made_here_;
-  std::mutex mutex_;
+  MadeHere made_here_{};
+  std::mutex mutex_{};
   std::atomic<unsigned> leased_{0};
   std::atomic<bool> in_use_{false};
-  Medium medium_;  // without a name: not yet asked for, or to be asked for again
-  std::string description_;
-  std::array<std::unique_ptr<Io>, most_idle> idle_;
+  Medium medium_{};  // without a name: not yet asked for, or to be asked for again
+  std::string description_{};
+  std::array<std::unique_ptr<Io>, most_idle> idle_{};
   std::size_t idle_count_ = 0;
 };
 

@@ -41,6 +41,10 @@ class LineLog {
   /// @param longest   what has more bytes is no line
   LineLog(int directory, const char* name, std::filesystem::path path, std::size_t longest)
       : directory_(directory), name_(name), path_(std::move(path)), longest_(longest) {}
+  LineLog(const LineLog&) = delete;
+  LineLog& operator=(const LineLog&) = delete;
+  LineLog(LineLog&&) noexcept = default;
+  LineLog& operator=(LineLog&&) noexcept = default;
 
   const std::filesystem::path& path() const noexcept { return path_; }
   /// Where the first line begins that `read_new` has not given yet.
@@ -152,7 +156,7 @@ class LineLog {
   const char* name_;
   std::filesystem::path path_;
   std::size_t longest_;
-  Fd file_;
+  Fd file_{};
   bool writable_ = false;
   bool tells_at_close_ = false;  // only then what became of the bytes
   bool name_synced_ = false;

@@ -26,6 +26,8 @@ class PlainVector {
   PlainVector(std::initializer_list<T> values) {
     for (const T& value : values) push_back(value);
   }
+  PlainVector(const PlainVector&) = delete;
+  PlainVector& operator=(const PlainVector&) = delete;
   PlainVector(PlainVector&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)),
         size_(std::exchange(other.size_, 0)),

@@ -69,12 +69,12 @@ class Sequencer {
     changed_.notify_all();
   }
 
-  std::mutex mutex_;
-  Condition changed_;
-  std::vector<bool> ended_;
+  std::mutex mutex_{};
+  Condition changed_{};
+  std::vector<bool> ended_{};
   std::size_t next_ = 0;
   std::atomic<bool> failed_{false};
-  std::exception_ptr failure_;
+  std::exception_ptr failure_{};
 };
 
 template <class Worker>
@@ -164,7 +164,7 @@ class ReorderWindow {
 
   std::size_t most_, bytes_ = 0;
   std::size_t turn_ = 0;
-  std::vector<std::unique_ptr<Item>> waiting_, spare_;
+  std::vector<std::unique_ptr<Item>> waiting_{}, spare_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -70,6 +70,8 @@ class TempFile {
     become(name_.empty() ? in_the_end_ : private_mode);
   }
 
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(const TempFile&) = delete;
   TempFile(TempFile&& other) noexcept
       : directory_(other.directory_),
         path_(std::move(other.path_)),
@@ -227,9 +229,9 @@ class TempFile {
   bool by_umask_ = false;
   mode_t now_ = 0;
   mode_t in_the_end_ = 0;
-  Fd file_;
-  std::string name_;  // reserved; empty while unnamed
-  MadeHere made_here_;
+  Fd file_{};
+  std::string name_{};  // reserved; empty while unnamed
+  MadeHere made_here_{};
 };
 
 inline bool is_temp_name(std::string_view name) {

@@ -4,7 +4,6 @@
 // The end of a file that is being written, as a stream.
 #pragma once
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
@@ -59,7 +58,7 @@ class WriterStream {
 
  private:
   struct Buffer final : std::streambuf {
-    explicit Buffer(BlockWriter& to) : writer(to), out(this) { setp(text.data(), text.data() + text.size()); }
+    explicit Buffer(BlockWriter& to) : writer(to), out(this) { setp(text, text + sizeof text); }
 
     std::size_t waiting() const { return static_cast<std::size_t>(pptr() - pbase()); }
 
@@ -99,12 +98,12 @@ class WriterStream {
     int sync() override { return pbase() == nullptr ? -1 : 0; }
 
     BlockWriter& writer;
-    std::array<char, 8192> text;
+    char text[8192];
     std::ostream out;
   };
 
   BlockWriter& writer_;
-  std::unique_ptr<Buffer> buffer_;
+  std::unique_ptr<Buffer> buffer_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -43,6 +43,8 @@ class ChunkIds {
  public:
   ChunkIds(int directory, const std::filesystem::path& path, Patience patience, Lacks* lacks)
       : directory_(directory), path_(path / chunk_ids_name), patience_(patience), lacks_(lacks) {}
+  ChunkIds(const ChunkIds&) = delete;
+  ChunkIds& operator=(const ChunkIds&) = delete;
 
   /// Those that who shares the counter gives out, too.
   void give_out(ChunkNumbers numbers) noexcept { numbers_ = numbers; }
@@ -130,11 +132,11 @@ class ChunkIds {
   Patience patience_;
   Lacks* lacks_;
   int lent_ = -1;
-  Fd file_;  // unless one was lent
+  Fd file_{};  // unless one was lent
   off_t byte_ = 0;
-  std::optional<ByteLocks> locks_;
+  std::optional<ByteLocks> locks_{};
   std::uint64_t floor_ = 0;  // above every id seen
-  ChunkNumbers numbers_;
+  ChunkNumbers numbers_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -127,9 +127,9 @@ class ChunkIndex {
     return static_cast<std::size_t>(std::lower_bound(entries_.begin(), entries_.end(), id, before) - entries_.begin());
   }
 
-  std::vector<ChunkEntry> entries_;
-  std::vector<Placed> in_order_;
-  std::optional<std::unordered_map<std::string, std::uint64_t>> by_file_;
+  std::vector<ChunkEntry> entries_{};
+  std::vector<Placed> in_order_{};
+  std::optional<std::unordered_map<std::string, std::uint64_t>> by_file_{};
   std::size_t gaps_ = 0;
 };
 

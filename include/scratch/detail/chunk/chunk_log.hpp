@@ -267,14 +267,14 @@ class ChunkLog {
 
   int directory_;
   std::filesystem::path path_;
-  MadeHere made_here_;
-  std::mutex mutex_;
+  MadeHere made_here_{};
+  std::mutex mutex_{};
   LineLog lines_;
   ChunkIds ids_;
-  ChunkIndex chunks_;
-  std::unordered_map<std::uint64_t, std::string> leaving_;  // where the files go that were being renamed
-  std::unordered_map<std::uint64_t, std::string> rivals_;   // other files that have a chunk's id on record
-  std::uint64_t above_all_ = 0;                             // every id on record
+  ChunkIndex chunks_{};
+  std::unordered_map<std::uint64_t, std::string> leaving_{};  // where the files go that were being renamed
+  std::unordered_map<std::uint64_t, std::string> rivals_{};   // other files that have a chunk's id on record
+  std::uint64_t above_all_ = 0;                               // every id on record
   std::uint64_t skipped_ = 0;
 };
 

@@ -62,6 +62,10 @@ class ByteLocks {
   /// @param lacks     what is known of the directory, and takes what is found out; may be null
   ByteLocks(int file, int directory, std::filesystem::path path, Lacks* lacks)
       : file_(file), directory_(directory), path_(std::move(path)), lacks_(lacks) {}
+  ByteLocks(const ByteLocks&) = delete;
+  ByteLocks& operator=(const ByteLocks&) = delete;
+  ByteLocks(ByteLocks&&) noexcept = default;
+  ByteLocks& operator=(ByteLocks&&) noexcept = default;
 
   /// Without waiting: F_WRLCK, or F_RDLCK, which several may have. @pre the file is open for writing
   /// @throws Error as `try_flock`
@@ -107,7 +111,7 @@ class ByteLocks {
   int directory_;
   std::filesystem::path path_;
   Lacks* lacks_;
-  std::map<off_t, Fd> beside_;  // open where there are no byte locks
+  std::map<off_t, Fd> beside_{};  // open where there are no byte locks
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -60,7 +60,7 @@ struct Kernel {
     return ::readlinkat(dir, name, target, size);
   }
   static ssize_t getdents64(int fd, void* entries, std::size_t size) {
-    return static_cast<ssize_t>(::syscall(SYS_getdents64, fd, entries, size));
+    return ::syscall(SYS_getdents64, fd, entries, size);
   }
   static off_t lseek(int fd, off_t offset, int whence) { return ::lseek(fd, offset, whence); }
   // facts

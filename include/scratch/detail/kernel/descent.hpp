@@ -68,9 +68,9 @@ class Descent {
     bool failed = false;    // something stays
   };
   struct Level {
-    std::string name;  // in the directory above
-    Identity identity;
-    Fd directory;  // empty: closed meanwhile
+    std::string name{};  // in the directory above
+    Identity identity{};
+    Fd directory{};  // empty: closed meanwhile
     Work work = {};
   };
 

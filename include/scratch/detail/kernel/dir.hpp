@@ -4,7 +4,6 @@
 // What stands in a directory.
 #pragma once
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +21,7 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// One name in a directory. `name` is valid until the next entry is read, and ends with a NUL byte.
 struct Entry {
-  std::string_view name;
+  std::string_view name{};
   unsigned char type = DT_UNKNOWN;  ///< DT_DIR, DT_REG, ...; DT_UNKNOWN where the file system does not say
 };
 
@@ -81,12 +80,12 @@ class Listing {
   };
 
   const char* name_at(std::size_t record) const {
-    return reinterpret_cast<const char*>(buffer_.data() + record + offsetof(Record, name));
+    return reinterpret_cast<const char*>(buffer_ + record + offsetof(Record, name));
   }
 
   std::size_t length_at(std::size_t record) const {
     std::uint16_t length = 0;
-    std::memcpy(&length, buffer_.data() + record + offsetof(Record, length), sizeof length);
+    std::memcpy(&length, buffer_ + record + offsetof(Record, length), sizeof length);
     return length;
   }
 
@@ -97,7 +96,7 @@ class Listing {
 
   // False: there is no more, or no more room in the buffer.
   bool read_on() {
-    const ssize_t size = sys::getdents64(directory_, buffer_.data() + end_, buffer_.size() - end_);
+    const ssize_t size = sys::getdents64(directory_, buffer_ + end_, sizeof buffer_ - end_);
     if (size > 0) {
       end_ += static_cast<std::size_t>(size);
       return true;
@@ -112,7 +111,7 @@ class Listing {
   int error_ = 0;
   bool ended_ = false;
   std::size_t at_ = 0, end_ = 0;
-  alignas(std::uint64_t) std::array<std::byte, 32768> buffer_;
+  alignas(std::uint64_t) std::byte buffer_[32768];
 };
 
 /// Calls `visit(const Entry&)` for each entry of a directory; where it returns a bool, false ends the listing.

@@ -27,6 +27,8 @@ class Mapping {
     at_ = sys::mmap(size, PROT_READ, MAP_SHARED, fd);
     if (at_ == nullptr) throw_error(errno, "map", file);
   }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
   Mapping(Mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(at_, other.at_);

@@ -68,10 +68,10 @@ class PinnableMapping {
     throw_error(error, doing, file);
   }
 
-  void* begin_;
+  void* begin_ = nullptr;
   std::size_t size_;
-  std::size_t range_;  // bytes that are this one's, from its begin on
-  MadeHere made_here_;
+  std::size_t range_ = 0;  // bytes that are this one's, from its begin on
+  MadeHere made_here_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

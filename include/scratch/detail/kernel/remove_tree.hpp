@@ -73,7 +73,7 @@ struct Removed {
 
   /// @throws Error the first failure
   void check(const std::filesystem::path& directory) const {
-    if (error != 0) throw Error(why(directory));
+    if (error != 0) throw Error{why(directory)};
   }
 };
 
@@ -274,7 +274,7 @@ class TreeRemoval {
   }
 
   RemoveOptions options_;
-  Removed removed_;
+  Removed removed_{};
   std::size_t top_ = 0;  // the depth at which `last` stands
   std::uint64_t asked_ = 0;
   bool stopped_ = false;

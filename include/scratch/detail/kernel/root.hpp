@@ -93,7 +93,7 @@ struct RootWanted {
 
 inline std::string octal(mode_t mode) {
   std::array<char, 16> text{};
-  std::snprintf(text.data(), text.size(), "%04o", static_cast<unsigned>(mode & 07777));
+  std::snprintf(text.data(), text.size(), "%04o", mode & 07777);
   return text.data();
 }
 

@@ -100,15 +100,15 @@ class Condition {
     struct timespec end {};
     sys::Kernel::clock_gettime(CLOCK_MONOTONIC, &end);  // the one that the wait goes by
     const std::int64_t nanoseconds = end.tv_nsec + time.count() % 1000 * 1'000'000;
-    end.tv_sec += static_cast<std::time_t>(time.count() / 1000 + nanoseconds / 1'000'000'000);
-    end.tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000);
+    end.tv_sec += time.count() / 1000 + nanoseconds / 1'000'000'000;
+    end.tv_nsec = nanoseconds % 1'000'000'000;
     while (!done())
       if (::pthread_cond_timedwait(&condition_, lock.mutex()->native_handle(), &end) != 0) return;
   }
   void notify_all() noexcept { ::pthread_cond_broadcast(&condition_); }
 
  private:
-  pthread_cond_t condition_;
+  pthread_cond_t condition_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -231,8 +231,8 @@ class Adoption {
   bool kept_;
   std::string text_;
   MetadataHead head_;
-  std::shared_ptr<SessionState> state_;
-  std::unordered_set<std::string> unrecorded_;
+  std::shared_ptr<SessionState> state_{};
+  std::unordered_set<std::string> unrecorded_{};
 };
 
 /// The latest of the sessions of a label that are kept, not completed, and whose owner is dead.

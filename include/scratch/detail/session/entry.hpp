@@ -50,8 +50,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// Where a session stands. The descriptor is the caller's.
 struct SessionEntry {
   int root = -1;  ///< or, for who is in it and spares the root's descriptor, of the session's own directory
-  std::filesystem::path root_path;
-  std::string name;
+  std::filesystem::path root_path{};
+  std::string name{};
   std::optional<struct stat> within = {};  ///< then the root's facts: another one is not where the session stands
 
   std::filesystem::path path() const { return root_path / name; }
@@ -285,12 +285,12 @@ class Condemned {
 
   const SessionEntry& entry_;
   bool trash_;
-  Fd opened_;
+  Fd opened_{};
   const Fd& directory_;  // `opened_`, or the caller's
-  std::string trash_name_;
+  std::string trash_name_{};
   struct stat facts_ {};
   bool empty_ = false;
-  std::optional<Listing> listing_;
+  std::optional<Listing> listing_{};
   UnlockAtEnd lock_{directory_};
   std::optional<Spared> spared_;  // last: finding out sets the others
 };

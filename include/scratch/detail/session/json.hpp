@@ -63,14 +63,14 @@ struct HeadProgress {
 
 /// What a session says of itself, as far as this library asks. A file is not believed: what is no text is none.
 struct MetadataHead {
-  std::string label, status, start_time, engine, host, boot_id;
+  std::string label{}, status{}, start_time{}, engine{}, host{}, boot_id{};
   std::int64_t pid = 0;
   bool durable = false;
   std::uint64_t previous_owners = 0;
-  std::optional<HeadProgress> progress;
-  SetFacts set;
-  std::string user_text, previous_text, progress_text;  ///< JSON, where they are what they should be
-  std::string text;  ///< all that it says but its chunks, without the bracket at the end
+  std::optional<HeadProgress> progress{};
+  SetFacts set{};
+  std::string user_text{}, previous_text{}, progress_text{};  ///< JSON, where they are what they should be
+  std::string text{};  ///< all that it says but its chunks, without the bracket at the end
 };
 
 /// Reads metadata.json event by event. A tree of values asks for memory when it dies, and ends the process where there
@@ -188,9 +188,9 @@ class HeadReader {
     return --depth_ == 0 || value(bracket);
   }
 
-  MetadataHead head_;
-  std::optional<std::int64_t> format_;
-  std::string key_, inner_key_, error_;
+  MetadataHead head_{};
+  std::optional<std::int64_t> format_{};
+  std::string key_{}, inner_key_{}, error_{};
   std::size_t depth_ = 0;
   std::size_t begin_ = 0;  // of a member in the text
   bool first_ = true;      // no comma comes before the next one

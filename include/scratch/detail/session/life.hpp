@@ -423,22 +423,22 @@ class SessionLife {
     throw_error(error, doing, path_, open_files_hint(error));
   }
 
-  Fd root_;  // until it is spared
-  SessionEntry entry_;
-  std::string way_back_;  // to it, from within
-  std::filesystem::path path_;
-  SessionGrammar grammar_;
-  Fd directory_;
-  Fd lock_file_;
+  Fd root_{};  // until it is spared
+  SessionEntry entry_{};
+  std::string way_back_{};  // to it, from within
+  std::filesystem::path path_{};
+  SessionGrammar grammar_{};
+  Fd directory_{};
+  Fd lock_file_{};
   std::unique_ptr<Lacks> lacks_ = std::make_unique<Lacks>();
-  std::optional<ByteLocks> locks_of_file_;
+  std::optional<ByteLocks> locks_of_file_{};
   struct stat facts_ {};
   bool umask_is_strange_ = false;
   bool owner_ = false;
   bool locks_ = false;
   Stage stage_ = Stage::outside;
-  std::string trash_;  // what it is called since removing it failed
-  MadeHere made_here_;
+  std::string trash_{};  // what it is called since removing it failed
+  MadeHere made_here_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

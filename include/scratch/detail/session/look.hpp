@@ -182,7 +182,7 @@ class SessionList {
 
   const Location& location_;
   const ListOptions& options_;
-  std::vector<SessionInfo> all_;
+  std::vector<SessionInfo> all_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -71,9 +71,9 @@ inline std::string set_text(const SetFacts& set) {
 
 /// What metadata.json says of a session before its chunks.
 struct SessionFacts {
-  std::string id, label, place, start_time;
+  std::string id{}, label{}, place{}, start_time{};
   std::int64_t pid = 0;
-  std::string host, boot_id;
+  std::string host{}, boot_id{};
   std::uint64_t uid = 0;
   std::string status = "in_progress";
   std::string reason = {};

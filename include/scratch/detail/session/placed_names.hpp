@@ -70,7 +70,7 @@ class PlacedNames {
   bool durable_;
   bool seen_ = false;
   LineLog lines_;
-  std::unordered_set<std::string> names_;
+  std::unordered_set<std::string> names_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

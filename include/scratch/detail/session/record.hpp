@@ -207,7 +207,7 @@ class SessionRecord {
 
   struct Progress {
     std::uint64_t done = 0, total = 0;
-    std::string what;
+    std::string what{};
     bool told = false;
   };
 
@@ -215,11 +215,11 @@ class SessionRecord {
   ByteLocks& locks_;  // of .lock
   Lacks& lacks_;
   std::filesystem::path path_;
-  std::mutex progress_mutex_;  // taken behind `mutex_`
-  Progress progress_;
+  std::mutex progress_mutex_{};  // taken behind `mutex_`
+  Progress progress_{};
   std::atomic<std::uint64_t> progress_due_{0};
-  mutable std::mutex mutex_;
-  std::optional<SessionFacts> facts_;
+  mutable std::mutex mutex_{};
+  std::optional<SessionFacts> facts_{};
   ReadHead read_head_ = nullptr;
   bool durable_;
   std::filesystem::path file_;             // metadata.json

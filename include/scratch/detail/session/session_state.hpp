@@ -343,11 +343,11 @@ class SessionState final : private HoldsLife, public SharedState {
   std::atomic<bool> ended_{false};
   std::atomic<bool> told_gone_{false};
 
-  std::mutex ending_;
+  std::mutex ending_{};
   Mark wanted_ = Mark::none;  // what it is to have, and `mark_`: what it has
   Mark mark_ = Mark::none;
   Outcome outcome_ = Outcome::open;
-  std::optional<std::string> unwritten_;  // why it failed, which metadata.json does not say yet
+  std::optional<std::string> unwritten_{};  // why it failed, which metadata.json does not say yet
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -139,7 +139,7 @@ class SetMaker {
   const std::vector<Location>& locations_;
   const SessionOptions& options_;
   const SessionChoices& choices_;
-  std::map<std::size_t, std::string> shared_;  // roots on the device of an earlier one
+  std::map<std::size_t, std::string> shared_{};  // roots on the device of an earlier one
 };
 
 /// Sessions of a set that were left by their owner.
@@ -161,7 +161,7 @@ class SetAdoption {
       }
     }
     if (!missing) return;
-    if (!is_known || members_.front().set().settled) throw Error(*missing);
+    if (!is_known || members_.front().set().settled) throw Error{*missing};
     drop();
     throw_error(errc::session_gone, doing, missing->path(), "it had ended: what was left of it is removed");
   }
@@ -241,8 +241,8 @@ class SetAdoption {
   }
 
   const std::vector<Location>& locations_;
-  std::vector<std::size_t> order_;  // the place of each
-  std::vector<Adoption> members_;
+  std::vector<std::size_t> order_{};  // the place of each
+  std::vector<Adoption> members_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -93,7 +93,7 @@ class SetPlaces {
   }
 
   /// The session that has a chunk of the set. @throws Error what keeps it from being had
-  Workspace of(const ChunkInfo& chunk) const { return here(static_cast<std::size_t>(chunk.id % size())); }
+  Workspace of(const ChunkInfo& chunk) const { return here(chunk.id % size()); }
 
   /// By id. @throws Error where one cannot be had, or read
   std::vector<ChunkInfo> chunks() const {
@@ -151,7 +151,7 @@ class SetPlaces {
     explicit Member(SetMember&& member) : SetMember(std::move(member)) {
       if (here) placed.emplace(directory_of(*here).fd(), path, directory_of(*here).durable());
     }
-    std::optional<PlacedNames> placed;
+    std::optional<PlacedNames> placed{};
   };
 
   static std::vector<std::string> roots(const std::vector<SetMember>& members) {
@@ -210,9 +210,9 @@ class SetPlaces {
   }
 
   HashRing ring_;
-  MadeHere made_here_;
-  std::mutex mutex_;
-  std::vector<Member> members_;
+  MadeHere made_here_{};
+  std::mutex mutex_{};
+  std::vector<Member> members_{};
   bool closed_ = false;
 };
 

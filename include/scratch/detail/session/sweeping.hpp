@@ -70,7 +70,7 @@ class Sweeping {
 
   /// @throws Error what kept a place from being swept, where that was asked for
   SweepReport report() && {
-    if (options_.must && report_.refused) throw Error(*report_.refused);
+    if (options_.must && report_.refused) throw Error{*report_.refused};
     return std::move(report_);
   }
 
@@ -144,8 +144,8 @@ class Sweeping {
   template <class Work>
   void share(std::size_t threads, const Work& work) {
     struct Part {
-      SweepReport report;
-      std::exception_ptr failure;
+      SweepReport report{};
+      std::exception_ptr failure{};
     };
     std::vector<Part> parts(threads);
     const auto run = [&work](Part& part) noexcept {
@@ -278,8 +278,8 @@ class Sweeping {
   }
 
   const SweepOptions& options_;
-  Location location_;
-  SweepReport report_;
+  Location location_{};
+  SweepReport report_{};
   std::uint64_t began_ = sys::steady_milliseconds();
 };
 

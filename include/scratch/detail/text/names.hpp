@@ -66,7 +66,7 @@ inline std::string clean_label(std::string_view label) {
 
 /// What a root's entries are called: `prefix` is empty, or `pgsql_tmp_scratch-<app>-`.
 struct SessionGrammar {
-  std::string prefix;
+  std::string prefix{};
 
   std::string session(std::string_view middle, std::uint64_t random) const {
     return prefix + std::string(session_prefix) + std::string(middle) + "_" + hex16(random);

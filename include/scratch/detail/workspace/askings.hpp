@@ -52,7 +52,7 @@ class Askings {
   }
 
  private:
-  std::optional<RoomSeen> seen_;
+  std::optional<RoomSeen> seen_{};
   unsigned in_vain_ = 0;
   unsigned at_once_ = 0;
   bool given_up_ = false;

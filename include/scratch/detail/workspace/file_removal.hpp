@@ -80,7 +80,7 @@ class FileRemoval {
     state.quota().removed(freed_);
     if (!files_.empty() || !trees_.empty())
       for (const std::unique_ptr<Guest>& guest : state.guests()) guest->removed(files_, trees_);
-    if (failure_) throw Error(*failure_);
+    if (failure_) throw Error{*failure_};
     return freed_;
   }
 
@@ -141,9 +141,9 @@ class FileRemoval {
 
   // From the workspace to a file below it, area by area; no link is followed.
   struct Way {
-    std::vector<Fd> directories;
-    std::vector<std::string> names;
-    std::string rest;  // the file's name
+    std::vector<Fd> directories{};
+    std::vector<std::string> names{};
+    std::string rest{};  // the file's name
 
     int end(int from) const { return directories.empty() ? from : directories.back().get(); }
   };
@@ -176,9 +176,9 @@ class FileRemoval {
   Directory from_;
   std::uint64_t freed_ = 0;
   // Names as they stand in records.
-  NameSet files_, trees_;
-  std::set<std::string> spared_;
-  std::optional<Error> failure_;
+  NameSet files_{}, trees_{};
+  std::set<std::string> spared_{};
+  std::optional<Error> failure_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -58,6 +58,8 @@ class NameLock {
                     "this file system has no locks, so two writers could lose counts: write it in a session");
     }
   }
+  NameLock(const NameLock&) = delete;
+  NameLock& operator=(const NameLock&) = delete;
   NameLock(NameLock&&) noexcept = default;
   // Unlocked, and not only closed: a child between fork and exec shares the descriptor.
   ~NameLock() {
@@ -83,12 +85,12 @@ class NameLock {
     return static_cast<off_t>(xxh3(std::as_bytes(std::span(name))) >> 2);
   }
 
-  std::set<std::string> names_;
-  Fd file_;
-  std::optional<ByteLocks> locks_;  // of it
+  std::set<std::string> names_{};
+  Fd file_{};
+  std::optional<ByteLocks> locks_{};  // of it
   SharedState* state_ = nullptr;
-  std::vector<std::string> held_here_;
-  MadeHere made_here_;
+  std::vector<std::string> held_here_{};
+  MadeHere made_here_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -80,6 +80,8 @@ class OwnedNames {
   class [[nodiscard]] OnRecord {
    public:
     OnRecord() = default;
+    OnRecord(const OnRecord&) = delete;
+    OnRecord& operator=(const OnRecord&) = delete;
     OnRecord(OnRecord&& other) noexcept
         : names_(std::exchange(other.names_, nullptr)), log_(std::move(other.log_)), made_here_(other.made_here_) {}
     OnRecord& operator=(OnRecord&&) = delete;
@@ -96,8 +98,8 @@ class OwnedNames {
     }
 
     OwnedNames* names_ = nullptr;
-    std::shared_ptr<Log> log_;
-    MadeHere made_here_;
+    std::shared_ptr<Log> log_{};
+    MadeHere made_here_{};
   };
 
   OwnedNames(int directory, std::filesystem::path path)
@@ -219,7 +221,7 @@ class OwnedNames {
       read_to_ = 0;
       inode_ = facts.st_ino;
     }
-    std::string text(static_cast<std::size_t>(size - read_to_), '\0');
+    std::string text(size - read_to_, '\0');
     const sys::Moved moved = sys::pread_all(log.get(), std::as_writable_bytes(std::span(text)), read_to_);
     if (moved.error != 0) throw_error(moved.error, "read", file_);
     text.resize(moved.size);
@@ -293,12 +295,12 @@ class OwnedNames {
   int directory_;
   std::filesystem::path path_;
   std::filesystem::path file_;  // the record
-  std::mutex mutex_;
-  std::map<std::string, std::set<FileIdentity>> known_;  // what was read of the file `inode_` up to `read_to_`
+  std::mutex mutex_{};
+  std::map<std::string, std::set<FileIdentity>> known_{};  // what was read of the file `inode_` up to `read_to_`
   std::uint64_t inode_ = 0;
   std::uint64_t read_to_ = 0;
-  std::shared_ptr<Log> log_;
-  MadeHere made_here_;
+  std::shared_ptr<Log> log_{};
+  MadeHere made_here_{};
   bool tells_at_close_ = true;
   std::uint64_t compact_at_ = small;
   bool compaction_is_due_ = false;

@@ -383,7 +383,7 @@ class Quota {
     throw_error(error, "create the quota", path / file_name);
   }
 
-  std::unique_ptr<Share> share_;
+  std::unique_ptr<Share> share_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

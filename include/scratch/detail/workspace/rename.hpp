@@ -22,6 +22,8 @@ class Renaming {
       : from_(std::move(from)), name_(std::move(name)), doing_(doing) {
     hold(from_, name_);
   }
+  Renaming(const Renaming&) = delete;
+  Renaming& operator=(const Renaming&) = delete;
 
   /// The same for the name that it is to have. @throws Error `busy`
   void arrives(const Directory& to, const std::string& name) { hold(to, name); }
@@ -47,7 +49,7 @@ class Renaming {
   Directory from_;
   std::string name_;
   const char* doing_;
-  std::vector<std::unique_ptr<Hold>> holds_;
+  std::vector<std::unique_ptr<Hold>> holds_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -28,9 +28,9 @@ struct ResultPlace {
     through    ///< a device, a FIFO, what /proc says is open: the bytes go where it leads
   };
 
-  std::filesystem::path path;
-  Fd directory;
-  std::string name;
+  std::filesystem::path path{};
+  Fd directory{};
+  std::string name{};
   Way way = Way::replaced;
   std::optional<struct stat> old = {};  ///< the regular file that has the name
 

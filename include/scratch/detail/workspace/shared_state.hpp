@@ -270,9 +270,9 @@ class SharedState {
   std::filesystem::path path_;
   Fd directory_;  // empty in a session's
   int fd_;
-  Lacks own_lacks_;
+  Lacks own_lacks_{};
   Lacks& lacks_;  // those, or a session's
-  MadeHere made_here_;
+  MadeHere made_here_{};
   WorkspaceOptions options_;
   bool is_session_;
   mutable std::atomic<bool> write_failed_{false};
@@ -280,8 +280,8 @@ class SharedState {
   OwnedNames owned_;
   std::vector<std::unique_ptr<Guest>> guests_;
   Quota quota_;
-  std::mutex names_mutex_;
-  std::set<std::string> names_held_;
+  std::mutex names_mutex_{};
+  std::set<std::string> names_held_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -50,7 +50,7 @@ class SmallCounts {
   static SmallCounts load(const TableFile& file) {
     const CountHeader& header = file.header();
     ByteBuffer bytes;
-    file.read(0, bytes.resize_for(static_cast<std::size_t>(header.body_end())));
+    file.read(0, bytes.resize_for(header.body_end()));
     const Bytes body = bytes.bytes().subspan(header.size());
     Xxh3 sum;
     if (header.version == 1) sum.update(bytes.bytes().first(header.size() - 4));

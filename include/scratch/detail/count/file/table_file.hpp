@@ -81,6 +81,10 @@ class TableFileOf {
   class IndexPass {
    public:
     explicit IndexPass(const TableFileOf& table) : table_(&table), offset_(table.header_.size()) {}
+    IndexPass(const IndexPass&) = delete;
+    IndexPass& operator=(const IndexPass&) = delete;
+    IndexPass(IndexPass&&) noexcept = default;
+    IndexPass& operator=(IndexPass&&) noexcept = default;
 
     /// At most so many of the next records; none at the end. They are there until the next call.
     /// @throws Error `corrupt`, `checksum_mismatch`
@@ -111,9 +115,9 @@ class TableFileOf {
 
    private:
     const TableFileOf* table_;
-    ByteBuffer bytes_;
-    PlainVector<BlockRecord> records_;
-    Xxh3 sum_;
+    ByteBuffer bytes_{};
+    PlainVector<BlockRecord> records_{};
+    Xxh3 sum_{};
     std::uint64_t i_ = 0;
     std::uint64_t offset_;
     std::uint64_t entries_ = 0;
@@ -187,8 +191,10 @@ class TableFileOf {
   }
 
   struct Buffers {
-    ByteBuffer records, bytes, block;
-    std::array<CountEntry, most_block_entries> entries;
+    Buffers() noexcept {}  // entries have any value
+
+    ByteBuffer records{}, bytes{}, block{};
+    CountEntry entries[most_block_entries];
   };
 
   /// Calls `visit(entries)` for the entries in [first, last], in order, with those of one block at a time.
@@ -197,7 +203,7 @@ class TableFileOf {
   void for_each_span(Position from, Position to, Mixed first, Mixed last, Buffers& buffers, Visit visit) const {
     for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
-                        unpack(record, offset, bytes, buffers.entries.data());
+                        unpack(record, offset, bytes, buffers.entries);
                         visit(between(std::span(buffers.entries).first(record.entries), first, last));
                       });
   }
@@ -309,9 +315,9 @@ class TableFileOf {
   }
 
   std::filesystem::path path_;
-  Fd file_;
+  Fd file_{};
   std::uint64_t size_ = 0;
-  CountHeader header_;
+  CountHeader header_{};
 };
 using TableFile = TableFileOf<std::uint64_t>;
 

@@ -70,7 +70,7 @@ class SortedKeys {
   static constexpr unsigned bucket_bits = 12;
   static constexpr std::size_t buckets = std::size_t{1} << bucket_bits;
 
-  PlainVector<Place> places_;
+  PlainVector<Place> places_{};
 };
 
 /// Of keys of 32 bits or more. The index was checked when the table was opened; the first `get` loads it.
@@ -145,9 +145,9 @@ class TableView {
         const BlockRecord& record = records_[block_++];
         const std::uint64_t offset = std::exchange(offset_, offset_ + record.bytes);
         if (offset < start_ || offset >= end_ || !wants(record)) continue;
-        const Bytes block = bytes_.bytes().subspan(static_cast<std::size_t>(offset - start_), record.bytes);
+        const Bytes block = bytes_.bytes().subspan(offset - start_, record.bytes);
         table_->file_.check_block(record, offset, block);
-        table_->file_.unpack(record, offset, block.data(), entries_.data());
+        table_->file_.unpack(record, offset, block.data(), entries_);
         const std::span<const CountEntry> all = std::span(entries_).first(record.entries);
         size_ = count_up_to<Mixed>(all, wanted_.last);
         at_ = wanted_.first == 0 ? 0 : std::min(size_, count_up_to<Mixed>(all, wanted_.first - 1));
@@ -168,19 +168,19 @@ class TableView {
         }
         at = behind;
       }
-      table_->file_.read(start_, bytes_.resize_for(static_cast<std::size_t>(end_ - start_)));
+      table_->file_.read(start_, bytes_.resize_for(end_ - start_));
       return !records_.empty();
     }
 
     std::shared_ptr<const TableView> table_;
     Wanted<Key> wanted_;
     typename TableFile::IndexPass index_;
-    std::span<const BlockRecord> records_;
+    std::span<const BlockRecord> records_{};
     std::size_t block_ = 0;
     std::uint64_t offset_;               // of the next block
     std::uint64_t start_ = 0, end_ = 0;  // of what was read
-    ByteBuffer bytes_;
-    std::array<CountEntry, most_block_entries> entries_;
+    ByteBuffer bytes_{};
+    CountEntry entries_[most_block_entries];
     std::size_t at_ = 0, size_ = 0;
   };
 
@@ -244,9 +244,9 @@ class TableView {
   }
 
   TableFile file_;
-  mutable std::mutex loading_;
+  mutable std::mutex loading_{};
   mutable std::atomic<bool> loaded_{false};
-  mutable BlockIndex index_;
+  mutable BlockIndex index_{};
 };
 
 /// Of 16-bit keys: all of it is in memory.

@@ -35,7 +35,7 @@ template <class Mixed>
 struct CutEntriesOf {
   using CountEntry = EntryOf<Mixed>;
 
-  std::span<const CountEntry> head, tail;
+  std::span<const CountEntry> head{}, tail{};
   Mixed first = 0;  // where the range of the first block begins; with no blocks, everything is in `tail`
   Mixed last = 0;   // where that of the last one ends
 
@@ -185,12 +185,12 @@ class TableWriterOf {
   BlockCutter cutter_;
   std::unique_ptr<AppendFile> out_;
   std::filesystem::path shown_;
-  std::unique_ptr<AppendFile> index_file_;
-  ByteBuffer index_, lead_;
-  CountHeader header_;
+  std::unique_ptr<AppendFile> index_file_{};
+  ByteBuffer index_{}, lead_{};
+  CountHeader header_{};
   std::uint64_t left_out_ = 0;
-  PlainVector<CountEntry> pending_;
-  Blocks cut_;
+  PlainVector<CountEntry> pending_{};
+  Blocks cut_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

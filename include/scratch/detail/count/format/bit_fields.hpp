@@ -86,8 +86,8 @@ SCRATCH_INLINED inline std::uint64_t load_bits(const std::byte* from, std::size_
 
 /// Where the fields of an eight lie.
 struct EightFields {
-  std::array<std::size_t, 9> bytes;  // the first byte of each, and of the next eight
-  std::array<unsigned, 8> shifts;    // its first bit there
+  std::size_t bytes[9];  // the first byte of each, and of the next eight
+  unsigned shifts[8];    // its first bit there
 
   SCRATCH_INLINED explicit EightFields(unsigned bits) {
     for (unsigned k = 0; k < 8; ++k) {

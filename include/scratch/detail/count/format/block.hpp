@@ -41,24 +41,24 @@ std::size_t count_up_to(std::span<const EntryOf<Mixed>> entries, Mixed last) {
 struct BlockShape {
   std::size_t entries;
   unsigned high_bits;     // of each key's distance from `first`
-  unsigned low_bits;      // below them,
-  bool has_raw;           // and above 64 that are not packed: of 128 bits only
+  bool has_raw;           // and 64 that are not packed: of 128 bits only
+  unsigned low_bits;      // and those below them
   std::size_t high_size;  // in bits
   unsigned count_bits;
   std::size_t lows, highs, counts, longs;  // offsets in bytes
 
   template <class Record>
-  BlockShape(std::type_identity<Record>, std::size_t n, unsigned width, unsigned bits) : entries(n), count_bits(bits) {
-    high_bits = std::min(width, static_cast<unsigned>(std::bit_width(n - 1)));
-    low_bits = width - high_bits;
-    has_raw = sizeof(Record::first) > 8 && low_bits >= 64;
-    if (has_raw) low_bits -= 64;
-    high_size = n + (std::size_t{1} << high_bits);
-    lows = has_raw ? 8 * n : 0;
-    highs = lows + (n * low_bits + 7) / 8;
-    counts = highs + (high_size + 7) / 8;
-    longs = counts + (n * count_bits + 7) / 8;
-  }
+  BlockShape(std::type_identity<Record>, std::size_t n, unsigned width, unsigned bits)
+      : entries(n),
+        high_bits(std::min(width, static_cast<unsigned>(std::bit_width(n - 1)))),
+        has_raw(sizeof(Record::first) > 8 && width - high_bits >= 64),
+        low_bits(width - high_bits - (has_raw ? 64 : 0)),
+        high_size(n + (std::size_t{1} << high_bits)),
+        count_bits(bits),
+        lows(has_raw ? 8 * n : 0),
+        highs(lows + (n * low_bits + 7) / 8),
+        counts(highs + (high_size + 7) / 8),
+        longs(counts + (n * count_bits + 7) / 8) {}
   template <class Mixed>
   explicit BlockShape(const BlockRecordOf<Mixed>& block)
       : BlockShape(std::type_identity<BlockRecordOf<Mixed>>{}, block.entries, block.width, block.count_bits) {}
@@ -103,7 +103,7 @@ unsigned best_count_bits(std::span<const EntryOf<Mixed>> entries) {
       }
     }
     for (std::size_t length = 1; length <= 8; ++length) {
-      const auto more = static_cast<std::size_t>(sums >> 8 * (length - 1) & 0xff);
+      const std::size_t more = sums >> 8 * (length - 1) & 0xff;
       of_length[length] += more;
       if (more > 0) longest = std::max(longest, length);
     }

@@ -32,8 +32,8 @@ template <class Mixed>
 struct BlocksOf {
   using CountEntry = EntryOf<Mixed>;
 
-  ByteBuffer bytes;
-  PlainVector<BlockRecordOf<Mixed>> records;
+  ByteBuffer bytes{};
+  PlainVector<BlockRecordOf<Mixed>> records{};
   std::uint64_t entries = 0;
   std::uint64_t total = 0;  // saturating
 

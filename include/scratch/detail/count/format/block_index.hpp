@@ -28,9 +28,7 @@ class BlockIndexOf {
   };
 
   BlockIndexOf() = default;
-  BlockIndexOf(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) {
-    packed_.reserve(static_cast<std::size_t>(blocks));
-  }
+  BlockIndexOf(unsigned key_bits, std::uint64_t blocks) : key_bits_(key_bits) { packed_.reserve(blocks); }
 
   /// @pre the record is sound; blocks come in order, each begins where the one before ends
   void add(const BlockRecord& record, std::uint64_t offset) {
@@ -104,8 +102,8 @@ class BlockIndexOf {
   }
 
   unsigned key_bits_ = 0;
-  PlainVector<Packed> packed_;
-  PlainVector<std::uint64_t> starts_;
+  PlainVector<Packed> packed_{};
+  PlainVector<std::uint64_t> starts_{};
 };
 using BlockIndex = BlockIndexOf<std::uint64_t>;
 

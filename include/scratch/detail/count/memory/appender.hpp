@@ -53,11 +53,13 @@ inline void end_streaming() {
 class Appender {
  public:
   Appender(ChunkPool& pool, const Records& records) : pool_(&pool), records_(records) {}
+  Appender(const Appender&) = delete;
+  Appender& operator=(const Appender&) = delete;
 
   const Records& records() const { return records_; }
 
   /// Chunks to fill, and chunks that are full, whose owners are `owner_of(kind, partition)`.
-  ChunkList free, full;
+  ChunkList free{}, full{};
 
   static std::uint32_t owner_of(Kind kind, std::size_t partition) {
     return static_cast<std::uint32_t>(partition << 2 | static_cast<std::size_t>(kind));
@@ -205,10 +207,10 @@ class Appender {
 
  private:
   struct Stage {
-    BigMemory memory;
-    PlainVector<std::uint16_t> used;    // bytes, by partition
-    PlainVector<std::byte*> heads;      // where the next granule goes
-    PlainVector<std::uint32_t> chunks;  // which that is in
+    BigMemory memory{};
+    PlainVector<std::uint16_t> used{};    // bytes, by partition
+    PlainVector<std::byte*> heads{};      // where the next granule goes
+    PlainVector<std::uint32_t> chunks{};  // which that is in
   };
   Stage& stage(Kind kind) { return stages_[static_cast<std::size_t>(kind)]; }
   const Stage& stage(Kind kind) const { return stages_[static_cast<std::size_t>(kind)]; }
@@ -287,7 +289,7 @@ class Appender {
   ChunkPool* pool_;
   Records records_;
   Stage stages_[kinds];
-  ChunkList fresh_;  // full since `keep`
+  ChunkList fresh_{};  // full since `keep`
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -32,6 +32,8 @@ class BigMemory {
     at_ = static_cast<std::byte*>(raw_) + (huge_page - misfit) % huge_page;
     sys::madvise(at_, size_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   }
+  BigMemory(const BigMemory&) = delete;
+  BigMemory& operator=(const BigMemory&) = delete;
   BigMemory(BigMemory&& other) noexcept { swap(other); }
   BigMemory& operator=(BigMemory&& other) noexcept {
     swap(other);

@@ -27,9 +27,7 @@ class ChunkPool {
 
   ChunkPool() = default;
   ChunkPool(std::uint64_t budget, std::size_t chunk)
-      : chunk_(chunk),
-        count_(static_cast<std::size_t>(budget / chunk)),
-        memory_(count_ * chunk + padding, budget >= 4_MiB) {
+      : chunk_(chunk), count_(budget / chunk), memory_(count_ * chunk + padding, budget >= 4_MiB) {
     next_.resize(count_);
     owner_.resize(count_);
   }
@@ -83,8 +81,8 @@ class ChunkPool {
   std::size_t chunk_ = 1;
   std::size_t count_ = 0, made_ = 0, free_count_ = 0;
   std::uint32_t free_ = none;
-  BigMemory memory_;
-  PlainVector<std::uint32_t> next_, owner_;
+  BigMemory memory_{};
+  PlainVector<std::uint32_t> next_{}, owner_{};
 };
 
 /// Chunks linked to each other.

@@ -50,8 +50,8 @@ class CountingMemoryOf {
   }
 
   Lines lines_;
-  PlainVector<CountEntry> rest_;
-  PlainVector<CountEntry> out_;
+  PlainVector<CountEntry> rest_{};
+  PlainVector<CountEntry> out_{};
   std::array<Mixed, batch + Lines::ahead> keys_{};
   std::array<std::uint64_t, batch> counts_{};
   std::array<CountEntry, batch> left_{};

@@ -40,7 +40,7 @@ class DistinctEstimate {
     const auto bits = static_cast<unsigned>(std::bit_width(distinct.size())) - 1;
     std::fill(distinct.begin(), distinct.end(), 0);
     for (const std::uint64_t key : slots_)
-      if (key != empty) ++distinct[static_cast<std::size_t>(key >> (key_bits - bits))];
+      if (key != empty) ++distinct[key >> (key_bits - bits)];
     const double mean = static_cast<double>(used_) / static_cast<double>(distinct.size());
     const double far = 6 * std::sqrt(mean) + 6;
     for (std::uint64_t& n : distinct) {
@@ -56,7 +56,7 @@ class DistinctEstimate {
 
   void keep(std::uint64_t mixed) noexcept {
     if ((mixed & mask_) != 0 || mixed == empty) return;
-    std::size_t slot = static_cast<std::size_t>(mixed * seed_ >> 51);
+    std::size_t slot = mixed * seed_ >> 51;
     while (slots_[slot] != empty && slots_[slot] != mixed) slot = (slot + 1) % slot_count;
     if (slots_[slot] == mixed) return;
     slots_[slot] = mixed;

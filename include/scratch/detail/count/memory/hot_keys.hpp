@@ -168,7 +168,7 @@ class HotKeysOf {
   }
 
   std::size_t slot_count_;
-  PlainVector<CountEntry> slots_;
+  PlainVector<CountEntry> slots_{};
   bool known_ = false;
   std::size_t watched_ = 0;
   std::size_t again_ = 0, looked_at_ = 0;  // since it was last judged

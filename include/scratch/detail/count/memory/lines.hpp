@@ -327,8 +327,8 @@ class Lines {
       to[0] = __builtin_shufflevector(keys, counts, 0, 8, 1, 9, 2, 10, 3, 11);
       to[1] = __builtin_shufflevector(keys, counts, 4, 12, 5, 13, 6, 14, 7, 15);
       constexpr int not_equal = 4;
-      n += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(static_cast<unsigned char>(
-          __builtin_ia32_ucmpq512_mask(reinterpret_cast<SignedLine>(found), SignedLine{}, not_equal, 0xff)))));
+      n += static_cast<std::size_t>(std::popcount(
+          unsigned{__builtin_ia32_ucmpq512_mask(reinterpret_cast<SignedLine>(found), SignedLine{}, not_equal, 0xff)}));
     }
     return n;
   }
@@ -357,7 +357,7 @@ class Lines {
 #endif
 
   Instructions instructions_;
-  BigMemory memory_;  // all zeros between two passes
+  BigMemory memory_{};  // all zeros between two passes
   std::size_t line_count_ = 0;
   std::size_t at_ = 0;      // lines before it were taken
   unsigned word_bits_ = 0;  // of a key in its word; the others count

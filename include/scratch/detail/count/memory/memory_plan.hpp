@@ -22,7 +22,7 @@ struct MemoryPlan {
   Records records;
   std::size_t chunk;
   std::uint64_t pool;
-  std::size_t most_lanes;  ///< threads that add without sharing
+  std::size_t most_lanes = 0;  ///< threads that add without sharing
 
   static constexpr std::uint64_t counting = 4_MiB;  // of a thread that counts; four of them are beyond the budget
 
@@ -38,7 +38,7 @@ struct MemoryPlan {
         pool(memory - memory / 16 - (threads > 4 ? std::min((threads - 4) * counting, memory / 2) : 0)) {
     // A lane has a chunk of each partition in hand, and as many that are full at the end of a long call; that of the
     // table has them for records with counts, too. The rest of the chunks must be able to move.
-    const std::size_t chunks = static_cast<std::size_t>(pool / chunk), in_hand = 2 * records.partitions();
+    const std::size_t chunks = pool / chunk, in_hand = 2 * records.partitions();
     const std::size_t for_lanes = std::max(chunks / 4 * 3, 3 * in_hand) - 3 * in_hand;
     most_lanes = std::min<std::size_t>(for_lanes / in_hand, 12_MiB / (records.partitions() * records.granule_room()));
   }

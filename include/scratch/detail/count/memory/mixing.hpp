@@ -66,8 +66,7 @@ SCRATCH_AVX512 inline std::size_t pick_wide(const std::uint64_t* keys, std::size
   for (; i + 8 <= n; i += 8) {
     const Line low = *reinterpret_cast<const Line*>(keys + i) & mask;
     constexpr int equal = 0;
-    unsigned hits =
-        static_cast<unsigned char>(__builtin_ia32_ucmpq512_mask(reinterpret_cast<Signed>(low), Signed{}, equal, 0xff));
+    unsigned hits = __builtin_ia32_ucmpq512_mask(reinterpret_cast<Signed>(low), Signed{}, equal, 0xff);
     for (; hits != 0; hits &= hits - 1) to[picked++] = keys[i + static_cast<std::size_t>(__builtin_ctz(hits))];
   }
   return i;
@@ -83,8 +82,8 @@ SCRATCH_AVX512 inline std::size_t pick_wide(const UInt128* keys, std::size_t n, 
     const Line high = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
     const Line low = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
     constexpr int equal = 0;
-    unsigned hits = static_cast<unsigned char>(
-        __builtin_ia32_ucmpq512_mask(reinterpret_cast<Signed>((high ^ low >> 32) & mask), Signed{}, equal, 0xff));
+    unsigned hits =
+        __builtin_ia32_ucmpq512_mask(reinterpret_cast<Signed>((high ^ low >> 32) & mask), Signed{}, equal, 0xff);
     for (; hits != 0; hits &= hits - 1)
       to[picked++] = sample_of(keys[i + static_cast<std::size_t>(__builtin_ctz(hits))]);
   }

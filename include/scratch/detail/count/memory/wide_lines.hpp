@@ -142,7 +142,7 @@ class WideLines {
   template <bool Tall>
   SCRATCH_INLINED static std::size_t group_of(UInt128 number, unsigned word_bits) {
     if constexpr (Tall)
-      return static_cast<std::size_t>(high_half(number) >> (word_bits - 65));
+      return high_half(number) >> (word_bits - 65);
     else
       return static_cast<std::size_t>(number >> (word_bits - 1));
   }
@@ -357,7 +357,7 @@ class WideLines {
   }
   SCRATCH_AVX512 static unsigned bits_of(SignedLine are) {
     constexpr int not_equal = 4;
-    return static_cast<unsigned char>(__builtin_ia32_ucmpq512_mask(are, SignedLine{}, not_equal, 0xff));
+    return __builtin_ia32_ucmpq512_mask(are, SignedLine{}, not_equal, 0xff);
   }
   // @param places in the lowest bits
   SCRATCH_AVX512 static Line permuted(Line line, Line places) {
@@ -371,7 +371,7 @@ class WideLines {
 #endif
 
   Instructions instructions_;
-  BigMemory memory_;  // all zeros between two passes
+  BigMemory memory_{};  // all zeros between two passes
   std::size_t line_count_ = 0;
   std::size_t at_ = 0;       // lines before it were taken
   std::uint64_t total_ = 0;  // of all counts, or more

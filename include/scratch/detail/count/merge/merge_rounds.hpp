@@ -24,9 +24,9 @@ class MergeRounds {
     std::uint64_t entries;
   };
   struct Round {
-    std::string into;
+    std::string into{};
     bool is_there = true;  ///< `into`
-    std::vector<std::string> names;
+    std::vector<std::string> names{};
     std::uint64_t entries = 0;  ///< of all of them; at most, of the sums of other rounds
   };
 

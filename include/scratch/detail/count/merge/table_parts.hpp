@@ -76,8 +76,8 @@ class TablePartsOf {
     Position position_of(Mixed key) const { return before.block < at.block && last_before >= key ? before : at; }
 
     typename TableFile::IndexPass index;
-    std::span<const BlockRecord> records;  // not passed yet
-    Position at, before;                   // of the next block, and of the one that was passed last
+    std::span<const BlockRecord> records{};  // not passed yet
+    Position at, before;                     // of the next block, and of the one that was passed last
     Mixed last_before = 0;
   };
 
@@ -106,11 +106,11 @@ class TablePartsOf {
   std::span<const TableFile> tables_;
   std::uint64_t most_entries_;
   std::size_t most_parts_;
-  std::vector<Cursor> cursors_;
+  std::vector<Cursor> cursors_{};
   Mixed first_ = 0;  // of the part that is cut next
   bool ended_ = false;
-  PlainVector<Mixed> firsts_;        // of each part, and of what follows
-  PlainVector<Position> positions_;  // of each of them in each table
+  PlainVector<Mixed> firsts_{};        // of each part, and of what follows
+  PlainVector<Position> positions_{};  // of each of them in each table
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

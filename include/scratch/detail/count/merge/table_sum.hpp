@@ -52,7 +52,7 @@ struct SumMemory {
         entries(std::max<std::uint64_t>(options.memory / threads / of_an_entry, 4 * entries_of_a_table)) {}
 
   /// How many tables are summed up at once: at each end of a part a block of each may be cut.
-  std::size_t tables() const { return static_cast<std::size_t>(entries / entries_of_a_table); }
+  std::size_t tables() const { return entries / entries_of_a_table; }
   /// How many entries a part has: what fits the second cache, where blocks that are cut are few of them.
   std::uint64_t entries_of_a_part(std::size_t tables_at_hand) const {
     constexpr std::uint64_t fast = 48 * 1024;
@@ -116,6 +116,9 @@ class SumWorker {
   using CountEntry = EntryOf<Mixed>;
 
   explicit SumWorker(SumJob<Mixed>& job) : job_(&job) {}
+  SumWorker(const SumWorker&) = delete;
+  SumWorker& operator=(const SumWorker&) = delete;
+  SumWorker(SumWorker&&) noexcept = default;
 
   void work(std::size_t part, Sequencer& sequencer) {
     check_stop(job_->options, job_->into);
@@ -185,13 +188,13 @@ class SumWorker {
   }
 
   SumJob<Mixed>* job_;
-  typename TableFileOf<Mixed>::Buffers buffers_;
-  PlainVector<CountEntry> entries_;  // of all tables, one behind the other
-  PlainVector<std::size_t> ends_;    // of each table in it
-  std::vector<Run> runs_;
-  std::array<PlainVector<CountEntry>, 2> joined_;
-  PlainVector<CountEntry> kept_;
-  BlocksOf<Mixed> blocks_;
+  typename TableFileOf<Mixed>::Buffers buffers_{};
+  PlainVector<CountEntry> entries_{};  // of all tables, one behind the other
+  PlainVector<std::size_t> ends_{};    // of each table in it
+  std::vector<Run> runs_{};
+  std::array<PlainVector<CountEntry>, 2> joined_{};
+  PlainVector<CountEntry> kept_{};
+  BlocksOf<Mixed> blocks_{};
 };
 
 /// Writes the sum of tables, without a name yet.

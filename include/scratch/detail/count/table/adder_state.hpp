@@ -4,7 +4,6 @@
 // What an adder has in hand. It belongs to the table, so that dropping an adder needs neither memory nor disk.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -35,13 +34,13 @@ struct LaneOf {
   std::size_t number;
   std::atomic<std::uint64_t> total{0};  ///< of all that was added here; saturating
   bool must_evict = false;              ///< hot keys are not worth it
-  PlainVector<CountEntry> debt;         ///< what a call counted before it failed: counts below zero, to be added
+  PlainVector<CountEntry> debt{};       ///< what a call counted before it failed: counts below zero, to be added
   std::size_t sampled = 0;
-  std::array<std::uint64_t, 128> samples;
-  std::array<Mixed, batch + Lines::ahead> mixed;
-  std::array<std::uint64_t, batch + Lines::ahead> picked;
-  std::array<std::uint64_t, batch> counts;
-  std::mutex mutex;  ///< for adders that share it
+  std::uint64_t samples[128];
+  Mixed mixed[batch + Lines::ahead];
+  std::uint64_t picked[batch + Lines::ahead];
+  std::uint64_t counts[batch];
+  std::mutex mutex{};  ///< for adders that share it
 };
 
 /// What one adder, or the table itself, was given and has not passed on.
@@ -52,14 +51,16 @@ struct AdderStateOf {
   static constexpr std::size_t most_waiting = 1024;
 
   explicit AdderStateOf(Lane* where) : lane(where) {}
+  AdderStateOf(const AdderStateOf&) = delete;
+  AdderStateOf& operator=(const AdderStateOf&) = delete;
 
   Lane* lane;
   std::atomic<bool> in_use{false};  ///< a thread is in it
   std::size_t waiting = 0;          ///< keys, of whatever type
-  alignas(64) std::array<std::byte, most_waiting * sizeof(Mixed)> keys;
-  PlainVector<CountEntry> entries;    ///< with their counts, mixed
-  PlainVector<std::uint64_t> counts;  ///< of a small table: its own, by key,
-  std::uint64_t added = 0;            ///< and all of them
+  alignas(64) std::byte keys[most_waiting * sizeof(Mixed)];
+  PlainVector<CountEntry> entries{};    ///< with their counts, mixed
+  PlainVector<std::uint64_t> counts{};  ///< of a small table: its own, by key,
+  std::uint64_t added = 0;              ///< and all of them
 
   std::uint64_t total() const {
     std::uint64_t sum = waiting;

@@ -39,6 +39,8 @@ class AddersOf {
     own_ = add_state(lanes_.front().get());
     idle_.pop_back();
   }
+  AddersOf(const AddersOf&) = delete;
+  AddersOf& operator=(const AddersOf&) = delete;
 
   /// The table's.
   AdderState& own() { return *own_; }
@@ -119,9 +121,9 @@ class AddersOf {
 
   Level* level_;
   const MemoryPlan* plan_;
-  std::vector<std::unique_ptr<Lane>> lanes_;
-  std::vector<std::unique_ptr<AdderState>> states_;
-  std::vector<AdderState*> idle_;
+  std::vector<std::unique_ptr<Lane>> lanes_{};
+  std::vector<std::unique_ptr<AdderState>> states_{};
+  std::vector<AdderState*> idle_{};
   AdderState* own_ = nullptr;
   std::size_t living_ = 0;
 };

@@ -32,6 +32,8 @@ class CommitWatch {
         stop_(std::move(stop)),
         doing_(doing),
         stopped_(stopped) {}
+  CommitWatch(const CommitWatch&) = delete;
+  CommitWatch& operator=(const CommitWatch&) = delete;
 
   /// Before anything else: how much work there is.
   void begin(std::uint64_t total) {

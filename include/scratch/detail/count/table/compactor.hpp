@@ -67,6 +67,9 @@ class CompactorOf {
   /// @param file that it writes to, of those of `job.to`
   CompactorOf(CompactingJob& job, std::size_t file)
       : job_(&job), file_(file), memory_(std::make_unique<CountingThread>()) {}
+  CompactorOf(const CompactorOf&) = delete;
+  CompactorOf& operator=(const CompactorOf&) = delete;
+  CompactorOf(CompactorOf&&) noexcept = default;
 
   void work(std::size_t p, Sequencer&) {
     if (!job_->is_in_vain && !count(p)) job_->is_in_vain = true;
@@ -81,7 +84,7 @@ class CompactorOf {
     if (source.count() == 0) return true;
     for (std::uint64_t wanted = std::min(job_->distinct[p], source.count());;
          wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
-      CountingPass pass(memory_->counting, job_->records.rest_bits(), static_cast<std::size_t>(wanted));
+      CountingPass pass(memory_->counting, job_->records.rest_bits(), wanted);
       if (source.for_each(memory_->buffer, [&](Kind kind, const std::byte* at, std::size_t n) {
             return add_records(memory_->counting, pass, job_->records, kind, at, n, mask);
           })) {
@@ -119,7 +122,7 @@ class CompactorOf {
   CompactingJob* job_;
   std::size_t file_;
   std::unique_ptr<CountingThread> memory_;
-  std::array<ByteBuffer, kinds> buffers_;
+  std::array<ByteBuffer, kinds> buffers_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -34,11 +34,11 @@ struct Segment {
 };
 
 struct Partition {
-  std::array<ChunkList, kinds> full;  ///< by kind
+  std::array<ChunkList, kinds> full{};  ///< by kind
   /// Counted already, in the order of keys, `counted` and `large` ones; the last chunk of each is not full.
-  std::array<ChunkList, kinds> sorted;
+  std::array<ChunkList, kinds> sorted{};
   std::array<std::uint32_t, kinds> sorted_records{};
-  std::vector<Segment> segments;
+  std::vector<Segment> segments{};
   std::uint64_t records = 0;  ///< all of them
 
   std::size_t chunks() const {
@@ -49,8 +49,8 @@ struct Partition {
 };
 
 struct Contents {
-  std::vector<Partition> partitions;
-  std::vector<std::shared_ptr<AppendFile>> files;
+  std::vector<Partition> partitions{};
+  std::vector<std::shared_ptr<AppendFile>> files{};
 
   std::uint64_t spilled() const {
     std::uint64_t bytes = 0;
@@ -70,7 +70,7 @@ class SegmentBuffer {
   }
 
  private:
-  PlainVector<std::byte> bytes_;
+  PlainVector<std::byte> bytes_{};
 };
 
 /// The records of one partition, wherever they are.

@@ -111,7 +111,7 @@ class CountStoreOf {
 
   /// Passes on what an adder has in hand.
   void drain(AdderState& state) {
-    if (state.waiting > 0) add(state, state.keys.data(), state.waiting);
+    if (state.waiting > 0) add(state, state.keys, state.waiting);
     state.waiting = 0;
     if (!state.entries.empty()) add(state, state.entries.all());
     state.entries.clear();
@@ -387,13 +387,13 @@ class CountStoreOf {
   MemoryPlan plan_;
   ChunkPool pool_;
   Level level_;
-  Sampler sampler_;
+  Sampler sampler_{};
   FillerOf<Mixed> filler_;
   SettlerOf<Mixed> settler_;
   AddersOf<Mixed> adders_;
   std::uint64_t base_total_ = 0, reported_ = 0;  // of the table that is added to; of what was spilled
-  std::unique_ptr<SortedTable> included_;
-  RunsOf<Mixed> runs_;
+  std::unique_ptr<SortedTable> included_{};
+  RunsOf<Mixed> runs_{};
   std::size_t round_ = 1, settle_cursor_ = 0;
   bool settling_ = false;
 };

@@ -69,6 +69,10 @@ class DrainOutletOf final : public OutletOf<Mixed> {
     sum_up();
   }
 
+  DrainOutletOf(const DrainOutletOf&) = delete;
+  DrainOutletOf& operator=(const DrainOutletOf&) = delete;
+  DrainOutletOf(DrainOutletOf&&) noexcept = default;
+
   void was_read(std::size_t partition) override {
     draining_->begun = true;
     const auto lock = level_->lock();
@@ -103,7 +107,7 @@ class DrainOutletOf final : public OutletOf<Mixed> {
   unsigned thread_;
   Draining* draining_;
   std::uint64_t keys_ = 0, total_ = 0;
-  PlainVector<CountEntry> kept_;
+  PlainVector<CountEntry> kept_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -57,6 +57,8 @@ class FillerOf {
         at_once_(at_once),
         shown_(std::move(shown)),
         make_room_(std::move(make_room)) {}
+  FillerOf(const FillerOf&) = delete;
+  FillerOf& operator=(const FillerOf&) = delete;
 
   /// Counts each of these keys once. All of them are counted when this returns; none when it throws, save that a call
   /// with more than `most_at_once` may end after some thousand: the error then says how many were counted.
@@ -64,7 +66,7 @@ class FillerOf {
     add_in_parts(
         lane, n, at_once_, [&](std::size_t from, std::size_t some) { add_some(lane, keys, from, some); },
         [&](std::size_t from, std::size_t some) {
-          mix_(keys, from, some, lane.mixed.data());
+          mix_(keys, from, some, lane.mixed);
           for (std::size_t i = 0; i < some; ++i) lane.debt.push_back({lane.mixed[i], ~std::uint64_t{0}});
           return some;
         });
@@ -74,10 +76,10 @@ class FillerOf {
     add_in_parts(
         lane, n, Lane::batch,
         [&](std::size_t from, std::size_t some) {
-          add_counts(lane, counts + from, some, [&] { mix_(keys, from, some, lane.mixed.data()); });
+          add_counts(lane, counts + from, some, [&] { mix_(keys, from, some, lane.mixed); });
         },
         [&](std::size_t from, std::size_t some) {
-          mix_(keys, from, some, lane.mixed.data());
+          mix_(keys, from, some, lane.mixed);
           std::uint64_t all = 0;
           for (std::size_t i = 0; i < some; ++i) {
             lane.debt.push_back({lane.mixed[i], std::uint64_t{0} - counts[from + i]});
@@ -173,7 +175,7 @@ class FillerOf {
   void add_some(Lane& lane, const void* keys, std::size_t from, std::size_t n) {
     begin(lane);
     lane.appender.allow(Kind::plain);
-    Mixed* const mixed = lane.mixed.data();
+    Mixed* const mixed = lane.mixed;
     std::size_t i = 0, done = 0;
     try {
       for (; i < n; i += std::min(n - i, Lane::batch)) {
@@ -212,16 +214,16 @@ class FillerOf {
   void add_counts(Lane& lane, const std::uint64_t* counts, std::size_t n, Fill fill) {
     begin(lane);
     fill();
-    Mixed* const mixed = lane.mixed.data();
+    Mixed* const mixed = lane.mixed;
     const CountSum sum = sum_up(counts, n);
     lane.appender.allow_counts(sum.any);
     sampler_->sample(lane, mixed, n);
     const std::uint64_t* others = counts;
     std::size_t left = n, done = 0;
     if (lane.hot.are_known()) {
-      std::copy_n(counts, n, lane.counts.data());
-      left = lane.hot.take(mixed, lane.counts.data(), n);
-      others = lane.counts.data();
+      std::copy_n(counts, n, lane.counts);
+      left = lane.hot.take(mixed, lane.counts, n);
+      others = lane.counts;
     } else {
       lane.hot.watch(mixed, n);
     }

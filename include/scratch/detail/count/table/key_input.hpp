@@ -42,11 +42,11 @@ struct CountState {
 
   std::filesystem::path path;
   StoreOf<Key> store;
-  MadeHere made_here;
+  MadeHere made_here{};
   std::atomic<Ended> ended{Ended::not_yet};
   std::atomic<bool> exact{false};    ///< all counts together come near 2^64: every key is looked up
   std::atomic<bool> unusual{false};  ///< one of these
-  std::mutex large;                  ///< held while much is added
+  std::mutex large{};                ///< held while much is added
 
   static constexpr std::uint64_t much = std::uint64_t{1} << 62;
   void look_closely_from(std::uint64_t total) {
@@ -76,6 +76,8 @@ class KeyInput {
   KeyInput() = default;
   KeyInput(std::shared_ptr<CountState<Key>> state, AdderState& here, bool is_table)
       : state_(std::move(state)), here_(&here), is_table_(is_table) {}
+  KeyInput(const KeyInput&) = delete;
+  KeyInput& operator=(const KeyInput&) = delete;
   KeyInput(KeyInput&& other) noexcept
       : state_(std::move(other.state_)), here_(std::exchange(other.here_, nullptr)), is_table_(other.is_table_) {}
   KeyInput& operator=(KeyInput&& other) noexcept {
@@ -97,7 +99,7 @@ class KeyInput {
       if (state_->exact) return add_exactly(std::span(&key, 1), std::span(&once, 1));
       state_->store.drain(*here_);
     }
-    std::memcpy(here_->keys.data() + here_->waiting * sizeof key, &key, sizeof key);
+    std::memcpy(here_->keys + here_->waiting * sizeof key, &key, sizeof key);
     ++here_->waiting;
   }
   void add(Key key, std::uint64_t n) {
@@ -220,7 +222,7 @@ class KeyInput {
     store.add(*here_, keys.data(), counts.data(), keys.size());
   }
 
-  std::shared_ptr<CountState<Key>> state_;
+  std::shared_ptr<CountState<Key>> state_{};
   AdderState* here_ = nullptr;
   bool is_table_ = false;
 };

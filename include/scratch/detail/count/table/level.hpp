@@ -262,7 +262,7 @@ class Level {
     std::array<Bytes, 2> staged{};
   };
   struct Job {
-    std::vector<Part> parts;
+    std::vector<Part> parts{};
     std::size_t chunks = 0, bytes = 0, file = 0;
     std::uint64_t offset = 0;
   };
@@ -363,9 +363,9 @@ class Level {
   ChunkPool* pool_;
   Records records_;
   std::size_t batch_;
-  std::mutex mutex_;
-  Condition changed_;
-  Contents contents_;
+  std::mutex mutex_{};
+  Condition changed_{};
+  Contents contents_{};
   std::size_t cursor_ = 0;
   std::size_t segments_ = 0;
   std::size_t writing_ = 0, changes_ = 0;

@@ -60,9 +60,9 @@ struct CountingJobOf {
 /// The memory of a thread that counts.
 template <class Mixed>
 struct CountingThreadOf {
-  CountingMemoryOf<Mixed> counting;
-  SegmentBuffer buffer;
-  typename TableFileOf<Mixed>::Buffers table;
+  CountingMemoryOf<Mixed> counting{};
+  SegmentBuffer buffer{};
+  typename TableFileOf<Mixed>::Buffers table{};
 };
 
 /// Shows the keys of records to a pass. False when it has no room.
@@ -132,6 +132,9 @@ class PartitionCounterOf {
 
   PartitionCounterOf(const CountingJob& job, Outlet& outlet)
       : job_(&job), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
+  PartitionCounterOf(const PartitionCounterOf&) = delete;
+  PartitionCounterOf& operator=(const PartitionCounterOf&) = delete;
+  PartitionCounterOf(PartitionCounterOf&&) noexcept = default;
 
   void work(std::size_t p, Sequencer& sequencer) {
     sequencer_ = &sequencer;
@@ -386,9 +389,9 @@ class PartitionCounterOf {
   Sequencer* sequencer_ = nullptr;
   std::size_t piece_ = 0;
   std::size_t unlooked_ = 0;
-  std::unique_ptr<ChunkPool> pool_;
-  std::shared_ptr<AppendFile> file_;
-  std::vector<std::unique_ptr<Nested>> nested_;  // of which the first `depth_` are in use
+  std::unique_ptr<ChunkPool> pool_{};
+  std::shared_ptr<AppendFile> file_{};
+  std::vector<std::unique_ptr<Nested>> nested_{};  // of which the first `depth_` are in use
   std::size_t depth_ = 0;
 };
 

@@ -20,8 +20,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 template <class Mixed>
 struct RunOf {
-  std::unique_ptr<AppendFile> file;
-  std::unique_ptr<SortedTableOf<Mixed>> table;
+  std::unique_ptr<AppendFile> file{};
+  std::unique_ptr<SortedTableOf<Mixed>> table{};
 
   std::uint64_t entries() const { return table->file().header().entries; }
 };
@@ -70,7 +70,7 @@ class RunsOf {
   void clear() noexcept { runs_.clear(); }
 
  private:
-  std::vector<Run> runs_;
+  std::vector<Run> runs_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

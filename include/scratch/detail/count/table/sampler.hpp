@@ -24,11 +24,11 @@ class Sampler {
 
   template <class Mixed>
   void sample(LaneOf<Mixed>& lane, const Mixed* mixed, std::size_t n) {
-    const std::size_t picked = pick(mixed, n, mask_.load(std::memory_order_relaxed), lane.picked.data());
+    const std::size_t picked = pick(mixed, n, mask_.load(std::memory_order_relaxed), lane.picked);
     for (std::size_t i = 0; i < picked; ++i) {
       if (lane.sampled > 0 && lane.samples[lane.sampled - 1] == lane.picked[i]) continue;
       lane.samples[lane.sampled++] = lane.picked[i];
-      if (lane.sampled == lane.samples.size()) join(lane);
+      if (lane.sampled == std::size(lane.samples)) join(lane);
     }
   }
   /// What the lane has collected counts afterwards.
@@ -51,7 +51,7 @@ class Sampler {
   }
 
  private:
-  std::mutex mutex_;
+  std::mutex mutex_{};
   DistinctEstimate estimate_;
   std::atomic<std::uint64_t> mask_{63};
 };

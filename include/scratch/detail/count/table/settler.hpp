@@ -36,6 +36,8 @@ class SettlerOf {
   using Lines = LinesOf<Mixed>;
 
   explicit SettlerOf(Level& level) : level_(&level) {}
+  SettlerOf(const SettlerOf&) = delete;
+  SettlerOf& operator=(const SettlerOf&) = delete;
 
   /// The memory to count in. @throws std::bad_alloc
   CountingThread& thread() {
@@ -94,7 +96,7 @@ class SettlerOf {
       });
       for (std::uint64_t wanted = std::min<std::uint64_t>(before, usual_distinct_);;
            wanted = std::max<std::uint64_t>(wanted * 8, 4096)) {
-        CountingPass pass(thread.counting, records.rest_bits(), static_cast<std::size_t>(wanted));
+        CountingPass pass(thread.counting, records.rest_bits(), wanted);
         if (source.for_each_in_memory([&](Kind kind, const std::byte* at, std::size_t n) {
               return add_records(thread.counting, pass, records, kind, at, n, mask);
             })) {
@@ -153,7 +155,7 @@ class SettlerOf {
   }
 
   Level* level_;
-  std::unique_ptr<CountingThread> thread_;
+  std::unique_ptr<CountingThread> thread_{};
   std::size_t usual_distinct_ = 65536;
 };
 

@@ -101,7 +101,7 @@ class SmallStore {
     for (const CountEntry& entry : entries) add(static_cast<std::uint16_t>(entry.mixed), entry.count);
   }
   void drain(AdderState& state) {
-    if (state.waiting > 0) add(state, state.keys.data(), state.waiting);
+    if (state.waiting > 0) add(state, state.keys, state.waiting);
     state.waiting = 0;
     if (!state.entries.empty()) add(state, state.entries.all());
     state.entries.clear();
@@ -196,13 +196,13 @@ class SmallStore {
   AdderState own_;
   Directory directory_;
   std::filesystem::path shown_;
-  std::mutex mutex_;
-  SmallCounts counts_;
+  std::mutex mutex_{};
+  SmallCounts counts_{};
   std::uint64_t total_ = 0;
-  std::vector<std::unique_ptr<AdderState>> states_;
-  std::vector<AdderState*> idle_;
+  std::vector<std::unique_ptr<AdderState>> states_{};
+  std::vector<AdderState*> idle_{};
   std::size_t adders_ = 0;
-  std::unique_ptr<AppendFile> flushed_;
+  std::unique_ptr<AppendFile> flushed_{};
 };
 
 template <CountKey Key>

@@ -62,7 +62,7 @@ class SortedTableOf {
   Position position(std::size_t i) const { return i < signs_.size() ? signs_[i].at : Position{file_.block_count(), 0}; }
 
   TableFile file_;
-  PlainVector<Sign> signs_;
+  PlainVector<Sign> signs_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

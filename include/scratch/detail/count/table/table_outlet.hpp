@@ -32,10 +32,10 @@ struct CutPieceOf {
 
   std::size_t piece = 0;
   bool is_last = false;
-  PlainVector<CountEntry> head, tail;
-  CutEntriesOf<Mixed> cut;
-  BlocksOf<Mixed> blocks;
-  ByteBuffer lead;
+  PlainVector<CountEntry> head{}, tail{};
+  CutEntriesOf<Mixed> cut{};
+  BlocksOf<Mixed> blocks{};
+  ByteBuffer lead{};
   std::uint64_t offset = 0;
   std::uint64_t left_out = 0;
 
@@ -58,6 +58,9 @@ class TableOutletOf final : public OutletOf<Mixed> {
     PartitionCounterOf<Mixed>::count_all(job, outlets);
     out.finish(0);
   }
+  TableOutletOf(const TableOutletOf&) = delete;
+  TableOutletOf& operator=(const TableOutletOf&) = delete;
+  TableOutletOf(TableOutletOf&&) noexcept = default;
 
   void was_read(std::size_t) override {}
 
@@ -93,7 +96,7 @@ class TableOutletOf final : public OutletOf<Mixed> {
   unsigned key_bits_;
   TableWriter* out_;
   ReorderWindow<CutPiece>* window_;
-  PlainVector<CountEntry> kept_;
+  PlainVector<CountEntry> kept_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail
