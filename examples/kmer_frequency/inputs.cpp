@@ -6,14 +6,12 @@
 #include <filesystem>
 #include <optional>
 #include <set>
-#include <span>
 #include <string_view>
 #include <utility>
 
-#include <scratch/atomic_file.hpp>
-#include <scratch/file_reader.hpp>
 #include <scratch/session_json.hpp>
 
+#include "bring.hpp"
 #include "support/names.hpp"
 #include "workers.hpp"
 
@@ -182,17 +180,10 @@ void gather(support::Sessions& sessions, const std::vector<std::string>& tables)
     scratch::Workspace other = sessions[i];
     for (const std::string& table : tables) {
       if (!is_in(other, table)) continue;
-      if (!is_in(first, table)) {
-        scratch::FileReader from(other, table);
-        scratch::AtomicFile to(first, table);
-        std::vector<std::byte> block(std::size_t{1} << 20);
-        while (const std::size_t read = from.read(block)) {
-          support::check_stop();
-          to.append(std::span<const std::byte>(block).first(read));
-        }
-        to.commit();
-      }
-      other.remove(table);
+      if (is_in(first, table))
+        other.remove(table);  // a run that was killed has brought it
+      else
+        bring(table, other, first, [] { support::check_stop(); });
     }
   }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The leader makes a session and tells its workers the path. Each process counts its share of the rows into a table of
-// its own there; the leader makes one of them. The leader counts, too, so that a job without workers is only slower.
+// The leader makes a session in each of the temporary tablespaces and tells its workers the paths. Each process counts its
+// share of the rows into a table of its own in one of them, by turns; the leader brings these to the first and makes one of
+// them. The leader counts, too, so that a job without workers is only slower.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -14,8 +15,9 @@
 #include <scratch/joined_session.hpp>
 #include <scratch/owned_session.hpp>
 #include <scratch/policy.hpp>
-#include <scratch/session_dir.hpp>
+#include <scratch/session_set.hpp>
 
+#include "../kmer_frequency/bring.hpp"
 #include "job.hpp"
 #include "places.hpp"
 #include "scan.hpp"
@@ -42,7 +44,11 @@ constexpr uint64 job_key = 1, scan_key = 2;
 struct Job {
   Counting counting;
   bool committed[most_workers];  ///< whose tables are there
-  char session[MAXPGPATH];
+  int places;
+  char sessions[most_places][MAXPGPATH];
+
+  /// Where a worker's table is; the leader's is in the first one.
+  int place_of(int worker) const { return (worker + 1) % places; }
 };
 
 std::string table_of(int worker) { return "worker_" + std::to_string(worker); }
@@ -140,21 +146,28 @@ class Team {
   SharedScan* scan_ = nullptr;
 };
 
-/// Counts all rows. Returns how many there are; afterwards `names` are the tables.
-std::uint64_t count_in_team(const scratch::OwnedSession& session, const Request& request, Progress& progress,
+/// Counts all rows. Returns how many there are; afterwards `names` are the tables, in the first place.
+std::uint64_t count_in_team(const std::vector<scratch::Workspace>& places, const Request& request, Progress& progress,
                             std::vector<std::string>& names) {
   Job job{};
   job.counting = request.counting;
-  session.path().native().copy(job.session, sizeof job.session - 1);
+  job.places = static_cast<int>(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i)
+    places[i].path().native().copy(job.sessions[i], sizeof job.sessions[i] - 1);
   const OpenTables tables = server([&] { return OpenTables::open(request.relation, NameStr(request.column)); });
   const Team team = server([&] { return Team::gather(tables, job, workers_for(tables)); });
   names.push_back("leader");
-  count_share(session, names.front(), request.counting, team.scan(),
+  count_share(places.front(), names.front(), request.counting, team.scan(),
               [&] { progress.tell("counting", pg_atomic_read_u64(&team.scan().rows)); });
   server([&] { team.wait(); });
-  for (int i = 0; i < most_workers; ++i)
-    if (team.job().committed[i]) names.push_back(table_of(i));
   const std::uint64_t rows = pg_atomic_read_u64(&team.scan().rows);
+  for (int i = 0; i < most_workers; ++i) {
+    if (!team.job().committed[i]) continue;
+    names.push_back(table_of(i));
+    if (const int place = job.place_of(i); place != 0)
+      bring(names.back(), places[static_cast<std::size_t>(place)], places.front(),
+            [&] { progress.tell("bringing tables", rows); });
+  }
   server([&] {
     team.dismiss();
     tables.close();
@@ -165,27 +178,30 @@ std::uint64_t count_in_team(const scratch::OwnedSession& session, const Request&
 //! [session]
 template <class Policy>
 void analyse_in_session(const Request& request, const std::function<void(const Counts&)>& consume) {
-  using Session = scratch::SessionDir<scratch::PgsqlTmp, Policy>;
-  auto session = TransactionSession<Session>::in(CurrentMemoryContext, next_place().place,
-                                                 "k" + std::to_string(request.counting.k), session_options());
+  using Set = scratch::SessionSet<scratch::PgsqlTmp, Policy>;
+  auto set = TransactionSession<Set>::in(CurrentMemoryContext, next_places(), "k" + std::to_string(request.counting.k),
+                                         session_options());
   {
-    Progress progress(*session);
+    std::vector<scratch::Workspace> places;
+    for (std::size_t i = 0; i < set->size(); ++i) places.push_back((*set)[i]);
+    Progress progress((*set)[0]);
     std::vector<std::string> names;
-    const std::uint64_t rows = count_in_team(*session, request, progress, names);
+    const std::uint64_t rows = count_in_team(places, request, progress, names);
     const std::uint64_t least = request.least_rows(rows);
-    const std::string all =
-        merge_tables(*session, std::move(names), request.counting, least, [&] { progress.tell("merging", rows); });
-    const auto appearances = read_table(*session, all, request.counting, least);
+    const std::string all = merge_tables(places.front(), std::move(names), request.counting, least,
+                                         [&] { progress.tell("merging", rows); });
+    const auto appearances = read_table(places.front(), all, request.counting, least);
     consume({*appearances, rows, least});
   }
-  session.close();
+  set.close();
 }
 
 void work(shm_toc* toc) {
   auto* const job = static_cast<Job*>(server([&] { return shm_toc_lookup(toc, job_key, false); }));
   auto* const scan = static_cast<SharedScan*>(server([&] { return shm_toc_lookup(toc, scan_key, false); }));
-  auto session = TransactionSession<scratch::JoinedSession>::in(CurrentMemoryContext, std::string(job->session),
-                                                                session_options());
+  const char* const path = job->sessions[job->place_of(ParallelWorkerNumber)];
+  auto session =
+      TransactionSession<scratch::JoinedSession>::in(CurrentMemoryContext, std::string(path), session_options());
   count_share(*session, table_of(ParallelWorkerNumber), job->counting, *scan, &check_for_interrupts);
   session.close();
   job->committed[ParallelWorkerNumber] = true;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -28,12 +30,31 @@ TemporaryPlace place_in(Oid tablespace) {
 
 }  // namespace
 
-TemporaryPlace next_place() {
-  const Oid tablespace = scratch_pg::server([] {
+std::vector<scratch::PgsqlTmp> next_places() {
+  struct Spaces {
+    Oid all[64];
+    int count;
+    Oid next;
+  };
+  Spaces spaces = scratch_pg::server([] {
+    Spaces now{};
     PrepareTempTablespaces();
-    return GetNextTempTableSpace();
+    now.next = GetNextTempTableSpace();
+    now.count = GetTempTablespaces(now.all, static_cast<int>(std::size(now.all)));
+    return now;
   });
-  return place_in(OidIsValid(tablespace) ? tablespace : MyDatabaseTableSpace);
+  std::vector<Oid> order(spaces.all, spaces.all + std::max(spaces.count, 0));
+  std::rotate(order.begin(), std::find(order.begin(), order.end(), spaces.next), order.end());
+  if (order.empty()) order.push_back(spaces.next);
+  std::vector<scratch::PgsqlTmp> places;
+  std::vector<Oid> taken;
+  for (const Oid listed : order) {
+    const Oid tablespace = OidIsValid(listed) ? listed : MyDatabaseTableSpace;
+    if (places.size() == most_places || std::find(taken.begin(), taken.end(), tablespace) != taken.end()) continue;
+    taken.push_back(tablespace);
+    places.push_back(place_in(tablespace).place);
+  }
+  return places;
 }
 
 std::vector<TemporaryPlace> all_places() {

@@ -16,9 +16,11 @@ struct TemporaryPlace {
   scratch::PgsqlTmp place;
 };
 
-/// In the tablespace whose turn it is in `temp_tablespaces`, as for the server's own files.
+inline constexpr int most_places = 8;
+
+/// In each of `temp_tablespaces`, so many at most, beginning with the one whose turn it is, as for the server's own files.
 /// @throws scratch_pg::ServerError
-TemporaryPlace next_place();
+std::vector<scratch::PgsqlTmp> next_places();
 
 /// In each tablespace of the cluster. Reads directories only, so that no transaction is needed.
 std::vector<TemporaryPlace> all_places();

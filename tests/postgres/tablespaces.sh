@@ -21,6 +21,7 @@ sql "create tablespace two location '$work/two'"
 sql "create role somebody"
 make_job 20000 30000
 counts="select count(*) from kmer_frequency('job', 'seq', 31)"
+sums="select count(*), sum(appearance_nrow) from kmer_frequency('job', 'seq', 31)"
 fails="set temp_file_limit = '200kB'; set kmer_frequency.memory = '256kB'; $counts"
 # A backend, by SIGKILL, as soon as it has a session. In so much memory the server spills nothing itself: its own files
 # would stay, and the tablespace could not be dropped.
@@ -52,12 +53,17 @@ kill_in_the_middle
 expect "the next call of any backend removes what is dead" sql "$counts" >/dev/null
 expect "it did" nothing_left
 
-expect "in turn: a backend with two temp_tablespaces" not sql "set temp_tablespaces = one, two; set kmer_frequency.keep = on;
+expect "several temp_tablespaces: a job is in each" not sql "set temp_tablespaces = one, two, one; set kmer_frequency.keep = on;
+  set kmer_frequency.workers = 2;
   do \$\$ begin for i in 1..4 loop begin set temp_file_limit = '200kB'; set kmer_frequency.memory = '256kB';
     perform count(*) from kmer_frequency('job', 'seq', 31); exception when configuration_limit_exceeded then null; end; end loop; end \$\$;
   select 1 / 0" 2>/dev/null
-expect "each has half, kept as was asked" equal "$(printf 'one|2|t|t\ntwo|2|t|t')" "$(sql "select tablespace, count(*), bool_and(kept), bool_and(status = 'failed') from scratch_sessions() group by 1 order by 1")"
-expect "kept ones are deleted when that is asked for" equal "4|t|0" "$(cleaned)"
+expect "kept as was asked" equal "$(printf 'one|4|t|t\ntwo|4|t|t')" "$(sql "select tablespace, count(*), bool_and(kept), bool_and(status = 'failed') from scratch_sessions() group by 1 order by 1")"
+expect "the same ones" equal "4" "$(sql "select count(distinct id) from scratch_sessions()")"
+for turn in 1 2; do
+  expect "and counts are those of one ($turn)" equal "$(sql "set temp_tablespaces = one; $sums")" "$(sql "set temp_tablespaces = one, two; set kmer_frequency.workers = $turn; $sums")"
+done
+expect "kept ones are deleted when that is asked for" equal "8|t|0" "$(cleaned)"
 expect "without keep nothing stays" not sql "set temp_tablespaces = one; $fails" 2>/dev/null
 expect "nothing" nothing_left
 
