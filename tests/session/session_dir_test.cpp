@@ -821,7 +821,7 @@ TEST_CASE("a session that was moved elsewhere with its name is used on, and left
 TEST_CASE("a session goes in the end whatever mode its directory was given") {
   const TempDir dir;
   if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
-  const mode_t mode = GENERATE(0, 0400, 0500, 0600);
+  const mode_t mode = GENERATE(0U, 0400U, 0500U, 0600U);
   const auto ending = scratch::test::in_child([&] {  // root may enter everything
     if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) throw std::runtime_error("still root");
     SessionDir session(Under{dir.path()}, "x");
