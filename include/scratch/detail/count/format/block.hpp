@@ -52,7 +52,7 @@ struct BlockShape {
       : entries(n),
         high_bits(std::min(width, static_cast<unsigned>(std::bit_width(n - 1)))),
         has_raw(sizeof(Record::first) > 8 && width - high_bits >= 64),
-        low_bits(width - high_bits - (has_raw ? 64 : 0)),
+        low_bits(width - high_bits - (has_raw ? 64U : 0U)),
         high_size(n + (std::size_t{1} << high_bits)),
         count_bits(bits),
         lows(has_raw ? 8 * n : 0),
