@@ -20,6 +20,7 @@ namespace scratch::inline SCRATCH_ABI {
 /// number of threads.
 class AnyPlace {
  public:
+  /// What `place` is, decided at run time.
   template <class P>
   requires(!std::same_as<P, AnyPlace>) && Place<P> AnyPlace(P place)
       : find_([place = std::move(place)] { return detail::location_of(place); }) {}
@@ -29,6 +30,7 @@ class AnyPlace {
   std::filesystem::path root() const { return location().root; }
   /// Why it is this one: "SCRATCH_DIR is /data".
   std::string reason() const { return location().reason; }
+  /// What the library itself knows of it.
   detail::Location location() const { return find_(); }
   /// The same place, which does not ask the environment again.
   AnyPlace resolved() const {

@@ -45,6 +45,7 @@ class AtomicFile {
   }
   /// A text: of a literal everything before its NUL.
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
+  /// Values that are nothing but their bytes, in memory order.
   template <ByteRange R>
   void append(const R& range) {
     append(bytes_of(range));
@@ -143,9 +144,11 @@ inline void write_file(Workspace where, std::string_view name, Bytes bytes) {
   file.append(bytes);
   file.commit();
 }
+/// The same of a text. @throws Error as `AtomicFile`
 inline void write_file(Workspace where, std::string_view name, std::string_view text) {
   write_file(std::move(where), name, std::as_bytes(std::span(text)));
 }
+/// The same of values that are nothing but their bytes. @throws Error as `AtomicFile`
 template <ByteRange R>
 void write_file(Workspace where, std::string_view name, const R& range) {
   write_file(std::move(where), name, bytes_of(range));

@@ -15,8 +15,8 @@
 
 namespace scratch {
 
-using Bytes = std::span<const std::byte>;
-using MutableBytes = std::span<std::byte>;
+using Bytes = std::span<const std::byte>;   ///< read only
+using MutableBytes = std::span<std::byte>;  ///< to be filled
 
 /// `char[N]` and its like: a literal, which is a text without its NUL, or a buffer, which does not say how much of it.
 template <class R>
@@ -41,9 +41,13 @@ Bytes bytes_of(const R& range) {
 
 inline namespace literals {
 
+/// `4_KiB` is 4,096.
 constexpr std::uint64_t operator""_KiB(unsigned long long n) { return n << 10; }
+/// `4_MiB` is 4,194,304.
 constexpr std::uint64_t operator""_MiB(unsigned long long n) { return n << 20; }
+/// `1_GiB` is 2^30.
 constexpr std::uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
+/// `1_TiB` is 2^40.
 constexpr std::uint64_t operator""_TiB(unsigned long long n) { return n << 40; }
 
 }  // namespace literals

@@ -27,15 +27,16 @@ struct ChunkInfo {
 
 /// What the writer of a chunk knows about it.
 struct ChunkMeta {
-  std::uint64_t rows = 0;
-  std::string user = {};  ///< JSON text; may be empty
+  std::uint64_t rows = 0;  ///< what `ChunkInfo::rows` is to be
+  std::string user = {};   ///< JSON text; may be empty
 };
 
 /// The blocks of a chunk: all of one size, the last one short.
 struct ChunkLayout {
-  std::uint64_t size = 0;
-  std::uint64_t block = 4_MiB;
+  std::uint64_t size = 0;       ///< bytes of the chunk
+  std::uint64_t block = 4_MiB;  ///< bytes of each block but the last
 
+  /// How many blocks there are.
   constexpr std::uint64_t count() const { return size / block + (size % block != 0 ? 1 : 0); }
   /// @pre `i < count()`
   constexpr std::uint64_t offset(std::uint64_t i) const { return i * block; }

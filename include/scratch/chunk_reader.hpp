@@ -46,11 +46,14 @@ class ChunkReader {
   ///         is on record; `corrupt` when the file has another size, or something else has its place
   ChunkReader(Workspace where, const ChunkInfo& chunk)
       : chunk_(std::make_unique<Chunk>(detail::directory_of(where), chunk.id, &chunk)) {}
+  /// The same by its id.
   ChunkReader(Workspace where, std::uint64_t id)
       : chunk_(std::make_unique<Chunk>(detail::directory_of(where), id, nullptr)) {}
 
+  /// What is on record about it.
   const ChunkInfo& info() const& { return chunk().record.info; }
   ChunkInfo info() && { return chunk().record.info; }
+  /// Bytes of the chunk.
   std::uint64_t size() const { return info().size; }
   /// The blocks that are checked.
   ChunkLayout layout() const { return chunk().layout(); }

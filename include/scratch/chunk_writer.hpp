@@ -32,6 +32,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// What the writer of a chunk knows before it writes.
 struct ChunkOptions {
   /// Bytes that will come, where that is known: room is taken for them before the first, so that a full disk or quota
   /// is met now and not at the end. More or fewer may come.
@@ -62,6 +63,7 @@ class ChunkWriter {
   void append(Bytes bytes) { chunk().in_order().append(bytes); }
   /// A text: of a literal everything before its NUL.
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
+  /// Values that are nothing but their bytes, in memory order.
   template <ByteRange R>
   void append(const R& range) {
     append(bytes_of(range));

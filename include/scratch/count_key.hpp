@@ -22,7 +22,8 @@ namespace scratch::inline SCRATCH_ABI {
 /// A key of 128 bits: a UUID, the hash of a content, a k-mer up to k = 63. The number
 /// high * 2^64 + low, and ordered as such.
 struct Key128 {
-  std::uint64_t high = 0, low = 0;
+  std::uint64_t high = 0;  ///< the upper 64 bits
+  std::uint64_t low = 0;   ///< the lower ones
 
   auto operator<=>(const Key128&) const = default;
 };
@@ -35,8 +36,8 @@ concept CountKey = std::same_as<T, std::uint16_t> || std::same_as<T, std::uint32
 /// A key and how often it was counted.
 template <CountKey Key>
 struct Count {
-  Key key{};
-  std::uint64_t count = 0;
+  Key key{};                ///< what was counted
+  std::uint64_t count = 0;  ///< how often
 
   friend bool operator==(const Count&, const Count&) = default;
 };

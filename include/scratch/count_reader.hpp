@@ -94,6 +94,7 @@ class JoinedCounts;
 template <CountKey Key>
 class CountReader {
  public:
+  /// A single pass.
   using iterator = typename CountRange<Key>::iterator;
 
   /// @throws Error ENOENT; `wrong_key_type`; `corrupt`, `checksum_mismatch`, `unsupported_version`
@@ -139,6 +140,7 @@ class CountReader {
     table_->get(keys, counts);
   }
 
+  /// All keys, once each. @throws Error as `CountRange::begin`
   iterator begin() const { return at_least(0).begin(); }
   std::default_sentinel_t end() const { return {}; }
 
@@ -197,6 +199,7 @@ class CountReader {
     return keys;
   }
 
+  /// How many keys are there. O(1).
   std::uint64_t distinct() const { return table_->header().entries; }
   /// The sum of all counts, of keys that were left out, too; 2^64 - 1 also stands for whatever is more.
   std::uint64_t total() const { return table_->header().total; }
@@ -236,8 +239,9 @@ class CountReader {
 /// A key of two tables, and its count in each; 0 where it is not there.
 template <CountKey Key>
 struct JoinedCount {
-  Key key{};
-  std::uint64_t a = 0, b = 0;
+  Key key{};            ///< in one of the tables, or in both
+  std::uint64_t a = 0;  ///< its count in the first table
+  std::uint64_t b = 0;  ///< its count in the second
 
   friend bool operator==(const JoinedCount&, const JoinedCount&) = default;
 };
@@ -295,6 +299,7 @@ class JoinedCounts {
   }
   std::default_sentinel_t end() const { return {}; }
 
+  /// What `joined(a, b)` makes.
   JoinedCounts(const CountReader<Key>& a, const CountReader<Key>& b) : a_(a.table_), b_(b.table_) {}
 
  private:

@@ -46,6 +46,7 @@ enum class Existing : std::uint8_t {
   replace,  ///< the new one takes its place
 };
 
+/// How a table counts, and what becomes of one that is there.
 struct CountOptions {
   /// How much memory to use, by all adders together; buffers for counting and transfers, up to 24 MiB, come on top. At
   /// least 256 KiB.
@@ -92,13 +93,16 @@ class CountAdder {
   void add(I key) {
     input_.add(detail::key_of<Key>(key));
   }
+  /// The same, `n` times. @throws Error as `CountTable::add`
   template <detail::KeyLike<Key> I = Key, std::integral N>
   void add(I key, N n) {
     input_.add(detail::key_of<Key>(key), detail::count_of(n));
   }
   template <detail::KeyLike<Key> I = Key, std::floating_point N>
   void add(I key, N n) = delete;
+  /// Each key once. @throws Error as `CountTable::add`
   void add(std::span<const Key> keys) { input_.add(keys); }
+  /// `keys[i]` `counts[i]` times. @throws Error as `CountTable::add`
   void add(std::span<const Key> keys, std::span<const std::uint64_t> counts) { input_.add(keys, counts); }
 
  private:
@@ -125,6 +129,7 @@ class CountAdder {
 template <CountKey Key>
 class CountTable {
  public:
+  /// What `adder()` gives.
   using Adder = CountAdder<Key>;
 
   /// @throws Error `invalid_name`; `busy` when another writer or merger has the name; EEXIST with `Existing::refuse`;

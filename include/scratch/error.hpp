@@ -87,6 +87,7 @@ enum class [[gnu::visibility("default")]] errc{
   return category;
 }
 
+/// So that an `errc` is a `std::error_code`.
 inline std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), scratch_category()}; }
 
 /// Also of an error that another shared object of the program threw.
@@ -113,6 +114,7 @@ class [[gnu::visibility("default")]] Error : public std::system_error {
     words_->what = compose(code);
   }
 
+  /// For a reason of the library's own.
   Error(errc code, std::string doing, std::filesystem::path path, std::string hint = {},
         std::filesystem::path other = {})
       : Error(make_error_code(code), std::move(doing), std::move(path), std::move(hint), std::move(other)) {}
@@ -127,15 +129,20 @@ class [[gnu::visibility("default")]] Error : public std::system_error {
   Error(const Error&) noexcept = default;
   Error& operator=(const Error&) noexcept = default;
 
+  /// What could not be done: a verb phrase.
   const std::string& doing() const& noexcept { return words_->doing; }
+  /// What it was to be done to; may be empty.
   const std::filesystem::path& path() const& noexcept { return words_->path; }
+  /// The second path of a rename, a merge, ...; may be empty.
   const std::filesystem::path& other_path() const& noexcept { return words_->other; }
+  /// What was found, what is needed, what would help; may be empty.
   const std::string& hint() const& noexcept { return words_->hint; }
   // Of one that dies with the expression.
   std::string doing() const&& { return words_->doing; }
   std::filesystem::path path() const&& { return words_->path; }
   std::filesystem::path other_path() const&& { return words_->other; }
   std::string hint() const&& { return words_->hint; }
+  /// All of it in one line.
   const char* what() const noexcept override { return words_->what.c_str(); }
 
  private:

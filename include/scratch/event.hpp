@@ -34,6 +34,7 @@ enum class EventKind : std::uint8_t {
   shared_device,     ///< two places of a set are on one device: it is no faster for them, and has no more room
 };
 
+/// For a log: "session created".
 inline const char* to_string(EventKind kind) noexcept {
   switch (kind) {
     case EventKind::session_created:
@@ -76,13 +77,14 @@ inline const char* to_string(EventKind kind) noexcept {
   return "event";
 }
 
+/// Something that happened.
 struct Event {
-  using Kind = EventKind;
+  using Kind = EventKind;  ///< what can happen
 
-  EventKind kind = EventKind::session_created;
-  std::filesystem::path path = {};  ///< what it happened to
-  std::uint64_t bytes = 0;          ///< written, spilled, freed; 0 where bytes mean nothing
-  std::string message = {};         ///< one line for a person; may be empty
+  EventKind kind = EventKind::session_created;  ///< what it was
+  std::filesystem::path path = {};              ///< what it happened to
+  std::uint64_t bytes = 0;                      ///< written, spilled, freed; 0 where bytes mean nothing
+  std::string message = {};                     ///< one line for a person; may be empty
 };
 
 /// Called on the thread that caused the event, at any time from any thread of the application, never with a lock of the

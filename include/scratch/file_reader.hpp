@@ -43,6 +43,7 @@ inline OpenFile open_for_reading(const Directory& where, std::string_view name) 
 }
 }  // namespace detail
 
+/// How a file is read.
 struct FileReaderOptions {
   /// Where reading begins; from the file's end on there is nothing to read.
   std::uint64_t offset = 0;

@@ -36,11 +36,13 @@ class JoinedSession : public detail::SessionHandle {
   [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const char* path, SessionOptions options = {})
       : JoinedSession(std::filesystem::path(given(path)), std::move(options)) {}
+  /// The same.
   [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const std::filesystem::path& path, SessionOptions options = {})
       : SessionHandle(join(path, std::move(options))) {
     state().emit(EventKind::session_joined, state().path());
   }
+  /// The same.
   [[nodiscard("the session is left with the statement: give this a name")]]  //
   explicit JoinedSession(const std::string& path, SessionOptions options = {})
       : JoinedSession(std::filesystem::path(path), std::move(options)) {}

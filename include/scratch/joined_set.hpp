@@ -41,9 +41,11 @@ class JoinedSet {
   [[nodiscard("the sessions are left with the statement: give this a name")]]  //
   explicit JoinedSet(const std::filesystem::path& any_member, SessionOptions options = {})
       : JoinedSet(JoinedSession(any_member, one_of(options)), options) {}
+  /// The same.
   [[nodiscard("the sessions are left with the statement: give this a name")]]  //
   explicit JoinedSet(const char* any_member, SessionOptions options = {})
       : JoinedSet(JoinedSession(any_member, one_of(options)), options) {}
+  /// The same.
   [[nodiscard("the sessions are left with the statement: give this a name")]]  //
   explicit JoinedSet(const std::string& any_member, SessionOptions options = {})
       : JoinedSet(std::filesystem::path(any_member), std::move(options)) {}
@@ -59,12 +61,17 @@ class JoinedSet {
   }
   ~JoinedSet() { end(); }
 
-  // As those of `SessionSet`.
+  /// As `SessionSet::of`.
   Workspace of(std::string_view name) { return places().of(name); }
+  /// As `SessionSet::of`.
   Workspace of(const ChunkInfo& chunk) const { return places().of(chunk); }
+  /// As `SessionSet::size`.
   std::size_t size() const { return places().size(); }
+  /// As `SessionSet::chunks`.
   std::vector<ChunkInfo> chunks() const { return places().chunks(); }
+  /// As `SessionSet::usage`.
   Usage usage() const { return places().usage(); }
+  /// As `SessionSet::usage_report`.
   UsageReport usage_report() const { return places().usage_report(); }
 
   /// In the order of the set. @throws Error EINVAL where there is none of this index; why it could not be joined

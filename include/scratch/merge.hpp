@@ -31,6 +31,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// How tables are made one.
 struct MergeOptions {
   /// How many threads work, on ranges of the keys.
   unsigned threads = 1;

@@ -132,6 +132,7 @@ inline std::filesystem::path normal_root(const std::filesystem::path& path) {
 /// Memory: `/dev/shm/<app>-<uid>/`, or below SCRATCH_DIR. What is written there takes RAM until it is removed.
 class Shm {
  public:
+  /// @param app the application's name: a file name of at most 100 bytes
   explicit Shm(std::string app) : app_(std::move(app)) {}
 
   /// As the environment stands now; that of a session's `place()`, as it stood when the session was made.
@@ -139,6 +140,7 @@ class Shm {
   std::filesystem::path root() const { return location().root; }
   /// Why it is this one: "SCRATCH_DIR is /data", "/dev/shm is the default".
   std::string reason() const { return location().reason; }
+  /// What the library itself knows of it.
   detail::Location location() const { return found_ ? *found_ : detail::choose(app_, nullptr, "/dev/shm"); }
   /// The same place, which does not ask the environment again.
   Shm resolved() const {
@@ -155,12 +157,15 @@ class Shm {
 /// Disk, usually: `$TMPDIR/<app>-<uid>/`, `/tmp/<app>-<uid>/` without TMPDIR, or below SCRATCH_DIR.
 class TmpDir {
  public:
+  /// @param app the application's name: a file name of at most 100 bytes
   explicit TmpDir(std::string app) : app_(std::move(app)) {}
 
   /// As the environment stands now; that of a session's `place()`, as it stood when the session was made.
   /// @throws Error when SCRATCH_DIR or TMPDIR is relative, or TMPDIR is no directory; it names every candidate
   std::filesystem::path root() const { return location().root; }
+  /// Why it is this one: "TMPDIR is /data/tmp". @throws Error as `root()`
   std::string reason() const { return location().reason; }
+  /// What the library itself knows of it.
   detail::Location location() const { return found_ ? *found_ : detail::choose(app_, "TMPDIR", "/tmp"); }
   /// The same place, which does not ask the environment again.
   TmpDir resolved() const {
@@ -177,10 +182,14 @@ class TmpDir {
 /// Exactly this directory. It must be the user's own and not writable by others; it is made when it is not there.
 class Under {
  public:
+  /// @throws Error `invalid_name` for an empty path
   explicit Under(const std::filesystem::path& root) : root_(detail::normal_root(root)) {}
 
+  /// Absolute, as the current directory stood when this was made.
   std::filesystem::path root() const { return root_; }
+  /// Why it is this one: the application names it.
   std::string reason() const { return location().reason; }
+  /// What the library itself knows of it.
   detail::Location location() const { return {root_, "the application names it"}; }
 
  private:
@@ -203,7 +212,9 @@ class PgsqlTmp {
   PgsqlTmp(const std::filesystem::path& directory, std::string app)
       : root_(detail::normal_root(directory)), app_(std::move(app)) {}
 
+  /// Absolute, as the current directory stood when this was made.
   std::filesystem::path root() const { return root_; }
+  /// Why it is this one: the application names it. @throws Error `invalid_name`
   std::string reason() const { return location().reason; }
   /// @throws Error `invalid_name`
   detail::Location location() const {

@@ -54,6 +54,7 @@ concept SessionPolicy = NamingPolicy<T> || CleanupPolicy<T> || IoPolicy<T> || Du
 
 /// `session_20240708_120000_pid12345_customer_<random>`, the time in UTC.
 struct NamedByTime {
+  /// What stands between `session_` and the random end.
   static std::string middle(std::string_view label) {
     const std::time_t now = std::time(nullptr);
     std::tm utc{};
@@ -66,6 +67,7 @@ struct NamedByTime {
 
 /// `session_4fa1c0de-..._<random>`: says nothing about who and when.
 struct NamedByUuid {
+  /// What stands between `session_` and the random end.
   static std::string middle(std::string_view) {
     // RFC 9562, version 4
     const std::uint64_t high = (detail::random_number() & ~std::uint64_t{0xf000}) | 0x4000;
@@ -77,6 +79,7 @@ struct NamedByUuid {
 
 /// The directory goes at the end, whatever happened.
 struct RemoveAlways {
+  /// Whether the directory stays at the end.
   static constexpr bool keeps(bool) { return false; }
 };
 
@@ -86,30 +89,33 @@ struct RemoveAlways {
 /// without leaving any scope. The next sweep takes that, as what a kill -9 leaves. So does an object that outlives the
 /// `catch`, being a member of something: call `fail()` there.
 struct KeepOnFailure {
+  /// Whether the directory stays at the end.
   static constexpr bool keeps(bool failed) { return failed; }
 };
 
 /// The directory stays from its first instant, also after kill -9, abort or a power cut, until `complete()` was called:
 /// then it goes at the end, whatever leaves the scope afterwards. `fail()` after `complete()` keeps it again.
 struct KeepUnlessCompleted {
-  static constexpr bool until_completed = true;
+  static constexpr bool until_completed = true;  ///< then it goes after all
+  /// Whether the directory stays at the end.
   static constexpr bool keeps(bool) { return true; }
 };
 
 /// The directory stays, also after kill -9, until a sweep is told to take kept ones.
 struct KeepAlways {
+  /// Whether the directory stays at the end.
   static constexpr bool keeps(bool) { return true; }
 };
 
 /// Nothing waits for the disk.
 struct Ephemeral {
-  static constexpr bool durable = false;
+  static constexpr bool durable = false;  ///< as `Workspace` asks it
 };
 
 /// What was committed is on disk. It outlives a power cut in a kept session, in a plain `Workspace`, and after
 /// `persist()`; a session that goes at its end takes it along, and one cut off by the power is swept.
 struct Durable {
-  static constexpr bool durable = true;
+  static constexpr bool durable = true;  ///< as `Workspace` asks it
 };
 
 namespace detail {

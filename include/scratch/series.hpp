@@ -27,9 +27,9 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// A file of a series.
 struct Numbered {
-  std::uint64_t index = 0;
-  std::string extra = {};
-  std::string name = {};
+  std::uint64_t index = 0;  ///< its number
+  std::string extra = {};   ///< what comes behind it: "from_W2"
+  std::string name = {};    ///< all of the name
   std::uint64_t bytes = 0;  ///< 0 from `parse`, which looks at no file
 };
 

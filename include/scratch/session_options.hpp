@@ -16,6 +16,7 @@ namespace scratch::inline SCRATCH_ABI {
 /// `KeepAlways` say.
 enum class Cleanup : std::uint8_t { as_policy, remove, on_failure, unless_completed, keep };
 
+/// The numbers of a session, when it goes, and whom it tells and asks.
 struct SessionOptions {
   /// Bytes that must be free before the work begins; less is `insufficient_space`. 0: not asked.
   std::uint64_t need = 0;

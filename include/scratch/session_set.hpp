@@ -91,6 +91,7 @@ struct SetMaking {
 template <Place P, SessionPolicy... Ps>
 class SessionSet {
  public:
+  /// What it is made of.
   using Session = SessionDir<P, Ps...>;
 
   /// Creates them. Two places on one device are told as an event, `shared_device`.
@@ -131,13 +132,17 @@ class SessionSet {
   /// The session that has a chunk. O(1). @throws Error
   Workspace of(const ChunkInfo& chunk) const { return places().of(chunk); }
 
+  /// How many places there are.
   std::size_t size() const { return places().size(); }
   /// In the order of the places; of a set that was adopted, in that of the places when it was made.
   /// @throws Error EINVAL where there is none of this index
   Session& operator[](std::size_t i) { return sessions_[checked(i)]; }
+  /// The same.
   const Session& operator[](std::size_t i) const { return sessions_[checked(i)]; }
 
+  /// That of the first session, and of the set.
   const std::string& id() const& { return (*this)[0].id(); }
+  /// As `SessionDir::label()`.
   const std::string& label() const& { return (*this)[0].label(); }
 
   /// The chunks of all, by id. O(chunks).

@@ -40,7 +40,9 @@ class SessionView {
   /// @throws Error `session_gone` when there is nothing; `invalid_name` when it is not called as sessions are; ENOTDIR
   explicit SessionView(const std::filesystem::path& path) : seen_(std::make_unique<const Seen>(path)) {}
 
+  /// A workspace that only looks. @throws Error `session_gone`
   operator Workspace() const { return workspace(); }
+  /// The session's directory.
   const std::filesystem::path& path() const& { return seen().path; }
   std::filesystem::path path() && { return seen().path; }
   /// The directory's name without `session_`.
@@ -80,15 +82,21 @@ class SessionView {
     return text;
   }
 
-  // As those of `Workspace`; an area must be there.
+  /// As `Workspace::area`; it must be there.
   Workspace area(std::string_view name) const { return workspace().area(name); }
+  /// As `Workspace::chunks`.
   std::vector<ChunkInfo> chunks() const { return workspace().chunks(); }
+  /// As `Workspace::chunks_after`.
   std::vector<ChunkInfo> chunks_after(std::uint64_t& position) const { return workspace().chunks_after(position); }
+  /// As `Workspace::wait_for_chunks`.
   bool wait_for_chunks(std::uint64_t position, std::chrono::milliseconds time) const {
     return workspace().wait_for_chunks(position, time);
   }
+  /// As `Workspace::usage`.
   Usage usage() const { return workspace().usage(); }
+  /// As `Workspace::usage_report`.
   UsageReport usage_report() const { return workspace().usage_report(); }
+  /// As `Workspace::list`.
   std::vector<std::string> list(std::string_view glob = "*") const { return workspace().list(glob); }
 
  private:

@@ -23,6 +23,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// When to look, and what is low.
 struct SpaceWatchOptions {
   /// How often to look: more than 0. The longest pause is a day.
   std::chrono::milliseconds every{1000};

@@ -22,10 +22,11 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// Regular files in a root whose names begin with `prefix`, as an application left them before it had sessions.
 struct LooseFiles {
-  std::string prefix = {};  ///< empty: none are touched
-  std::chrono::milliseconds older_than = std::chrono::seconds(60);
+  std::string prefix = {};                                          ///< empty: none are touched
+  std::chrono::milliseconds older_than = std::chrono::seconds(60);  ///< only those that nobody changed for so long
 };
 
+/// What a sweep takes, for how long, and whom it tells.
 struct SweepOptions {
   /// Only report what would be removed.
   bool dry_run = false;
@@ -51,22 +52,25 @@ struct SweepOptions {
   OnEvent on_event = {};
 };
 
+/// What could not be removed.
 struct SweepFailure {
-  std::filesystem::path path;
-  Error error;
+  std::filesystem::path path;  ///< of the session, or of the place
+  Error error;                 ///< why not
 };
 
+/// What a sweep did, and what it met. `std::cout << report` prints a line, and one for each failure.
 struct SweepReport {
-  std::uint64_t removed = 0;      ///< sessions, trash of earlier removals, and loose files
-  std::uint64_t bytes_freed = 0;  ///< by them, and by what was removed in part
-  std::uint64_t live = 0;         ///< somebody uses them
-  std::uint64_t kept = 0;
-  std::uint64_t too_young = 0;
-  std::uint64_t foreign = 0;  ///< entries that are no session of this user: not touched
-  std::vector<SweepFailure> failed = {};
+  std::uint64_t removed = 0;              ///< sessions, trash of earlier removals, and loose files
+  std::uint64_t bytes_freed = 0;          ///< by them, and by what was removed in part
+  std::uint64_t live = 0;                 ///< somebody uses them
+  std::uint64_t kept = 0;                 ///< they are to stay
+  std::uint64_t too_young = 0;            ///< changed more lately than `older_than`
+  std::uint64_t foreign = 0;              ///< entries that are no session of this user: not touched
+  std::vector<SweepFailure> failed = {};  ///< what could not be removed, and places that were not swept
   std::optional<Error> refused = {};  ///< why a whole place was not swept, of several the first; all are in `failed`
   bool finished = true;               ///< false: the budget ended first
 
+  /// Both together.
   SweepReport& operator+=(SweepReport other) {
     removed += other.removed;
     bytes_freed += other.bytes_freed;
@@ -80,6 +84,7 @@ struct SweepReport {
     return *this;
   }
 
+  /// For a person.
   friend std::ostream& operator<<(std::ostream& out, const SweepReport& report) {
     out << report.removed << " removed (" << readable_size(report.bytes_freed) << "), " << report.live << " live, "
         << report.kept << " kept, " << report.too_young << " too young, " << report.foreign << " foreign, "

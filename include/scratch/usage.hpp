@@ -23,10 +23,11 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// Committed files, the library's own records left out. A table whose merge was interrupted counts.
 struct Usage {
-  std::uint64_t files = 0;
+  std::uint64_t files = 0;      ///< how many
   std::uint64_t bytes = 0;      ///< the files' sizes
   std::uint64_t allocated = 0;  ///< what the file system set aside for them
 
+  /// Both together.
   Usage& operator+=(const Usage& other) {
     files += other.files;
     bytes += other.bytes;
@@ -38,12 +39,13 @@ struct Usage {
 
 /// What each area takes, with all that is below it.
 struct UsageReport {
+  /// An area.
   struct Row {
     std::string area;  ///< "" for the files beside the areas
-    Usage usage;
+    Usage usage;       ///< of all that is below it
   };
   std::vector<Row> rows{};  ///< in natural order of the names; "" first, and always there
-  Usage total{};
+  Usage total{};            ///< of all rows
 };
 
 /// A table for a person, a line for each row and one for the total.

@@ -43,12 +43,14 @@
 
 namespace scratch {
 
+/// A version of the library; semantic.
 struct Version {
-  unsigned major = SCRATCH_VERSION_MAJOR;
-  unsigned minor = SCRATCH_VERSION_MINOR;
-  unsigned patch = SCRATCH_VERSION_PATCH;
+  unsigned major = SCRATCH_VERSION_MAJOR;  ///< while it is 0 the next minor version may rename things
+  unsigned minor = SCRATCH_VERSION_MINOR;  ///< more words
+  unsigned patch = SCRATCH_VERSION_PATCH;  ///< the same words and formats
 };
 
+/// That of these headers.
 inline constexpr Version version{};
 
 }  // namespace scratch

@@ -46,6 +46,7 @@ class Workspace {
   explicit Workspace(std::filesystem::path directory, WorkspaceOptions options = {})
       : directory_(detail::open_plain_directory(std::move(directory), std::move(options))) {}
 
+  /// The directory.
   const std::filesystem::path& path() const& noexcept { return directory_.path(); }
   std::filesystem::path path() && { return directory_.path(); }
 

@@ -14,6 +14,7 @@
 
 namespace scratch::inline SCRATCH_ABI {
 
+/// The numbers of a plain directory, and whom it asks.
 struct WorkspaceOptions {
   /// Bytes that files here may take, written or being written; 0: no limit.
   std::uint64_t quota = 0;

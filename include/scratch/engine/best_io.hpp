@@ -19,6 +19,7 @@ namespace scratch::inline SCRATCH_ABI {
 /// `SCRATCH_IO` in the environment decides otherwise: `posix`, `uring`, or `best`, which is as if it were not there.
 /// Anything else changes nothing, and `describe()` says so.
 struct BestIo {
+  /// The best engine for a file system. @throws std::bad_alloc
   static std::unique_ptr<Io> make(const Medium& medium) {
     const detail::AskedIo asked = detail::asked_io();
     if (asked == detail::AskedIo::posix) return posix("SCRATCH_IO=posix", asked);

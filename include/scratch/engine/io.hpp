@@ -26,21 +26,22 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// What should move between `data` and `offset` of the open file `fd`.
 struct Transfer {
+  /// From the file to memory, or the other way.
   enum class Kind : std::uint8_t { read, write };
-  Kind kind = Kind::read;
-  int fd = -1;
-  std::uint64_t offset = 0;
+  Kind kind = Kind::read;     ///< read: from the file to `data`
+  int fd = -1;                ///< an open file
+  std::uint64_t offset = 0;   ///< in the file
   std::byte* data = nullptr;  ///< not changed by a write; stays valid until the completion
-  std::size_t size = 0;
-  std::uint64_t tag = 0;  ///< comes back in the completion
+  std::size_t size = 0;       ///< bytes
+  std::uint64_t tag = 0;      ///< comes back in the completion
 };
 
 /// What moved. Short transfers were continued: `size` is less than what was asked for only where the file ends, or
 /// with an error.
 struct Completion {
-  std::uint64_t tag = 0;
-  std::size_t size = 0;
-  int error = 0;  ///< errno
+  std::uint64_t tag = 0;  ///< that of the transfer
+  std::size_t size = 0;   ///< bytes that moved
+  int error = 0;          ///< errno
 };
 
 /// An engine. It belongs to one thread at a time; every transfer started has exactly one completion.
@@ -61,6 +62,7 @@ class Io {
   virtual unsigned depth() const = 0;
   /// Whether files should be opened with O_DIRECT; then offset, data and size are multiples of `alignment()`.
   virtual bool direct() const = 0;
+  /// Of what offset, data and size are multiples; 1: of nothing.
   virtual std::size_t alignment() const = 0;
 
   /// @pre fewer than `depth()` transfers are in flight; where `depth()` is more than 1, `data` lies in one of the
@@ -69,6 +71,7 @@ class Io {
   /// Waits for any one of the transfers in flight.
   /// @pre `in_flight() > 0`
   virtual Completion finish() = 0;
+  /// Transfers that were started and not yet finished.
   virtual std::size_t in_flight() const = 0;
 
   /// The engine's own buffer `i`, `buffer_size` bytes, aligned, made when first asked for and then reused. Transfers

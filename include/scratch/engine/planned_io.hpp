@@ -26,10 +26,11 @@ namespace scratch::inline SCRATCH_ABI {
 
 /// Transfers that do not go well, counted from 0 over all engines of a plan.
 struct IoFault {
+  /// As `count`: every one from `first` on.
   static constexpr std::uint64_t for_ever = std::numeric_limits<std::uint64_t>::max();
 
-  std::uint64_t first = 0;
-  std::uint64_t count = 1;
+  std::uint64_t first = 0;                  ///< the number of the first transfer that it meets
+  std::uint64_t count = 1;                  ///< how many it meets
   int error = 0;                            ///< errno; 0 with a read: the file seems to end
   std::size_t after = 0;                    ///< bytes that still move; with O_DIRECT whole blocks
   std::optional<Transfer::Kind> kind = {};  ///< count and fail only these
@@ -38,6 +39,7 @@ struct IoFault {
 /// What shall happen, and what did. Thread-safe.
 class IoPlan {
  public:
+  /// From now on this goes wrong, too.
   void fail(IoFault fault) {
     const std::lock_guard hold(mutex_);
     faults_.push_back({fault, 0});
@@ -91,6 +93,7 @@ class IoPlan {
 /// Another engine, going by a plan.
 class PlannedIo final : public Io {
  public:
+  /// @pre neither is null
   PlannedIo(std::unique_ptr<Io> engine, std::shared_ptr<IoPlan> plan)
       : engine_(std::move(engine)), plan_(std::move(plan)) {}
 

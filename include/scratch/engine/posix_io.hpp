@@ -54,6 +54,7 @@ class PosixIo final : public Io {
   /// @param why what `describe()` gives as the reason
   explicit PosixIo(std::string why = "asked for") : why_(std::move(why)) {}
 
+  /// For any file system. @throws std::bad_alloc
   static std::unique_ptr<Io> make(const Medium& medium) { return std::unique_ptr<Io>(new PosixIo(medium.name)); }
 
   std::string describe() const override { return "posix: " + why_; }

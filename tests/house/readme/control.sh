@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # control.sh <source tree>: readme.sh finds a README that says something else than the program, figures.sh one that says
-# something else than the benchmarks, named_tests.sh one that names a test which is none.
+# something else than the benchmarks, named_tests.sh one that names a test which is none, and guide.sh all of these in a
+# page of the guide.
 set -eu
 source=$1
 work=$(mktemp -d)
@@ -32,3 +33,22 @@ must_fail "a case that is none" 's/free is given, and one/free is taken, and one
 must_fail "a case of another source" 's@`kernel/rename: @`kernel/root: @'
 must_fail "a function of a script that is none" 's/twenty restarts as pid 1/thirty restarts as pid 1/'
 must_fail "a test of a list that is none" 's/: whoever swaps a root/: whoever steals a root/'
+
+page_must_fail() { # <what> <page> <sed command>
+  rm -rf "$work/guide"
+  cp -r "$source/examples/guide" "$work/guide"
+  sed "$3" "$source/examples/guide/$2" >"$work/guide/$2"
+  ! cmp -s "$work/guide/$2" "$source/examples/guide/$2" || { echo "nothing was changed: $1"; exit 1; }
+  if "$source/tests/house/readme/guide.sh" "$source" "$work/guide" >"$work/out"; then
+    echo "not found: $1"
+    exit 1
+  fi
+}
+cp -r "$source/examples/guide" "$work/guide"
+"$source/tests/house/readme/guide.sh" "$source" "$work/guide" || { echo "a copy of the guide is not as the guide"; exit 1; }
+page_must_fail "another line of code" export.md 's/session.complete();/session.close();/'
+page_must_fail "another line of a part that is indented" export.md 's/^scratch::SessionDir session(place/  &/'
+page_must_fail "another figure" count.md 's/| 89 x as fast |/| 90 x as fast |/'
+page_must_fail "a case that is none" count.md 's/a merge that is killed counts twice/a merge that is killed counts thrice/'
+page_must_fail "no word of crashes" cluster.md '/^## After a crash$/d'
+page_must_fail "too many lines" spill.md 's/^## .*/&\n\n\n/'

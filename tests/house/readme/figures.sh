@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# figures.sh <source tree> [README]: each figure of the README's table of performance, and each size in it, stands in the
-# rows of benchmarks/README.md that it is taken from. A line of `rows` is how a row of the one begins, and what those of
-# the other contain.
+# figures.sh <source tree> [page]: each figure of the README's table of performance, or of another page's table of figures,
+# and each size in it, stands in the rows of benchmarks/README.md that it is taken from. A line of `rows` is how a row of
+# the one begins, and what those of the other contain.
 set -eu
 source=$1
 readme=${2:-$source/README.md}
@@ -25,9 +25,14 @@ chunks read from tmpfs;tmpfs read, verified
 create and close;create and close
 sweep of 10,000;sweep 10,000
 registering a chunk;register 100,000
+sixteen tables;`merge` in pairs
+every 31-mer of 30,000 rows;| `GROUP BY substr()` |
+those of two rows or more;`GROUP BY substr() HAVING
+four ranks, k-mers, 97 M;31-mers, 97 M
+four ranks, records, 4 M;4 M records |
 END
 
-awk '/^## Performance$/ { within = 1; next } /^## / { within = 0 } within && /^\| / && !/^\| what \|/' "$readme" >"$work/table"
+awk '/^## (Performance|Figures)$/ { within = 1; next } /^## / { within = 0 } within && /^\| / && !/^\| what \|/' "$readme" >"$work/table"
 [ -s "$work/table" ] || { echo "no table of performance in $readme"; exit 1; }
 failed=0
 while IFS='|' read -r _ what against figures _; do

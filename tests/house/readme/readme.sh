@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# readme.sh <source tree> [README]: every block of C++ and Python in the README, and those of the shell that quote
-# something, equal what they quote. A line before the block says what that is, <!-- file --> or <!-- file: region -->; a region stands between two lines //! [region].
+# readme.sh <source tree> [page]: every block of C++ and Python in the README or another page, and those of the shell that
+# quote something, equal what they quote. A line before the block says what that is, <!-- file --> or
+# <!-- file: region -->; a region stands between two lines //! [region], or in several parts, each between two, and is
+# quoted without the spaces that are before these.
 set -eu
 source=$1
 readme=${2:-$source/README.md}
@@ -28,12 +30,15 @@ while read -r number file region; do
     continue
   fi
   if [ -n "$region" ]; then
-    awk -v mark="//! [$region]" '$0 == mark { within = !within; ++seen; next } within { print } END { exit seen != 2 }' \
-      "$source/$file" >wanted || { echo "FAILED: $file has no region $region"; failed=1; continue; }
+    awk -v mark="//! [$region]" '
+      { line = $0; sub(/^ +/, "", line) }
+      line == mark { within = !within; ++seen; indent = length($0) - length(mark); next }
+      within { spaces = match($0, /[^ ]/) - 1; print substr($0, 1 + (spaces < indent ? 0 : indent)) }
+      END { exit seen == 0 || seen % 2 != 0 }' "$source/$file" >wanted || { echo "FAILED: $file has no region $region"; failed=1; continue; }
   else
     grep -v '^# SPDX' "$source/$file" >wanted
   fi
-  if diff -u --label "$file" wanted --label README.md "$number"; then
+  if diff -u --label "$file" wanted --label "$(basename "$readme")" "$number"; then
     echo "ok: $file $region"
   else
     failed=1
