@@ -25,7 +25,7 @@ function words(text) {
   if (before !~ /^ *\/\/\//) $0 = "/** " text " */ " $0
 }
 { line = $0 }
-/^ +class iterator \{/ { words("A single pass."); within = 1 }
+/^ +class iterator (: public detail::Postfix<iterator> )?\{/ { sub(/ : public detail::Postfix<iterator>/, ""); words("A single pass."); within = 1 }
 within && /^ +(using|[A-Za-z_:<>&]+ operator(\*|\+\+)|(explicit )?iterator\()/ { words("As every input iterator has it.") }
 / operator==\(.*(= default;|std::default_sentinel_t)/ || / operator<=>\(/ { words("By value.") }
 /^ +\};/ { within = 0 }
