@@ -3,7 +3,7 @@
 #
 # control.sh <source tree>: readme.sh finds a README that says something else than the program, figures.sh one that says
 # something else than the benchmarks, named_tests.sh one that names a test which is none, and guide.sh all of these in a
-# page of the guide.
+# page of the guide, promises.sh a promise of tests/README.md without a test that is one.
 set -eu
 source=$1
 work=$(mktemp -d)
@@ -52,3 +52,18 @@ page_must_fail "another figure" count.md 's/| 89 x as fast |/| 90 x as fast |/'
 page_must_fail "a case that is none" count.md 's/a merge that is killed counts twice/a merge that is killed counts thrice/'
 page_must_fail "no word of crashes" cluster.md '/^## After a crash$/d'
 page_must_fail "too many lines" spill.md 's/^## .*/&\n\n\n/'
+
+promise_must_fail() { # <what> <sed command>
+  sed "$2" "$source/tests/README.md" >"$work/tests.md"
+  ! cmp -s "$work/tests.md" "$source/tests/README.md" || { echo "nothing was changed: $1"; exit 1; }
+  if "$source/tests/house/readme/promises.sh" "$source" "$work/tests.md" >"$work/out"; then
+    echo "not found: $1"
+    exit 1
+  fi
+}
+promise_must_fail "a promise is missing" '/^| P17 |/d'
+promise_must_fail "a promise without a test" 's/^| P6 | \(.*\) | `proof.chaos: \*` | /| P6 | \1 | | /'
+promise_must_fail "a test that is none, and one of a model that is none" 's/`proof.models: leave \*`/`proof\/models: live *`/'
+promise_must_fail "a beginning of none" 's/: any number of adders \*/: any number of readers */'
+promise_must_fail "a race that is none" 's/: an adopter is the only owner,/: an adopter is the first owner,/'
+promise_must_fail "a part that runs none of them" 's/ | races |$/ | kills |/'
