@@ -66,7 +66,7 @@ for _ in $(seq 100); do
 done
 as kill -9 "$backend"
 for _ in $(seq 200); do
-  grep -q "database system is ready to accept connections" <(tac "$log" | sed '/terminated by signal 9/q') && break
+  sed -n '/terminated by signal 9/,$p' "$log" | grep -q "database system is ready to accept connections" && break
   sleep 0.05
 done
 expect "the server removed it after a backend's crash" nothing_left
