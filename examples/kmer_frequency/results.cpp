@@ -175,7 +175,10 @@ class Writer {
         if (entry.key >= range.first && entry.key <= range.last) entries.push_back(entry);
       support::check_stop();
       std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
-      for (const auto& entry : entries) write_line(lines, entry);
+      for (std::size_t n = 0; n < entries.size(); ++n) {
+        if (n % 65536 == 0) support::check_stop();
+        write_line(lines, entries[n]);
+      }
       progress_.step("sorting", i + 1, ranges.size());
     }
   }

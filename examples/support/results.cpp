@@ -454,6 +454,7 @@ void Results::attempt(const std::function<void()>& action, const std::string& fi
 }
 
 void Results::deliver(scratch::OwnedSession& session, Target& target, const std::string& file) {
+  if (!std::exchange(begun_, true)) check_stop();
   attempt([&] { target.take(session, file); }, file);
 }
 

@@ -148,6 +148,7 @@ class Results {
 
   const std::vector<Input>& inputs() const { return inputs_; }
   /// Puts a file of the session in its place; what fails is told at the end, and the others go on.
+  /// @throws Stopped before the first one: a job that says it was stopped has put nothing anywhere
   void deliver(scratch::OwnedSession& session, Target& target, const std::string& file);
   /// Does something that may fail likewise. @param file what is kept of the session then
   void attempt(const std::function<void()>& action, const std::string& file);
@@ -172,6 +173,7 @@ class Results {
   std::vector<Named> targets_;
   std::vector<Missing> missing_;
   bool closed_ = false;
+  bool begun_ = false;
 };
 
 /// Where a name leads. @throws std::system_error
