@@ -30,6 +30,7 @@
 #include <scratch/detail/kernel/root.hpp>
 #include <scratch/detail/kernel/unnamed_file.hpp>
 #include <scratch/detail/session/entry.hpp>
+#include <scratch/detail/session/own_directory.hpp>
 #include <scratch/detail/text/names.hpp>
 #include <scratch/error.hpp>
 
@@ -59,30 +60,28 @@ class SessionLife {
   /// After a crash: a directory that nobody locks, for the next sweep.
   static SessionLife create(Root root, const SessionGrammar& grammar, std::string_view middle,
                             std::optional<std::uint64_t> number = {}) {
-    SessionLife life;
-    life.root_ = std::move(root.directory);
-    life.entry_ = {life.root_.get(), std::move(root.path), {}};
-    life.grammar_ = grammar;
+    SessionLife life(OwnDirectory(std::move(root)), grammar);
+    const OwnDirectory& own = life.own_;
     life.owner_ = true;
     if (!grammar.is_session(grammar.session(middle, 0)) || middle.find('/') != middle.npos ||
         middle.find('\0') != middle.npos)
       throw_error(errc::invalid_name, "create a session named", std::string(middle),
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
-    UnlockAtEnd end_of_creation(life.root_);
-    try_for(Patience{100}, [&] { return try_flock(life.root_.get(), LOCK_SH, life.entry_.root_path); });
+    UnlockAtEnd end_of_creation(own.root());
+    try_for(Patience{100}, [&] { return try_flock(own.root().get(), LOCK_SH, own.root_path()); });
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       if (!life.make(middle, number ? *number : random_number())) continue;
       if (life.lock()) {
         life.become_owner();
         end_of_creation.release();
-        life.spare_root();
+        life.own_.spare_root();
         return life;
       }
       // Whoever has it may be removing it, or only looking: then nobody else would.
       life.abandon();
     }
-    throw_error(errc::busy, "create a session in", life.entry_.root_path,
+    throw_error(errc::busy, "create a session in", own.root_path(),
                 "sweepers took every directory before it could be locked");
   }
 
@@ -98,37 +97,32 @@ class SessionLife {
   static SessionLife join(std::filesystem::path path) {
     constexpr const char* doing = "join the session";
     path = normal_path(path);
-    SessionLife life;
-    life.entry_ = {-1, path.parent_path(), path.filename()};
-    life.path_ = path;
-    const auto grammar = grammar_of(life.entry_.name);
+    const auto grammar = grammar_of(path.filename().native());
     if (!grammar) throw_error(errc::invalid_name, doing, path, "a session's directory is called session_...");
-    life.grammar_ = *grammar;
-    life.root_ = Fd(sys::openat(AT_FDCWD, path.parent_path().c_str(), O_RDONLY | O_DIRECTORY));
-    if (!life.root_) life.refuse(errno, doing);
-    life.entry_.root = life.root_.get();
+    SessionLife life(OwnDirectory::at(path, doing), *grammar);
+    OwnDirectory& own = life.own_;
     // 1.
-    life.open_own(doing);
+    own.open(doing);
     // 2.
-    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
+    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(own.fd().get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::session_gone, doing, path, "somebody is removing it");
     life.locks_ = lock == LockAnswer::taken;
-    if (!life.locks_ || has_file(life.directory_.get(), no_locks_name, path)) {
-      if (life.locks_) unlock(life.directory_.get());
+    if (!life.locks_ || has_file(own.fd().get(), no_locks_name, path)) {
+      if (life.locks_) unlock(own.fd().get());
       throw_error(errc::locks_unreliable, doing, path,
                   "its owner could not know that somebody uses it: work in its process, or in a place with locks");
     }
     life.stage_ = Stage::in_use;
     // 3.
-    if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
+    if (!own.is_where_it_stood()) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 4.
-    life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
-    if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
+    life.lock_file_ = Fd(sys::openat(own.fd().get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
+    if (!life.lock_file_ && errno != ENOENT) own.refuse(errno, doing);
     if (life.lock_file_) life.own_locks().lock(joined_byte, F_RDLCK);
     // 5.
     if (!life.lock_file_ || (life.locks_ && !life.owner_is_alive()))
       throw_error(errc::session_gone, doing, path, "its owner is no longer alive");
-    life.spare_root();
+    own.spare_root();
     return life;
   }
 
@@ -140,30 +134,27 @@ class SessionLife {
   /// @throws Error `busy`, `session_gone`, `locks_unreliable`, `corrupt`; `untrusted_directory` for somebody else's
   static SessionLife adopt(Root root, const SessionGrammar& grammar, std::string name) {
     constexpr const char* doing = "adopt the session";
-    SessionLife life;
-    life.root_ = std::move(root.directory);
-    life.entry_ = {life.root_.get(), std::move(root.path), std::move(name)};
-    life.path_ = life.entry_.path();
-    life.grammar_ = grammar;
-    const std::filesystem::path& path = life.path_;
+    SessionLife life(OwnDirectory(std::move(root), std::move(name)), grammar);
+    OwnDirectory& own = life.own_;
+    const std::filesystem::path path = own.path();
     const auto unreliable = [&] {
       throw_error(errc::locks_unreliable, doing, path, "whether its owner is alive cannot be known");
     };
     // 1.
-    life.open_own(doing);
-    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(life.directory_.get(), LOCK_SH, path); });
+    own.open(doing);
+    const LockAnswer lock = try_for(Patience{100}, [&] { return try_flock(own.fd().get(), LOCK_SH, path); });
     if (lock == LockAnswer::busy) throw_error(errc::busy, doing, path, "somebody is removing it, or looks at it");
-    if (lock == LockAnswer::unsupported || !locks_are_believed(life.directory_.get()) ||
-        has_file(life.directory_.get(), no_locks_name, path))
+    if (lock == LockAnswer::unsupported || !locks_are_believed(own.fd().get()) ||
+        has_file(own.fd().get(), no_locks_name, path))
       unreliable();
     life.locks_ = true;
     life.stage_ = Stage::adopting;
     // 2.
-    if (!leads_to(life.entry_, life.facts_)) throw_error(errc::session_gone, doing, path, "it was just removed");
+    if (!own.is_where_it_stood()) throw_error(errc::session_gone, doing, path, "it was just removed");
     // 3.
-    const bool begun = has_file(life.directory_.get(), metadata_name, path);
-    life.lock_file_ = Fd(sys::openat(life.directory_.get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
-    if (!life.lock_file_ && errno != ENOENT) life.refuse(errno, doing);
+    const bool begun = has_file(own.fd().get(), metadata_name, path);
+    life.lock_file_ = Fd(sys::openat(own.fd().get(), lock_name.data(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
+    if (!life.lock_file_ && errno != ENOENT) own.refuse(errno, doing);
     if (!begun) {
       life.stage_ = Stage::in_use;
       throw_error(errc::session_gone, doing, path, "there is no metadata.json: whoever made it has not come so far");
@@ -177,14 +168,14 @@ class SessionLife {
     }
     if (byte == LockAnswer::unsupported) unreliable();
     life.owner_ = true;
-    life.spare_root();
+    own.spare_root();
     return life;
   }
 
   SessionLife(SessionLife&&) noexcept = default;
   SessionLife& operator=(SessionLife&&) = delete;
   ~SessionLife() {
-    if (!directory_ || !made_here()) return;
+    if (!own_.fd() || !made_here()) return;
     if (stage_ == Stage::unannounced) abandon();
     if (!trash_.empty()) stage_ = Stage::in_use;  // what was open in it may be closed by now
     if (stage_ == Stage::adopting) leave_it();
@@ -194,11 +185,11 @@ class SessionLife {
     }
   }
 
-  const std::filesystem::path& path() const noexcept { return path_; }
-  std::string id() const { return grammar_.id(entry_.name); }
-  int directory() const noexcept { return directory_.get(); }
+  const std::filesystem::path& path() const noexcept { return own_.path(); }
+  std::string id() const { return grammar_.id(own_.name()); }
+  int directory() const noexcept { return own_.fd().get(); }
   int lock_file() const noexcept { return lock_file_.get(); }
-  bool umask_is_strange() const noexcept { return umask_is_strange_; }
+  bool umask_is_strange() const noexcept { return own_.umask_is_strange(); }
   bool made_here() const { return made_here_.is_true(); }
   bool owner_is_alive() const noexcept { return owner_ || !locks_of_file_ || locks_of_file_->is_locked(owner_byte); }
   /// Of .lock; for one thread at a time, save for `is_locked`.
@@ -210,19 +201,12 @@ class SessionLife {
   void announce() noexcept { stage_ = Stage::in_use; }
 
   /// The session's name outlives a power cut afterwards. @throws Error
-  void sync_root() const {
-    const Fd root = open_directory(directory_.get(), "..");
-    if (!root || sys::fsync(root.get()) != 0) {
-      const int error = errno;
-      throw_error(error, "sync", entry_.root_path, open_files_hint(error));
-    }
-  }
+  void sync_root() const { own_.sync_root(); }
 
   /// @throws Error `forked_object` in a forked child, `session_gone` when somebody took the directory away
   void check() const {
     if (!made_here()) throw_error(errc::forked_object, "use the session", path(), "join it from the child by its path");
-    // One that was moved elsewhere with its name can be used on, and is left there in the end.
-    if (!leads_to(entry_.root, way_back_, facts_, path()))
+    if (!own_.has_its_name())
       throw_error(errc::session_gone, "use the session", path(), "somebody removed or renamed its directory");
   }
 
@@ -243,7 +227,7 @@ class SessionLife {
     if (stage_ == Stage::outside) return {};
     // 1. to 3.
     if (owner_ && locks_of_file_) locks_of_file_->unlock(owner_byte);
-    if (locks_ && !unlock(directory_.get()))
+    if (locks_ && !unlock(own_.fd().get()))
       throw_error(errno, "unlock", path(), "sweep() removes it once this process has ended");
     if (!owner_ && locks_of_file_) locks_of_file_->unlock(joined_byte);
     if (!owner_ && trash_.empty() && (!locks_ || owner_is_alive())) {
@@ -260,7 +244,7 @@ class SessionLife {
   /// Ends this process's use of the session, and whether it goes is left to others: those who joined, a sweep.
   void leave_it() noexcept {
     if (owner_ && locks_of_file_) locks_of_file_->unlock(owner_byte);
-    if (locks_) unlock(directory_.get());
+    if (locks_) unlock(own_.fd().get());
     stage_ = Stage::outside;
   }
 
@@ -274,33 +258,17 @@ class SessionLife {
 
   static constexpr int most_attempts = 1000;
 
-  SessionLife() = default;
-
-  // Step 1 of who joins or adopts. @throws Error `untrusted_directory` unless this is the user who created it
-  void open_own(const char* doing) {
-    directory_ = open_directory(root_.get(), entry_.name.c_str());
-    if (!directory_) refuse(errno, doing);
-    facts_ = facts_of(directory_.get(), path_);
-    const uid_t me = sys::geteuid();
-    if (facts_.st_uid == me) return;
-    throw_error(errc::untrusted_directory, doing, path_,
-                "found " + described(facts_) + ", and its user must do this; " +
-                    (me == 0 ? "files of root would lock that one out: become that user, or look with SessionView"
-                             : "this is user " + std::to_string(me)));
-  }
+  SessionLife(OwnDirectory own, const SessionGrammar& grammar) : own_(std::move(own)), grammar_(grammar) {}
 
   // Step 4, once.
   LockAnswer try_to_remove(Left& left) {
-    SessionEntry entry = entry_;
-    if (!trash_.empty()) entry.name = trash_;
-    struct stat now {};  // the way out of it needs its x bit
-    if (sys::fstat(directory_.get(), now) == 0 && (now.st_mode & 0100) == 0)
-      sys::fchmod(directory_.get(), (now.st_mode & 07777) | 0100);
+    const SessionEntry entry = own_.entry(trash_.empty() ? own_.name() : trash_);
+    own_.keep_way_out();
     CondemnOptions how;
     how.trash = !trash_.empty();
     how.need_locks = !owner_;
-    how.directory = &directory_;
-    how.only = &facts_;
+    how.directory = &own_.fd();
+    how.only = &own_.facts();
     how.owner_is_gone = true;
     Condemned session(entry, how);
     if (session.spared() == Spared::in_use) {
@@ -335,105 +303,67 @@ class SessionLife {
   void abandon() noexcept {
     for (const char* name : {keep_name.data(), ".scratch-quota", ".scratch-metadata", metadata_name.data(),
                              lock_name.data(), no_locks_name})
-      sys::unlinkat(directory_.get(), name);
-    sys::fchmod(directory_.get(), 0700);  // no mark, where it cannot be removed
-    sys::unlinkat(entry_.root, entry_.within ? way_back_.c_str() : entry_.name.c_str(), AT_REMOVEDIR);
+      sys::unlinkat(own_.fd().get(), name);
+    own_.remove_empty();
     leave_it();
-    directory_.reset();
-  }
-
-  // From now on the root is reached from within.
-  void spare_root() {
-    const struct stat facts = facts_of(root_.get(), entry_.root_path);
-    way_back_ = "../" + entry_.name;  // there is no memory for it where a session is taken back
-    entry_.within = facts;
-    entry_.root = directory_.get();
-    root_.reset();
+    own_.close();
   }
 
   // Step 2. False: start again.
   bool make(std::string_view middle, std::uint64_t number) {
-    entry_.name = grammar_.session(middle, number);
-    path_ = entry_.path();
-    MadeDirectory made = make_directory(root_.get(), entry_.name.c_str(), 0700);
-    const int error = errno;
-    directory_ = std::move(made.directory);
-    facts_ = made.facts;
-    umask_is_strange_ = made.umask_is_strange;
-    if (!made.keeps_modes) lacks_->add(Lack::modes);
-    if (directory_) {
-      stage_ = Stage::unannounced;
-      return true;
-    }
-    struct stat facts {};
-    const bool root_is_there = sys::fstat(root_.get(), facts) == 0 && facts.st_nlink > 0;
-    if ((error == EEXIST || error == ENOENT) && root_is_there) return false;
-    std::string hint = hint_for_root(entry_.root_path, error);
-    if (error == ENOSPC || error == EDQUOT) hint = "no space or no inodes are free; sweep() removes what the dead left";
-    if (error == ENAMETOOLONG) hint = "the name has " + std::to_string(entry_.name.size()) + " bytes";
-    if (!root_is_there) hint = "somebody removed the root";
-    throw_error(error, "create the session", path_, hint);
+    if (!own_.make(grammar_.session(middle, number), *lacks_)) return false;
+    stage_ = Stage::unannounced;
+    return true;
   }
 
   // Steps 3 and 4. False: start again.
   bool lock() {
-    const LockAnswer answer = try_flock(directory_.get(), LOCK_SH, path_);
+    const LockAnswer answer = try_flock(own_.fd().get(), LOCK_SH, path());
     if (answer == LockAnswer::busy) return false;
     locks_ =
-        answer == LockAnswer::taken && (!is_remote_file_system(directory_.get()) || flock_excludes(directory_.get()));
+        answer == LockAnswer::taken && (!is_remote_file_system(own_.fd().get()) || flock_excludes(own_.fd().get()));
     if (!locks_ && !mark_without_locks()) return false;
-    return leads_to(entry_, facts_);
+    return own_.is_where_it_stood();
   }
 
   // False: somebody took the directory away.
   bool mark_without_locks() {
     lacks_->add(Lack::file_locks);
-    const Fd mark(sys::openat(directory_.get(), no_locks_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-    if (!mark && errno != ENOENT) throw_error(errno, "mark as one without locks the session", path_);
+    const Fd mark(sys::openat(own_.fd().get(), no_locks_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    if (!mark && errno != ENOENT) throw_error(errno, "mark as one without locks the session", path());
     return static_cast<bool>(mark);
   }
 
   ByteLocks& own_locks() {
-    return locks_of_file_.emplace(lock_file_.get(), directory_.get(), path_ / lock_name, lacks_.get());
+    return locks_of_file_.emplace(lock_file_.get(), own_.fd().get(), path() / lock_name, lacks_.get());
   }
 
   // Step 5. Where a file cannot be without a name it has one before it is locked: metadata.json is not there yet, and
   // without it nobody becomes the owner of a session that another process made.
   void become_owner() {
-    const std::filesystem::path file = path_ / lock_name;
-    lock_file_ = open_unnamed(directory_.get(), 0600, nullptr, [] { return std::string(); });
+    const std::filesystem::path file = path() / lock_name;
+    lock_file_ = open_unnamed(own_.fd().get(), 0600, nullptr, [] { return std::string(); });
     if (lock_file_) {
       lock_as_owner(file);
-      if (sys::link_unnamed(lock_file_.get(), directory_.get(), lock_name.data()) == 0)
+      if (sys::link_unnamed(lock_file_.get(), own_.fd().get(), lock_name.data()) == 0)
         return lacks_->add_there(Lack::unnamed_files);
     }
     if (lock_file_ ? means_no_links(errno) : errno == 0) lacks_->add(Lack::unnamed_files);
-    lock_file_ = create_new(directory_.get(), lock_name.data(), O_RDWR, file);
+    lock_file_ = create_new(own_.fd().get(), lock_name.data(), O_RDWR, file);
     lock_as_owner(file);
   }
 
   void lock_as_owner(const std::filesystem::path& file) {
-    if (umask_is_strange_) set_mode(lock_file_.get(), 0600, file, lacks_.get());
+    if (umask_is_strange()) set_mode(lock_file_.get(), 0600, file, lacks_.get());
     if (own_locks().lock(owner_byte) == LockAnswer::busy)
       throw_error(errc::busy, "lock", file, "somebody else has locked it");
   }
 
-  [[noreturn]] void refuse(int error, const char* doing) const {
-    if (error == ENOENT) throw_error(errc::session_gone, doing, path_, "nothing is there");
-    throw_error(error, doing, path_, open_files_hint(error));
-  }
-
-  Fd root_{};  // until it is spared
-  SessionEntry entry_{};
-  std::string way_back_{};  // to it, from within
-  std::filesystem::path path_{};
-  SessionGrammar grammar_{};
-  Fd directory_{};
+  OwnDirectory own_;
+  SessionGrammar grammar_;
   Fd lock_file_{};
   std::unique_ptr<Lacks> lacks_ = std::make_unique<Lacks>();
   std::optional<ByteLocks> locks_of_file_{};
-  struct stat facts_ {};
-  bool umask_is_strange_ = false;
   bool owner_ = false;
   bool locks_ = false;
   Stage stage_ = Stage::outside;
