@@ -26,6 +26,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/block_sums.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/pending_writes.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -192,11 +193,6 @@ class BlockWriter {
   static constexpr std::size_t piece = 128_KiB;  // stays in the second cache from summing to writing
   static constexpr std::size_t small = 256_KiB;  // below this no engine is worth making: the page cache is faster
 
-  struct Pending {
-    Transfer transfer = {};
-    bool busy = false;
-  };
-
   // What failed once left a gap: it is thrown again by whatever comes after.
   template <class Work>
   std::invoke_result_t<Work> or_fail(Work work) {
@@ -233,7 +229,7 @@ class BlockWriter {
   void need_engine() {
     if (engine_) return;
     engine_.emplace(where_.lease());
-    pending_.resize((*engine_)->depth());
+    pending_.use(io());
     const ByteBuffer early = std::exchange(collected_, ByteBuffer());
     add(early.bytes());
   }
@@ -271,7 +267,7 @@ class BlockWriter {
       cut_ = cut_ || padded != filled_;
       start(padded, std::exchange(filled_, 0));
     }
-    while (io().in_flight() > 0) collect();
+    pending_.finish(alignment());
   }
 
   Io& io() const { return **engine_; }
@@ -368,52 +364,10 @@ class BlockWriter {
   // Hands the current buffer to the engine, `size` bytes of it, `payload` of them the file's; takes a free buffer.
   void start(std::size_t size, std::size_t payload) {
     reserve_now(payload);
-    Pending& mine = pending_[current_];
-    mine.transfer = {Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
+    const Transfer transfer{Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
     written_ += payload;
-    io().start(mine.transfer);
-    mine.busy = true;
     const std::size_t most = std::clamp<std::size_t>(engine_->fair_share() / size, 1, io().depth());
-    while (io().in_flight() >= most) collect();
-    const auto free = [](const Pending& p) { return !p.busy; };
-    current_ = static_cast<unsigned>(std::find_if(pending_.begin(), pending_.end(), free) - pending_.begin());
-  }
-
-  void collect() {
-    const Completion completion = io().finish();
-    if (completion.error != 0)
-      recover(completion);
-    else
-      pending_[completion.tag].busy = false;
-  }
-
-  // A transfer failed: waits for the others, asks for room for all of them together, and starts what is missing again.
-  void recover(Completion completion) {
-    for (Askings askings;;) {
-      std::uint64_t missing = 0;
-      int error = 0;
-      for (;; completion = io().finish()) {
-        Pending& one = pending_[completion.tag];
-        one.busy = completion.error != 0;
-        if (one.busy) {
-          advance_past(one.transfer, completion.size / alignment() * alignment());
-          missing += one.transfer.size;
-          error = completion.error;
-        }
-        if (io().in_flight() == 0) break;
-      }
-      if (error == 0) return;
-      where_.state().make_room(missing, error, doing_, file_, askings);
-      for (const Pending& one : pending_)
-        if (one.busy) io().start(one.transfer);
-      completion = io().finish();
-    }
-  }
-
-  static void advance_past(Transfer& transfer, std::size_t n) {
-    transfer.offset += n;
-    transfer.data += n;
-    transfer.size -= n;
+    current_ = pending_.start(transfer, most, alignment());
   }
 
   std::optional<BlockSums> sums_{};
@@ -425,7 +379,7 @@ class BlockWriter {
   std::optional<EnginePool::Lease> engine_{};
   std::optional<Error> failed_{};
   MadeHere made_here_{};
-  std::vector<Pending> pending_{};  // by buffer
+  PendingWrites pending_{where_, doing_, file_};
   std::vector<std::byte> spare_{};
   ByteBuffer collected_{};     // before there is an engine
   std::uint64_t written_ = 0;  // bytes handed to the engine
