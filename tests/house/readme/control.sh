@@ -9,13 +9,21 @@ source=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 check=readme.sh
-must_fail() { # <what> <sed command>
-  sed "$2" "$source/README.md" >"$work/README.md"
-  ! cmp -s "$work/README.md" "$source/README.md" || { echo "nothing was changed: $1"; exit 1; }
-  if "$source/tests/house/readme/$check" "$source" "$work/README.md" >"$work/out"; then
-    echo "not found: $1"
+# changed <file> <copy> <sed command> <what>
+changed() {
+  sed "$3" "$1" >"$2"
+  ! cmp -s "$1" "$2" || { echo "nothing was changed: $4"; exit 1; }
+}
+# found_by <script> <what> <copy>: the script finds it
+found_by() {
+  if "$source/tests/house/readme/$1" "$source" "$3" >"$work/out"; then
+    echo "not found: $2"
     exit 1
   fi
+}
+must_fail() { # <what> <sed command>
+  changed "$source/README.md" "$work/README.md" "$2" "$1"
+  found_by "$check" "$1" "$work/README.md"
 }
 must_fail "another line of code" 's/scratch::sweep(place);/scratch::sweep();/'
 must_fail "a line too many" 's/^    session.complete();.*/&\n    return 0;/'
@@ -37,12 +45,8 @@ must_fail "a test of a list that is none" 's/: whoever swaps a root/: whoever st
 page_must_fail() { # <what> <page> <sed command>
   rm -rf "$work/guide"
   cp -r "$source/examples/guide" "$work/guide"
-  sed "$3" "$source/examples/guide/$2" >"$work/guide/$2"
-  ! cmp -s "$work/guide/$2" "$source/examples/guide/$2" || { echo "nothing was changed: $1"; exit 1; }
-  if "$source/tests/house/readme/guide.sh" "$source" "$work/guide" >"$work/out"; then
-    echo "not found: $1"
-    exit 1
-  fi
+  changed "$source/examples/guide/$2" "$work/guide/$2" "$3" "$1"
+  found_by guide.sh "$1" "$work/guide"
 }
 cp -r "$source/examples/guide" "$work/guide"
 "$source/tests/house/readme/guide.sh" "$source" "$work/guide" || { echo "a copy of the guide is not as the guide"; exit 1; }
@@ -54,12 +58,8 @@ page_must_fail "no word of crashes" cluster.md '/^## After a crash$/d'
 page_must_fail "too many lines" spill.md 's/^## .*/&\n\n\n/'
 
 promise_must_fail() { # <what> <sed command>
-  sed "$2" "$source/tests/README.md" >"$work/tests.md"
-  ! cmp -s "$work/tests.md" "$source/tests/README.md" || { echo "nothing was changed: $1"; exit 1; }
-  if "$source/tests/house/readme/promises.sh" "$source" "$work/tests.md" >"$work/out"; then
-    echo "not found: $1"
-    exit 1
-  fi
+  changed "$source/tests/README.md" "$work/tests.md" "$2" "$1"
+  found_by promises.sh "$1" "$work/tests.md"
 }
 promise_must_fail "a promise is missing" '/^| P17 |/d'
 promise_must_fail "a promise without a test" 's/^| P6 | \(.*\) | `proof.chaos: \*` | /| P6 | \1 | | /'

@@ -90,25 +90,8 @@ case_two_that_go_on_at_once_do_it_once() {
   sort records >expected
   for attempt in 1 2 3 4 5 6; do
     killed 'slice.*' "$sorting" sort -q --resume -o - records
-    pids=
-    for i in 1 2; do
-      "$sorting" sort -q --resume -o - records >"out.$i" 2>"err.$i" &
-      pids="$pids $!"
-    done
-    i=0 well=0
-    for pid in $pids; do
-      i=$((i + 1)) code=0
-      wait "$pid" || code=$?
-      if [ $code = 0 ]; then
-        cmp "out.$i" expected || fail "other than sort"
-        well=$((well + 1))
-      else
-        [ $code = 1 ] && [ ! -s "out.$i" ] || fail "exit code $code, or something on stdout"
-        grep -Eq 'is being done by process|in use by somebody else|the session is gone|somebody else still uses it' "err.$i" ||
-          fail "not refused in clear words: $(cat "err.$i")"
-      fi
-    done
-    [ $well -gt 0 ] || fail "none went on: $(cat err.1 err.2)"
+    two_at_once "$sorting" sort -q --resume -o - records
+    for i in $well; do cmp "out.$i" expected || fail "other than sort"; done
     nothing_left
   done
 }

@@ -32,3 +32,27 @@ stopped() {
   [ -n "$(session)" ] || fail "killed too late to leave anything"
 }
 killed() { stopped KILL "$@"; }
+
+# two_at_once <program and arguments ...>: two of them go on with a job. Those that end well are in $well; the other one
+# was refused in clear words, and has written nothing on stdout. What each wrote is in out.1, out.2 and err.1, err.2.
+two_at_once() {
+  local i pid pids='' code
+  well=''
+  for i in 1 2; do
+    "$@" >"out.$i" 2>"err.$i" &
+    pids="$pids $!"
+  done
+  i=0
+  for pid in $pids; do
+    i=$((i + 1)) code=0
+    wait "$pid" || code=$?
+    if [ $code = 0 ]; then
+      well="$well $i"
+      continue
+    fi
+    [ $code = 1 ] && [ ! -s "out.$i" ] || fail "exit code $code, or something on stdout"
+    grep -Eq 'is being done by|in use by somebody else|the session is gone|somebody else still uses it|another job' "err.$i" ||
+      fail "not refused in clear words: $(cat "err.$i")"
+  done
+  [ -n "$well" ] || fail "none went on: $(cat err.1 err.2)"
+}

@@ -128,23 +128,7 @@ case_two_counts_that_go_on_at_once_do_it_once() {
   reads 3 20000
   for attempt in 1 2 3 4 5 6; do
     killed input_1 "${resuming[@]}" reads_?.fa
-    pids=
-    for i in 1 2; do
-      "${resuming[@]}" reads_?.fa >"out.$i" 2>"err.$i" &
-      pids="$pids $!"
-    done
-    i=0 well=0
-    for pid in $pids; do
-      i=$((i + 1)) code=0
-      wait "$pid" || code=$?
-      if [ $code = 0 ]; then
-        well=$((well + 1))
-      else
-        [ $code = 1 ] && grep -Eq 'is being done by|in use by somebody else|the session is gone|somebody else still uses it|another job' \
-          "err.$i" || fail "exit code $code, not refused in clear words: $(cat "err.$i")"
-      fi
-    done
-    [ $well -gt 0 ] || fail "none went on: $(cat err.1 err.2)"
+    two_at_once "${resuming[@]}" reads_?.fa
     as_it_must_be reads_?.fa
     nothing_left
   done
