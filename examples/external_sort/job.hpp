@@ -82,20 +82,10 @@ class Job {
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
     scratch::SessionOptions session_options{
-        .need = need.total(),
-        .quota = options_.quota,
-        .buffers = plan_.buffers,
-        .on_full =
-            [&](std::uint64_t) {
-              free_finished();
-              return plan_.keep_finished;  // perhaps another worker freed some just now
-            },
-        .on_event =
-            [](const scratch::Event& event) {
-              if (event.kind == scratch::EventKind::shared_device)
-                support::notice("two places are on one device, and no faster or larger than one: " +
-                                event.path.string() + ": " + event.message);
-            }};
+        .need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
+          free_finished();
+          return plan_.keep_finished;  // perhaps another worker freed some just now
+        }};
     support::Sessions sessions(places, "external_sort", std::move(session_options), earlier);
     auto& session = sessions[0];
     finished.emplace(as_area(sessions).area("finished"));  // a full disk would have no room for a directory
@@ -362,8 +352,7 @@ class Job {
 };
 
 inline void sort(SortOptions options) {
-  std::vector<scratch::AnyPlace> places;
-  for (const std::string& name : options.places) places.push_back(support::place_of(name, "external_sort"));
+  const std::vector<scratch::AnyPlace> places = support::places_of(options.places, "external_sort");
   std::optional<StandardInput> standard_input;
   for (std::filesystem::path& input : options.inputs)
     if (input == "-") {
