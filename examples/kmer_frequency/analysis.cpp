@@ -15,6 +15,7 @@
 
 #include <scratch/any_place.hpp>
 #include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/event.hpp>
 #include <scratch/merge.hpp>
@@ -23,7 +24,6 @@
 
 #include "histogram.hpp"
 #include "inputs.hpp"
-#include "key_type.hpp"
 #include "measures.hpp"
 #include "results.hpp"
 #include "rows.hpp"
@@ -62,7 +62,7 @@ std::string merge_tables(const scratch::Workspace& workspace, const std::vector<
                          const Counting& counting, Progress& progress) {
   const std::vector<std::string> others(tables.begin() + 1, tables.end());
   if (others.empty()) return tables.front();
-  with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     scratch::merge_all<Key>(
         workspace, tables.front(), others,
         {.threads = counting.workers,
@@ -78,7 +78,7 @@ void check_sum(const scratch::Workspace& workspace, const std::string& table, co
                const std::vector<Counted>& workers) {
   std::uint64_t read = 0;
   for (const Counted& counted : workers) read += counted.kmers - counted.skipped;
-  const std::uint64_t total = with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  const std::uint64_t total = scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     return scratch::CountReader<Key>(workspace, table).total();
   });
   if (total != read)

@@ -1,15 +1,41 @@
 // SPDX-License-Identifier: MIT
 //
-// The key type of k-mers, which are numbers of 64 bits here.
+// K-mers as keys of tables, and keys as the numbers that they are.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
 
+#include <scratch/count_key.hpp>
+
+#include "kmers.hpp"
+
 namespace kmer_frequency {
 
-/// As `scratch::with_key_type`, without the type that is no number.
+/// One word, or two.
+template <scratch::CountKey Key>
+using NumberOf = std::conditional_t<std::same_as<Key, scratch::Key128>, Wide, std::uint64_t>;
+
+template <scratch::CountKey Key>
+constexpr NumberOf<Key> number_of(Key key) {
+  if constexpr (std::same_as<Key, scratch::Key128>)
+    return static_cast<Wide>(key.high) << 64 | key.low;
+  else
+    return key;
+}
+
+/// @pre the number has no more bits than keys have
+template <scratch::CountKey Key>
+constexpr Key key_of(NumberOf<Key> number) {
+  if constexpr (std::same_as<Key, scratch::Key128>)
+    return {static_cast<std::uint64_t>(number >> 64), static_cast<std::uint64_t>(number)};
+  else
+    return static_cast<Key>(number);
+}
+
+/// As `scratch::with_key_type`, where keys have one word at most.
 /// @pre `bits` is 1 to 64
 template <class F>
 auto with_number_type(unsigned bits, F&& f) {

@@ -3,6 +3,7 @@
 // A thread's way into the table: keys wait until they are many.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,28 +12,32 @@
 
 #include <scratch/count_table.hpp>
 
+#include "key_type.hpp"
+
 namespace kmer_frequency {
 
 template <scratch::CountKey Key>
 class KmerAdder {
  public:
+  using Number = NumberOf<Key>;
+
   explicit KmerAdder(scratch::CountAdder<Key> adder) : adder_(std::move(adder)) {}
 
   /// Room for so many numbers; say with `advance` how many were written.
-  std::uint64_t* prepare(std::size_t n) {
+  Number* prepare(std::size_t n) {
     if (used_ >= at_once) flush_once();
     if (numbers_.size() < used_ + n) numbers_.resize(used_ + n);
     return numbers_.data() + used_;
   }
   void advance(std::size_t n) { used_ += n; }
 
-  void add(std::uint64_t number) {
+  void add(Number number) {
     *prepare(1) = number;
     advance(1);
   }
 
   /// The same for numbers that count `times` each.
-  std::uint64_t* prepare_weighted(std::size_t n) {
+  Number* prepare_weighted(std::size_t n) {
     if (weighted_used_ >= at_once) flush_weighted();
     if (weighted_.size() < weighted_used_ + n) {
       weighted_.resize(weighted_used_ + n);
@@ -54,12 +59,12 @@ class KmerAdder {
  private:
   static constexpr std::size_t at_once = 4096;
 
-  std::span<const Key> keys(const std::vector<std::uint64_t>& numbers, std::size_t n) {
-    if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+  std::span<const Key> keys(const std::vector<Number>& numbers, std::size_t n) {
+    if constexpr (std::same_as<Key, Number>) {
       return std::span(numbers).first(n);
     } else {
       if (keys_.size() < n) keys_.resize(n);
-      for (std::size_t i = 0; i < n; ++i) keys_[i] = static_cast<Key>(numbers[i]);
+      for (std::size_t i = 0; i < n; ++i) keys_[i] = key_of<Key>(numbers[i]);
       return std::span(keys_).first(n);
     }
   }
@@ -73,7 +78,8 @@ class KmerAdder {
   }
 
   scratch::CountAdder<Key> adder_;
-  std::vector<std::uint64_t> numbers_, weighted_, weights_;
+  std::vector<Number> numbers_, weighted_;
+  std::vector<std::uint64_t> weights_;
   std::size_t used_ = 0, weighted_used_ = 0;
   std::vector<Key> keys_;
 };

@@ -13,6 +13,10 @@
 
 namespace kmer_frequency {
 
+/// Two words: for k-mers of 33 to 63 bases, and for super-k-mers.
+__extension__ typedef unsigned __int128 Wide;
+
+/// In a word.
 inline constexpr unsigned longest_kmer = 32;
 
 inline constexpr auto code_of_base = [] {
@@ -29,6 +33,7 @@ inline constexpr auto code_of_base = [] {
 
 /// Calls `visit(kmer)` for each k-mer of a row, from left to right. Other letters than those of the four bases, in
 /// either case, are in no k-mer. Canonical: each is the smaller of itself and its reverse complement.
+/// @pre k is 1 to `longest_kmer`
 template <bool canonical, class Visit>
 void for_each_kmer(std::string_view row, unsigned k, Visit visit) {
   const unsigned top = 2 * (k - 1);
@@ -58,10 +63,12 @@ inline constexpr auto four_letters = [] {
 }();
 
 /// The letters of a k-mer, written to `text`, which has room for k.
-inline char* spell(std::uint64_t kmer, unsigned k, char* text) {
+template <class Number>
+char* spell(Number kmer, unsigned k, char* text) {
   unsigned left = k;
-  for (; left >= 4; kmer >>= 8) std::memcpy(text + (left -= 4), four_letters[kmer & 0xFF].data(), 4);
-  for (; left > 0; kmer >>= 2) text[--left] = "ACGT"[kmer & 3];
+  for (; left >= 4; kmer >>= 8)
+    std::memcpy(text + (left -= 4), four_letters[static_cast<std::uint8_t>(kmer)].data(), 4);
+  for (; left > 0; kmer >>= 2) text[--left] = "ACGT"[static_cast<unsigned>(kmer) & 3];
   return text + k;
 }
 

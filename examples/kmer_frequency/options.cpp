@@ -7,7 +7,6 @@
 
 #include <scratch/bytes.hpp>
 
-#include "kmers.hpp"
 #include "support/program.hpp"
 #include "support/resume.hpp"
 
@@ -26,7 +25,7 @@ What is counted
   occurrence number in its row: the i-th occurrence, from 0, has the key kmer << B | i.
   Occurrences from 2^B on are skipped, and their number is reported. --count rows counts
   the rows in which a key appears; --count occurrences counts every time, and needs B = 0.
-  2k + B is 64 at most.
+  2k + B is 128 at most.
 
 What is written
   Lines `k-mer <tab> count`; with B > 0 `k-mer <tab> occurrence number <tab> count`. They
@@ -87,10 +86,10 @@ std::uint64_t Counting::row_memory() const {
 }
 
 void Counting::check() const {
-  if (key_bits() > 64)
+  if (key_bits() > 128)
     throw support::WrongUsage("a k-mer of " + std::to_string(k) + " bases and " + std::to_string(occurrence_bits) +
                               " occurrence bits take " + std::to_string(key_bits()) +
-                              " bits, and keys have 64: choose a smaller -k or --occurrence-bits");
+                              " bits, and keys have 128: choose a smaller -k or --occurrence-bits");
   if (!rows && occurrence_bits > 0)
     throw support::WrongUsage("--count occurrences counts every time, so that it needs --occurrence-bits 0");
   constexpr std::uint64_t least_table = 256 << 10;
@@ -128,8 +127,8 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
   app.add_option("reads", options.files, "FASTA or FASTQ files, plain or gzipped; - is the standard input")->take_all();
 
   const char* what = "What is counted";
-  app.add_option("-k", counting.k, "Bases of a k-mer, 1 to 32")
-      ->transform(support::count(1, longest_kmer))
+  app.add_option("-k", counting.k, "Bases of a k-mer, 1 to 63")
+      ->transform(support::count(1, Counting::longest_k))
       ->capture_default_str()
       ->group(what);
   app.add_flag("--canonical", counting.canonical, "A k-mer and its reverse complement are one")->group(what);

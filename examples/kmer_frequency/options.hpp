@@ -27,6 +27,7 @@ struct Counting {
   bool processes = false;    ///< each with a table of its own; threads share one
   std::uint64_t memory = 0;  ///< in all
 
+  static constexpr unsigned longest_k = 63;
   unsigned key_bits() const { return 2 * k + occurrence_bits; }
 
   unsigned tables() const { return processes ? workers : 1; }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <scratch/bytes.hpp>
+#include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 
 #include "histogram.hpp"
@@ -61,7 +62,7 @@ class Prefixes {
       : shift_(key_bits > most_bits ? key_bits - most_bits : 0),
         keys_(std::size_t{1} << std::min(key_bits, most_bits)) {}
 
-  void see(Key key) { ++keys_[static_cast<std::size_t>(key >> shift_)]; }
+  void see(Key key) { ++keys_[static_cast<std::size_t>(number_of(key) >> shift_)]; }
 
   struct Range {
     Key first, last;
@@ -77,7 +78,7 @@ class Prefixes {
         sum += keys_[at];
         continue;
       }
-      if (sum > 0) ranges.push_back({first_of(from), static_cast<Key>(first_of(at) - 1), sum});
+      if (sum > 0) ranges.push_back({key_of<Key>(first_of(from)), key_of<Key>(first_of(at) - 1), sum});
       if (at == keys_.size()) break;
       from = at;
       sum = keys_[at];
@@ -87,7 +88,8 @@ class Prefixes {
 
  private:
   static constexpr unsigned most_bits = 20;
-  Key first_of(std::size_t prefix) const { return static_cast<Key>(std::uint64_t{prefix} << shift_); }
+  // Behind the last one: 0, where numbers are as wide as that.
+  NumberOf<Key> first_of(std::size_t prefix) const { return static_cast<NumberOf<Key>>(prefix) << shift_; }
 
   unsigned shift_;
   std::vector<std::uint64_t> keys_;
@@ -212,7 +214,7 @@ class Writer {
 
 Found write_results(scratch::OwnedSession& session, const std::string& table, const Options& options,
                     std::uint64_t rows, const Targets& targets, support::Results& results, Progress& progress) {
-  return with_number_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+  return scratch::with_key_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
     return Writer<Key>(session, table, options, rows, targets, results, progress).write();
   });
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -31,7 +32,7 @@ class SeenInRow {
 
   /// How often it was seen before.
   std::uint32_t see(Key kmer) {
-    for (std::size_t at = (kmer * 0x9e3779b97f4a7c15) >> shift_;; at = (at + 1) & mask_) {
+    for (std::size_t at = (word_of(kmer) * 0x9e3779b97f4a7c15) >> shift_;; at = (at + 1) & mask_) {
       Slot& slot = slots_[at];
       if (slot.row != row_) {
         slot = {kmer, row_, 1};
@@ -42,8 +43,15 @@ class SeenInRow {
   }
 
  private:
+  static std::uint64_t word_of(Key kmer) {
+    if constexpr (std::integral<Key>)
+      return kmer;
+    else
+      return kmer.low + kmer.high * 0xd6e8feb86659fd93;
+  }
+
   struct Slot {
-    Key kmer = 0;
+    Key kmer{};
     std::uint32_t row = 0;
     std::uint32_t seen = 0;
   };

@@ -7,10 +7,10 @@
 #include <type_traits>
 #include <utility>
 
+#include <scratch/count_key.hpp>
 #include <scratch/count_table.hpp>
 
 #include "direct_worker.hpp"
-#include "key_type.hpp"
 #include "row_worker.hpp"
 #include "super_table.hpp"
 #include "support/stop.hpp"
@@ -49,8 +49,8 @@ class DirectTable final : public Table {
 
 std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, const std::string& name, unsigned number,
                                   const Counting& counting) {
-  return with_number_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
-    if constexpr (sizeof(Key) >= 4) {
+  return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
+    if constexpr (sizeof(Key) >= 4 && sizeof(Key) <= 8) {
       if (!counting.rows && counting.k >= SuperKmers::least_k)
         return std::make_unique<SuperTable<Key>>(workspace, name, number, counting);
     }

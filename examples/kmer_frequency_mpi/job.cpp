@@ -19,11 +19,11 @@
 
 #include <scratch/any_place.hpp>
 #include <scratch/atomic_file.hpp>
+#include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
 #include <scratch/merge.hpp>
 
 #include "kmer_frequency/histogram.hpp"
-#include "kmer_frequency/key_type.hpp"
 #include "kmer_frequency/measures.hpp"
 #include "kmer_frequency/results.hpp"
 #include "kmer_frequency/rows.hpp"
@@ -156,7 +156,7 @@ class Job {
   }
 
   void work() {
-    with_number_type(options_.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
+    scratch::with_key_type(options_.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
       scratch::Workspace area = session_->workspace().area("rank_" + std::to_string(ranks_.rank()));
       Stream stream(ranks_, static_cast<std::size_t>(rank_options_.round));
       count(area);

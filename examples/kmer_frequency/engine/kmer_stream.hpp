@@ -11,7 +11,7 @@
 
 namespace kmer_frequency {
 
-/// For k up to 32.
+/// Numbers of one word for k up to 32, of two for k up to 63.
 class KmerStream {
  public:
   /// Numbers behind the last one that are written over.
@@ -21,7 +21,7 @@ class KmerStream {
   KmerStream(unsigned k, bool canonical, Simd simd = support::best_simd())
       : k_(k), canonical_(canonical), simd_(simd) {}
 
-  /// The n k-mers from base `at` on, written to `to`.
+  /// The n k-mers from base `at` on, written to `to`. @pre n > 0
   void write(const Packed& packed, std::size_t at, std::size_t n, std::uint64_t* to) const {
 #if defined(__x86_64__)
     if (simd_ == Simd::avx2)
@@ -32,8 +32,25 @@ class KmerStream {
       to[i] = canonical_ ? std::min(forward, static_cast<std::uint64_t>(packed.backward(at + i, k_))) : forward;
     }
   }
+  void write(const Packed& packed, std::size_t at, std::size_t n, Wide* to) const {
+    return canonical_ ? roll<true>(packed, at, n, to) : roll<false>(packed, at, n, to);
+  }
 
  private:
+  // Shifts of two words from anywhere cost more than what one base changes.
+  template <bool canonical>
+  void roll(const Packed& packed, std::size_t at, std::size_t n, Wide* to) const {
+    const Wide mask = ~Wide{0} >> (128 - 2 * k_);
+    const unsigned top = 2 * (k_ - 1);
+    Wide forward = packed.forward(at, k_), backward = packed.backward(at, k_);
+    for (std::size_t i = 0; i < n; ++i) {
+      to[i] = canonical ? std::min(forward, backward) : forward;
+      const unsigned next = packed.base(at + i + k_);
+      forward = (forward << 2 | next) & mask;
+      if constexpr (canonical) backward = backward >> 2 | static_cast<Wide>(3 - next) << top;
+    }
+  }
+
 #if defined(__x86_64__)
   // Four at a time, all of them within 64 + 14 bits of the streams.
   template <bool canonical>

@@ -13,12 +13,12 @@
 #include <string_view>
 #include <vector>
 
+#include "../kmers.hpp"
 #include "support/simd.hpp"
 
 namespace kmer_frequency {
 
 using support::Simd;
-__extension__ typedef unsigned __int128 Wide;
 
 /// Bases [from, to) of a batch, all of them A, C, G or T, and of one row.
 struct Run {
@@ -53,21 +53,26 @@ class Packed {
 
   const std::vector<Run>& runs() const { return runs_; }
 
+  /// A C G T: 0 1 2 3.
+  unsigned base(std::size_t at) const { return highest_first_[at / 4] >> (6 - 2 * (at % 4)) & 3U; }
+
   /// Streams: base i is in byte i / 4. 16 bytes behind those of the last base can be read.
   const std::uint8_t* highest_first() const { return highest_first_.data(); }
   const std::uint8_t* lowest_first() const { return lowest_first_.data(); }
 
-  /// Bases [at, at + n) as a number, the first one highest. @pre n <= 60
+  /// Bases [at, at + n) as a number, the first one highest. @pre n is 1 to 64
   Wide forward(std::size_t at, unsigned n) const {
     const std::uint8_t* const from = highest_first_.data() + at / 4;
+    const auto by = static_cast<unsigned>(2 * (at % 4));
     const Wide all = static_cast<Wide>(big_endian(from)) << 64 | big_endian(from + 8);
-    return all << (2 * (at % 4)) >> (128 - 2 * n);
+    return (all << by | from[16] >> (8 - by)) >> (128 - 2 * n);
   }
   /// Their reverse complement.
   Wide backward(std::size_t at, unsigned n) const {
     const std::uint8_t* const from = lowest_first_.data() + at / 4;
+    const auto by = static_cast<unsigned>(2 * (at % 4));
     const Wide all = static_cast<Wide>(little_endian(from + 8)) << 64 | little_endian(from);
-    return all >> (2 * (at % 4)) & ((static_cast<Wide>(1) << (2 * n)) - 1);
+    return (all >> by | static_cast<Wide>(from[16]) << 122 << (6 - by)) & ~Wide{0} >> (128 - 2 * n);
   }
 
   static std::uint64_t little_endian(const std::uint8_t* from) {

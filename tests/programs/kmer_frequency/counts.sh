@@ -5,7 +5,7 @@
 . "$(dirname "$0")/common.sh"
 
 each_way() {
-  for k in 15 21 31; do
+  for k in 15 21 31 47; do
     for strands in plain canonical; do
       "$@" || exit 1
     done
@@ -77,7 +77,7 @@ END
   count -k 1 --canonical --count occurrences --sorted -o ours.tsv reads.fa
   same theirs.tsv ours.tsv
   strands=canonical
-  for k in 15 16 21 31 32; do
+  for k in 15 16 21 31 32 33 47 63; do
     like_jellyfish
     like_kmc
     # Less memory than there are super-k-mers, and workers of the other kind.
@@ -85,9 +85,11 @@ END
     same theirs.tsv ours.tsv
   done
   strands=plain
-  for k in 16 32; do like_kmc; done
-  ours --count occurrences --sorted --processes -o ours.tsv reads.fa
-  same theirs.tsv ours.tsv
+  for k in 16 32 63; do
+    like_kmc
+    ours --count occurrences --sorted --processes -o ours.tsv reads.fa
+    same theirs.tsv ours.tsv
+  done
   must_leave_nothing
 }
 
@@ -111,7 +113,8 @@ case $fact in
   occurrences_have_numbers)
     need_program python3
     make_reads
-    for how in "2 3 canonical" "5 2 plain" "7 1 canonical" "3 8 plain" "13 6 canonical" "28 8 plain" "32 0 canonical"; do
+    for how in "2 3 canonical" "5 2 plain" "7 1 canonical" "3 8 plain" "13 6 canonical" "28 8 plain" "32 0 canonical" \
+      "31 4 plain" "33 62 canonical" "47 1 plain" "63 2 canonical"; do
       # shellcheck disable=SC2086
       set -- $how
       python3 "$source/tests/programs/kmer_frequency/oracle.py" "$1" "$2" rows "$3" reads.fa >theirs.tsv 2>skipped
@@ -129,7 +132,7 @@ random.seed(1)
 print(">long")
 print("".join(random.choices("ACGT", k=300000)), "N" * 5, "ACG" * 200, "\n", "acgt" * 300, sep="")
 print(">short\nACGTACGTACGTGACT")' >reads.fa
-    for how in "12 0 canonical" "9 3 plain"; do
+    for how in "12 0 canonical" "9 3 plain" "47 2 canonical"; do
       # shellcheck disable=SC2086
       set -- $how
       python3 "$source/tests/programs/kmer_frequency/oracle.py" "$1" "$2" rows "$3" reads.fa >theirs.tsv 2>skipped
@@ -143,10 +146,12 @@ print(">short\nACGTACGTACGTGACT")' >reads.fa
   histogram_is_that_of_jellyfish)
     need_program jellyfish
     make_reads
-    jellyfish count -m 15 -s 4M -C -o theirs.jf reads.fa
-    jellyfish histo theirs.jf | tr ' ' '\t' >theirs.tsv
-    count -k 15 --canonical --count occurrences --histogram reads.fa | cut -f 1,2 >ours.tsv
-    same theirs.tsv ours.tsv
+    for k in 15 47; do
+      jellyfish count -m $k -s 4M -C -o theirs.jf reads.fa
+      jellyfish histo theirs.jf | tr ' ' '\t' >theirs.tsv
+      count -k $k --canonical --count occurrences --histogram reads.fa | cut -f 1,2 >ours.tsv
+      same theirs.tsv ours.tsv
+    done
     ;;
   histogram_is_drawn)
     need_program gnuplot

@@ -17,7 +17,7 @@ using kmer_frequency::Run;
 TEST_CASE("runs are the longest pieces of rows that are bases, and have a k-mer") {
   std::mt19937_64 dice(1);
   for (const support::Simd simd : model::ways())
-    for (const unsigned k : {1U, 2U, 15U, 31U, 32U}) {
+    for (const unsigned k : {1U, 2U, 15U, 31U, 32U, 33U, 63U}) {
       const model::Rows rows = model::odd_rows(dice, k);
       std::vector<Run> expected;
       std::size_t from = 0;
@@ -49,7 +49,7 @@ TEST_CASE("a piece of a run is a number of its bases, and one of its other stran
     packed.pack(rows.bases, rows.ends);
     std::size_t looked_at = 0;
     for (const Run& run : packed.runs())
-      for (const unsigned n : {1U, 11U, 32U, 33U, 53U, 60U})
+      for (const unsigned n : {1U, 11U, 32U, 33U, 53U, 60U, 61U, 62U, 63U, 64U})
         for (std::size_t at = run.from; at + n <= run.to; at += 1 + dice() % 7, ++looked_at) {
           const std::string text = model::upper(rows.bases.substr(at, n));
           if (packed.forward(at, n) != model::number(text)) FAIL("forward " << text);

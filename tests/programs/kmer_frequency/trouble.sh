@@ -76,10 +76,10 @@ case $fact in
   bad_options_are_one_line)
     make_reads
     refuses '-k: .*0 not in range' -k 0 reads.fa
-    refuses '-k: .*33 not in range' -k 33 reads.fa
+    refuses '-k: .*64 not in range 1 to 63' -k 64 reads.fa
     refuses '-k: ' -k many reads.fa
-    refuses 'take 66 bits, and keys have 64' -k 31 --occurrence-bits 4 reads.fa
-    refuses 'take 65 bits' -k 32 --occurrence-bits 1 reads.fa
+    refuses 'take 130 bits, and keys have 128' -k 63 --occurrence-bits 4 reads.fa
+    refuses 'take 129 bits' -k 40 --occurrence-bits 49 reads.fa
     refuses 'needs --occurrence-bits 0' -k 11 --occurrence-bits 4 --count occurrences reads.fa
     refuses 'count: ' --count words reads.fa
     refuses '"memory" is neither shm, tmp nor a path' --place memory reads.fa

@@ -4,9 +4,10 @@
 # One result, whatever way it comes about: <fact> <program> <source directory>
 . "$(dirname "$0")/common.sh"
 
-wanted() { count -k 21 --canonical --sorted --workers 1 -o wanted.tsv reads.fa; }
+k=21
+wanted() { count -k $k --canonical --sorted --workers 1 -o wanted.tsv reads.fa; }
 gives_it() {
-  count -k 21 --canonical --sorted -o given.tsv "$@"
+  count -k $k --canonical --sorted -o given.tsv "$@"
   same wanted.tsv given.tsv
   rm given.tsv
   must_leave_nothing
@@ -78,21 +79,41 @@ END
     gives_it both.fa.gz
     ;;
   order_of_the_table)
-    count -k 21 --canonical -o given.tsv reads.fa
-    sort given.tsv >sorted.tsv
-    same wanted.tsv sorted.tsv
-    count -k 21 --canonical reads.fa | sort >sorted.tsv
-    same wanted.tsv sorted.tsv
-    count -k 21 --canonical --top 1000000 reads.fa | sort >sorted.tsv
-    same wanted.tsv sorted.tsv
-    [ "$(count -k 21 --canonical --top 3 reads.fa)" = "$(sort -t "$(printf '\t')" -k 2,2nr -k 1,1 wanted.tsv | head -n 3)" ] ||
-      fail "not the most frequent: $(count -k 21 --canonical --top 3 reads.fa)"
+    for k in 21 47; do
+      wanted
+      count -k $k --canonical -o given.tsv reads.fa
+      sort given.tsv >sorted.tsv
+      same wanted.tsv sorted.tsv
+      count -k $k --canonical reads.fa | sort >sorted.tsv
+      same wanted.tsv sorted.tsv
+      count -k $k --canonical --top 1000000 reads.fa | sort >sorted.tsv
+      same wanted.tsv sorted.tsv
+      [ "$(count -k $k --canonical --top 3 reads.fa)" = "$(sort -t "$(printf '\t')" -k 2,2nr -k 1,1 wanted.tsv | head -n 3)" ] ||
+        fail "not the most frequent: $(count -k $k --canonical --top 3 reads.fa)"
+      count -k $k --canonical --min-count 3 --sorted -o given.tsv reads.fa
+      awk '$2 >= 3' wanted.tsv >frequent.tsv
+      [ -s frequent.tsv ] || fail "no k-mer is frequent"
+      same frequent.tsv given.tsv
+    done
     ;;
   the_table_can_be_kept)
-    count -k 21 --canonical --table kept.kmr reads.fa >nothing
-    [ -s nothing ] && fail "it also wrote lines"
-    [ "$(head -c 4 kept.kmr | od -An -tx1 | tr -d ' ')" = 33524d4b ] || fail "not a table: $(head -c 4 kept.kmr | od -c)"
-    must_leave_nothing
+    need_program python3
+    for k in 21 47; do
+      wanted
+      count -k $k --canonical --table kept.kmr reads.fa >nothing
+      [ -s nothing ] && fail "it also wrote lines"
+      python3 "$source/tests/count/count_reader.py" kept.kmr >keys || fail "not a table: $(head -c 4 kept.kmr | od -c)"
+      python3 - $k keys >given.tsv <<END
+import sys
+k = int(sys.argv[1])
+for line in open(sys.argv[2]):
+    key, count = line.split()
+    number = int(key, 16 if k > 32 else 10)
+    print("".join("ACGT"[number >> 2 * i & 3] for i in reversed(range(k))), count, sep="\t")
+END
+      same wanted.tsv given.tsv
+      must_leave_nothing
+    done
     ;;
   reads_are_the_same_every_time)
     again() { "$program" --simulate-reads 500 --read-length 80 --seed 3 -o "$1" genome.fa; }
