@@ -77,7 +77,7 @@ std::uint64_t Counting::table_memory() const {
 std::uint64_t Counting::buffers() const { return std::clamp<std::uint64_t>(memory / 4, 4 << 20, 32 << 20); }
 
 std::size_t Counting::most_joined() const {
-  constexpr std::uint64_t bytes = 28;  // of one, with its slots
+  const std::uint64_t bytes = key_bits() > 64 ? 44 : 28;  // of one, with its slots
   return static_cast<std::size_t>(std::clamp<std::uint64_t>(table_memory() / threads() / 8 / bytes, 1 << 12, 1 << 18));
 }
 

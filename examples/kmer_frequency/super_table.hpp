@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "engine/joined.hpp"
@@ -21,6 +23,8 @@
 #include "engine/packed.hpp"
 #include "engine/partitions.hpp"
 #include "engine/super_kmer.hpp"
+#include "engine/wide_super_kmer.hpp"
+#include "key_type.hpp"
 #include "kmer_adder.hpp"
 #include "options.hpp"
 #include "support/stop.hpp"
@@ -29,10 +33,17 @@
 
 namespace kmer_frequency {
 
+/// Super-k-mers of k-mers of one word, or of two.
+template <scratch::CountKey Key>
+using SuperKmersOf = std::conditional_t<std::same_as<NumberOf<Key>, Wide>, WideSuperKmers, SuperKmers>;
+
 /// Rows into partitions of super-k-mers.
+template <class Supers>
 class SuperWorker final : public Worker {
  public:
-  SuperWorker(const Counting& counting, Partitions::Lane& lane)
+  using Lane = typename Partitions<typename Supers::Record>::Lane;
+
+  SuperWorker(const Counting& counting, Lane& lane)
       : packed_(counting.k),
         minima_(counting.k, counting.canonical),
         supers_(counting.k, counting.canonical),
@@ -56,9 +67,9 @@ class SuperWorker final : public Worker {
  private:
   Packed packed_;
   Minima minima_;
-  SuperKmers supers_;
+  Supers supers_;
   unsigned k_;
-  Partitions::Lane* lane_;
+  Lane* lane_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   Counted counted_;
 };
@@ -67,11 +78,14 @@ class SuperWorker final : public Worker {
 template <scratch::CountKey Key>
 class Expanding {
  public:
+  using Supers = SuperKmersOf<Key>;
+  using Record = typename Supers::Record;
+
   Expanding(const Counting& counting, scratch::CountAdder<Key> adder)
       : supers_(counting.k, counting.canonical), joined_(counting.most_joined()), adder_(std::move(adder)) {}
 
-  void expand(const Partitions& partitions, std::size_t p) {
-    partitions.for_each(p, buffer_, [this](std::span<const SuperKmer> records) {
+  void expand(const Partitions<Record>& partitions, std::size_t p) {
+    partitions.for_each(p, buffer_, [this](std::span<const Record> records) {
       joined_.add(records);
       if (joined_.is_full()) give();
     });
@@ -80,7 +94,7 @@ class Expanding {
   void finish() { adder_.flush(); }
 
  private:
-  static constexpr std::size_t room = Minima::most_kmers(SuperKmers::longest_k) + SuperKmers::padding;
+  static constexpr std::size_t room = Minima::most_kmers(Supers::longest_k) + Supers::padding;
 
   void give() {
     const auto records = joined_.records();
@@ -95,9 +109,9 @@ class Expanding {
     joined_.clear();
   }
 
-  SuperKmers supers_;
-  Partitions::Buffer buffer_;
-  Joined joined_;
+  Supers supers_;
+  typename Partitions<Record>::Buffer buffer_;
+  Joined<Record> joined_;
   KmerAdder<Key> adder_;
 };
 
@@ -112,7 +126,7 @@ class SuperTable final : public Table {
         table_(workspace, name, {.memory = counting.table_memory() / 2, .threads = counting.threads()}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
-    return std::make_unique<SuperWorker>(counting_, partitions_->lane(number - first_));
+    return std::make_unique<SuperWorker<SuperKmersOf<Key>>>(counting_, partitions_->lane(number - first_));
   }
 
   void commit(Counted& counted, OnCommit progress) override {
@@ -127,6 +141,8 @@ class SuperTable final : public Table {
   }
 
  private:
+  using Records = Partitions<typename SuperKmersOf<Key>::Record>;
+
   void expand_all() {
     partitions_->finish();
     std::atomic<std::size_t> next = 0;
@@ -135,7 +151,7 @@ class SuperTable final : public Table {
         std::min(counting_.threads(), std::max(std::thread::hardware_concurrency(), 1U)),
         [&](unsigned) {
           Expanding<Key> expanding(counting_, table_.adder());
-          for (std::size_t p; !given_up && (p = next++) < Partitions::count;) {
+          for (std::size_t p; !given_up && (p = next++) < Records::count;) {
             support::check_stop();
             expanding.expand(*partitions_, p);
           }
@@ -146,7 +162,7 @@ class SuperTable final : public Table {
 
   Counting counting_;
   unsigned first_;
-  std::optional<Partitions> partitions_;
+  std::optional<Records> partitions_;
   scratch::CountTable<Key> table_;
 };
 

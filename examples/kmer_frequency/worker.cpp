@@ -50,7 +50,7 @@ class DirectTable final : public Table {
 std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, const std::string& name, unsigned number,
                                   const Counting& counting) {
   return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
-    if constexpr (sizeof(Key) >= 4 && sizeof(Key) <= 8) {
+    if constexpr (sizeof(Key) >= 4) {
       if (!counting.rows && counting.k >= SuperKmers::least_k)
         return std::make_unique<SuperTable<Key>>(workspace, name, number, counting);
     }

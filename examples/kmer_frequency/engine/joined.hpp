@@ -14,17 +14,17 @@
 #include <span>
 #include <vector>
 
-#include "super_kmer.hpp"
-
 namespace kmer_frequency {
 
+/// @tparam Record `SuperKmer` or `WideSuperKmer`
+template <class Record>
 class Joined {
  public:
   /// @param most records that are told apart, more or less: it is full then. At most 2^19
   explicit Joined(std::size_t most) : most_(std::clamp<std::size_t>(most, 1, most_ever)) { clear(); }
 
   /// @pre not full, and no more than `at_once`
-  void add(std::span<const SuperKmer> records) {
+  void add(std::span<const Record> records) {
     std::uint64_t hashes[step];
     for (; !records.empty(); records = records.subspan(std::min(step, records.size()))) {
       const std::size_t n = std::min(step, records.size());
@@ -41,7 +41,7 @@ class Joined {
   /// Call `clear` before more is added.
   bool is_full() const { return records_.size() >= most_ || (any_times_ >> 31) != 0; }
 
-  std::span<const SuperKmer> records() const { return records_; }
+  std::span<const Record> records() const { return records_; }
   /// How often each was added.
   std::span<const std::uint32_t> times() const { return times_; }
 
@@ -60,7 +60,7 @@ class Joined {
 
   static std::uint32_t tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 20) & ~index; }
 
-  void add(const SuperKmer& record, std::uint64_t hash) {
+  void add(const Record& record, std::uint64_t hash) {
     for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
       const std::uint32_t slot = slots_[at];
       if (slot == 0) {
@@ -91,7 +91,7 @@ class Joined {
   std::size_t most_;
   std::vector<std::uint32_t> slots_;
   std::size_t mask_ = 0;
-  std::vector<SuperKmer> records_;
+  std::vector<Record> records_;
   std::vector<std::uint32_t> times_;
   std::uint32_t any_times_ = 0;  // all of them, or-ed
 };

@@ -27,14 +27,16 @@
 #include <scratch/event.hpp>
 #include <scratch/workspace.hpp>
 
-#include "super_kmer.hpp"
+#include "support/simd.hpp"
 
 namespace kmer_frequency {
 
+/// @tparam Record `SuperKmer` or `WideSuperKmer`
+template <class Record>
 class Partitions {
  public:
   static constexpr std::size_t count = 256;
-  static std::size_t of(const SuperKmer& record) { return record.hash() >> 56; }
+  static std::size_t of(const Record& record) { return record.hash() >> 56; }
 
   /// What a lane takes beyond its part of the memory.
   static constexpr std::size_t stage_memory = count * 512;
@@ -56,7 +58,7 @@ class Partitions {
           owners_(std::make_unique_for_overwrite<std::uint8_t[]>(most_)) {}
 
     /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
-    void put(const SuperKmer& record) {
+    void put(const Record& record) {
       const std::size_t p = of(record);
       if (used_[p] == in_granule) [[unlikely]]
         put_granule(p);
@@ -65,9 +67,9 @@ class Partitions {
 
    private:
     friend class Partitions;
-    static constexpr std::size_t in_granule = 512 / sizeof(SuperKmer);
+    static constexpr std::size_t in_granule = 512 / sizeof(Record);
     struct alignas(64) Granule {
-      std::array<SuperKmer, in_granule> records;
+      std::array<Record, in_granule> records;
     };
     struct Free {
       void operator()(Granule* memory) const { std::free(memory); }
@@ -91,7 +93,7 @@ class Partitions {
 #if defined(__x86_64__)
       const auto* const in = reinterpret_cast<const __m128i*>(&from);
       auto* const out = reinterpret_cast<__m128i*>(&to);
-      for (std::size_t i = 0; i < in_granule; ++i) _mm_stream_si128(out + i, _mm_load_si128(in + i));
+      for (std::size_t i = 0; i < sizeof(Granule) / sizeof *in; ++i) _mm_stream_si128(out + i, _mm_load_si128(in + i));
 #else
       to = from;
 #endif
@@ -153,37 +155,37 @@ class Partitions {
   /// Where a thread reads what was spilled.
   class Buffer {
     friend class Partitions;
-    std::vector<SuperKmer> records = std::vector<SuperKmer>(1 << 12);
+    std::vector<Record> records = std::vector<Record>(1 << 12);
   };
 
   /// Calls `visit(records)` for all records of a partition, some at a time. @throws scratch::Error
   template <class Visit>
   void for_each(std::size_t p, Buffer& buffer, Visit visit) const {
     for (const auto& lane : lanes_) {
-      for (const Lane::Spill& spill : lane->spills_) read(*lane->file_, spill, p, buffer.records, visit);
+      for (const typename Lane::Spill& spill : lane->spills_) read(*lane->file_, spill, p, buffer.records, visit);
       const std::span order(lane->order_);
       for (std::size_t i = lane->begins_[p]; i < lane->begins_[p + 1]; ++i) {
         if (i + 2 < lane->begins_[p + 1]) prefetch(lane->heap_[order[i + 2]]);
-        visit(std::span<const SuperKmer>(lane->heap_[order[i]].records));
+        visit(std::span<const Record>(lane->heap_[order[i]].records));
       }
-      visit(std::span<const SuperKmer>(lane->stage_[p].records).first(lane->used_[p]));
+      visit(std::span<const Record>(lane->stage_[p].records).first(lane->used_[p]));
     }
   }
 
  private:
-  static void prefetch(const Lane::Granule& granule) {
-    for (std::size_t i = 0; i < Lane::in_granule; i += 4) __builtin_prefetch(&granule.records[i]);
+  static void prefetch(const typename Lane::Granule& granule) {
+    for (std::size_t i = 0; i < Lane::in_granule; i += 64 / sizeof(Record)) __builtin_prefetch(&granule.records[i]);
   }
 
   template <class Visit>
-  static void read(const scratch::detail::AppendFile& file, const Lane::Spill& spill, std::size_t p,
-                   std::vector<SuperKmer>& buffer, Visit visit) {
+  static void read(const scratch::detail::AppendFile& file, const typename Lane::Spill& spill, std::size_t p,
+                   std::vector<Record>& buffer, Visit visit) {
     std::size_t left = (spill.begins[p + 1] - spill.begins[p]) * Lane::in_granule;
-    std::uint64_t offset = spill.offset + std::uint64_t{spill.begins[p]} * sizeof(Lane::Granule);
+    std::uint64_t offset = spill.offset + std::uint64_t{spill.begins[p]} * sizeof(typename Lane::Granule);
     while (left > 0) {
-      const std::span<SuperKmer> some = std::span(buffer).first(std::min(left, buffer.size()));
+      const std::span<Record> some = std::span(buffer).first(std::min(left, buffer.size()));
       file.read(offset, std::as_writable_bytes(some));
-      visit(std::span<const SuperKmer>(some));
+      visit(std::span<const Record>(some));
       offset += some.size_bytes();
       left -= some.size();
     }

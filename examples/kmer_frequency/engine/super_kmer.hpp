@@ -33,6 +33,7 @@ struct SuperKmer {
 /// For k of 15 to 32.
 class SuperKmers {
  public:
+  using Record = SuperKmer;
   /// Numbers behind the last one that `write` may write over.
   static constexpr std::size_t padding = 4;
   static constexpr unsigned least_k = 15, longest_k = 32;

@@ -7,30 +7,36 @@
 #include <utility>
 #include <vector>
 
+#include "kmer_frequency/engine/super_kmer.hpp"
+#include "kmer_frequency/engine/wide_super_kmer.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
 using kmer_frequency::Joined;
 using kmer_frequency::SuperKmer;
-using Counts = std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t>;
+using kmer_frequency::Wide;
+using kmer_frequency::WideSuperKmer;
+using Counts = std::map<std::pair<Wide, Wide>, std::uint64_t>;
 
-void take(Joined& joined, Counts& counts) {
+template <class Record>
+void take(Joined<Record>& joined, Counts& counts) {
   for (std::size_t i = 0; i < joined.records().size(); ++i)
     counts[{joined.records()[i].low, joined.records()[i].high}] += joined.times()[i];
   joined.clear();
 }
 
-TEST_CASE("equal records become one, also where the table is full again and again") {
+TEMPLATE_TEST_CASE("equal records become one, also where the table is full again and again", "", SuperKmer,
+                   WideSuperKmer) {
   std::mt19937_64 dice(7);
   for (const std::size_t most : {std::size_t{1}, std::size_t{100}, std::size_t{1} << 16}) {
     for (const std::uint64_t of : {1U, 700U, 60000U}) {
-      Joined joined(most);
+      Joined<TestType> joined(most);
       Counts expected, found;
       std::size_t gave = 0;
       for (int round = 0; round < 200; ++round) {
-        std::vector<SuperKmer> records(dice() % 2000);
-        for (SuperKmer& record : records) {
+        std::vector<TestType> records(dice() % 2000);
+        for (TestType& record : records) {
           record = {dice() % of, dice() % 2};
           ++expected[{record.low, record.high}];
         }
@@ -41,20 +47,21 @@ TEST_CASE("equal records become one, also where the table is full again and agai
       }
       CHECK(joined.records().size() < most + 2000);
       take(joined, found);
-      CHECK(found == expected);
+      CHECK((found == expected));
       CHECK((gave > 0) == (2 * of >= most));
     }
   }
 }
 
-TEST_CASE("within what it holds no record is there twice") {
+TEMPLATE_TEST_CASE("within what it holds no record is there twice", "", SuperKmer, WideSuperKmer) {
   std::mt19937_64 dice(8);
-  Joined joined(1 << 17);
-  std::vector<SuperKmer> records;
+  Joined<TestType> joined(1 << 17);
+  std::vector<TestType> records;
   for (int i = 0; i < 300000; ++i) records.push_back({dice() % 50000, 0});
-  for (std::size_t at = 0; at < records.size(); at += 1000) joined.add(std::span(records).subspan(at, 1000));
+  for (std::size_t at = 0; at < records.size(); at += 1000)
+    joined.add(std::span<const TestType>(records).subspan(at, 1000));
   Counts once;
-  for (const SuperKmer& record : joined.records()) ++once[{record.low, record.high}];
+  for (const TestType& record : joined.records()) ++once[{record.low, record.high}];
   CHECK(once.size() == joined.records().size());
   CHECK(once.size() > 49000);
 }

@@ -54,7 +54,7 @@ Pieces found_in(const model::Rows& rows, unsigned k, bool canonical, support::Si
 
 TEST_CASE("super-k-mers end where the least m-mer of a k-mer is another one, and after so many") {
   std::mt19937_64 dice(4);
-  for (const unsigned k : {15U, 16U, 17U, 21U, 27U, 31U, 32U}) {
+  for (const unsigned k : {15U, 16U, 17U, 21U, 27U, 31U, 32U, 33U, 47U, 63U}) {
     model::Rows rows = model::odd_rows(dice, k);
     // Longer than a block, and than two; and what repeats.
     for (const std::size_t size : {1023U, 1024U, 1025U, 1055U, 5000U}) rows.add(model::letters(dice, size));

@@ -13,6 +13,8 @@
 #include <scratch/event.hpp>
 #include <scratch/workspace.hpp>
 
+#include "kmer_frequency/engine/super_kmer.hpp"
+#include "kmer_frequency/engine/wide_super_kmer.hpp"
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
 
@@ -20,25 +22,34 @@ namespace {
 
 using kmer_frequency::Partitions;
 using kmer_frequency::SuperKmer;
-using Counts = std::map<std::pair<std::uint64_t, std::uint64_t>, int>;
+using kmer_frequency::Wide;
+using kmer_frequency::WideSuperKmer;
+using Counts = std::map<std::pair<Wide, Wide>, int>;
 
 /// All that is in the partitions, each record in its own one.
-Counts all_of(const Partitions& partitions) {
+template <class Record>
+Counts all_of(const Partitions<Record>& partitions) {
   Counts counts;
-  Partitions::Buffer buffer;
-  for (std::size_t p = 0; p < Partitions::count; ++p)
-    partitions.for_each(p, buffer, [&](std::span<const SuperKmer> records) {
-      for (const SuperKmer& record : records) {
-        REQUIRE(Partitions::of(record) == p);
+  typename Partitions<Record>::Buffer buffer;
+  for (std::size_t p = 0; p < Partitions<Record>::count; ++p)
+    partitions.for_each(p, buffer, [&](std::span<const Record> records) {
+      for (const Record& record : records) {
+        REQUIRE(Partitions<Record>::of(record) == p);
         ++counts[{record.low, record.high}];
       }
     });
   return counts;
 }
 
-SuperKmer record_of(std::uint64_t i) { return {i * 0x9e3779b97f4a7c15 >> 20, std::uint64_t{1 + i % 21} << 56 | i % 3}; }
+template <class Record>
+Record record_of(std::uint64_t i) {
+  Record record{i * 0x9e3779b97f4a7c15 >> 20, i % 3};
+  record.high |= decltype(record.high){1 + i % 21} << (8 * sizeof record.high - 8);
+  return record;
+}
 
-TEST_CASE("what is put in partitions by threads is there, in memory and beyond") {
+TEMPLATE_TEST_CASE("what is put in partitions by threads is there, in memory and beyond", "", SuperKmer,
+                   WideSuperKmer) {
   const scratch::test::TempDir dir;
   for (const std::uint64_t memory : {0U, 300U << 10, 64U << 20})
     for (const unsigned threads : {1U, 3U}) {
@@ -48,35 +59,37 @@ TEST_CASE("what is put in partitions by threads is there, in memory and beyond")
                                            const std::lock_guard lock(mutex);
                                            if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
                                          }});
-      Partitions partitions(workspace, "records", memory, threads);
+      REQUIRE(record_of<TestType>(20).kmers() == 21);
+      Partitions<TestType> partitions(workspace, "records", memory, threads);
       constexpr std::uint64_t each = 60000;
       {
         std::vector<std::jthread> all;
         for (unsigned t = 0; t < threads; ++t)
           all.emplace_back([&, t] {
-            for (std::uint64_t i = 0; i < each; ++i) partitions.lane(t).put(record_of(i * (1 + t)));
+            for (std::uint64_t i = 0; i < each; ++i) partitions.lane(t).put(record_of<TestType>(i * (1 + t)));
           });
       }
       partitions.finish();
       Counts expected;
       for (unsigned t = 0; t < threads; ++t)
         for (std::uint64_t i = 0; i < each; ++i) {
-          const SuperKmer record = record_of(i * (1 + t));
+          const TestType record = record_of<TestType>(i * (1 + t));
           ++expected[{record.low, record.high}];
         }
-      CHECK(all_of(partitions) == expected);
+      CHECK((all_of(partitions) == expected));
       CHECK((spilled > 0) == (memory < 64U << 20));
     }
 }
 
-TEST_CASE("a record for which there is no room is not put, and goes in when there is some") {
+TEMPLATE_TEST_CASE("a record for which there is no room is not put, and goes in when there is some", "", SuperKmer,
+                   WideSuperKmer) {
   const scratch::test::TempDir dir;
   const scratch::Workspace workspace(dir.path(), {.quota = 100 << 10});
-  Partitions partitions(workspace, "records", 64 << 10, 1);
+  Partitions<TestType> partitions(workspace, "records", 64 << 10, 1);
   Counts expected;
   std::uint64_t refused = 0;
   for (std::uint64_t i = 0; i < 40000; ++i) {
-    const SuperKmer record = record_of(i);
+    const TestType record = record_of<TestType>(i);
     try {
       partitions.lane(0).put(record);
       ++expected[{record.low, record.high}];
@@ -87,7 +100,7 @@ TEST_CASE("a record for which there is no room is not put, and goes in when ther
   }
   CHECK(refused > 1000);
   partitions.finish();
-  CHECK(all_of(partitions) == expected);
+  CHECK((all_of(partitions) == expected));
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ END
     }
     for most in 24 64 128; do
       within $most --workers 2 --count occurrences
+      within $most --workers 2 --count occurrences -k 63
       within $most --workers 2 --count rows
       within $most --workers 1 --count occurrences -k 14
     done
