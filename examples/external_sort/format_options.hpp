@@ -24,6 +24,7 @@ class FormatOptions {
   /// @param ordered also how lines are ordered
   FormatOptions(CLI::App& command, bool ordered) {
     record_ = command.add_option("--record", format_.record, "Bytes of a record, 100 when not given")
+                  ->type_name("N")
                   ->transform(support::count(1, std::uint64_t{1} << 30));
     key_ = command
                .add_option("--key", key_text_, "Where in a record its key is: from the first byte to before the second")

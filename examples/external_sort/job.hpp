@@ -26,6 +26,7 @@
 #include "checkpoint.hpp"
 #include "delivery.hpp"
 #include "metrics.hpp"
+#include "phase_progress.hpp"
 #include "preflight.hpp"
 #include "sort_options.hpp"
 #include "standard_input.hpp"
@@ -186,8 +187,11 @@ class Job {
   void run_phase(const Phase& phase, support::Sessions& sessions) {
     const auto start = Clock::now();
     const Area area = as_area(sessions);
+    std::optional<PhaseProgress> shown(std::in_place, !options_.quiet, phase.name, area.area(phase.name),
+                                       plan_.inputs.bytes());
     const std::vector<Performance> workers =
         options_.processes ? WorkerProcesses(phase, area, plan_).wait() : run_in_threads(phase, area, plan_);
+    shown.reset();
     const std::string name = phase.name;
     Work all;
     for (unsigned i = 0; i < workers.size(); ++i) {

@@ -98,7 +98,13 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
 
   SortOptions sort_options;
-  CLI::App* sort_command = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
+  CLI::App* sort_command =
+      app.add_subcommand("sort", "Sort files and directories into a directory of parts, one file, or stdout");
+  support::show_example(*sort_command,
+                        "  external_sort sort --lines --to-file -o sorted.txt words.txt more/\n"
+                        "  external_sort sort --record 64 --key 8:16 --memory 1GiB -o sorted records\n"
+                        "  du -b * | external_sort sort --lines -r -o - -\n",
+                        support::exit_codes);
   sort_command->add_option("input", sort_options.inputs, "Files, directories read recursively, - for stdin")
       ->required();
   const FormatOptions sort_format(*sort_command, true);
@@ -109,9 +115,11 @@ int run(int argc, char** argv) {
   sort_command->add_flag("--to-file", sort_options.to_file, "The output is one file; .gz in its name compresses");
   sort_command->add_flag("--replace", sort_options.replace, "The output directory's parts are replaced");
   sort_command->add_option("--memory", sort_options.memory, "For all workers together, 256MiB when not given")
+      ->type_name("SIZE")
       ->transform(support::size());
   sort_command->add_option("--workers", sort_options.workers, "How many sort at once")
       ->capture_default_str()
+      ->type_name("N")
       ->transform(support::count(1, 256));
   sort_command->add_flag("--processes", sort_options.processes, "Each worker is a process that joins the session");
   sort_command
@@ -119,8 +127,10 @@ int run(int argc, char** argv) {
                    "Where the session is: tmp, shm, or a directory; tmp if not given. Given again: several disks")
       ->allow_extra_args(false);
   sort_command->add_option("--quota", sort_options.quota, "Bytes that the session may take, in each place")
+      ->type_name("SIZE")
       ->transform(support::size());
   sort_command->add_option("--low-space", sort_options.low_space, "Room for less is told, and frees finished phases")
+      ->type_name("SIZE")
       ->transform(support::size());
   sort_command->add_option("--metrics", sort_options.metrics, "csv file with seconds and bytes of each phase")
       ->transform(support::some_name());
@@ -134,11 +144,17 @@ int run(int argc, char** argv) {
 
   GenerateOptions generate_options;
   CLI::App* generate_command = app.add_subcommand("generate", "Make records to sort");
+  support::show_example(*generate_command,
+                        "  external_sort generate -n 1000000 -o records\n"
+                        "  external_sort generate -n 1000 --lines | external_sort sort --lines -o sorted --to-file -\n",
+                        support::exit_codes);
   generate_command->add_option("-n,--records", generate_options.records, "How many")
+      ->type_name("N")
       ->transform(support::count(0, support::no_limit / 1000))
       ->required();
   const FormatOptions generate_format(*generate_command, false);
   generate_command->add_option("--seed", generate_options.seed, "Equal seeds, equal records")
+      ->type_name("N")
       ->transform(support::count())
       ->capture_default_str();
   generate_command->add_flag("--text", generate_options.text, "Printable keys: each record is a line");
@@ -159,6 +175,10 @@ int run(int argc, char** argv) {
   std::vector<std::filesystem::path> check_paths;
   bool any_order = false;
   CLI::App* check_command = app.add_subcommand("check", "Are these sorted, and what is in them");
+  support::show_example(*check_command,
+                        "  external_sort check --lines sorted.txt\n"
+                        "  external_sort check --any-order records\n",
+                        std::string("Ends with 3 when it finds that something is not sorted. ") + support::exit_codes);
   check_command->add_option("path", check_paths, "Files, and directories, in this order")->required();
   const FormatOptions check_format(*check_command, true);
   check_command->add_flag("--any-order", any_order, "Only count and sum");

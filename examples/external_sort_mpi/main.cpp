@@ -31,9 +31,12 @@ constexpr const char* name = "external_sort_mpi";
 int parse(int argc, char** argv, SortOptions& options) {
   CLI::App app("Sorts lines, or records of any size, on several machines, each rank in the memory that it is given.",
                name);
-  app.footer(std::string("\nRanks of a node share a session in its --place. Start it with mpirun or srun.\n\n") +
-             support::exit_codes);
   support::prepare(app, name);
+  app.footer(std::string("\nRanks of a node share a session in its --place. Start it with mpirun or srun.\n\n") +
+             support::exit_codes +
+             "\n\nExamples:\n"
+             "  mpirun -n 4 external_sort_mpi sort --lines --to-file -o sorted.txt words.txt more/\n"
+             "  srun -n 32 external_sort_mpi sort --memory 2GiB --place /local/tmp -o sorted records");
   app.require_subcommand(1);
   CLI::App* sort = app.add_subcommand("sort", "Sort files and directories into a directory of parts");
   sort->add_option("input", options.inputs, "Files, and directories read recursively, which all ranks can read")
@@ -45,14 +48,19 @@ int parse(int argc, char** argv, SortOptions& options) {
       ->required();
   sort->add_flag("--to-file", options.to_file, "The output is one file; .gz in its name compresses");
   sort->add_flag("--replace", options.replace, "The output directory's parts are replaced");
-  sort->add_option("--memory", options.memory, "Of each rank, 256MiB when not given")->transform(support::size());
+  sort->add_option("--memory", options.memory, "Of each rank, 256MiB when not given")
+      ->type_name("SIZE")
+      ->transform(support::size());
   std::vector<std::string> places;
   sort->add_option("--place", places, "Where sessions are: tmp, shm, or a directory; tmp if not given")
       ->allow_extra_args(false);
-  sort->add_option("--quota", options.quota, "Bytes that a node's session may take")->transform(support::size());
+  sort->add_option("--quota", options.quota, "Bytes that a node's session may take")
+      ->type_name("SIZE")
+      ->transform(support::size());
   sort->add_option("--logs", options.logs, "Where the logs are afterwards [the output's name, with .logs]")
       ->transform(support::some_name());
   sort->add_option("--round", options.round, "Bytes that a rank sends at once, 4MiB when not given")
+      ->type_name("SIZE")
       ->transform(support::size(4096, 1 << 30));
   sort->add_flag("--resume", options.resume,
                  "Go on where a killed run with the same words was, and leave what this one did if it is killed");

@@ -12,15 +12,18 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <scratch/stop_on_signals.hpp>
 #include <scratch/version.hpp>
 
 #include "errors.hpp"
+#include "help.hpp"
 #include "stop.hpp"
 #include "streams.hpp"
 
@@ -35,9 +38,10 @@ inline std::string version_text() {
          std::to_string(scratch::version.patch);
 }
 
-/// How errors of the command line look, and --version. Call it first.
+/// How --help and errors of the command line look, and --version. Call it first: subcommands that are made then are alike.
 inline void prepare(CLI::App& app, const std::string& name) {
   app.name(name);
+  app.formatter(std::make_shared<Help>());
   app.set_version_flag("--version", [name] { return name + ", with scratch " + version_text(); });
   app.failure_message([name](const CLI::App*, const CLI::Error& error) {
     std::string what = error.what();
@@ -47,11 +51,23 @@ inline void prepare(CLI::App& app, const std::string& name) {
   });
 }
 
+/// What --help of a subcommand ends with.
+inline void show_example(CLI::App& subcommand, const std::string& lines, const std::string& more = "") {
+  subcommand.footer("Examples:\n" + lines + (more.empty() ? "" : "\n" + more));
+}
+
 /// @returns what to end with, where there is nothing more to do
 inline std::optional<int> parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return std::nullopt;
+  } catch (const CLI::RequiredError& error) {  // for want of a word that is another one
+    const std::vector<std::string> others = app.remaining(true);
+    if (others.empty())
+      app.exit(error);
+    else
+      app.exit(CLI::ExtrasError(std::vector<std::string>{others.front()}));
+    return 2;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

@@ -47,11 +47,13 @@ class Progress {
 
   void step(const char* what, std::uint64_t done, std::uint64_t total) {
     const std::lock_guard lock(mutex_);
-    if (!due()) return;
-    char text[80];
-    std::snprintf(text, sizeof text, "%s  %3.0f %%", what,
-                  total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total));
-    show(text);
+    if (due()) show_step(what, done, total);
+  }
+
+  /// A step that is shown however short it is.
+  void begin(const char* what) {
+    const std::lock_guard lock(mutex_);
+    if (shown_) show_step(what, 0, 1);
   }
 
   /// Nothing of the line is left.
@@ -67,6 +69,12 @@ class Progress {
     if (now - last_ < std::chrono::milliseconds(100)) return false;
     last_ = now;
     return true;
+  }
+  void show_step(const char* what, std::uint64_t done, std::uint64_t total) {
+    char text[80];
+    std::snprintf(text, sizeof text, "%s  %3.0f %%", what,
+                  total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total));
+    show(text);
   }
   void show(const char* text) {
     std::fprintf(stderr, "\r%s\033[K", text);

@@ -238,7 +238,8 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   how.committed = [&](const scratch::ChunkInfo& chunk) {
     session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
     if (!options.quiet)
-      std::cerr << chunk.file << ": " << chunk.rows << " rows, " << chunk.size << " bytes, " << chunk.checksum << '\n';
+      std::cerr << chunk.file << ": " << support::plural(chunk.rows, "row") << ", "
+                << support::plural(chunk.size, "byte") << ", " << chunk.checksum << '\n';
   };
   Exported all;
   support::with_way_on(earlier, session, options.typed,
@@ -249,8 +250,9 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   set.complete();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
   if (!options.quiet)
-    std::cerr << options.table << ": " << all.rows << " rows, " << all.bytes << " bytes (" << rows->format() << "), "
-              << all.chunks << " chunks, " << seconds.count() << " s\n";
+    std::cerr << options.table << ": " << support::plural(all.rows, "row") << ", " << support::plural(all.bytes, "byte")
+              << " (" << rows->format() << "), " << support::plural(all.chunks, "chunk") << ", " << seconds.count()
+              << " s\n";
   reader.finish();
   set.close();
 }
@@ -258,9 +260,15 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
 int run_with(int argc, char** argv) {
   CLI::App app("Writes the rows of a table, as COPY ... TO STDOUT gives them, as chunks of a session");
   support::prepare(app, "table_export");
-  app.footer(std::string("After -- stands a command that writes the table, instead of an input: its exit code says\n"
-                         "whether that is whole.\n\n") +
-             support::exit_codes);
+  app.footer(
+      std::string("After -- stands a command that writes the table, instead of an input: its exit code says\n"
+                  "whether that is whole.\n\n") +
+      support::exit_codes +
+      "\n\nExamples:\n"
+      "  table_export orders --header --keep orders.csv\n"
+      "  table_export orders --reader 'table_export_reader --copy \"$SESSION_DIR\" >copy' -- psql -c 'COPY orders "
+      "TO STDOUT (FORMAT binary)'\n"
+      "  zcat orders.csv.gz | table_export orders --rows 1000000");
   Options options;
   options.typed = support::as_typed(argc, argv);
   // What stands after -- is the command, whatever it looks like.
@@ -279,17 +287,22 @@ int run_with(int argc, char** argv) {
   app.add_flag("--header", options.has_names, "The first line holds the columns' names");
   app.add_flag("--allow-empty", options.allow_empty, "No byte of csv or text is a table without rows, and no error");
   app.add_option("--rows", options.rows, "How many rows there are: any other number is an error")
+      ->type_name("N")
       ->transform(support::count());
   app.add_option("--max-row", options.max_row, "A longer row is an error; 256MiB if not given")
+      ->type_name("SIZE")
       ->transform(support::size(1));
   app.add_option("--chunk-size", options.chunk_size, "Chunks are cut before they grow beyond this; 64MiB if not given")
+      ->type_name("SIZE")
       ->transform(support::size(1));
   app.add_option("--place", options.places,
                  "Where the session is: shm, tmp, or a directory; shm if not given. Given again: several disks")
       ->allow_extra_args(false);
   app.add_option("--need", options.need, "Bytes that must be free before the first row, in all places together")
+      ->type_name("SIZE")
       ->transform(support::size());
   app.add_option("--quota", options.quota, "Bytes that the session may take, in each place")
+      ->type_name("SIZE")
       ->transform(support::size());
   app.add_flag("--resume", options.resume,
                "Go on where a killed run with the same words was; of a command all is read again and compared");

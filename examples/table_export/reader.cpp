@@ -135,14 +135,18 @@ Read read_session(const std::string& path, std::ostream* out) {
 int run(int argc, char** argv) {
   CLI::App app("Reads the rows of a session of table_export, while it is in progress and after");
   support::prepare(app, "table_export_reader");
-  app.footer(support::exit_codes);
+  app.footer(std::string(support::exit_codes) +
+             "\n\nExamples:\n"
+             "  table_export_reader /dev/shm/table_export-1000/session_...\n"
+             "  table_export_reader --copy \"$(cat path)\" >orders.csv");
   std::string path;
   bool copy = false;
   app.add_option("session", path, "Its directory; of one in several places any of them")->required();
   app.add_flag("--copy", copy, "Write to stdout what the exporter read, header and trailer included");
   if (const auto code = support::parse(app, argc, argv)) return *code;
   const Read all = read_session(path, copy ? &std::cout : nullptr);
-  (copy ? std::cerr : std::cout) << all.rows << " rows, " << all.bytes << " bytes in " << all.chunks << " chunks\n";
+  (copy ? std::cerr : std::cout) << support::plural(all.rows, "row") << ", " << support::plural(all.bytes, "byte")
+                                 << " in " << support::plural(all.chunks, "chunk") << '\n';
   return 0;
 }
 

@@ -62,8 +62,8 @@ with common.Work() as work:
     check({("external_sort", "generate"), ("scratchctl", "run")} <= {(program, *words) for program, words in helps}, helps)
     for program, words in helps:
         _, out, _ = run(programs[program], *words, "--help")
-        for short, long, kind in re.findall(r"^  (?:(-\w),?)?(--[\w-]+)? ([A-Z]+)\b", out.decode(), re.M):
-            if kind in ("UINT", "INT", "FLOAT", "N", "SIZE", "R", "B", "NUMBER"):
+        for short, long, kind in re.findall(r"^  (?:(-\w)(?:, )?)?(--[\w-]+)? ([A-Z]+)\b", out.decode(), re.M):
+            if kind in ("UINT", "INT", "FLOAT", "N", "SIZE", "TIME", "R", "B", "NUMBER"):
                 check({(program, short), (program, long)} & known, "an option is forgotten:", program, short, long, kind)
     # What is right stays right: leading zeros are no octal number, shares are exact.
     rows = "".join(f">{i}\nACGTACGT\n" if i < 29 else f">{i}\nTTTTTTTT\n" for i in range(100))
