@@ -29,8 +29,7 @@ foreach(tool IN LISTS tools)
   set(completion ${made}/completions/${tool})
   add_custom_command(
     OUTPUT ${completion}
-    COMMAND sh ${scripts}/completion.sh $<TARGET_FILE:${tool}> >${completion}.new
-    COMMAND ${CMAKE_COMMAND} -E rename ${completion}.new ${completion}
+    COMMAND sh ${scripts}/completion.sh $<TARGET_FILE:${tool}> ${completion}
     DEPENDS ${tool} ${scripts}/completion.sh ${scripts}/helps.sh
     COMMENT "Completion of ${tool}"
     VERBATIM)

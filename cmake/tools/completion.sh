@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# completion.sh <program>: prints completion for bash: of subcommands, of each one's options, and of the values that an
-# option names. Elsewhere bash completes the names of files, and behind -- what it completes for the command there.
+# completion.sh <program> <file to make>: completion for bash, of subcommands, of each one's options, and of the values
+# that an option names. Elsewhere bash completes the names of files, and behind -- what it completes for the command there.
 set -eu
 . "$(dirname "$0")/helps.sh"
-helps "$1" | awk -v name="$(basename "$1")" '
+text=$(helps "$1")
+printf '%s\n' "$text" | awk -v name="$(basename "$1")" '
 /^@ / { command = $2; commands = commands " " command; section = 0; next }
 /^$/ { section = 0 }
 /^[^ ].*:$/ { section = 1 }
@@ -50,4 +51,5 @@ END {
   print "  fi"
   print "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")"
   print "}\ncomplete -o bashdefault -o default -F _" name " " name
-}'
+}' >"$2.new"
+mv "$2.new" "$2"
