@@ -121,8 +121,27 @@ TEST_CASE("the same for a quota, also where two of the kind ask side by side") {
   yes.asked = 0;
   { const std::jthread first(write), second(write); }
   CHECK(gave_up == 3);
+  CHECK(yes.asked < 10 * static_cast<int>(Askings::most_in_vain));
   Workspace(where).remove("old");
   CHECK_NOTHROW(write_file(where, "new", std::string(2'000, 'x')));
+}
+
+TEST_CASE("a quota's writer is not believed for what others write on the disk") {
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs tiny(dir / "tiny", "size=200m");
+  int asked = 0;
+  const auto others_write = [&](std::uint64_t) {
+    if (asked++ < for_ever) put(tiny.path() / ("other_" + std::to_string(asked)), "text");
+    return asked < for_ever;
+  };
+  const Workspace where(tiny.path(), {.quota = 1'000, .on_full = others_write});
+  write_file(where, "old", std::string(900, 'x'));
+  const auto error = refusal([&] { write_file(where, "new", std::string(500, 'x')); });
+  REQUIRE(error);
+  CHECK(error->code() == errc::quota_exceeded);
+  CHECK(asked >= static_cast<int>(Askings::most_in_vain));
+  CHECK(asked < 10 * static_cast<int>(Askings::most_in_vain));
 }
 
 TEST_CASE("who waits in on_full until a reader frees something goes on, however long and often he waits") {

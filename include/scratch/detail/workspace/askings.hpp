@@ -4,8 +4,9 @@
 // How often an application is asked for room for one piece of work.
 //
 // `on_full` says that there may be room now. Who waits in it until there is, is asked for as long as he waits. Who says
-// so at once is believed as long as something is seen of it: the quota or the file system has another amount free than
-// when he was asked last. Else there is an end, lest one who always says yes keeps a full disk's writer for ever.
+// so at once is believed as long as something is seen of it: what is full, the quota or the file system, has another
+// amount free than when he was asked last. Else there is an end, lest one who always says yes keeps a full disk's writer
+// for ever.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +19,8 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// What is seen of room: two that differ mean that something was freed, or taken, in between.
+/// What is seen of the room that is missing: two that differ mean that something was freed, or taken, in between. A disk
+/// that others use changes all the time, and says nothing of a quota.
 struct RoomSeen {
   std::uint64_t quota = 0, bytes = 0, inodes = 0;
 

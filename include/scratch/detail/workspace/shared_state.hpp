@@ -114,7 +114,7 @@ class SharedState {
     if (bytes == 0) return;
     Askings askings;
     while (!quota_.reserve(bytes)) {
-      if (bytes <= quota_.limit() && ask_for_room(bytes, askings)) continue;
+      if (bytes <= quota_.limit() && ask_for_room(bytes, {quota_.stamp()}, askings)) continue;
       const std::uint64_t used = quota_.used();
       write_failed_ = true;
       throw_error(errc::quota_exceeded, doing, file,
@@ -131,7 +131,7 @@ class SharedState {
   void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file,
                  Askings& askings) {
     const bool full = error == ENOSPC || error == EDQUOT;
-    if (!full || !ask_for_room(bytes, askings)) throw_no_room(bytes, error, doing, file, askings.hint());
+    if (!full || !ask_for_room(bytes, room_on_disk(), askings)) throw_no_room(bytes, error, doing, file, askings.hint());
   }
 
   /// The same for `work`, again and again as long as `on_full` says that there may be room.
@@ -226,13 +226,13 @@ class SharedState {
     }
   }
 
-  bool ask_for_room(std::uint64_t bytes, Askings& askings) {
+  bool ask_for_room(std::uint64_t bytes, const RoomSeen& now, Askings& askings) {
     if (!options_.on_full) return false;
     before_asking();
-    return askings.ask(room_seen(), [&] { return options_.on_full(bytes); });
+    return askings.ask(now, [&] { return options_.on_full(bytes); });
   }
 
-  RoomSeen room_seen() const noexcept {
+  RoomSeen room_on_disk() const noexcept {
     struct statvfs facts {};
     if (sys::fstatvfs(fd_, facts) != 0) facts = {};
     return {quota_.stamp(), facts.f_bavail, facts.f_favail};
