@@ -9,11 +9,14 @@
 #include <cstdint>
 #include <functional>
 #include <iomanip>
+#include <map>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "input.hpp"
 #include "rows.hpp"
@@ -37,7 +40,8 @@ struct Exported {
 /// A chunk that rows are added to as long as there is room. In several places each is where the ring has its number.
 class FillingChunk {
  public:
-  FillingChunk(support::Sessions& set, std::uint64_t size) : set_(set), size_(size) {}
+  /// @param part how many there are already
+  FillingChunk(support::Sessions& set, std::uint64_t size, std::uint64_t part) : set_(set), size_(size), part_(part) {}
 
   /// Adds whole rows. @pre `rows` is at most what has room, or a single row
   void add(std::string_view bytes, std::uint64_t rows) {
@@ -64,7 +68,7 @@ class FillingChunk {
  private:
   support::Sessions& set_;
   std::uint64_t size_;
-  std::uint64_t part_ = 0;
+  std::uint64_t part_;
   std::optional<scratch::ChunkWriter> chunk_;
   std::uint64_t filled_ = 0, rows_ = 0;
 };
@@ -92,6 +96,7 @@ struct ExportOptions {
   bool allow_empty = false;
   nlohmann::json job = {};                                        ///< null: nobody goes on with it
   bool goes_on = false;                                           ///< behind the chunks that are there
+  std::vector<scratch::ChunkInfo> done = {};                      ///< those, in the order of their rows
   std::function<void(const scratch::ChunkInfo&)> committed = {};  ///< told of each chunk
 };
 
@@ -107,13 +112,31 @@ inline nlohmann::json user_of(const ExportOptions& options, const Rows& rows, st
   return user;
 }
 
+/// The chunks that there are, in the order of their rows. Those behind one that is missing go: their rows come again.
+inline std::vector<scratch::ChunkInfo> chunks_in_order(support::Sessions& set) {
+  std::map<std::uint64_t, std::pair<scratch::OwnedSession*, scratch::ChunkInfo>> parts;
+  for (std::size_t i = 0; i < set.size(); ++i)
+    for (scratch::ChunkInfo& chunk : set[i].chunks()) {
+      const std::uint64_t part =
+          set.size() == 1 ? parts.size() : nlohmann::json::parse(chunk.user).at("part").get<std::uint64_t>();
+      parts.try_emplace(part, &set[i], std::move(chunk));
+    }
+  std::vector<scratch::ChunkInfo> chunks;
+  for (auto& [part, there] : parts)
+    if (part == chunks.size())
+      chunks.push_back(std::move(there.second));
+    else
+      there.first->remove(there.second.file);
+  return chunks;
+}
+
 /// Passes over what is in the chunks that an earlier run committed. In a file they are where they were; what a command
 /// writes is read, and must have their sums.
 /// @throws Changed
-inline Exported pass_over_chunks(const scratch::OwnedSession& session, Input& input, std::uint64_t header) {
+inline Exported pass_over_chunks(std::span<const scratch::ChunkInfo> chunks, Input& input, std::uint64_t header) {
   Exported done;
   std::uint64_t bytes = header;
-  for (const scratch::ChunkInfo& chunk : session.chunks()) {
+  for (const scratch::ChunkInfo& chunk : chunks) {
     if (!input.can_seek() && input.take_sum(chunk.size) != chunk.checksum)
       throw Changed(input.name() + " does not write what it wrote: not that which is in " + chunk.file);
     bytes += chunk.size;
@@ -145,11 +168,11 @@ inline Exported export_rows(support::Sessions& set, Input& input, Rows& rows, co
   else if (user != scratch::user_json(set[0]))
     throw Changed(input.name() + " does not begin as it did");
   input.use(*header);
-  if (options.goes_on) all = pass_over_chunks(set[0], input, *header);
+  if (options.goes_on) all = pass_over_chunks(options.done, input, *header);
   rows.pass_over(all.rows);
   all.bytes += *header;
 
-  FillingChunk chunk(set, chunk_size);
+  FillingChunk chunk(set, chunk_size, all.chunks);
   const auto commit = [&] {
     const auto info = chunk.commit();
     if (!info) return;

@@ -15,7 +15,7 @@
 // Given --place more than once it has a session in each place, and each chunk is in one of them; `part` in a chunk's own
 // object is its number in the table. A place that is full gets no new chunks.
 //
-// With --resume a run that was killed leaves its session, and the same command goes on behind the chunks that are there.
+// With --resume a run that was killed leaves its sessions, and the same command goes on behind the chunks that are there.
 //
 // Whether a table of csv or text is whole, its end does not say: after -- stands the command that makes it, whose exit
 // code does, or --rows says how many rows there are.
@@ -193,7 +193,6 @@ Exported export_in(support::Sessions& set, Input& input, Rows& rows, const Expor
 void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   std::optional<support::Earlier> earlier;
   if (options.resume) earlier.emplace(places, job_of(options));
-  const support::Unfinished* const unfinished = earlier && earlier->unfinished() ? &*earlier->unfinished() : nullptr;
   std::optional<Producer> producer;
   if (!options.command.empty()) producer.emplace(options.command);
   std::optional<Input> from;
@@ -218,23 +217,26 @@ void run(const std::vector<scratch::AnyPlace>& places, const Options& options) {
   if (earlier) earlier->tell();
 
   const auto began = std::chrono::steady_clock::now();
-  std::vector<std::string> unrecorded;
+  std::vector<std::filesystem::path> unrecorded;
   scratch::SessionOptions session_options{
       .need = options.need, .quota = options.quota, .on_event = [&](const scratch::Event& event) {
-        if (event.kind == scratch::EventKind::chunk_unrecorded) unrecorded.push_back(event.path.filename());
+        if (event.kind == scratch::EventKind::chunk_unrecorded) unrecorded.push_back(event.path);
       }};
   support::Sessions set(places, options.table, std::move(session_options), earlier);
   scratch::OwnedSession& session = set[0];
-  for (const std::string& file : unrecorded) session.remove(file);  // its rows come again
+  for (const std::filesystem::path& file : unrecorded)  // its rows come again
+    for (std::size_t i = 0; i < set.size(); ++i)
+      if (file.parent_path() == set[i].path()) set[i].remove(file.filename().native());
   path.write(session.path().native() + "\n");
   path.commit();
   Reader reader(options.reader, session.path());
   input.watch([&] { return reader.fd(); }, [&] { reader.check(); });
-  std::uint64_t done = 0;
-  for (const scratch::ChunkInfo& chunk : session.chunks()) done += chunk.rows;
   ExportOptions how{options.table, options.chunk_size, options.max_row, options.allow_empty};
   if (earlier) how.job = earlier->job();
-  how.goes_on = unfinished != nullptr;
+  how.goes_on = set.goes_on();
+  if (how.goes_on) how.done = chunks_in_order(set);
+  std::uint64_t done = 0;
+  for (const scratch::ChunkInfo& chunk : how.done) done += chunk.rows;
   how.committed = [&](const scratch::ChunkInfo& chunk) {
     session.progress(done += chunk.rows, options.rows.value_or(0), "rows");
     if (!options.quiet)
@@ -317,8 +319,6 @@ int run_with(int argc, char** argv) {
   if (options.resume && options.command.empty() && options.input == "-")
     throw support::WrongUsage(
         "--resume cannot go on with what came through stdin, which is gone: name a file, or the command after --");
-  if (options.resume && options.places.size() > 1)
-    throw support::WrongUsage("--resume goes on in one place: give --place once");
   if (options.places.empty()) options.places.emplace_back("shm");
   run(support::places_of(options.places, "table_export"), options);
   return 0;

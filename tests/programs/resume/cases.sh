@@ -289,6 +289,29 @@ xt"'; rows 3000000; } >rows.csv
   done
 }
 
+case_an_export_to_several_places_goes_on_behind_the_chunks_that_all_of_them_have() {
+  rows 3000000 >rows.csv
+  mkdir -m 700 place/a place/b
+  exporting=("$export_rows" t --resume --keep --chunk-size 1MB --place "$here/place/a" --place "$here/place/b")
+  for how in file command; do
+    input=(rows.csv)
+    [ $how = file ] || input=(-- cat rows.csv)
+    killed 'chunk_3?.bin' "${exporting[@]}" "${input[@]}"
+    for place in a b; do [ -n "$(find place/$place -name 'chunk_*')" ] || fail "no chunk in $place"; done
+    find place -name 'chunk_[0-4].bin' -printf '%i %f\n' | sort >before
+    # One that died before its chunk was on record; and a record that is lost: what stands behind it comes again.
+    for place in a b; do head -c 1000 rows.csv >"$(echo place/$place/session_*)/chunk_9999.bin"; done
+    sed -i '$d' place/a/session_*/chunks.jsonl
+    goes_on "${exporting[@]}" "${input[@]}"
+    [ -z "$(find place -name chunk_9999.bin)" ] || fail "a chunk is left that nobody reads"
+    says 'going on with the session'
+    says "^t: 3000000 rows, $(stat -c %s rows.csv) bytes"
+    "$reader" "$(echo place/b/session_*)" --copy 2>/dev/null | cmp - rows.csv || fail "other bytes"
+    find place -name 'chunk_[0-4].bin' -printf '%i %f\n' | sort | cmp - before || fail "chunks were written again"
+    rm -rf place/?/*
+  done
+}
+
 case_a_command_that_writes_other_rows_is_refused_and_then_a_new_start() {
   rows 1000000 >rows.csv
   killed 'chunk_3.bin' "$export_rows" t -q --resume --chunk-size 1MB -- cat rows.csv
