@@ -51,7 +51,7 @@ class Delivery {
   virtual fs::path place() const = 0;
   /// Whether delivering takes no room beside what the session has.
   virtual bool renames_from(const Area& session) const = 0;
-  /// A new job, or one that goes on. @throws Refused
+  /// A new job, or one that goes on; what was said before holds no longer. @throws Refused
   virtual void begin(const nlohmann::json& /* left by `delivering()` of the one before */, bool /* goes_on */) {}
   /// Whether an earlier run had gathered and checked all, and was about to give the names.
   virtual bool was_delivering() const { return false; }
@@ -91,8 +91,9 @@ class PartsDirectory : public Delivery {
 
   void begin(const nlohmann::json& earlier, bool goes_on) override {
     if (!goes_on) lock_->clear();
-    if (earlier.is_object()) {
-      was_delivering_ = true;
+    was_delivering_ = earlier.is_object();
+    parts_.clear();
+    if (was_delivering_) {
       was_there_ = earlier.at("was_there").get<bool>();
       for (const nlohmann::json& part : earlier.at("parts"))
         parts_.push_back({0, {}, part.at(0).get<std::string>(), part.at(1).get<std::uint64_t>()});

@@ -72,8 +72,11 @@ class Job {
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
                     need.breakdown(plan_));
-    checkpoint_ = Checkpoint(unfinished != nullptr ? unfinished->user : nlohmann::json());
-    delivery_->begin(checkpoint_.delivering(), unfinished != nullptr);
+    const auto begin = [&](bool goes_on) {
+      checkpoint_ = Checkpoint(goes_on ? unfinished->user : nlohmann::json());
+      delivery_->begin(checkpoint_.delivering(), goes_on);
+    };
+    begin(unfinished != nullptr);
     for (const scratch::AnyPlace& place : places) support::sweep_at_start(place);
     if (earlier) earlier->tell();
 
@@ -92,7 +95,8 @@ class Job {
     finished.emplace(as_area(sessions).area("finished"));  // a full disk would have no room for a directory
     for (std::size_t i = 0; i < sessions.size(); ++i)
       say("session " + sessions[i].path().string() + " (" + places[i].reason() + "), engine " + sessions[i].engine());
-    if (unfinished == nullptr) {
+    if (!sessions.goes_on()) {
+      if (unfinished != nullptr) begin(false);
       nlohmann::json user = plan_.to_json();
       if (earlier) user["job"] = earlier->job();
       checkpoint_.begin(session, std::move(user));

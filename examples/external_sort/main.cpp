@@ -204,8 +204,6 @@ int run(int argc, char** argv) {
   if (worker_command->parsed()) return run_as_worker(phase, worker, buffers, parent);
   sort_options.format = sort_format.format();
   if (sort_options.places.empty()) sort_options.places.emplace_back("tmp");
-  if (sort_options.resume && sort_options.places.size() > 1)
-    throw support::WrongUsage("--resume goes on in one place: give --place once");
   if (sort_options.resume && std::count(sort_options.inputs.begin(), sort_options.inputs.end(), "-") > 0)
     throw support::WrongUsage("--resume cannot go on with what came through stdin, which is gone: name a file");
   if (sort_options.output.native().ends_with(".gz") && !sort_options.to_file)

@@ -682,9 +682,6 @@ case_two_places_on_one_device_are_noticed_and_two_names_of_one_refused() {
   [ "$(wc -l <err)" = 1 ] && grep -q 'notice: .*disk2 is on the device of .*disk1' err || fail "not one line about it"
   rm -r sorted
   refuses 'two have the name\|is named twice\|one directory' --place "$here/disk1" --place "$here/disk1" -o sorted records.txt
-  "$program" sort --resume --place "$here/disk1" --place "$here/disk2" -o sorted records.txt >out 2>err &&
-    fail "--resume with two places" || [ $? = 2 ] || fail "not exit code 2"
-  grep -q -- '--resume goes on in one place' err || fail "no word about --resume"
   [ ! -e sorted ] || fail "an output directory is left"
 }
 

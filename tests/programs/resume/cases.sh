@@ -269,6 +269,35 @@ case_rows_from_stdin_cannot_be_gone_on_with() {
 
 rows() { seq "$1" | sed 's/$/,some text of the row/'; }
 
+case_several_places_of_a_sort_or_an_export_go_on_together_and_none_is_passed_over() {
+  generate -n 1000000 --text -o records
+  rows 3000000 >rows.csv
+  mkdir -m 700 place/a place/b
+  places=(--place "$here/place/a" --place "$here/place/b")
+  for what in sort export; do
+    if [ $what = sort ]; then
+      job=("$sorting" sort -q --resume "${places[@]}" -o sorted records) seen='slice.*'
+    else
+      job=("$export_rows" t -q --resume --keep --chunk-size 1MB "${places[@]}" rows.csv) seen='chunk_3?.bin'
+    fi
+    killed "$seen" "${job[@]}"
+    mv place/b aside
+    refuses 'place/b' "${job[@]}"
+    [ ! -e sorted ] || fail "there is a result"
+    rm -rf place/b
+    mv aside place/b
+    goes_on "${job[@]}"
+    says 'going on with'
+    if [ $what = sort ]; then
+      sorted_as_it_must_be
+      nothing_left
+      rm -r sorted
+    else
+      "$reader" "$(echo place/a/session_*)" --copy 2>/dev/null | cmp - rows.csv || fail "other bytes"
+    fi
+  done
+}
+
 case_an_export_goes_on_behind_the_chunks_that_are_there() {
   { echo 'id,"te
 xt"'; rows 3000000; } >rows.csv

@@ -158,17 +158,21 @@ def others(work):
     elsewhere = pathlib.Path("/dev/shm" if os.path.isdir("/dev/shm") else "/tmp") / f"resume.{os.getpid()}"
     elsewhere.mkdir(mode=0o700)
     places.append(elsewhere)
+    (work.path / "mine").mkdir(mode=0o700)
     ways = {"processes": ["--processes", "--memory", "64MiB"],
             "little memory": ["--memory", "24MiB", "--workers", "1"],
             "finished files kept": ["--keep-finished"],
             "parts that are copied": ["--place", elsewhere],
+            "two places": ["--place", work.path / "mine", "--place", elsewhere],
+            "two places, by processes, to one file": ["--place", work.path / "mine", "--place", elsewhere, "--processes",
+                                                      "--to-file"],
             "one file": ["--to-file"],
             "lines": ["--lines", "-r"]}
     try:
         for name, words in ways.items():
             kills = Kills(work, [program, "sort", "-q", "--resume", *words, "-o", "sorted", "records"], "sorted")
             extra = kills.many(20 if long_form else 4)
-            if name != "processes":  # theirs are not on the account of the one that was killed
+            if "processes" not in name:  # theirs are not on the account of the one that was killed
                 figures(name, extra)
             gone("sorted")
         common.run(program, "generate", "-n", 1, "--text", "-o", "one")
