@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kmer_frequency/engine/partitions.hpp"
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -44,9 +45,11 @@ Counts<Record> all_of(const Partitions<Record>& partitions) {
 
 template <class Record>
 Record record_of(std::uint64_t i) {
-  Record record{i * 0x9e3779b97f4a7c15 >> 20, i % 3};
-  record.high |= decltype(record.high){1 + i % 21} << (8 * sizeof record.high - 8);
-  return record;
+  const std::uint64_t kmers = 1 + i % 21, bases = i * 0x9e3779b97f4a7c15 >> 20;
+  if constexpr (std::same_as<Record, SuperKmer>)
+    return {bases, i % 3 | kmers << 56};
+  else
+    return {kmers, bases, i % 3};
 }
 
 TEMPLATE_TEST_CASE("what is put in partitions by threads is there, in memory and beyond", "", SuperKmer,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <set>
@@ -18,12 +19,22 @@ namespace {
 
 using namespace kmer_frequency;
 
+std::vector<std::string> texts(std::mt19937_64& dice, std::size_t size) {
+  std::vector<std::string> all;
+  for (const char* of : {"ACGT", "T", "A", "AT"}) all.push_back(model::letters(dice, size, of));
+  // Both strands begin alike.
+  for (const std::size_t alike : {size / 2, size / 2 - 1, size / 2 - 5}) {
+    const std::string begin = model::letters(dice, alike);
+    all.push_back(begin + model::letters(dice, size - 2 * alike) + model::other_strand(begin));
+  }
+  return all;
+}
+
 template <class Supers, class Kmer>
 void compare_with_texts(const Supers& supers, unsigned k, bool canonical, support::Simd simd, std::mt19937_64& dice) {
   Packed packed(k, simd);
   for (unsigned n = 1; n <= Minima::most_kmers(k); ++n)
-    for (const char* of : {"ACGT", "T", "A", "AT"}) {
-      const std::string text = model::letters(dice, n + k - 1, of);
+    for (const std::string& text : texts(dice, n + k - 1)) {
       model::Rows rows;
       rows.add(model::letters(dice, dice() % 9) + text);
       rows.add(model::other_strand(text));
