@@ -245,7 +245,7 @@ def seconds_of(all_cases):
 
 
 def print_asked(all_cases, memory, whole):
-    print("\n| asked | seconds | to reach | processor time | peak, MiB |\n|---|---|---|---|---|")
+    rows = []
     named = {case.name: case for case in all_cases}
     for name, other, one, least in asked(memory):
         case = named.get(name)
@@ -254,10 +254,12 @@ def print_asked(all_cases, memory, whole):
         ratios = [case.best(other, figure) / case.best(one, figure) for figure in (0, 1)]
         reached = "reached" if (ratios[0] <= -least if least < 0 else ratios[0] >= least) else "missed"
         asked_for = f"at most {-least}" if least < 0 else f"at least {least}"
-        print(
+        rows.append(
             f"| {name}: {other} / {one} | {ratios[0]:.2f} | {asked_for}{f': {reached}' if whole else ''} |"
             f" {ratios[1]:.2f} | {max(each[2] for each in case.took[one]):.0f} |"
         )
+    if rows:
+        print("\n| asked | seconds | to reach | processor time | peak, MiB |\n|---|---|---|---|---|", *rows, sep="\n")
 
 
 def main():
