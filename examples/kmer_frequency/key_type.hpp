@@ -14,7 +14,11 @@
 
 namespace kmer_frequency {
 
-/// One word, or two.
+/// What a k-mer of a row is until it is a key: a word, or a key of two.
+template <scratch::CountKey Key>
+using KmerOf = std::conditional_t<std::same_as<Key, scratch::Key128>, Key, std::uint64_t>;
+
+/// One word, or two, to reckon with.
 template <scratch::CountKey Key>
 using NumberOf = std::conditional_t<std::same_as<Key, scratch::Key128>, Wide, std::uint64_t>;
 

@@ -19,25 +19,26 @@ namespace kmer_frequency {
 template <scratch::CountKey Key>
 class KmerAdder {
  public:
-  using Number = NumberOf<Key>;
+  /// What k-mers are until they are keys: these, or words.
+  using Kmer = KmerOf<Key>;
 
   explicit KmerAdder(scratch::CountAdder<Key> adder) : adder_(std::move(adder)) {}
 
-  /// Room for so many numbers; say with `advance` how many were written.
-  Number* prepare(std::size_t n) {
+  /// Room for so many; say with `advance` how many were written.
+  Kmer* prepare(std::size_t n) {
     if (used_ >= at_once) flush_once();
-    if (numbers_.size() < used_ + n) numbers_.resize(used_ + n);
-    return numbers_.data() + used_;
+    if (kmers_.size() < used_ + n) kmers_.resize(used_ + n);
+    return kmers_.data() + used_;
   }
   void advance(std::size_t n) { used_ += n; }
 
-  void add(Number number) {
-    *prepare(1) = number;
+  void add(Kmer kmer) {
+    *prepare(1) = kmer;
     advance(1);
   }
 
-  /// The same for numbers that count `times` each.
-  Number* prepare_weighted(std::size_t n) {
+  /// The same for those that count `times` each.
+  Kmer* prepare_weighted(std::size_t n) {
     if (weighted_used_ >= at_once) flush_weighted();
     if (weighted_.size() < weighted_used_ + n) {
       weighted_.resize(weighted_used_ + n);
@@ -59,17 +60,17 @@ class KmerAdder {
  private:
   static constexpr std::size_t at_once = 4096;
 
-  std::span<const Key> keys(const std::vector<Number>& numbers, std::size_t n) {
-    if constexpr (std::same_as<Key, Number>) {
-      return std::span(numbers).first(n);
+  std::span<const Key> keys(const std::vector<Kmer>& kmers, std::size_t n) {
+    if constexpr (std::same_as<Key, Kmer>) {
+      return std::span(kmers).first(n);
     } else {
       if (keys_.size() < n) keys_.resize(n);
-      for (std::size_t i = 0; i < n; ++i) keys_[i] = key_of<Key>(numbers[i]);
+      for (std::size_t i = 0; i < n; ++i) keys_[i] = static_cast<Key>(kmers[i]);
       return std::span(keys_).first(n);
     }
   }
   void flush_once() {
-    if (used_ > 0) adder_.add(keys(numbers_, used_));
+    if (used_ > 0) adder_.add(keys(kmers_, used_));
     used_ = 0;
   }
   void flush_weighted() {
@@ -78,7 +79,7 @@ class KmerAdder {
   }
 
   scratch::CountAdder<Key> adder_;
-  std::vector<Number> numbers_, weighted_;
+  std::vector<Kmer> kmers_, weighted_;
   std::vector<std::uint64_t> weights_;
   std::size_t used_ = 0, weighted_used_ = 0;
   std::vector<Key> keys_;

@@ -77,7 +77,7 @@ std::uint64_t Counting::table_memory() const {
 std::uint64_t Counting::buffers() const { return std::clamp<std::uint64_t>(memory / 4, 4 << 20, 32 << 20); }
 
 std::size_t Counting::most_joined() const {
-  const std::uint64_t bytes = key_bits() > 64 ? 44 : 28;  // of one, with its slots
+  const std::uint64_t bytes = key_bits() > 64 ? 36 : 28;  // of one, with its slots
   return static_cast<std::size_t>(std::clamp<std::uint64_t>(table_memory() / threads() / 8 / bytes, 1 << 12, 1 << 18));
 }
 
@@ -242,6 +242,7 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
 
   if (more) more(app);
 
+  app.add_flag("--direct", counting.direct)->group("");
   app.add_option("--join", options.join)->group("");
   app.add_option("--worker", options.worker)->group("");
 

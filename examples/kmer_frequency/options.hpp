@@ -22,7 +22,8 @@ struct Counting {
   unsigned k = 31;
   bool canonical = false;
   unsigned occurrence_bits = 0;
-  bool rows = true;  ///< else occurrences
+  bool rows = true;     ///< else occurrences
+  bool direct = false;  ///< without super-k-mers, to see what they are good for
   unsigned workers = 2;
   bool processes = false;    ///< each with a table of its own; threads share one
   std::uint64_t memory = 0;  ///< in all

@@ -122,6 +122,7 @@ class WorkerProcess {
                                    "--memory",
                                    std::to_string(counting.memory)};
     if (counting.canonical) words.emplace_back("--canonical");
+    if (counting.direct) words.emplace_back("--direct");
     if (events) words.emplace_back("--events");
     process_.emplace("/proc/self/exe", std::move(words), support::ChildOptions{.input = theirs.fd()});
   }

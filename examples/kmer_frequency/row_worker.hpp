@@ -65,7 +65,7 @@ class RowWorker final : public Worker {
   }
 
  private:
-  using Number = NumberOf<Key>;
+  using Kmer = KmerOf<Key>;
   static constexpr std::size_t at_once = 1 << 12;
 
   // Calls `visit(kmers)` for those of these runs, some at a time.
@@ -77,7 +77,7 @@ class RowWorker final : public Worker {
         const std::size_t n = std::min(left, at_once);
         stream_.write(packed_, at, n, kmers_.data());
         counted_.kmers += n;
-        visit(std::span<const Number>(kmers_).first(n));
+        visit(std::span<const Kmer>(kmers_).first(n));
         at += n;
         left -= n;
       }
@@ -87,24 +87,29 @@ class RowWorker final : public Worker {
   void add_row(std::span<const Run> runs, std::uint64_t size) {
     if (runs.empty()) return;
     seen_.begin(static_cast<std::size_t>(size));
-    for_kmers(runs, [this](std::span<const Number> kmers) {
-      for (const Number kmer : kmers) {
-        const std::uint32_t before = seen_.see(key_of<Key>(kmer));
+    for_kmers(runs, [this](std::span<const Kmer> kmers) {
+      for (const Kmer kmer : kmers) {
+        const std::uint32_t before = seen_.see(static_cast<Key>(kmer));
         if (before < most_occurrences_)
-          adder_.add(kmer << counting_.occurrence_bits | before);
+          adder_.add(occurrence_of(kmer, before));
         else
           ++counted_.skipped;
       }
     });
   }
 
+  // A k-mer and the number of its occurrence.
+  Kmer occurrence_of(Kmer kmer, std::uint64_t number) const {
+    return key_of<Kmer>(number_of(kmer) << counting_.occurrence_bits | number);
+  }
+
   // A row whose k-mers are too many for the cache, as a whole chromosome's, is counted in a table of its own. It comes in
   // pieces.
   void add_to_long_row(std::span<const Run> runs, bool is_last) {
     if (!row_) row_.emplace(workspace_, name_, scratch::CountOptions{.memory = counting_.row_memory()});
-    for_kmers(runs, [this](std::span<const Number> kmers) {
+    for_kmers(runs, [this](std::span<const Kmer> kmers) {
       keys_.clear();
-      for (const Number kmer : kmers) keys_.push_back(key_of<Key>(kmer));
+      for (const Kmer kmer : kmers) keys_.push_back(static_cast<Key>(kmer));
       row_->add(keys_);
     });
     if (!is_last) return;
@@ -112,7 +117,7 @@ class RowWorker final : public Worker {
     row_.reset();
     for (const auto& [kmer, count] : scratch::CountReader<Key>(workspace_, name_)) {
       const std::uint64_t numbered = std::min<std::uint64_t>(count, most_occurrences_);
-      for (std::uint64_t i = 0; i < numbered; ++i) adder_.add(number_of(kmer) << counting_.occurrence_bits | i);
+      for (std::uint64_t i = 0; i < numbered; ++i) adder_.add(occurrence_of(kmer, i));
       counted_.skipped += count - numbered;
     }
     workspace_.remove_matching(name_);
@@ -125,7 +130,7 @@ class RowWorker final : public Worker {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   Packed packed_;
   KmerStream stream_;
-  std::vector<Number> kmers_ = std::vector<Number>(at_once + KmerStream::padding);
+  std::vector<Kmer> kmers_ = std::vector<Kmer>(at_once + KmerStream::padding);
   std::vector<Key> keys_;
   KmerAdder<Key> adder_;
   SeenInRow<Key> seen_;

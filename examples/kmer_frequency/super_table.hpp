@@ -94,7 +94,7 @@ class Expanding {
   void finish() { adder_.flush(); }
 
  private:
-  static constexpr std::size_t room = Minima::most_kmers(Supers::longest_k) + Supers::padding;
+  static constexpr std::size_t room = Minima::widest + Supers::padding;
 
   void give() {
     const auto records = joined_.records();

@@ -219,6 +219,37 @@ TEMPLATE_TEST_CASE("a count that would pass 2^64 - 1 is refused, and nothing cha
   }));
 }
 
+TEMPLATE_TEST_CASE("a weight of 2^60 is a count as any other, of the table and of an adder", "", std::uint16_t,
+                   std::uint32_t, std::uint64_t, Key128) {
+  constexpr std::uint64_t large = std::uint64_t{1} << 60;
+  const TempDir dir;
+  const Workspace where(dir.path());
+  CountTable<TestType> table(where, "table", {.memory = 256_KiB});
+  Model<TestType> expected;
+  const TestType five = key_from<TestType>(5), six = key_from<TestType>(6), seven = key_from<TestType>(7);
+  const auto add_others = [&](auto& to) {
+    for (std::uint64_t i = 0; i < 100000; ++i) to.add(key_from<TestType>(i % 40000));
+    for (std::uint64_t i = 0; i < 100000; ++i) ++expected[key_from<TestType>(i % 40000)];
+  };
+  add_others(table);
+  table.add(five, large);
+  table.add(std::vector{six, five}, std::vector<std::uint64_t>{1, large});
+  {
+    CountAdder<TestType> adder = table.adder();
+    add_others(adder);
+    adder.add(seven, large);
+    add_others(adder);
+  }
+  expected[five] += 2 * large;
+  expected[six] += 1;
+  expected[seven] += large;
+  REQUIRE(table.get(five) == expected[five]);
+  add_others(table);
+  table.commit();
+  CHECK(read_table<TestType>(where, "table") == expected);
+  CHECK(table.total() == 3 * large + 400001);
+}
+
 TEMPLATE_TEST_CASE("what becomes of a table that is there is said, not guessed", "", std::uint16_t, std::uint64_t,
                    Key128) {
   const TempDir dir;

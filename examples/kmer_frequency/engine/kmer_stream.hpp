@@ -7,14 +7,17 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <scratch/count_key.hpp>
+
+#include "../key_type.hpp"
 #include "packed.hpp"
 
 namespace kmer_frequency {
 
-/// Numbers of one word for k up to 32, of two for k up to 63.
+/// Numbers of one word for k up to 32; keys of two for k up to 63.
 class KmerStream {
  public:
-  /// Numbers behind the last one that are written over.
+  /// What is written over behind the last one.
   static constexpr std::size_t padding = 8;
 
   /// @param canonical each is the smaller of itself and its reverse complement
@@ -32,19 +35,19 @@ class KmerStream {
       to[i] = canonical_ ? std::min(forward, static_cast<std::uint64_t>(packed.backward(at + i, k_))) : forward;
     }
   }
-  void write(const Packed& packed, std::size_t at, std::size_t n, Wide* to) const {
+  void write(const Packed& packed, std::size_t at, std::size_t n, scratch::Key128* to) const {
     return canonical_ ? roll<true>(packed, at, n, to) : roll<false>(packed, at, n, to);
   }
 
  private:
   // Shifts of two words from anywhere cost more than what one base changes.
   template <bool canonical>
-  void roll(const Packed& packed, std::size_t at, std::size_t n, Wide* to) const {
+  void roll(const Packed& packed, std::size_t at, std::size_t n, scratch::Key128* to) const {
     const Wide mask = ~Wide{0} >> (128 - 2 * k_);
     const unsigned top = 2 * (k_ - 1);
     Wide forward = packed.forward(at, k_), backward = packed.backward(at, k_);
     for (std::size_t i = 0; i < n; ++i) {
-      to[i] = canonical ? std::min(forward, backward) : forward;
+      to[i] = key_of<scratch::Key128>(canonical ? std::min(forward, backward) : forward);
       const unsigned next = packed.base(at + i + k_);
       forward = (forward << 2 | next) & mask;
       if constexpr (canonical) backward = backward >> 2 | static_cast<Wide>(3 - next) << top;

@@ -6,6 +6,9 @@
 // the k-mer itself. Which m-mer is less is said by a hash, lest poly-A be the least of all; and its value is compared,
 // not its place. What would have more k-mers than one m-mer can be in, in repeats, is cut after so many.
 //
+// Of a long k-mer only the m-mers in its middle are looked at, which are those of both strands: super-k-mers are shorter
+// then, so that more of them are whole in a row, and equal to those of other rows.
+//
 // A block of k-mers at a time: hashes of all m-mers, then the minima of windows by doubling, h[i] = min(h[i], h[i + 1]),
 // then + 2, + 4, ...: no queue, and no branch.
 #pragma once
@@ -28,8 +31,15 @@ class Minima {
       : k_(k), m_(bases_of_minimum(k)), canonical_(canonical), simd_(simd) {}
 
   static constexpr unsigned bases_of_minimum(unsigned k) { return k < 16 ? 9 : 11; }
+  /// Of the m-mers of a k-mer so many are looked at, at most.
+  static constexpr unsigned widest = 24;
+  /// Bases at either end of a k-mer that are in none of these. Four are a byte.
+  static constexpr unsigned margin(unsigned k) {
+    const unsigned all = k - bases_of_minimum(k) + 1;
+    return all <= widest ? 0 : (all - widest + 7) / 8 * 4;
+  }
   /// As many k-mers can share an m-mer.
-  static constexpr unsigned most_kmers(unsigned k) { return k - bases_of_minimum(k) + 1; }
+  static constexpr unsigned most_kmers(unsigned k) { return k - bases_of_minimum(k) + 1 - 2 * margin(k); }
 
   /// What is compared.
   static std::uint32_t hash(std::uint32_t mmer) { return (mmer ^ 0x35a7c9d1) * 0x9e3779b1; }
@@ -68,11 +78,11 @@ class Minima {
  private:
   static constexpr std::uint32_t block = 1024;
 
-  // h[i] is the least hash in k-mer i, for i < kmers. What stands behind means nothing.
+  // h[i] is the least hash in the middle of k-mer i, for i < kmers. What stands behind means nothing.
   void least_of_windows(const Packed& packed, std::uint32_t base, std::uint32_t kmers) {
     const unsigned window = most_kmers(k_);
     const std::uint32_t mmers = kmers + window - 1;
-    write_hashes(packed, base, mmers);
+    write_hashes(packed, base + margin(k_), mmers);
     unsigned span = 1;
     for (; span * 2 <= window; span *= 2) take_less(mmers, span);
     if (window > span) take_less(kmers, window - span);

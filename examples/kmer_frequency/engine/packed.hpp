@@ -37,7 +37,7 @@ class Packed {
     const std::size_t words = (bases.size() + 63) / 64;
     if (highest_first_.size() < words * 16 + readable) {
       highest_first_.resize(words * 16 + readable);
-      lowest_first_.resize(words * 16 + readable);
+      lowest_first_.resize(before + words * 16 + readable);
       others_.resize(words);
     }
     const std::size_t whole = bases.size() / 64;
@@ -56,9 +56,9 @@ class Packed {
   /// A C G T: 0 1 2 3.
   unsigned base(std::size_t at) const { return highest_first_[at / 4] >> (6 - 2 * (at % 4)) & 3U; }
 
-  /// Streams: base i is in byte i / 4. 16 bytes behind those of the last base can be read.
+  /// Streams: base i is in byte i / 4. 16 bytes behind those of the last base can be read, and before the first one.
   const std::uint8_t* highest_first() const { return highest_first_.data(); }
-  const std::uint8_t* lowest_first() const { return lowest_first_.data(); }
+  const std::uint8_t* lowest_first() const { return lowest_first_.data() + before; }
 
   /// Bases [at, at + n) as a number, the first one highest. @pre n is 1 to 64
   Wide forward(std::size_t at, unsigned n) const {
@@ -69,7 +69,7 @@ class Packed {
   }
   /// Their reverse complement.
   Wide backward(std::size_t at, unsigned n) const {
-    const std::uint8_t* const from = lowest_first_.data() + at / 4;
+    const std::uint8_t* const from = lowest_first() + at / 4;
     const auto by = static_cast<unsigned>(2 * (at % 4));
     const Wide all = static_cast<Wide>(little_endian(from + 8)) << 64 | little_endian(from);
     return (all >> by | static_cast<Wide>(from[16]) << 122 << (6 - by)) & ~Wide{0} >> (128 - 2 * n);
@@ -84,7 +84,7 @@ class Packed {
   static std::uint64_t big_endian(const std::uint8_t* from) { return __builtin_bswap64(little_endian(from)); }
 
  private:
-  static constexpr std::size_t readable = 64;
+  static constexpr std::size_t readable = 64, before = 16;
 
   void pack_words(const char* text, std::size_t from, std::size_t to) {
 #if defined(__x86_64__)
@@ -108,7 +108,7 @@ class Packed {
             others |= std::uint64_t{1} << (4 * byte + i);
         }
         highest_first_[16 * word + byte] = static_cast<std::uint8_t>(highest);
-        lowest_first_[16 * word + byte] = static_cast<std::uint8_t>(lowest);
+        lowest_first_[before + 16 * word + byte] = static_cast<std::uint8_t>(lowest);
       }
       others_[word] = others;
     }
@@ -136,7 +136,7 @@ class Packed {
             _mm256_madd_epi16(_mm256_maddubs_epi16(code, _mm256_set1_epi16(0x0401)), _mm256_set1_epi32(0x00100001)),
             _mm256_set1_epi32(255));
         store(_mm256_shuffle_epi8(highest, bytes), &highest_first_[16 * word + 8 * half]);
-        store(_mm256_shuffle_epi8(lowest, bytes), &lowest_first_[16 * word + 8 * half]);
+        store(_mm256_shuffle_epi8(lowest, bytes), &lowest_first_[before + 16 * word + 8 * half]);
       }
       others_[word] = others;
     }

@@ -3,7 +3,7 @@
 // Super-k-mers in partitions: equal ones in the same one, within a budget of memory, and beyond it in files without a
 // name in the session.
 //
-// Every thread has a lane. A record waits in a stage of 512 bytes for each partition, which fits the cache; what is full
+// Every thread has a lane. A record waits in a stage of 512 bytes or so for each partition, which fits the cache; what is full
 // goes to the lane's heap, one behind the other, past the cache. A heap that is full goes to the lane's file in the
 // order of the partitions, and is empty again: no thread meets another one.
 #pragma once
@@ -38,9 +38,6 @@ class Partitions {
   static constexpr std::size_t count = 256;
   static std::size_t of(const Record& record) { return record.hash() >> 56; }
 
-  /// What a lane takes beyond its part of the memory.
-  static constexpr std::size_t stage_memory = count * 512;
-
   /// @param name what errors call them
   Partitions(const scratch::Workspace& workspace, std::string name, std::uint64_t memory, unsigned lanes)
       : directory_(scratch::detail::directory_of(workspace)), name_(std::move(name)) {
@@ -67,7 +64,7 @@ class Partitions {
 
    private:
     friend class Partitions;
-    static constexpr std::size_t in_granule = 512 / sizeof(Record);
+    static constexpr std::size_t in_granule = (512 / sizeof(Record) + 7) / 8 * 8;  // whole lines of the cache
     struct alignas(64) Granule {
       std::array<Record, in_granule> records;
     };

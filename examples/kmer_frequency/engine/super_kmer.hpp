@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 
@@ -27,7 +28,7 @@ struct SuperKmer {
         (static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64)) * 0xbf58476d1ce4e5b9;
     return both ^ both >> 32;
   }
-  friend bool operator==(const SuperKmer&, const SuperKmer&) = default;
+  friend auto operator<=>(const SuperKmer&, const SuperKmer&) = default;
 };
 
 /// For k of 15 to 32.
@@ -70,15 +71,14 @@ class SuperKmers {
                      reversed(~static_cast<std::uint64_t>(number >> 64));
     return all >> (128 - 2 * bases);
   }
-
- private:
-  // The bases of a word in the opposite order.
+  /// The bases of a word in the opposite order.
   static std::uint64_t reversed(std::uint64_t word) {
     word = __builtin_bswap64(word);
     word = (word >> 4 & 0x0f0f0f0f0f0f0f0f) | (word & 0x0f0f0f0f0f0f0f0f) << 4;
     return (word >> 2 & 0x3333333333333333) | (word & 0x3333333333333333) << 2;
   }
 
+ private:
 #if defined(__x86_64__)
   // Four at a time. No shift is more than 62, since no record has more than 22 k-mers; those of 64 and more give 0.
   template <bool canonical>

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/common.sh"
 
 each_way() {
-  for k in 15 21 31 47; do
+  for k in 15 21 31 33 47 63; do
     for strands in plain canonical; do
       "$@" || exit 1
     done
@@ -63,7 +63,7 @@ many_rows_of_one_base() {
 }
 odd_letters() { make_reads; }
 
-# The same as jellyfish, as kmc, and for k = 1, which kmc has not, as Python counts letters.
+# The same as jellyfish and as kmc, and for k = 1 as Python counts letters too.
 like_others() {
   need_program jellyfish kmc kmc_tools python3
   "$1"
@@ -77,7 +77,7 @@ END
   count -k 1 --canonical --count occurrences --sorted -o ours.tsv reads.fa
   same theirs.tsv ours.tsv
   strands=canonical
-  for k in 15 16 21 31 32 33 47 63; do
+  for k in 1 15 16 21 31 32 33 47 63; do
     like_jellyfish
     like_kmc
     # Less memory than there are super-k-mers, and workers of the other kind.
@@ -85,7 +85,7 @@ END
     same theirs.tsv ours.tsv
   done
   strands=plain
-  for k in 16 32 63; do
+  for k in 1 16 32 33 63; do
     like_kmc
     ours --count occurrences --sorted --processes -o ours.tsv reads.fa
     same theirs.tsv ours.tsv

@@ -15,14 +15,14 @@ namespace {
 
 using kmer_frequency::Joined;
 using kmer_frequency::SuperKmer;
-using kmer_frequency::Wide;
 using kmer_frequency::WideSuperKmer;
-using Counts = std::map<std::pair<Wide, Wide>, std::uint64_t>;
 
 template <class Record>
-void take(Joined<Record>& joined, Counts& counts) {
-  for (std::size_t i = 0; i < joined.records().size(); ++i)
-    counts[{joined.records()[i].low, joined.records()[i].high}] += joined.times()[i];
+using Counts = std::map<Record, std::uint64_t>;
+
+template <class Record>
+void take(Joined<Record>& joined, Counts<Record>& counts) {
+  for (std::size_t i = 0; i < joined.records().size(); ++i) counts[joined.records()[i]] += joined.times()[i];
   joined.clear();
 }
 
@@ -32,13 +32,13 @@ TEMPLATE_TEST_CASE("equal records become one, also where the table is full again
   for (const std::size_t most : {std::size_t{1}, std::size_t{100}, std::size_t{1} << 16}) {
     for (const std::uint64_t of : {1U, 700U, 60000U}) {
       Joined<TestType> joined(most);
-      Counts expected, found;
+      Counts<TestType> expected, found;
       std::size_t gave = 0;
       for (int round = 0; round < 200; ++round) {
         std::vector<TestType> records(dice() % 2000);
         for (TestType& record : records) {
           record = {dice() % of, dice() % 2};
-          ++expected[{record.low, record.high}];
+          ++expected[record];
         }
         joined.add(records);
         if (!joined.is_full()) continue;
@@ -60,8 +60,8 @@ TEMPLATE_TEST_CASE("within what it holds no record is there twice", "", SuperKme
   for (int i = 0; i < 300000; ++i) records.push_back({dice() % 50000, 0});
   for (std::size_t at = 0; at < records.size(); at += 1000)
     joined.add(std::span<const TestType>(records).subspan(at, 1000));
-  Counts once;
-  for (const TestType& record : joined.records()) ++once[{record.low, record.high}];
+  Counts<TestType> once;
+  for (const TestType& record : joined.records()) ++once[record];
   CHECK(once.size() == joined.records().size());
   CHECK(once.size() > 49000);
 }

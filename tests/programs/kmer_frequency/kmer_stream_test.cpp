@@ -15,19 +15,19 @@ namespace {
 
 using namespace kmer_frequency;
 
-template <class Number>
+template <class Kmer>
 void compare_with_texts(unsigned k, std::mt19937_64& dice) {
   const model::Rows rows = model::odd_rows(dice, k);
   for (const bool canonical : {false, true}) {
-    std::vector<Number> expected;
+    std::vector<Kmer> expected;
     for (const model::Kmer& kmer : model::kmers(rows, k))
-      expected.push_back(static_cast<Number>(model::number(canonical ? model::canonical(kmer.text) : kmer.text)));
+      expected.push_back(model::kmer<Kmer>(canonical ? model::canonical(kmer.text) : kmer.text));
     REQUIRE(expected.size() > 1000);
     for (const support::Simd simd : model::ways()) {
       Packed packed(k, simd);
       const KmerStream stream(k, canonical, simd);
       packed.pack(rows.bases, rows.ends);
-      std::vector<Number> found, some(20 + KmerStream::padding);
+      std::vector<Kmer> found, some(20 + KmerStream::padding);
       for (const Run& run : packed.runs())
         for (std::size_t at = run.from; at + k <= run.to;) {
           const std::size_t n = std::min<std::size_t>(1 + dice() % 20, run.to - at - k + 1);
@@ -48,7 +48,7 @@ TEST_CASE("the k-mers of a run are those of its text") {
 
 TEST_CASE("k-mers of two words are those of their text, rolling on from any base") {
   std::mt19937_64 dice(4);
-  for (unsigned k = 1; k <= 63; ++k) compare_with_texts<Wide>(k, dice);
+  for (unsigned k = 1; k <= 63; ++k) compare_with_texts<scratch::Key128>(k, dice);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kmer_frequency/engine/packed.hpp"
+#include "kmer_frequency/key_type.hpp"
 #include "support/simd.hpp"
 
 namespace model {
@@ -39,6 +40,12 @@ inline kmer_frequency::Wide number(std::string_view text) {
   kmer_frequency::Wide value = 0;
   for (const char c : text) value = value << 2 | std::string_view("ACGT").find(c);
   return value;
+}
+
+/// The same as the engine has it: a word, or a key of two.
+template <class Kmer>
+Kmer kmer(std::string_view text) {
+  return kmer_frequency::key_of<Kmer>(static_cast<kmer_frequency::NumberOf<Kmer>>(number(text)));
 }
 
 /// Rows, back to back.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kmer_frequency/engine/partitions.hpp"
 
+#include <concepts>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -22,20 +23,21 @@ namespace {
 
 using kmer_frequency::Partitions;
 using kmer_frequency::SuperKmer;
-using kmer_frequency::Wide;
 using kmer_frequency::WideSuperKmer;
-using Counts = std::map<std::pair<Wide, Wide>, int>;
+
+template <class Record>
+using Counts = std::map<Record, int>;
 
 /// All that is in the partitions, each record in its own one.
 template <class Record>
-Counts all_of(const Partitions<Record>& partitions) {
-  Counts counts;
+Counts<Record> all_of(const Partitions<Record>& partitions) {
+  Counts<Record> counts;
   typename Partitions<Record>::Buffer buffer;
   for (std::size_t p = 0; p < Partitions<Record>::count; ++p)
     partitions.for_each(p, buffer, [&](std::span<const Record> records) {
       for (const Record& record : records) {
         REQUIRE(Partitions<Record>::of(record) == p);
-        ++counts[{record.low, record.high}];
+        ++counts[record];
       }
     });
   return counts;
@@ -43,9 +45,11 @@ Counts all_of(const Partitions<Record>& partitions) {
 
 template <class Record>
 Record record_of(std::uint64_t i) {
-  Record record{i * 0x9e3779b97f4a7c15 >> 20, i % 3};
-  record.high |= decltype(record.high){1 + i % 21} << (8 * sizeof record.high - 8);
-  return record;
+  const std::uint64_t kmers = 1 + i % 21, bases = i * 0x9e3779b97f4a7c15 >> 20;
+  if constexpr (std::same_as<Record, SuperKmer>)
+    return {bases, i % 3 | kmers << 56};
+  else
+    return {kmers, bases, i % 3};
 }
 
 TEMPLATE_TEST_CASE("what is put in partitions by threads is there, in memory and beyond", "", SuperKmer,
@@ -70,12 +74,9 @@ TEMPLATE_TEST_CASE("what is put in partitions by threads is there, in memory and
           });
       }
       partitions.finish();
-      Counts expected;
+      Counts<TestType> expected;
       for (unsigned t = 0; t < threads; ++t)
-        for (std::uint64_t i = 0; i < each; ++i) {
-          const TestType record = record_of<TestType>(i * (1 + t));
-          ++expected[{record.low, record.high}];
-        }
+        for (std::uint64_t i = 0; i < each; ++i) ++expected[record_of<TestType>(i * (1 + t))];
       CHECK((all_of(partitions) == expected));
       CHECK((spilled > 0) == (memory < 64U << 20));
     }
@@ -86,13 +87,13 @@ TEMPLATE_TEST_CASE("a record for which there is no room is not put, and goes in 
   const scratch::test::TempDir dir;
   const scratch::Workspace workspace(dir.path(), {.quota = 100 << 10});
   Partitions<TestType> partitions(workspace, "records", 64 << 10, 1);
-  Counts expected;
+  Counts<TestType> expected;
   std::uint64_t refused = 0;
   for (std::uint64_t i = 0; i < 40000; ++i) {
     const TestType record = record_of<TestType>(i);
     try {
       partitions.lane(0).put(record);
-      ++expected[{record.low, record.high}];
+      ++expected[record];
     } catch (const scratch::Error& error) {
       CHECK(error.code() == scratch::errc::quota_exceeded);
       ++refused;

@@ -2,6 +2,8 @@
 #include "kmer_frequency/engine/super_kmer.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <set>
@@ -17,22 +19,32 @@ namespace {
 
 using namespace kmer_frequency;
 
-template <class Supers, class Number>
+std::vector<std::string> texts(std::mt19937_64& dice, std::size_t size) {
+  std::vector<std::string> all;
+  for (const char* of : {"ACGT", "T", "A", "AT"}) all.push_back(model::letters(dice, size, of));
+  // Both strands begin alike.
+  for (const std::size_t alike : {size / 2, size / 2 - 1, size / 2 - 5}) {
+    const std::string begin = model::letters(dice, alike);
+    all.push_back(begin + model::letters(dice, size - 2 * alike) + model::other_strand(begin));
+  }
+  return all;
+}
+
+template <class Supers, class Kmer>
 void compare_with_texts(const Supers& supers, unsigned k, bool canonical, support::Simd simd, std::mt19937_64& dice) {
   Packed packed(k, simd);
   for (unsigned n = 1; n <= Minima::most_kmers(k); ++n)
-    for (const char* of : {"ACGT", "T", "A", "AT"}) {
-      const std::string text = model::letters(dice, n + k - 1, of);
+    for (const std::string& text : texts(dice, n + k - 1)) {
       model::Rows rows;
       rows.add(model::letters(dice, dice() % 9) + text);
       rows.add(model::other_strand(text));
       packed.pack(rows.bases, rows.ends);
       const typename Supers::Record super = supers.make(packed, rows.ends[0] - text.size(), n);
       CHECK(super.kmers() == n);
-      std::vector<Number> expected, found(n + Supers::padding);
+      std::vector<Kmer> expected, found(n + Supers::padding);
       for (unsigned i = 0; i < n; ++i) {
         const std::string kmer = text.substr(i, k);
-        expected.push_back(static_cast<Number>(model::number(canonical ? model::canonical(kmer) : kmer)));
+        expected.push_back(model::kmer<Kmer>(canonical ? model::canonical(kmer) : kmer));
       }
       REQUIRE(supers.write(super, found.data()) == n);
       found.resize(n);
@@ -50,7 +62,8 @@ TEST_CASE("a super-k-mer gives back its k-mers, and is that of the other strand"
       for (unsigned k = SuperKmers::least_k; k <= SuperKmers::longest_k; ++k)
         compare_with_texts<SuperKmers, std::uint64_t>(SuperKmers(k, canonical, simd), k, canonical, simd, dice);
       for (unsigned k = WideSuperKmers::least_k; k <= WideSuperKmers::longest_k; ++k)
-        compare_with_texts<WideSuperKmers, Wide>(WideSuperKmers(k, canonical), k, canonical, simd, dice);
+        compare_with_texts<WideSuperKmers, scratch::Key128>(WideSuperKmers(k, canonical, simd), k, canonical, simd,
+                                                            dice);
     }
 }
 
@@ -69,9 +82,13 @@ void check_hashes(MakeRecord make) {
 
 TEST_CASE("neighbours have other hashes, all bits of which are even") {
   check_hashes<SuperKmer>([](std::uint64_t i) { return SuperKmer{i << 2, std::uint64_t{7} << 56}; });
-  for (unsigned by = 2; by + 14 <= 256; by += 14)
+  for (unsigned by = 2; by + 14 <= 192; by += 14)
     check_hashes<WideSuperKmer>([by](std::uint64_t i) {
-      return WideSuperKmer{by < 128 ? Wide{i} << by : 0, Wide{7} << 120 ^ (by < 128 ? 0 : Wide{i} << (by - 128))};
+      const Wide bits = Wide{i} << by % 64;
+      std::array<std::uint64_t, 4> words{};
+      words[by / 64] = static_cast<std::uint64_t>(bits);
+      words[by / 64 + 1] = static_cast<std::uint64_t>(bits >> 64);
+      return WideSuperKmer{words[0], words[1], words[2] ^ std::uint64_t{7} << 56};
     });
 }
 

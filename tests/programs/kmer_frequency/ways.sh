@@ -13,13 +13,31 @@ gives_it() {
   must_leave_nothing
 }
 
+# keeps_to <MiB> <arguments ...>: what the system says of the program and what it started, at most 16 MiB above.
+keeps_to() {
+  most=$1
+  shift
+  python3 - "$most" "$program" -q --memory "${most}MiB" "$@" <<END || fail "$most $*"
+import resource, subprocess, sys
+subprocess.run(sys.argv[2:], check=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+print(peak, "MiB of", sys.argv[1], file=sys.stderr)
+sys.exit(peak > int(sys.argv[1]) + 16)
+END
+}
+
 make_reads
 wanted
 case $fact in
   any_number_of_workers)
-    for n in 1 2 3 7; do
-      gives_it --workers $n reads.fa
-      gives_it --workers $n --processes reads.fa
+    for k in 21 55; do
+      wanted
+      for n in 1 2 3 7; do
+        gives_it --workers $n reads.fa
+        gives_it --workers $n --processes reads.fa
+      done
+      gives_it --direct reads.fa
+      gives_it --direct --processes reads.fa
     done
     ;;
   any_place)
@@ -30,24 +48,20 @@ case $fact in
     SCRATCH_DIR=$work/place/elsewhere gives_it reads.fa
     ;;
   any_memory)
-    gives_it --memory 2GiB reads.fa
-    gives_it --memory 40MiB reads.fa
-    gives_it --memory 40MiB --processes reads.fa
+    for k in 21 63; do
+      wanted
+      gives_it --memory 2GiB reads.fa
+      gives_it --memory 40MiB reads.fa
+      gives_it --memory 40MiB --processes reads.fa
+    done
     ;;
   memory_is_kept)
     need_program python3
     "$program" --simulate-reads 300000 --read-length 100 --error-rate 0.02 --seed 9 -o many.fa genome.fa
-    # within <MiB> <arguments ...>: what the system says of the program and what it started, at most 16 MiB above.
     within() {
       most=$1
       shift
-      python3 - "$most" "$program" -q -k 31 --canonical --memory "${most}MiB" "$@" -o given.tsv many.fa <<END || fail "$most $*"
-import resource, subprocess, sys
-subprocess.run(sys.argv[2:], check=True)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-print(peak, "MiB of", sys.argv[1])
-sys.exit(peak > int(sys.argv[1]) + 16)
-END
+      keeps_to "$most" -k 31 --canonical "$@" -o given.tsv many.fa
     }
     for most in 24 64 128; do
       within $most --workers 2 --count occurrences
@@ -56,6 +70,28 @@ END
       within $most --workers 1 --count occurrences -k 14
     done
     within 128 --workers 16 --count occurrences
+    ;;
+  a_row_longer_than_memory)
+    need_program python3
+    # A hundred times the same million: each k-mer a hundred times, those of the seams once less.
+    python3 - >row.fa <<END
+import random
+some = "".join(random.Random(8).choices("ACGT", k=1000000))
+print(">row\n" + some * 100)
+END
+    for k in 31 55; do
+      printf '99\t%d\n100\t%d\n' $((k - 1)) $((1000000 - k + 1)) >expected
+      for strands in "" --canonical; do
+        # shellcheck disable=SC2086
+        keeps_to 32 -k $k $strands --count occurrences --histogram row.fa | cut -f 1,2 >given
+        same expected given
+      done
+      keeps_to 32 -k $k --canonical --occurrence-bits 1 --histogram row.fa | cut -f 1,2 >given
+      printf '1\t2000000\n' | same - given
+      keeps_to 32 -k $k --workers 1 --processes --count occurrences --histogram row.fa | cut -f 1,2 >given
+      same expected given
+      must_leave_nothing
+    done
     ;;
   any_input)
     gzip -k reads.fa

@@ -166,6 +166,28 @@ case_a_signal_leaves_what_is_counted_and_says_how_to_go_on() {
   nothing_left
 }
 
+case_a_count_of_long_k_mers_goes_on_and_its_table_can_be_read() {
+  need_program python3
+  reads 3 20000
+  resuming+=(-k 55 --table table)
+  killed input_1 "${resuming[@]}" reads_?.fa
+  goes_on "${resuming[@]}" reads_?.fa
+  says 'going on with'
+  as_it_must_be -k 55 reads_?.fa
+  "$scratchctl" count table --top 0 | grep -q "^128-bit keys, $(wc -l <counts) distinct" || fail "other keys"
+  "$scratchctl" count table --part 0/1 | python3 -c '
+import sys
+for line in sys.stdin:
+    key, count = line.split()
+    number = int(key, 16)
+    print("".join("ACGT"[number >> 2 * i & 3] for i in reversed(range(55))), count, sep="\t")' | sort | cmp - counts ||
+    fail "other counts in the table"
+  kmer=$(head -n 1 counts | cut -f 1 | sed 's/A/00/g; s/C/01/g; s/G/10/g; s/T/11/g')
+  key=$(python3 -c 'import sys; print("%032x" % int(sys.argv[1], 2))' "$kmer")
+  "$scratchctl" count table "$key" | grep -q "$(head -n 1 counts | cut -f 2)" || fail "no such key: $key"
+  nothing_left
+}
+
 case_damage_of_a_table_is_found_and_the_start_behind_it_is_new() {
   reads 3 20000
   killed input_1 "${resuming[@]}" reads_?.fa
