@@ -34,6 +34,7 @@ struct Lacks {
   int open_unlink = 0;    // an open file that is unlinked stays as .nfs* (EBUSY) or .fuse_hidden* (ENOTEMPTY)
   int late_closes = 0;    // so many sleeps later FUSE knows that such a file was closed
   int emptying = 0;       // MADV_WIPEONFORK: kernels before 4.14; -1: "done", and it is not, as emulators have it
+  int mount_ids = 0;      // statx does not tell of mounts: kernels before 5.8
   int at_close = 0;       // what close says of every file, which is closed all the same
 };
 
@@ -167,6 +168,11 @@ struct Calls : Kernel {
   static int fstatfs(int fd, struct statfs* facts) {
     const int result = Kernel::fstatfs(fd, facts);
     if (test::lacks.at_close != 0) facts->f_type = OVERLAYFS_SUPER_MAGIC;
+    return result;
+  }
+  static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
+    const int result = Kernel::statx(dir, name, flags, mask, facts);
+    if (test::lacks.mount_ids != 0) facts->stx_mask &= ~unsigned{STATX_MNT_ID};
     return result;
   }
   static int madvise(void* at, std::size_t size, int advice) {
