@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # machine.sh runs|refused <source tree> <headers of dependencies> <directory> <compiler> <emulator, or env> [flags]
-# README's program, compiled for another machine, runs there and leaves nothing; or is refused, as it should be.
+# README's program and one that counts, compiled for another machine, run there and leave nothing; or are refused.
 set -eu
 case=$1 source=$2 headers=$3 there=$4 cxx=$5 emulator=$6
 shift 6
@@ -12,13 +12,14 @@ done
 # compiled <options ...>
 compiled() {
   $cxx -std=c++20 -Wall -Wextra -Wpedantic -Wshadow -Werror "$@" -I "$source/include" -isystem "$headers" \
-    "$source/examples/first.cpp"
+    "$source/tests/packaging/machines/counting.cpp"
 }
 case $case in
   runs)
-    program=$there/first_$cxx
+    program=$there/counting_$cxx
     compiled "$@" -O0 -static -pthread -o "$program"
     TMPDIR=$there $emulator "$program" >"$program.out"
+    grep -Fqx 'every key was counted' "$program.out" || { cat "$program.out"; exit 1; }
     grep '^nothing is left of ' "$program.out" || { cat "$program.out"; exit 1; }
     grep -Fqx 'chunk_0.bin: 8000000 bytes, xxh3:5326afa0ecffdb6f' "$program.out" || { cat "$program.out"; exit 1; }
     ;;
