@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <scratch/detail/text/uint128.hpp>
 #include <scratch/error.hpp>
 #include <scratch/version.hpp>
 
@@ -97,14 +98,9 @@ std::string key_text(Key key) {
   }
 }
 
-/// A number of 128 bits. What is mixed is a `Mixed`: one of these, or a `std::uint64_t` for all narrower keys.
-__extension__ using UInt128 = unsigned __int128;
-
+/// What is mixed is a `Mixed`: a number of 128 bits, or a `std::uint64_t` for all narrower keys.
 template <CountKey Key>
 using MixedOf = std::conditional_t<std::same_as<Key, Key128>, UInt128, std::uint64_t>;
-
-constexpr std::uint64_t high_half(UInt128 number) { return static_cast<std::uint64_t>(number >> 64); }
-constexpr std::uint64_t low_half(UInt128 number) { return static_cast<std::uint64_t>(number); }
 
 /// MurmurHash3's finalizers. They are bijections: a table holds mixed keys, sorted, and nothing else.
 constexpr std::uint64_t mix(std::uint64_t key) {

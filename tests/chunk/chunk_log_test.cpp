@@ -465,12 +465,37 @@ TEST_CASE("a forked child cannot use its parent's log") {
   REQUIRE(log.next_id() == 1);
 }
 
-TEST_CASE("the cost of a record does not grow") {
+TEST_CASE("the cost of a record does not grow: as many calls, and no more bytes read and written") {
   const TempDir dir;
   ChunkLog log(dir.fd(), dir.path());
-  for (std::uint64_t i = 0; i < 20000; ++i) log.append(record_of(log.next_id()), false);
-  const std::uintmax_t before = std::filesystem::file_size(dir / "chunks.jsonl");
-  log.append(record_of(log.next_id()), false);
-  REQUIRE(std::filesystem::file_size(dir / "chunks.jsonl") - before < 250);
-  REQUIRE(std::filesystem::file_size(dir / ".scratch-ids") == 21);
+  struct Cost {
+    std::uint64_t bytes, calls;
+  };
+  const auto spent = [] {  // of this process, ever
+    Cost cost{};
+    std::ifstream told("/proc/self/io");
+    std::string name;
+    for (std::uint64_t number = 0; told >> name >> number;) {
+      if (name == "rchar:" || name == "wchar:") cost.bytes += number;
+      if (name == "syscr:" || name == "syscw:") cost.calls += number;
+    }
+    return cost;
+  };
+  const auto cost_of_one = [&] {
+    const Cost before = spent();
+    log.append(record_of(log.next_id()), false);
+    const Cost after = spent();
+    return Cost{after.bytes - before.bytes, after.calls - before.calls};
+  };
+  for (int i = 0; i < 10; ++i) log.append(record_of(log.next_id()), false);
+  const Cost first = cost_of_one();
+  for (int i = 0; i < 20000; ++i) log.append(record_of(log.next_id()), false);
+  const Cost last = cost_of_one();
+  CHECK(last.calls == first.calls);
+  CHECK(last.bytes <= first.bytes + 50);  // an id has more digits
+  CHECK(first.bytes > 100);
+  CHECK(std::filesystem::file_size(dir / ".scratch-ids") == 21);
+  const Cost before = spent();  // the control: this does grow
+  ChunkLog(dir.fd(), dir.path()).chunks();
+  CHECK(spent().bytes - before.bytes > 20000 * 100);
 }

@@ -247,8 +247,8 @@ TEST_CASE("blocks have the size that was asked for, on record and to readers") {
 TEST_CASE("a block of any other size is refused before anything is made") {
   const TempDir dir;
   const Workspace where(dir.path());
-  for (const std::size_t block : {0UL, 1UL, 1024UL, 4095UL, 4097UL, 6144UL, 4'194'305UL, 4'198'400UL, 8'388'608UL,
-                                  static_cast<std::size_t>(-4096)}) {
+  for (const std::size_t block : std::initializer_list<std::size_t>{0, 1, 1024, 4095, 4097, 6144, 4'194'305, 4'198'400,
+                                                                    8'388'608, static_cast<std::size_t>(-4096)}) {
     CAPTURE(block);
     CHECK(refuses_with(std::errc::invalid_argument, [&] { ChunkWriter(where, {.block = block}); }));
   }

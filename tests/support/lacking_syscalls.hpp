@@ -5,6 +5,7 @@
 #pragma once
 
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@ struct Lacks {
   int modes = 0;          // chmod: CIFS, exFAT, drvfs
   int open_unlink = 0;    // an open file that is unlinked stays as .nfs* (EBUSY) or .fuse_hidden* (ENOTEMPTY)
   int late_closes = 0;    // so many sleeps later FUSE knows that such a file was closed
+  int emptying = 0;       // MADV_WIPEONFORK: kernels before 4.14; -1: "done", and it is not, as emulators have it
+  int mount_ids = 0;      // statx does not tell of mounts: kernels before 5.8
   int at_close = 0;       // what close says of every file, which is closed all the same
 };
 
@@ -166,6 +169,16 @@ struct Calls : Kernel {
     const int result = Kernel::fstatfs(fd, facts);
     if (test::lacks.at_close != 0) facts->f_type = OVERLAYFS_SUPER_MAGIC;
     return result;
+  }
+  static int statx(int dir, const char* name, int flags, unsigned mask, struct statx* facts) {
+    const int result = Kernel::statx(dir, name, flags, mask, facts);
+    if (test::lacks.mount_ids != 0) facts->stx_mask &= ~unsigned{STATX_MNT_ID};
+    return result;
+  }
+  static int madvise(void* at, std::size_t size, int advice) {
+    if (advice == MADV_WIPEONFORK && test::lacks.emptying > 0) return refuse(test::lacks.emptying);
+    if (advice == MADV_WIPEONFORK && test::lacks.emptying < 0) return refuse(0) + 1;
+    return Kernel::madvise(at, size, advice);
   }
   static int nanosleep(const struct timespec* time) {
     test::hidden_files.slept();

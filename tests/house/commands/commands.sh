@@ -36,7 +36,9 @@ need_here() {
 report() {
   printf '<testsuite>\n'
   for test in 'a: plain|run' 'b: says &lt;this&gt; &amp; &quot;that&quot;|run' "c: needs root|$1"; do
-    printf '\t<testcase name="%s" classname="x" time="0.1" status="%s">\n\t</testcase>\n' "${test%|*}" "${test##*|}"
+    printf '\t<testcase name="%s" classname="x" time="0.1" status="%s">\n' "${test%|*}" "${test##*|}"
+    [ "${test##*|}" != notrun ] || printf '\t\t<system-out>Filters: all\nskipped: a &lt;disk&gt; needs root\n\t\t</system-out>\n'
+    printf '\t</testcase>\n'
   done
   printf '</testsuite>\n'
 }
@@ -109,6 +111,7 @@ case $fact in
     expect 0 "3 passed, 0 failed, 0 skipped"
     summary_of notrun 'a: *'
     expect 0 "2 passed, 0 failed, 1 skipped"
+    says "skipped: c: needs root: a <disk> needs root"
     ;;
   summary_fails_on_a_failure)
     summary_of fail

@@ -4,7 +4,8 @@
 # readme.sh <source tree> [page]: every block of C++ and Python in the README or another page, and those of the shell that
 # quote something, equal what they quote. A line before the block says what that is, <!-- file --> or
 # <!-- file: region -->; a region stands between two lines //! [region], or in several parts, each between two, and is
-# quoted without the spaces that are before these.
+# quoted without the spaces that are before these. A table behind such a line equals one of another page, which stands
+# there between two lines <!-- [region] -->.
 set -eu
 source=$1
 readme=${2:-$source/README.md}
@@ -18,6 +19,9 @@ awk '
   /^```(cpp|c\+\+|python)$/ || (/^```sh$/ && quoted != "") { within = 1; ++n; print n, (quoted == "" ? "nothing" : quoted) > "quotes"; quoted = ""; printf "" > n; next }
   /^```/ && within { within = 0; close(n); next }
   within { print > n }
+  /^\|/ && quoted ~ /\.md / { table = 1; ++n; print n, quoted > "quotes"; quoted = "" }
+  table && !/^\|/ { table = 0; close(n) }
+  table { print > n }
   !/^$/ && !within { quoted = "" }
 ' "$readme"
 [ -s quotes ] || { echo "no block of code in $readme"; exit 1; }
@@ -30,7 +34,8 @@ while read -r number file region; do
     continue
   fi
   if [ -n "$region" ]; then
-    awk -v mark="//! [$region]" '
+    case $file in *.md) mark="<!-- [$region] -->" ;; *) mark="//! [$region]" ;; esac
+    awk -v mark="$mark" '
       { line = $0; sub(/^ +/, "", line) }
       line == mark { within = !within; ++seen; indent = length($0) - length(mark); next }
       within { spaces = match($0, /[^ ]/) - 1; print substr($0, 1 + (spaces < indent ? 0 : indent)) }

@@ -13,6 +13,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +37,20 @@ struct Identity {
   bool same_mount(const Identity& other) const { return device == other.device && mount == other.mount; }
 };
 
+/// The mount as /proc tells it, for kernels before 5.8 and emulators, whose statx does not; 0 without /proc.
+/// 0, or errno.
+inline int ask_mount(int fd, std::uint64_t& mount) {
+  char text[512] = "";
+  std::snprintf(text, sizeof text, "/proc/self/fdinfo/%d", fd);
+  const Fd told(sys::openat(AT_FDCWD, text, O_RDONLY));
+  if (!told) return errno == ENOENT || errno == EACCES || means_lack(errno) ? 0 : errno;
+  const ssize_t size = sys::read_some(told.get(), {reinterpret_cast<std::byte*>(text), sizeof text - 1});
+  if (size < 0) return errno;
+  text[size] = '\0';
+  if (const char* line = std::strstr(text, "mnt_id:")) mount = std::strtoull(line + 7, nullptr, 10);
+  return 0;
+}
+
 /// 0, or errno.
 inline int identify(int fd, Identity& identity) {
   struct statx facts {};
@@ -42,13 +59,13 @@ inline int identify(int fd, Identity& identity) {
     if (!means_lack(errno)) return errno;
     if (sys::fstat(fd, old) != 0) return errno;
     identity = {old.st_dev, old.st_ino, 0, old.st_mode};
-    return 0;
+    return ask_mount(fd, identity.mount);
   }
   identity.device = makedev(facts.stx_dev_major, facts.stx_dev_minor);
   identity.inode = facts.stx_ino;
-  identity.mount = (facts.stx_mask & STATX_MNT_ID) != 0 ? facts.stx_mnt_id : 0;  // kernels before 5.8 do not tell
+  identity.mount = (facts.stx_mask & STATX_MNT_ID) != 0 ? facts.stx_mnt_id : 0;
   identity.mode = facts.stx_mode;
-  return 0;
+  return identity.mount != 0 ? 0 : ask_mount(fd, identity.mount);
 }
 
 /// A position in a tree.

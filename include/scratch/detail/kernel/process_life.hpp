@@ -17,7 +17,8 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 /// The number of this process among its forked ancestors. It is another one in a child of fork.
 ///
-/// The number stands in a page that the kernel empties in a child; where it cannot, a handler of pthread_atfork does.
+/// The number stands in a page that the kernel empties in a child. A handler of pthread_atfork does it, too: old kernels
+/// cannot, and emulators say that they did.
 inline std::uint64_t process_life() {
   using Number = std::atomic<std::uint64_t>;
   static Number lives{0};
@@ -26,7 +27,8 @@ inline std::uint64_t process_life() {
     void* at = sys::mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     if (at == nullptr) throw std::bad_alloc();
     static Number* number = new (at) Number(0);
-    if (sys::madvise(at, size, MADV_WIPEONFORK) != 0) ::pthread_atfork(nullptr, nullptr, [] { number->store(0); });
+    sys::madvise(at, size, MADV_WIPEONFORK);
+    ::pthread_atfork(nullptr, nullptr, [] { number->store(0); });
     return number;
   }();
   std::uint64_t life = page->load(std::memory_order_relaxed);

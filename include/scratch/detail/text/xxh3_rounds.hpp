@@ -17,6 +17,7 @@
 #endif
 
 #include <scratch/detail/text/little_endian.hpp>
+#include <scratch/detail/text/uint128.hpp>
 #include <scratch/version.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -148,9 +149,8 @@ inline std::uint64_t finish_xxh3(const Lanes& rounds, std::uint64_t size, const 
   for (std::size_t i = 0; i < 4; ++i) {
     const std::uint64_t a = lanes.at[2 * i] ^ load_le<std::uint64_t>(xxh3_secret.data() + 11 + 16 * i);
     const std::uint64_t b = lanes.at[2 * i + 1] ^ load_le<std::uint64_t>(xxh3_secret.data() + 19 + 16 * i);
-    __extension__ using Wide = unsigned __int128;
-    const Wide product = static_cast<Wide>(a) * b;
-    sum += static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+    const UInt128 product = UInt128{a} * b;
+    sum += low_half(product) ^ high_half(product);
   }
   sum = (sum ^ (sum >> 37)) * 0x165667919E3779F9;
   return sum ^ (sum >> 32);

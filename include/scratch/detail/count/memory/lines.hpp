@@ -255,7 +255,8 @@ class Lines {
       CountEntry* const begin = to;
       for (std::uint64_t* word = line(i); word != line(i + 1); ++word) {
         if (*word == 0) continue;
-        const CountEntry entry{prefix + (i << word_bits_) + (*word >> (64 - word_bits_)), *word & most_count_};
+        const CountEntry entry{prefix + (std::uint64_t{i} << word_bits_) + (*word >> (64 - word_bits_)),
+                               *word & most_count_};
         *word = 0;
         CountEntry* at = to++;
         for (; at != begin && (at - 1)->mixed > entry.mixed; --at) *at = *(at - 1);
