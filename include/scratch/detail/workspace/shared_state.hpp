@@ -131,7 +131,8 @@ class SharedState {
   void make_room(std::uint64_t bytes, int error, std::string_view doing, const std::filesystem::path& file,
                  Askings& askings) {
     const bool full = error == ENOSPC || error == EDQUOT;
-    if (!full || !ask_for_room(bytes, room_on_disk(), askings)) throw_no_room(bytes, error, doing, file, askings.hint());
+    if (!full || !ask_for_room(bytes, room_on_disk(), askings))
+      throw_no_room(bytes, error, doing, file, askings.hint());
   }
 
   /// The same for `work`, again and again as long as `on_full` says that there may be room.
