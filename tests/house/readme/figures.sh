@@ -16,7 +16,7 @@ the same with 2 threads;absl::flat_hash_map | 16.1
 counting 20 M keys;SQLite, batches of 1 M
 merging two tables;SQLite ATTACH
 looking up;LMDB |;SQLite | 3
-31-mers;kmer_frequency`, 288 MiB;kmc -t2 -m2 -ci1` |;**ratio** | **0.45
+31-mers;kmer_frequency`, 128 MiB;**KMC over ours**
 external sort;**ratio** | **4
 chunks written to disk;disk write (fio
 chunks read from disk;disk read, verified
