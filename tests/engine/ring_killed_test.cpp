@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: labels=release timeout=300
+// ctest: labels=release timeout=300 serial
 //
 // kill -9 with writes in flight: once a sweeper holds the directory's lock, the bytes never change again.
 #include <scratch/engine/uring_io.hpp>

@@ -18,7 +18,7 @@ reference() {
 }
 mkdir -p "$work/examples"
 cp -r "$source/include" "$source/cmake" "$source/README.md" "$work"
-cp -r "$source/examples/guide" "$work/examples"
+cp -r "$source/examples/guide" "$source/examples/tools.md" "$work/examples"
 reference || { cat "$work/out"; exit 1; }
 
 plant() { # <header> <sed command>
