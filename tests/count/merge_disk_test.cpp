@@ -28,11 +28,6 @@ using namespace scratch::test;
 
 namespace {
 
-const std::vector<Disk> disks = {
-    {"ext4", "ext4", "mkfs.ext4 -q -F", ""},
-    {"ext4 noauto_da_alloc", "ext4", "mkfs.ext4 -q -F", "noauto_da_alloc"},
-    {"ext4 data=writeback", "ext4", "mkfs.ext4 -q -F", "data=writeback,noauto_da_alloc"},
-};
 const std::vector<std::string> tables{"a", "b", "c", "d"};
 
 const long step = rounds(5L, 1L);  // every call's turn comes in the long form
@@ -113,7 +108,7 @@ class Tables {
 
 TEST_CASE("Durable: a merge that dies before any call and loses its power is gone on with, exactly once") {
   own_mounts();
-  const Disk disk = GENERATE(from_range(disks));
+  const Disk disk = GENERATE(from_range(ext4_disks));
   const bool noted = GENERATE(false, true);
   CAPTURE(disk, noted);
   const Tables on(disk, true);
@@ -129,7 +124,7 @@ TEST_CASE("Durable: a merge that dies before any call and loses its power is gon
 
 TEST_CASE("without fsync a merge that loses its power loses counts: the control of the one before") {
   own_mounts();
-  const Tables on(disks[1], false);
+  const Tables on(ext4_disks[1], false);
   int losses = 0;
   long death = 0;
   for (bool died = true; died; death += step) {

@@ -15,6 +15,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/temp_dir.hpp"
@@ -29,6 +30,13 @@ struct Disk {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Disk& disk) { return out << disk.name; }
+
+/// As it is made, and where it is told to promise less.
+inline const std::vector<Disk> ext4_disks = {
+    {"ext4", "ext4", "mkfs.ext4 -q -F", ""},
+    {"ext4 noauto_da_alloc", "ext4", "mkfs.ext4 -q -F", "noauto_da_alloc"},
+    {"ext4 data=writeback", "ext4", "mkfs.ext4 -q -F", "data=writeback,noauto_da_alloc"},
+};
 
 /// A file system in a file; the power can be cut.
 class LoopDisk {
