@@ -239,8 +239,9 @@ inline bool is_temp_name(std::string_view name) {
          parse_hex16(name.substr(temp_prefix.size()));
 }
 
-/// Removes what killed writers left under reserved temporary names; what is still being written stays. Best effort:
-/// what cannot be removed now can be next time.
+/// Removes what killed writers left under reserved temporary names; what is still being written stays, by a dead
+/// process's ring as well, of which the kernel holds the files for a moment. Best effort: what cannot be removed now can
+/// be next time.
 inline void remove_stale_temp_files(int directory, const std::filesystem::path& path) {
   std::vector<std::string> names;
   try {
