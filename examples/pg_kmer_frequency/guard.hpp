@@ -36,6 +36,7 @@ extern "C" {
 
 #include <access/xact.h>
 #include <miscadmin.h>
+#include <storage/fd.h>
 #include <utils/elog.h>
 #include <utils/memutils.h>
 }
@@ -323,5 +324,37 @@ class TransactionSession {
 
   detail::HeldSession<Session>* held_;
 };
+
+/// Has the server count a descriptor that stays open from call to call, so that it makes room among its own.
+class CountedDescriptor {
+ public:
+  /// @throws ServerError
+  CountedDescriptor() {
+    server([] {
+      if (!AcquireExternalFD())
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many files are open in this backend"),
+                        errhint("Close cursors, or raise \"max_files_per_process\".")));
+    });
+  }
+  ~CountedDescriptor() { ReleaseExternalFD(); }
+  CountedDescriptor(const CountedDescriptor&) = delete;
+  CountedDescriptor& operator=(const CountedDescriptor&) = delete;
+};
+
+/// An object that lives as long as a memory context: what goes on from call to call. As everything else in that context
+/// it goes however the context ends; a jump may pass over the pointer.
+/// @throws what its constructor throws; ServerError
+template <class T, class... Arguments>
+T* owned_by(MemoryContext context, Arguments&&... arguments) {
+  auto owned = std::make_unique<T>(std::forward<Arguments>(arguments)...);
+  server([&] {
+    auto* const callback =
+        static_cast<MemoryContextCallback*>(MemoryContextAlloc(context, sizeof(MemoryContextCallback)));
+    callback->func = [](void* object) { delete static_cast<T*>(object); };
+    callback->arg = owned.get();
+    MemoryContextRegisterResetCallback(context, callback);
+  });
+  return owned.release();
+}
 
 }  // namespace scratch_pg

@@ -63,7 +63,7 @@ class Lines {
     text_.clear();
     at_ = 0;
     std::array<Appearance, 1024> some;
-    const std::size_t n = counts_.appearances.next(some);
+    const std::size_t n = counts_.appearances->next(some);
     for (std::size_t i = 0; i < n; ++i) {
       text_ += begin_;
       number(static_cast<std::int64_t>(some[i].key));
@@ -169,14 +169,11 @@ PGDLLEXPORT Datum pg_kmer_frequency_to(PG_FUNCTION_ARGS) {
   const Relation target = open_target(PG_GETARG_OID(3));
   const char* const now = timestamptz_to_str(GetCurrentTransactionStartTimestamp());
   const uint64 written = scratch_pg::guarded([&] {
-    uint64 rows = 0;
     const std::string created = std::string("\t") + now + "\n";
-    analyse(request, [&](const Counts& counts) {
-      const Lines lines(counts, std::to_string(request.relation) + '\t' + escaped(NameStr(request.column)) + '\t',
-                        '\t' + escaped(reason_of(request, counts)) + created);
-      rows = scratch_pg::server([&] { return copy_into(target); });
-    });
-    return rows;
+    const Counts counts = analyse(request);
+    const Lines lines(counts, std::to_string(request.relation) + '\t' + escaped(NameStr(request.column)) + '\t',
+                      '\t' + escaped(reason_of(request, counts)) + created);
+    return scratch_pg::server([&] { return copy_into(target); });
   });
   table_close(target, NoLock);
   PG_RETURN_INT64(static_cast<int64>(written));

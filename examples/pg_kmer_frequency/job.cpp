@@ -177,23 +177,24 @@ std::uint64_t count_in_team(const std::vector<scratch::Workspace>& places, const
 
 //! [session]
 template <class Policy>
-void analyse_in_session(const Request& request, const std::function<void(const Counts&)>& consume) {
+Counts analyse_in_session(const Request& request) {
   using Set = scratch::SessionSet<scratch::PgsqlTmp, Policy>;
   auto set = TransactionSession<Set>::in(CurrentMemoryContext, next_places(), "k" + std::to_string(request.counting.k),
                                          session_options());
+  Counts counts{};
   {
     std::vector<scratch::Workspace> places;
     for (std::size_t i = 0; i < set->size(); ++i) places.push_back((*set)[i]);
     Progress progress((*set)[0]);
     std::vector<std::string> names;
-    const std::uint64_t rows = count_in_team(places, request, progress, names);
-    const std::uint64_t least = request.least_rows(rows);
-    const std::string all = merge_tables(places.front(), std::move(names), request.counting, least,
-                                         [&] { progress.tell("merging", rows); });
-    const auto appearances = read_table(places.front(), all, request.counting, least);
-    consume({*appearances, rows, least});
+    counts.rows = count_in_team(places, request, progress, names);
+    counts.least_rows = request.least_rows(counts.rows);
+    const std::string all = merge_tables(places.front(), std::move(names), request.counting, counts.least_rows,
+                                         [&] { progress.tell("merging", counts.rows); });
+    counts.appearances = read_table(places.front(), all, request.counting, counts.least_rows);
   }
-  set.close();
+  set.close();  // what is open can be read to its end
+  return counts;
 }
 
 void work(shm_toc* toc) {
@@ -222,10 +223,10 @@ std::uint64_t Request::least_rows(std::uint64_t rows) const {
   return bound == std::numeric_limits<std::uint64_t>::max() ? bound : bound + 1;
 }
 
-void analyse(const Request& request, const std::function<void(const Counts&)>& consume) {
+Counts analyse(const Request& request) {
   sweep_once();
-  if (settings.keep) return analyse_in_session<scratch::KeepOnFailure>(request, consume);
-  analyse_in_session<scratch::RemoveAlways>(request, consume);
+  return settings.keep ? analyse_in_session<scratch::KeepOnFailure>(request)
+                       : analyse_in_session<scratch::RemoveAlways>(request);
 }
 
 }  // namespace kmer_frequency

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 
 #include "counting.hpp"
 #include "guard.hpp"
@@ -25,9 +25,9 @@ struct Request {
   std::uint64_t least_rows(std::uint64_t rows) const;
 };
 
-/// What comes of it, while the session lasts.
+/// What comes of it. Of the file that it is read from only this knows: it goes with this, and has no name any more.
 struct Counts {
-  Appearances& appearances;
+  std::unique_ptr<Appearances> appearances;
   std::uint64_t rows;        ///< of the column, NULLs left out
   std::uint64_t least_rows;  ///< in which each of them appears
 };
@@ -40,8 +40,8 @@ struct Settings {
 };
 extern Settings settings;
 
-/// Counts in a session, which has ended when this returns. Afterwards `consume` has seen everything.
+/// Counts in a session, which has ended when this returns.
 /// @throws scratch::Error, scratch_pg::ServerError
-void analyse(const Request& request, const std::function<void(const Counts&)>& consume);
+Counts analyse(const Request& request);
 
 }  // namespace kmer_frequency

@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 \echo Use "CREATE EXTENSION kmer_frequency" to load this file. \quit
 
+CREATE FUNCTION kmer_frequency_rows(
+    rel regclass, col name, k integer, canonical boolean, occurrence_bits integer, min_rows bigint,
+    max_appearance_rate float8, max_appearance_nrow bigint, OUT key bigint, OUT appearance_nrow bigint, OUT kmer text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL UNSAFE COST 100000 ROWS 100000
+AS 'MODULE_PATHNAME', 'pg_kmer_frequency_rows';
+
+COMMENT ON FUNCTION kmer_frequency_rows IS 'what kmer_frequency() is made of';
+
+-- The server puts such a function's body in its place, where the rows come one by one: what a C function in FROM returns
+-- is stored, and read again when it is whole.
 CREATE FUNCTION kmer_frequency(
     rel regclass, col name, k integer, canonical boolean DEFAULT true, occurrence_bits integer DEFAULT 0,
     min_rows bigint DEFAULT NULL, max_appearance_rate float8 DEFAULT NULL, max_appearance_nrow bigint DEFAULT NULL)
 RETURNS TABLE (kmer text, key bigint, appearance_nrow bigint)
-LANGUAGE c STABLE PARALLEL UNSAFE COST 100000 ROWS 100000
-AS 'MODULE_PATHNAME', 'pg_kmer_frequency';
+LANGUAGE sql STABLE PARALLEL UNSAFE COST 100000 ROWS 100000
+BEGIN ATOMIC
+  SELECT (one).kmer, (one).key, (one).appearance_nrow
+    FROM (SELECT kmer_frequency_rows(rel, col, k, canonical, occurrence_bits, min_rows, max_appearance_rate,
+                                     max_appearance_nrow)) AS counted (one);
+END;
 
 COMMENT ON FUNCTION kmer_frequency IS
 'the k-mers of a column of text, varchar or bytea and in how many of its rows each appears; its user must be allowed to SELECT that column';
