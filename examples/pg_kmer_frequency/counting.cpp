@@ -125,6 +125,8 @@ class TableAppearances final : public Appearances {
     return n;
   }
 
+  void restart() override { at_ = counts_.begin(); }
+
  private:
   scratch::CountRange<Key> counts_;
   typename scratch::CountRange<Key>::iterator at_;

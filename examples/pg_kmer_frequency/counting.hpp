@@ -26,6 +26,7 @@ struct Counting {
   int occurrence_bits;
   std::uint64_t memory;  ///< of each table
 
+  bool operator==(const Counting&) const = default;
   unsigned key_bits() const { return static_cast<unsigned>(2 * k + occurrence_bits); }
 };
 
@@ -56,6 +57,8 @@ class Appearances {
   virtual ~Appearances() = default;
   /// How many were put there; 0 at the end.
   virtual std::size_t next(std::span<Appearance> room) = 0;
+  /// From the beginning.
+  virtual void restart() = 0;
 };
 std::unique_ptr<Appearances> read_table(const scratch::Workspace& workspace, const std::string& name,
                                         const Counting& counting, std::uint64_t least_rows);

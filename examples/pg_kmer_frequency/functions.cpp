@@ -51,60 +51,98 @@ class Row {
   char* letters_;
 };
 
+/// The rows of a call in a query, for as long as that runs: asked for once more, with the same arguments, they are the
+/// same, and read again.
 class Stream {
  public:
-  Stream(Counts counts, const Row& row) : counts_(std::move(counts)), row_(row) {}
+  Stream(const Request& request, const Row& row, MemoryContext context)
+      : request_(request), row_(row), context_(context), counts_(analyse(request)) {}
 
-  /// Whether there is one more.
+  bool is_of(const Request& request) const { return request_ == request; }
+  MemoryContext context() const { return context_; }
+
+  void restart() {
+    counts_.appearances->restart();
+    at_ = n_ = 0;
+  }
+  /// Has the server's rules. Whether there is one more.
   bool more() {
-    if (at_ < n_) return true;
-    scratch_pg::guarded([this] {
-      scratch_pg::check_for_interrupts();
-      n_ = counts_.appearances->next(some_);
-    });
-    at_ = 0;
-    return n_ > 0;
+    if (at_ == n_) scratch_pg::guarded([this] { read(); });
+    return at_ < n_;
   }
   /// @pre there is. It lasts until the next one.
   Datum next() { return row_.with(some_[at_++]); }
 
+  bool running = false;  ///< a first row was asked for, and the last one was not seen
+
  private:
+  void read() {
+    scratch_pg::check_for_interrupts();
+    at_ = 0;
+    n_ = counts_.appearances->next(some_);
+  }
+
+  Request request_;
+  Row row_;
+  MemoryContext context_;
   Counts counts_;
   scratch_pg::CountedDescriptor descriptor_;
-  Row row_;
   std::array<Appearance, 1024> some_;
   std::size_t at_ = 0, n_ = 0;
 };
 
-/// Has the server's rules. It goes with the context: at the end of the set, of its query, or of its cursor.
-Stream* begin(FunctionCallInfo fcinfo, MemoryContext context) {
+Stream*& stream_of(FmgrInfo* call) { return reinterpret_cast<Stream*&>(call->fn_extra); }
+
+/// The query asks no further: it begins anew, or ends.
+void stop(Datum call) { stream_of(reinterpret_cast<FmgrInfo*>(DatumGetPointer(call)))->running = false; }
+
+//! [function]
+/// Has the server's rules. What it makes goes with the query, or with its cursor.
+Stream* make_stream(FunctionCallInfo fcinfo, const Request& request) {
   TupleDesc description = nullptr;
   if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
     elog(ERROR, "return type must be a row type");
-  const Request request = request_of(fcinfo, {3, 4, 5, 6, 7});
+  const MemoryContext context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "kmer_frequency", ALLOCSET_SMALL_SIZES);
   const MemoryContext before = MemoryContextSwitchTo(context);
   const Row row(BlessTupleDesc(description), request.counting);
   MemoryContextSwitchTo(before);
-  return scratch_pg::guarded([&] { return scratch_pg::owned_by<Stream>(context, analyse(request), row); });
+  return scratch_pg::guarded([&] { return scratch_pg::owned_by<Stream>(context, request, row, context); });
+}
+
+void start(FunctionCallInfo fcinfo, ExprContext* query) {
+  const Request request = request_of(fcinfo, {3, 4, 5, 6, 7});
+  Stream*& stream = stream_of(fcinfo->flinfo);
+  if (stream != nullptr && !stream->is_of(request)) MemoryContextDelete(std::exchange(stream, nullptr)->context());
+  if (stream == nullptr)
+    stream = make_stream(fcinfo, request);
+  else
+    scratch_pg::guarded([&] { stream->restart(); });
+  RegisterExprContextCallback(query, &stop, PointerGetDatum(fcinfo->flinfo));
+  stream->running = true;
 }
 
 }  // namespace
 }  // namespace kmer_frequency
 
-//! [function]
 extern "C" {
 PG_FUNCTION_INFO_V1(pg_kmer_frequency_rows);
 
 PGDLLEXPORT Datum pg_kmer_frequency_rows(PG_FUNCTION_ARGS) {
   using namespace kmer_frequency;
-  if (SRF_IS_FIRSTCALL()) {
-    FuncCallContext* const first = SRF_FIRSTCALL_INIT();
-    first->user_fctx = begin(fcinfo, first->multi_call_memory_ctx);
+  auto* const result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+  if (result == nullptr || !IsA(result, ReturnSetInfo))
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("set-valued function called in context that cannot accept a set")));
+  Stream*& stream = stream_of(fcinfo->flinfo);
+  if (stream == nullptr || !stream->running) start(fcinfo, result->econtext);
+  if (!stream->more()) {
+    UnregisterExprContextCallback(result->econtext, &stop, PointerGetDatum(fcinfo->flinfo));
+    stream->running = false;
+    result->isDone = ExprEndResult;
+    PG_RETURN_NULL();
   }
-  FuncCallContext* const call = SRF_PERCALL_SETUP();
-  auto* const stream = static_cast<Stream*>(call->user_fctx);
-  if (!stream->more()) SRF_RETURN_DONE(call);
-  SRF_RETURN_NEXT(call, stream->next());
+  result->isDone = ExprMultipleResult;
+  return stream->next();
 }
 }
 //! [function]

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <scratch/joined_session.hpp>
@@ -210,6 +211,14 @@ void work(shm_toc* toc) {
 //! [session]
 
 }  // namespace
+
+bool Request::operator==(const Request& other) const {
+  const auto all = [](const Request& one) {
+    return std::tuple(one.relation, std::string_view(NameStr(one.column)), one.counting, one.has_least, one.has_rate,
+                      one.has_most, one.least, one.rate, one.most);
+  };
+  return all(*this) == all(other);
+}
 
 std::uint64_t Request::least_rows(std::uint64_t rows) const {
   if (has_least) return static_cast<std::uint64_t>(least);

@@ -21,6 +21,8 @@ struct Request {
   double rate;         ///< in more than that times the rows
   std::int64_t most;   ///< in more rows than that
 
+  bool operator==(const Request& other) const;
+
   /// The least number of rows that is above the threshold.
   std::uint64_t least_rows(std::uint64_t rows) const;
 };

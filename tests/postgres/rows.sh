@@ -70,6 +70,21 @@ says "begun anew before its end" "5 0" "select count(*) from generate_series(1, 
 says "a nested loop without a place to keep it" "$((2 * keys)) 0" "set enable_material = off; set enable_hashjoin = off; set enable_mergejoin = off;
   select count(*) from generate_series(1, 2) g, $job offset 0;
 \\held"
+scans() { sql "select coalesce(sum(seq_scan), 0) from pg_stat_user_tables where relname in ('job', 'other')"; }
+# How often the tables are read for it.
+scanned() { # <what> <how often> <script>
+  local before
+  before=$(scans)
+  client "set kmer_frequency.workers = 0; $3" >/dev/null
+  expect "$1" equal "$2" "$(($(scans) - before))"
+}
+scanned "the same set once more is read again, not counted again" 1 \
+  "select count(*) from generate_series(1, 5) g where exists (select 1 from $job where key <> g)"
+scanned "a scalar for each row" 1 "select (select max(key) from kmer_frequency('job', 'seq', 31, min_rows => 2) where key <> g) from generate_series(1, 50) g"
+scanned "control: another set is counted" 3 "select count(*) from generate_series(9, 11) k, kmer_frequency('job', 'seq', k)"
+scanned "and two sets are" 2 "select count(*) from $job union all select count(*) from kmer_frequency('other', 'seq', 31)"
+says "read again it is the same" "3 t" "select count(*), bool_and(r = (select row(count(*), sum(key::numeric))::text from $job)) from
+  (select (select row(count(*), sum(key::numeric) + g * 0)::text from $job where key <> -g) r from generate_series(1, 3) g offset 0) f"
 
 # Ends.
 says "a cursor in the middle has one file" "1" "begin; declare c cursor for select from $job; move 3000 c;
