@@ -102,12 +102,14 @@ Stream* make_stream(FunctionCallInfo fcinfo, const Request& request) {
   TupleDesc description = nullptr;
   if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
     elog(ERROR, "return type must be a row type");
-  const MemoryContext context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "kmer_frequency", ALLOCSET_SMALL_SIZES);
+  const MemoryContext context =
+      __extension__ AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "kmer_frequency", ALLOCSET_SMALL_SIZES);
   const MemoryContext before = MemoryContextSwitchTo(context);
   const Row row(BlessTupleDesc(description), request.counting);
   MemoryContextSwitchTo(before);
   return scratch_pg::guarded([&] { return scratch_pg::owned_by<Stream>(context, request, row, context); });
 }
+//! [function]
 
 void start(FunctionCallInfo fcinfo, ExprContext* query) {
   const Request request = request_of(fcinfo, {3, 4, 5, 6, 7});
@@ -145,4 +147,3 @@ PGDLLEXPORT Datum pg_kmer_frequency_rows(PG_FUNCTION_ARGS) {
   return stream->next();
 }
 }
-//! [function]
