@@ -8,7 +8,8 @@ RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL UNSAFE COST 100000 ROWS 100000
 AS 'MODULE_PATHNAME', 'pg_kmer_frequency_rows';
 
-COMMENT ON FUNCTION kmer_frequency_rows IS 'what kmer_frequency() is made of';
+COMMENT ON FUNCTION kmer_frequency_rows IS
+'what kmer_frequency() is made of: who is to call that must be allowed to call this';
 
 -- The server puts such a function's body in its place, where the rows come one by one: what a C function in FROM returns
 -- is stored, and read again when it is whole.
