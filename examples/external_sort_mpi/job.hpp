@@ -10,8 +10,7 @@
 //   gathering      parts to the first rank's node
 //   delivering     by the first rank, as external_sort does
 //
-// With --resume a phase that all have done is on record in the session of each node, the master's checkpoint; within one
-// the files say it.
+// With --resume a phase that all have done is on record in the checkpoint; within one the files say it.
 #pragma once
 
 #include <sys/resource.h>
@@ -36,6 +35,7 @@
 #include "external_sort/preflight.hpp"
 #include "external_sort/sampling.hpp"
 #include "external_sort/sorting.hpp"
+#include "mpi/checkpoint.hpp"
 #include "mpi/kept_logs.hpp"
 #include "mpi/logs.hpp"
 #include "mpi/node_session.hpp"
@@ -66,25 +66,27 @@ class Job {
 
   void run() {
     start();
-    std::optional<support::Earlier> earlier;
-    const scratch::AnyPlace place = support::place_of(options_.place, "external_sort_mpi");
-    look_for_earlier(place, earlier);
+    checkpoint_.emplace(ranks_, support::place_of(options_.place, "external_sort_mpi"), identity());
+    if (checkpoint_->goes_on()) plan_.cut_as(Plan::from_json(facts()));
+    ranks_.together([&] {
+      if (ranks_.is_first()) delivery_->begin(facts().value("delivering", nlohmann::json()), checkpoint_->goes_on());
+    });
     scratch::SessionOptions session_options;
     session_options.quota = options_.quota;
     session_options.buffers = plan_.buffers;
-    ranks::NodeSession session(ranks_, session_options, [&] { return make(place, session_options, earlier); });
+    ranks::NodeSession session(ranks_, session_options, [&] {
+      session_options.need = need();
+      return checkpoint_->session("external_sort_mpi", session_options, plan_.to_json());
+    });
     session_ = &session;
     ranks::Logs logs(ranks_, session.metrics());
     logs_ = &logs;
     ranks::with_logs(ranks_, logs, options_.logs, [&] { work(); });
-    if (options_.resume && ranks_.worker() == 0) scratch::Workspace(session.owned()).clear();
     ranks_.together([&] { session.close(); });
     summarize();
   }
 
  private:
-  using Place = scratch::AnyPlace;
-
   void start() {
     std::string plan;
     ranks_.together([&] {
@@ -115,82 +117,22 @@ class Job {
       plan_ = Plan::from_json(all);
       plan_.buffers = all.at("buffers").get<std::uint64_t>();
     }
-    facts_ = all.at("facts");
+    inputs_ = all.at("facts");
   }
 
-  support::Job identity() const {
-    return {"external_sort_mpi",
-            facts_,
-            {{"format", options_.format.to_json()},
-             {"output", support::encoded(std::filesystem::absolute(options_.output).native())},
-             {"to_file", options_.to_file},
-             {"memory", options_.memory},
-             {"ranks", ranks_.size()},
-             {"node", ranks_.node()},
-             {"nodes", ranks_.nodes()},
-             {"validate", options_.validate}}};
+  std::optional<support::Job> identity() const {
+    if (!options_.resume) return std::nullopt;
+    return support::Job{"external_sort_mpi",
+                        inputs_,
+                        {{"format", options_.format.to_json()},
+                         {"output", support::encoded(std::filesystem::absolute(options_.output).native())},
+                         {"to_file", options_.to_file},
+                         {"memory", options_.memory},
+                         {"validate", options_.validate}}};
   }
 
-  // All nodes go on, or none does.
-  void look_for_earlier(const Place& place, std::optional<support::Earlier>& earlier) {
-    nlohmann::json left;
-    ranks_.together([&] {
-      if (!options_.resume || ranks_.worker() != 0) return;
-      earlier.emplace(std::vector{place}, identity());
-      if (earlier->unfinished()) left = earlier->unfinished()->user;
-    });
-    const std::uint64_t with = ranks_.sum(left.is_object() ? 1 : 0);
-    goes_on_ = options_.resume && with == ranks_.nodes();
-    // What all have done may not be on record everywhere yet.
-    const std::vector<std::string> texts = ranks_.at_first(left.is_object() && goes_on_ ? left.dump() : std::string());
-    nlohmann::json merged = nlohmann::json::object();
-    for (const std::string& text : texts) {
-      if (text.empty()) continue;
-      const nlohmann::json one = nlohmann::json::parse(text);
-      if (!merged.contains("done") || one.value("done", nlohmann::json::array()).size() > merged.at("done").size())
-        for (const auto& [key, value] : one.items()) merged[key] = value;
-    }
-    done_ = nlohmann::json::parse(ranks_.from_first(merged.dump()));
-    if (!done_.contains("done")) done_["done"] = nlohmann::json::array();
-    if (goes_on_) plan_.cut_as(Plan::from_json(done_));
-    if (options_.resume && ranks_.is_first())
-      support::notice(goes_on_ ? "going on with what " + std::to_string(with) + " nodes have"
-                               : "a new start: " + std::to_string(with) + " of " + std::to_string(ranks_.nodes()) +
-                                     " nodes have something of this job");
-    ranks_.together([&] {
-      if (ranks_.is_first())
-        delivery_->begin(goes_on_ ? done_.value("delivering", nlohmann::json()) : nlohmann::json(), goes_on_);
-    });
-  }
-
-  ranks::NodeSession::Owned make(const Place& place, scratch::SessionOptions options,
-                                 const std::optional<support::Earlier>& earlier) {
-    support::sweep_at_start(place);
-    const support::Unfinished* const unfinished = goes_on_ ? &*earlier->unfinished() : nullptr;
-    const std::uint64_t need =
-        Need(plan_).total() * ranks_.workers() / ranks_.size() + (ranks_.is_first() ? plan_.inputs.bytes() : 0);
-    options.need = need - std::min(need, unfinished != nullptr ? unfinished->info.bytes : 0);
-    options.cleanup = options_.resume ? scratch::Cleanup::unless_completed : scratch::Cleanup::as_policy;
-    auto session = unfinished != nullptr ? scratch::adopt<Place>(place, unfinished->info.id, options)
-                                         : ranks::NodeSession::Owned(place, "external_sort_mpi", options);
-    if (unfinished == nullptr) {
-      nlohmann::json user = plan_.to_json();
-      if (earlier) user["job"] = earlier->job();
-      scratch::user(session, user);
-    }
-    if (unfinished == nullptr && earlier) {
-      earlier->remove_others(session.label());
-      if (earlier->unfinished()) remove_unfinished(*earlier->unfinished());  // the other nodes have nothing of it
-    }
-    return session;
-  }
-
-  static void remove_unfinished(const support::Unfinished& unfinished) {
-    try {
-      scratch::remove_session(unfinished.info.path);
-    } catch (const scratch::Error& error) {
-      if (error.code() != scratch::errc::session_gone) support::notice(error.what());
-    }
+  std::uint64_t need() const {
+    return Need(plan_).total() * ranks_.workers() / ranks_.size() + (ranks_.is_first() ? plan_.inputs.bytes() : 0);
   }
 
   std::string nouns() const { return std::string(options_.format.noun()) + "s"; }
@@ -209,31 +151,19 @@ class Job {
     return sum_of(here);
   }
 
-  bool is_done(const std::string& phase) const {
-    const nlohmann::json& done = done_.at("done");
-    return std::find(done.begin(), done.end(), phase) != done.end();
-  }
+  nlohmann::json& facts() { return checkpoint_->facts(); }
 
   // Does it, unless it was done before; what it read for the last time goes when that is on record.
   template <class Phase>
   void phase(const char* name, Phase phase) {
-    logs_->begin(name, is_done(name) ? "done before" : "as planned");
-    if (!is_done(name)) {
+    const bool is_done = checkpoint_->is_done(name);
+    logs_->begin(name, is_done ? "done before" : "as planned");
+    if (!is_done) {
       phase();
-      record(name);
+      checkpoint_->record(*session_, name);
     }
     ranks_.together([&] {
       if (ranks_.worker() == 0) clean_up(name);
-    });
-  }
-  void record(const char* name) {
-    done_["done"].push_back(name);
-    ranks_.together([&] {
-      if (!options_.resume || ranks_.worker() != 0) return;
-      nlohmann::json user = scratch::user_json(session_->owned());
-      for (const char* key : {"done", "input", "left_out", "delivering"})
-        if (done_.contains(key)) user[key] = done_.at(key);
-      scratch::user(session_->owned(), user);
     });
   }
   void clean_up(const std::string& phase) const {
@@ -287,7 +217,7 @@ class Job {
     phase("partitioning", [&] {
       const Work work = perform(partition_share);
       const Multiset input = sum_of(work.set);
-      done_["input"] = input.to_json();
+      facts()["input"] = input.to_json();
       plan_.longest = input.longest;
       must_see_all("partitioning", work.set.bytes);
     });
@@ -304,9 +234,9 @@ class Job {
     phase("sorting", [&] { must_see_all("sorting", perform(sort_partitions).set.bytes); });
     phase("output", [&] {
       must_see_all("output", perform(write_output).set.bytes);
-      done_["left_out"] = left_out().to_json();
+      facts()["left_out"] = left_out().to_json();
     });
-    const auto seen = [&](const char* key) { return Multiset::from_json(done_.at(key)); };
+    const auto seen = [&](const char* key) { return Multiset::from_json(facts().at(key)); };
     if (options_.validate)
       phase("validation", [&] {
         perform(read_back);
@@ -325,7 +255,7 @@ class Job {
 
   void deliver(support::Sessions& sessions, std::uint64_t expected) {
     scratch::OwnedSession& session = sessions[0];
-    if (!is_done("delivered")) {
+    if (!checkpoint_->is_done("delivered")) {
       if (!delivery_->was_delivering()) {
         delivery_->take(sessions, options_.format);
         std::uint64_t bytes = 0;
@@ -336,21 +266,18 @@ class Job {
       results_->attempt(
           [&] {
             delivery_->make_way();
-            if (options_.resume) put_on_record(session, "delivering", delivery_->delivering());
+            if (options_.resume) {
+              facts()["delivering"] = delivery_->delivering();
+              checkpoint_->write(session);
+            }
             delivery_->finish(sessions);
           },
           "output");
     }
     results_->finish(session);
     if (!options_.resume) return;
-    nlohmann::json done = done_.at("done");
-    done.push_back("delivered");
-    put_on_record(session, "done", done);
-  }
-  static void put_on_record(scratch::OwnedSession& session, const char* key, nlohmann::json value) {
-    nlohmann::json user = scratch::user_json(session);
-    user[key] = std::move(value);
-    scratch::user(session, user);
+    facts()["done"].push_back("delivered");
+    checkpoint_->write(session);
   }
 
   void summarize() {
@@ -366,8 +293,8 @@ class Job {
     const std::vector<std::string> all = ranks_.at_first(line.data());
     if (!ranks_.is_first() || options_.quiet) return;
     std::cerr << "ranks: " << ranks_.size() << "\nnodes: " << ranks_.nodes() << "\n"
-              << nouns() << ": " << done_.at("input").at(0) << "\npartitions: " << plan_.partitions << "\n";
-    if (const auto n = Multiset::from_json(done_.at("left_out")).items; n > 0)
+              << nouns() << ": " << facts().at("input").at(0) << "\npartitions: " << plan_.partitions << "\n";
+    if (const auto n = Multiset::from_json(facts().at("left_out")).items; n > 0)
       std::cerr << "left out: " << support::plural(n, options_.format.noun()) << " that came before\n";
     for (std::size_t r = 0; r < all.size(); ++r) std::cerr << "rank " << r << ": " << all[r] << "\n";
   }
@@ -375,8 +302,8 @@ class Job {
   ranks::Ranks& ranks_;
   const SortOptions& options_;
   Plan plan_;
-  nlohmann::json facts_, done_ = nlohmann::json::object();
-  bool goes_on_ = false;
+  nlohmann::json inputs_;  // and what can be told of them
+  std::optional<ranks::Checkpoint> checkpoint_;
   std::unique_ptr<support::Results> results_;
   std::unique_ptr<Delivery> delivery_;
   ranks::NodeSession* session_ = nullptr;

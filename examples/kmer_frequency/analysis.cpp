@@ -23,6 +23,7 @@
 #include <scratch/space.hpp>
 
 #include "histogram.hpp"
+#include "identity.hpp"
 #include "inputs.hpp"
 #include "measures.hpp"
 #include "results.hpp"
@@ -117,15 +118,6 @@ void summarize(const Facts& facts, const Options& options) {
                scratch::readable_size(facts.tables).c_str());
   for (const std::string& place : facts.places) std::fprintf(stderr, "%-16s%s\n", "place", place.c_str());
   std::fprintf(stderr, "%-16s%s\n", "engine", facts.engine.c_str());
-}
-
-/// Whoever goes on needs the table until all is done: to him it stays.
-void deliver_table(scratch::OwnedSession& session, support::Target& target, const std::string& table, bool stays,
-                   support::Results& results) {
-  if (stays)
-    results.attempt([&] { target.take({session.path() / table}); }, table);
-  else
-    results.deliver(session, target, table);
 }
 
 /// All rows, by threads or processes.
@@ -243,7 +235,6 @@ void analyse(const Options& options) {
     session.progress(options.files.size() + 1, options.files.size() + 2, "writing");
     facts.found = write_results(session, table, options, facts.read.rows, targets, results, progress);
     facts.most_in_files = std::max(facts.most_in_files, sessions.usage().bytes);
-    if (targets.table != nullptr) deliver_table(session, *targets.table, table, options.resume, results);
     facts.writing = seconds_since(writing);
 
     results.finish(session, options.resume);

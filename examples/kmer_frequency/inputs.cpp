@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "inputs.hpp"
 
-#include <algorithm>
 #include <cstddef>
-#include <filesystem>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include <scratch/session_json.hpp>
 
 #include "bring.hpp"
-#include "support/names.hpp"
+#include "input_read.hpp"
 #include "workers.hpp"
 
 namespace kmer_frequency {
@@ -22,54 +19,6 @@ using nlohmann::json;
 
 std::string table_of_input(std::size_t i) { return "input_" + std::to_string(i); }
 std::string read_of_input(std::size_t i) { return table_of_input(i) + ".read"; }
-
-json encoded(const std::vector<std::string>& lines) {
-  json all = json::array();
-  for (const std::string& line : lines) all.push_back(support::encoded(line));
-  return all;
-}
-
-std::vector<std::string> decoded(const json& lines) {
-  std::vector<std::string> all;
-  for (const json& line : lines) all.push_back(support::decoded(line.get<std::string>()));
-  return all;
-}
-
-struct InputRead {
-  FilesRead read;
-  Counted counted;  // by all workers together
-};
-
-std::string to_text(const InputRead& input) {
-  const ReadSoFar& so_far = input.read.so_far;
-  return json{{"rows", so_far.rows},
-              {"bases", so_far.bases},
-              {"bytes", so_far.bytes},
-              {"other_letters", input.read.other_letters},
-              {"notices", encoded(input.read.notices)},
-              {"without_rows", encoded(input.read.without_rows)},
-              {"kmers", input.counted.kmers},
-              {"skipped", input.counted.skipped}}
-      .dump();
-}
-
-/// @returns nothing where that is not what was written
-std::optional<InputRead> input_read(const scratch::Workspace& session, const std::string& file) try {
-  const std::vector<std::byte> bytes = scratch::read_file(session, file);
-  const json found = json::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-  InputRead input;
-  input.read.so_far.rows = found.at("rows").get<std::uint64_t>();
-  input.read.so_far.bases = found.at("bases").get<std::uint64_t>();
-  input.read.so_far.bytes = found.at("bytes").get<std::uint64_t>();
-  found.at("other_letters").get_to(input.read.other_letters);
-  input.read.notices = decoded(found.at("notices"));
-  input.read.without_rows = decoded(found.at("without_rows"));
-  input.counted.kmers = found.at("kmers").get<std::uint64_t>();
-  input.counted.skipped = found.at("skipped").get<std::uint64_t>();
-  return input;
-} catch (const json::exception&) {
-  return std::nullopt;
-}
 
 /// Only the tables of inputs, and what is said of them, is of use to whoever goes on.
 std::set<std::string> tidy(support::Sessions& sessions, std::size_t inputs) {
@@ -89,36 +38,6 @@ bool is_in(const scratch::Workspace& session, const std::string& file) { return 
 bool is_merging(support::Sessions& sessions) { return scratch::user_json(sessions[0]).contains("merging"); }
 
 }  // namespace
-
-support::Job job_of(const Options& options) {
-  const Counting& counting = options.counting;
-  const Threshold& threshold = options.threshold;
-  json inputs = json::array();
-  for (const std::string& file : options.files) inputs.push_back(support::facts_of_input(file));
-  std::vector<std::string> places;
-  for (const std::string& place : options.places) places.push_back(support::encoded(place));
-  std::sort(places.begin(), places.end());
-  const auto place_of = [](const std::string& name) {
-    return name.empty() || name == "-" ? name : support::encoded(std::filesystem::absolute(name).native());
-  };
-  const auto number = [](const auto& optional) { return optional ? json(*optional) : json(); };
-  return {"kmer_frequency",
-          std::move(inputs),
-          {{"k", counting.k},
-           {"canonical", counting.canonical},
-           {"occurrence_bits", counting.occurrence_bits},
-           {"rows", counting.rows},
-           {"min_count", number(threshold.min_count)},
-           {"max_appearance_rate", threshold.max_appearance_rate ? threshold.max_appearance_rate->text() : ""},
-           {"max_appearance_nrow", number(threshold.max_appearance_nrow)},
-           {"output", place_of(options.output)},
-           {"sorted", options.sorted},
-           {"table", place_of(options.table)},
-           {"top", options.top},
-           {"histogram", options.histogram},
-           {"histogram_svg", place_of(options.histogram_svg)},
-           {"places", places}}};
-}
 
 AllCounted count_each_input(support::Sessions& sessions, const Options& options, const RowSource& inputs,
                             const std::function<void(const ReadSoFar&)>& told, const OnCommit& committing) {
@@ -159,7 +78,7 @@ AllCounted count_each_input(support::Sessions& sessions, const Options& options,
     const auto counted = [&](const std::vector<Counted>& workers) {
       input.read = rows.found();
       for (const Counted& worker : workers) input.counted += worker;
-      scratch::write_file(session, read, to_text(input));
+      put_on_record(session, read, input);
     };
     const std::vector<Counted> workers = count_in_threads(where, table, counting, rows, committing, counted);
     for (std::size_t w = 0; w < workers.size(); ++w) all.workers[w] += workers[w];

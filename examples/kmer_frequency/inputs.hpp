@@ -14,15 +14,10 @@
 
 #include "options.hpp"
 #include "rows.hpp"
-#include "support/resume.hpp"
 #include "support/sessions.hpp"
 #include "worker.hpp"
 
 namespace kmer_frequency {
-
-/// The job that the options ask for. How many work at it, and with how much memory, makes no other job of it.
-/// @throws support::Refused for an input that cannot be read again
-support::Job job_of(const Options& options);
 
 /// What came of counting.
 struct AllCounted {

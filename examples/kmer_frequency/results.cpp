@@ -215,7 +215,13 @@ class Writer {
 Found write_results(scratch::OwnedSession& session, const std::string& table, const Options& options,
                     std::uint64_t rows, const Targets& targets, support::Results& results, Progress& progress) {
   return scratch::with_key_type(options.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
-    return Writer<Key>(session, table, options, rows, targets, results, progress).write();
+    const Found found = Writer<Key>(session, table, options, rows, targets, results, progress).write();
+    if (targets.table == nullptr) return found;
+    if (options.resume)  // whoever goes on needs it until all is done
+      results.attempt([&] { targets.table->take({session.path() / table}); }, table);
+    else
+      results.deliver(session, *targets.table, table);
+    return found;
   });
 }
 

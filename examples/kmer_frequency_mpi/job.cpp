@@ -21,22 +21,24 @@
 #include <scratch/atomic_file.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
+#include <scratch/file_reader.hpp>
 #include <scratch/merge.hpp>
 
 #include "kmer_frequency/histogram.hpp"
+#include "kmer_frequency/identity.hpp"
 #include "kmer_frequency/measures.hpp"
 #include "kmer_frequency/results.hpp"
 #include "kmer_frequency/rows.hpp"
-#include "kmer_frequency/workers.hpp"
+#include "mpi/checkpoint.hpp"
 #include "mpi/kept_logs.hpp"
 #include "mpi/logs.hpp"
 #include "mpi/node_session.hpp"
 #include "mpi/stream.hpp"
 #include "pieces.hpp"
+#include "share_counter.hpp"
 #include "support/names.hpp"
 #include "support/place.hpp"
 #include "support/program.hpp"
-#include "support/sweeping.hpp"
 #include "table_cuts.hpp"
 
 namespace kmer_frequency {
@@ -45,6 +47,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using ranks::Ranks;
 using ranks::Stream;
+using Area = scratch::Workspace;
 
 std::string text_of(const std::vector<Share>& shares) {
   std::string text;
@@ -112,14 +115,13 @@ class Job {
 
   void run() {
     start();
+    checkpoint_.emplace(ranks_, support::place_of(options_.places.front(), "kmer_frequency_mpi"), std::move(identity_));
     scratch::SessionOptions session_options;
     session_options.quota = options_.quota;
     session_options.buffers = options_.counting.buffers();
     ranks::NodeSession session(ranks_, session_options, [&] {
-      const scratch::AnyPlace place = support::place_of(options_.places.front(), "kmer_frequency_mpi");
-      support::sweep_at_start(place);
       session_options.need = need_;
-      return ranks::NodeSession::Owned(place, "k" + std::to_string(options_.counting.k), session_options);
+      return checkpoint_->session("k" + std::to_string(options_.counting.k), session_options, {});
     });
     session_ = &session;
     ranks::Logs logs(ranks_, session.metrics());
@@ -132,11 +134,11 @@ class Job {
  private:
   // Looks at everything that can be looked at before the work.
   void start() {
-    std::string shares;
+    std::string shares, identity;
     ranks_.together([&] {
       if (!ranks_.is_first()) return;
-      rows_.emplace(options_.files, options_.counting.k, options_.counting.rows);
-      results_ = std::make_unique<support::Results>(rows_->inputs());
+      const RowSource rows(options_.files, options_.counting.k, options_.counting.rows);
+      results_ = std::make_unique<support::Results>(rows.inputs());
       if (!options_.output.empty()) targets_.output = &results_->add("the k-mers", options_.output);
       if (!options_.table.empty()) targets_.table = &results_->add("the table", options_.table, true);
       if (!options_.histogram_svg.empty()) {
@@ -147,51 +149,71 @@ class Job {
       if (!rank_options_.logs.empty())
         std::filesystem::create_directories(std::filesystem::path(rank_options_.logs) / "metrics");
       shares = text_of(shares_of(options_.files, ranks_.size()));
-      rows_.reset();
+      if (options_.resume) identity = job_of(options_).to_json().dump();
     });
     share_ = share_in(ranks_.from_first(shares), ranks_.rank());
-    ranks_.together([&] { rows_.emplace(share_, options_.counting.k, options_.counting.rows); });
-    for (const std::uint64_t bytes : ranks_.all_of_node(rows_->expected_bytes())) need_ += 2 * bytes;
+    identity = ranks_.from_first(identity);
+    if (options_.resume) {
+      const nlohmann::json job = nlohmann::json::parse(identity);
+      identity_ = support::Job{"kmer_frequency_mpi", job.at("inputs"), job.at("options")};
+    }
+    std::uint64_t expected = 0;
+    ranks_.together([&] {
+      const RowSource rows(share_, options_.counting.k, options_.counting.rows);
+      expected = rows.expected_bytes();
+      bytes_there_ = rows.bytes_there();
+    });
+    for (const std::uint64_t bytes : ranks_.all_of_node(expected)) need_ += 2 * bytes;
     need_ = options_.need.value_or(need_);
   }
 
+  // Does it, unless it was done before; what it needed for the last time goes when that is on record.
+  template <class Phase, class Tidy>
+  void phase(const char* name, Phase phase, Tidy tidy) {
+    const bool is_done = checkpoint_->is_done(name);
+    logs_->begin(name, is_done ? "done before" : "as planned");
+    if (!is_done) {
+      phase();
+      checkpoint_->record(*session_, name);
+    }
+    ranks_.together(tidy);
+  }
+  nlohmann::json& facts() { return checkpoint_->facts(); }
+  std::uint64_t fact(const char* name) { return facts().at(name).get<std::uint64_t>(); }
+
   void work() {
     scratch::with_key_type(options_.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
-      scratch::Workspace area = session_->workspace().area("rank_" + std::to_string(ranks_.rank()));
+      Area area = session_->workspace().area("rank_" + std::to_string(ranks_.rank()));
+      Area share = area.area("share"), received = area.area("received");
       Stream stream(ranks_, static_cast<std::size_t>(rank_options_.round));
-      count(area);
-      const std::vector<std::string> parts = exchange<Key>(area, stream);
-      sum<Key>(area, parts);
-      gather<Key>(area, stream);
+      phase(
+          "counting", [&] { count(share); }, [&] { share.remove_matching("piece_*"); });
+      phase(
+          "exchanging", [&] { exchange<Key>(share, received, stream); }, [&] { share.clear(); });
+      phase(
+          "summing", [&] { sum<Key>(received); }, [] {});
+      phase(
+          "gathering", [&] { gather<Key>(area, received, stream); }, [&] { area.clear(); });
+      phase(
+          "writing", [&] { write(); }, [] {});
       sent_ = stream.sent();
-      write();
     });
   }
 
-  void count(const scratch::Workspace& area) {
-    logs_->begin("counting");
-    std::vector<Counted> counted;
-    rows_->on_progress([&](const ReadSoFar& read) { logs_->progress(read.bytes, rows_->bytes_there()); });
+  void count(const Area& share) {
+    InputRead mine;
+    ShareCounter counter(share, share_, options_.counting, options_.resume);
+    counter.on_progress([&](std::uint64_t bytes) { logs_->progress(bytes, bytes_there_); });
     ranks_.together(
-        [&] {
-          counted = count_in_threads(area, table_of_worker(0), options_.counting, *rows_,
-                                     [&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); });
-          if (rows_->is_stopped()) throw support::GivenUp{};
-        },
-        [&] { rows_->stop(); });
-    std::uint64_t kmers = 0, skipped = 0;
-    for (const Counted& one : counted) {
-      kmers += one.kmers;
-      skipped += one.skipped;
-    }
-    const FilesRead found = rows_->found();
-    const ReadSoFar& read = found.so_far;
-    logs_->work = {read.bytes, 0, kmers};
-    read_.rows = ranks_.sum(read.rows);
-    read_.bases = ranks_.sum(read.bases);
-    kmers_ = ranks_.sum(kmers);
-    skipped_ = ranks_.sum(skipped);
-    tell_notices(found);
+        [&] { mine = counter.count([&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); }); },
+        [&] { counter.stop(); });
+    const ReadSoFar& read = mine.read.so_far;
+    logs_->work = {read.bytes, 0, mine.counted.kmers};
+    facts()["rows"] = ranks_.sum(read.rows);
+    facts()["bases"] = ranks_.sum(read.bases);
+    facts()["kmers"] = ranks_.sum(mine.counted.kmers);
+    facts()["skipped"] = ranks_.sum(mine.counted.skipped);
+    tell_notices(mine.read);
     counting_peak_ = peak_rss();
   }
 
@@ -206,84 +228,99 @@ class Job {
         std::istringstream lines(text);
         for (std::string line; std::getline(lines, line);)
           if (told.insert(line).second) {
-            if (read_.rows == 0) throw support::Refused(line);
+            if (fact("rows") == 0) throw support::Refused(line);
             support::notice(line);
           }
       }
     });
-    rows_.reset();
   }
 
   // In as many steps as there are ranks, each of which has one to send to and one to receive from.
   template <class Key>
-  std::vector<std::string> exchange(scratch::Workspace area, Stream& stream) {
+  void exchange(const Area& share, const Area& received, Stream& stream) {
     using Mixed = scratch::detail::MixedOf<Key>;
-    logs_->begin("exchanging");
     std::vector<Cut<Mixed>> cuts;
-    ranks_.together([&] { cuts = cuts_of<Key>(area, table_of_worker(0), KeyRanges<Key>(ranks_.size())); });
-    PartitionFile partition(area, ranks_.rank());
+    ranks_.together([&] { cuts = cuts_of<Key>(share, table_of_worker(0), KeyRanges<Key>(ranks_.size())); });
+    PartitionFile partition(received, ranks_.rank());
     for (unsigned step = 0; step < ranks_.size(); ++step) {
       const unsigned to = (ranks_.rank() + step) % ranks_.size();
       const unsigned from = (ranks_.rank() + ranks_.size() - step) % ranks_.size();
+      const bool is_there = !received.list(PartitionFile::name(ranks_.rank(), from)).empty();
+      const std::vector<std::uint64_t> have = ranks_.all(is_there ? 1 : 0);
       CutBytes<Mixed> out(std::exchange(cuts[to], {}));
       partition.from(from);
-      ranks_.together([&] { stream.move(to, &out, from, &partition); });
+      ranks_.together([&] {
+        const bool sends = have[to] == 0;
+        stream.move(sends ? std::optional<unsigned>(to) : std::nullopt, sends ? &out : nullptr,
+                    is_there ? std::nullopt : std::optional<unsigned>(from), is_there ? nullptr : &partition);
+      });
       logs_->progress(step + 1, ranks_.size());
     }
-    cuts.clear();
-    ranks_.together([&] {
-      area.remove_matching(table_of_worker(0));
-      area.remove_matching("cut.*");
-    });
     logs_->work = {stream.received(), stream.sent(), 0};
-    return partition.names();
   }
 
   template <class Key>
-  void sum(const scratch::Workspace& area, const std::vector<std::string>& parts) {
-    logs_->begin("summing");
+  void sum(const Area& received) {
+    std::uint64_t distinct = 0, total = 0;
     ranks_.together([&] {
-      scratch::merge_all<Key>(
-          area, "range", parts,
-          {.threads = options_.counting.workers,
-           .memory = options_.counting.memory / 2,
-           .progress = [&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); },
-           .stop = support::Stop::token()});
-      const scratch::CountReader<Key> range(area, "range");
-      distinct_here_ = range.distinct();
-      total_here_ = range.total();
+      scratch::merge_all<Key>(received, "range", parts_of(received),
+                              {.threads = options_.counting.workers,
+                               .memory = options_.counting.memory / 2,
+                               .progress = [&](std::uint64_t done, std::uint64_t all) { logs_->progress(done, all); },
+                               .stop = support::Stop::token()});
+      const scratch::CountReader<Key> range(received, "range");
+      distinct = range.distinct();
+      total = range.total();
     });
-    logs_->work.records = distinct_here_;
-    distinct_ = ranks_.sum(distinct_here_);
-    const std::uint64_t total = ranks_.sum(total_here_), read = kmers_ - skipped_;
+    logs_->work.records = distinct;
+    facts()["distinct"] = ranks_.sum(distinct);
+    total = ranks_.sum(total);
     ranks_.together([&] {
+      const std::uint64_t read = fact("kmers") - fact("skipped");
       if (total != read)
         throw support::Refused("the counts add up to " + std::to_string(total) + ", and not to the " +
                                std::to_string(read) + " k-mers that were read: this is a defect of the program");
     });
   }
+  // Of these the sum is made: some are in it where that was begun before.
+  std::vector<std::string> parts_of(const Area& received) const {
+    constexpr const char* list = "parts";
+    if (received.list(list).empty()) {
+      std::string names;
+      for (const std::string& name : received.list("partition.*")) names += name + '\n';
+      scratch::write_file(received, list, names);
+    }
+    const std::vector<std::byte> bytes = scratch::read_file(received, list);
+    std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    std::vector<std::string> parts;
+    for (std::string name; std::getline(lines, name);) parts.push_back(name);
+    return parts;
+  }
 
   // One after the other: the first rank writes them as they come.
   template <class Key>
-  void gather(scratch::Workspace area, Stream& stream) {
-    logs_->begin("gathering");
+  void gather(const Area& area, const Area& range, Stream& stream) {
+    const bool is_there = ranks_.is_first() && !session_->workspace().list(table_of_worker(0)).empty();
+    if (ranks_.sum(is_there ? 1 : 0) > 0) return;
     namespace lib = scratch::detail;
     using File = lib::TableFileOf<lib::MixedOf<Key>>;
     const std::uint64_t sent = stream.sent(), received = stream.received();
     const auto whole_range = [&] {
-      const auto file = std::make_shared<const File>(lib::table_directory(area), "range", lib::key_bits<Key>);
+      const auto file = std::make_shared<const File>(lib::table_directory(range), "range", lib::key_bits<Key>);
       return CutBytes<lib::MixedOf<Key>>({file, {}, {{{0, file->size()}, {0, 0}}}});
     };
-    const bool is_large = distinct_ >= KeyRanges<Key>(ranks_.size()).enough_entries();
+    const bool is_large = fact("distinct") >= KeyRanges<Key>(ranks_.size()).enough_entries();
     const bool is_one = lib::key_bits<Key> == 16 || ranks_.size() == 1;
     std::optional<JoinedRanges<Key>> joined;
+    Area small = area.area("gathered");
+    ranks_.together([&] { small.clear(); });
     std::optional<PartitionFile> files;
     if (ranks_.is_first() && !is_one) {
       ranks_.together([&] {
         if (is_large)
           joined.emplace(session_->workspace(), table_of_worker(0));
         else
-          files.emplace(area, 0);
+          files.emplace(small, 0);
       });
     } else if (!is_one) {
       ranks_.together([] {});
@@ -305,27 +342,27 @@ class Job {
       if (joined) {
         joined->commit();
       } else if (files) {
-        scratch::merge_all<Key>(area, "table", files->names(), {.memory = options_.counting.memory / 2});
-        area.move("table", session_->workspace(), table_of_worker(0));
+        scratch::merge_all<Key>(small, "table", files->names(), {.memory = options_.counting.memory / 2});
+        small.move("table", session_->workspace(), table_of_worker(0));
       } else if (ranks_.is_first()) {
-        area.move("range", session_->workspace(), table_of_worker(0));
+        Area(range).move("range", session_->workspace(), table_of_worker(0));
       }
-      area.remove_matching("range");
     });
-    logs_->work = {stream.received() - received, stream.sent() - sent, distinct_here_};
+    logs_->work = {stream.received() - received, stream.sent() - sent, 0};
   }
 
   void write() {
-    logs_->begin("writing");
+    Found found;
     ranks_.together([&] {
       if (!ranks_.is_first()) return;
       Progress progress(!options_.quiet);
       scratch::OwnedSession& session = session_->owned();
-      found_ = write_results(session, table_of_worker(0), options_, read_.rows, targets_, *results_, progress);
-      if (targets_.table != nullptr) results_->deliver(session, *targets_.table, table_of_worker(0));
-      results_->finish(session);
+      found = write_results(session, table_of_worker(0), options_, fact("rows"), targets_, *results_, progress);
+      results_->finish(session, options_.resume);
     });
-    logs_->work.records = found_.over_threshold;
+    facts()["over"] = ranks_.sum(found.over_threshold);
+    facts()["least"] = ranks_.sum(found.least_count);
+    logs_->work.records = found.over_threshold;
   }
 
   // Of the whole job, then a line for each rank.
@@ -341,14 +378,13 @@ class Job {
     };
     say("ranks", ranks_.size());
     say("nodes", ranks_.nodes());
-    say("rows", read_.rows);
-    say("bases", read_.bases);
-    say("k-mers", kmers_);
-    if (options_.counting.rows) say("skipped", skipped_);
-    say("distinct", found_.distinct);
-    say("over threshold", found_.over_threshold);
-    if (found_.least_count > 1)
-      std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", found_.least_count);
+    say("rows", fact("rows"));
+    say("bases", fact("bases"));
+    say("k-mers", fact("kmers"));
+    if (options_.counting.rows) say("skipped", fact("skipped"));
+    say("distinct", fact("distinct"));
+    say("over threshold", fact("over"));
+    if (fact("least") > 1) std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", fact("least"));
     std::fprintf(stderr, "%-16s%.2f in all\n", "seconds", seconds_since(began_));
     for (std::size_t r = 0; r < all.size(); ++r)
       std::fprintf(stderr, "%-16s%s\n", ("rank " + std::to_string(r)).c_str(), all[r].c_str());
@@ -359,16 +395,14 @@ class Job {
   const RankOptions& rank_options_;
   Clock::time_point began_ = Clock::now();
   Share share_;
-  std::optional<RowSource> rows_;
+  std::optional<support::Job> identity_;
   std::unique_ptr<support::Results> results_;
   Targets targets_;
   std::uint64_t need_ = 0;
   ranks::NodeSession* session_ = nullptr;
   ranks::Logs* logs_ = nullptr;
-  ReadSoFar read_;
-  std::uint64_t kmers_ = 0, skipped_ = 0, distinct_ = 0, distinct_here_ = 0, total_here_ = 0, sent_ = 0,
-                counting_peak_ = 0;
-  Found found_;
+  std::optional<ranks::Checkpoint> checkpoint_;
+  std::uint64_t bytes_there_ = 0, sent_ = 0, counting_peak_ = 0;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 //
 //   pieces.hpp      which rank reads what
 //   table_cuts.hpp  a table cut by ranges, and put together
+//   share_counter.cpp   a rank's share, counted
 //   job.cpp         the phases
 //   ../mpi/         ranks that wait and fail together, streams between them, logs
 //   ../kmer_frequency/   everything else
@@ -40,7 +41,6 @@ std::optional<Options> options_here(int argc, char** argv, int& exit_code, RankO
   if (!options) return options;
   if (options->counting.processes || !options->join.empty())
     throw support::WrongUsage("--processes: the ranks are processes, and each has threads: --workers");
-  if (options->resume) throw support::WrongUsage("--resume: a job of several machines starts anew");
   if (options->places.size() > 1) throw support::WrongUsage("--place: a node has one place, give it once");
   if (options->simulation.reads > 0) throw support::WrongUsage("--simulate-reads: kmer_frequency makes reads");
   for (const std::string& file : options->files)

@@ -48,6 +48,7 @@ class NodeSession {
   void close() {
     if (joined_) joined_->close();
     if (owned_) {
+      scratch::Workspace(owned()).clear();  // nodes end one after the other, and who dies between leaves little
       owned_->complete();
       owned_->close();
     }

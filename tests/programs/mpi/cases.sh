@@ -168,6 +168,60 @@ case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_star
   in_each kmers_killed counting exchanging summing gathering writing
 }
 
+kmers_resumed() {
+  local phase=$1 options=(--resume -k 21 --canonical --table four.table -o four.tsv ../reads.fa ../more.fa.gz ../few.fa)
+  killed_in "$2" "$phase" "$many" --workers 1 --memory 64MiB "${options[@]}"
+  [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
+  found_in_three_logs "$phase" four.tsv.logs
+  [ "$(find place -name .keep | wc -l)" = 2 ] || fail "not both sessions are kept after a kill in $phase"
+  ranks 4 -q --memory 32MiB "${options[@]}" 2>err || fail "the next start: $phase"
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  for done_before in counting exchanging summing gathering; do
+    [ $done_before != "$phase" ] || break
+    [ "$(grep -c -- "-> $done_before, done before" four.tsv.logs/metrics/state_transitions.log)" = 4 ] ||
+      fail "$phase: $done_before once more"
+  done
+  [ $phase = counting ] || [ $phase = writing ] || grep -q -- "-> $phase, as planned" four.tsv.logs/metrics/state_transitions.log ||
+    fail "$phase was not done"
+  same ../one.tsv four.tsv
+  same_table ../one.table four.table
+}
+few_kmers_resumed() {
+  local options=(--resume -k 7 -o four.tsv ../few.fa)
+  killed_in "$2" "$1" "$many" --workers 1 --memory 64MiB "${options[@]}"
+  ranks 4 -q "${options[@]}" 2>err || fail "the next start: $1"
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  same ../few.tsv four.tsv
+}
+case_a_rank_that_is_killed_leaves_its_count_to_the_next_start_which_goes_on() {
+  reads reads.fa 40000 120
+  gzip -c genome.fa >more.fa.gz
+  head -n 6 reads.fa >few.fa
+  "$one" -q --workers 2 --memory 64MiB -k 21 --canonical --table one.table -o one.tsv reads.fa more.fa.gz few.fa
+  "$one" -q --workers 2 --memory 64MiB -k 7 -o few.tsv few.fa
+  in_each kmers_resumed counting exchanging summing gathering writing
+  for phase in counting exchanging summing gathering writing; do rm -r $phase; done
+  in_each few_kmers_resumed summing gathering writing
+}
+case_a_count_that_other_inputs_or_other_ranks_ask_for_begins_anew() {
+  reads reads.fa 4000 120
+  killed_in 1 summing "$many" --workers 1 --memory 64MiB --resume -k 21 -o four.tsv reads.fa
+  code=0
+  SCRATCH_FAKE_NODES=1 ranks 3 -q --resume -k 21 -o four.tsv reads.fa 2>err || fail "three ranks"
+  words | grep -q 'notice: a new start: 0 of 1 nodes have something of this job' || fail "other words: $(words)"
+  "$one" -q --workers 2 --memory 64MiB -k 21 -o one.tsv reads.fa
+  same one.tsv four.tsv
+  nothing_of_sessions place
+  killed_in 1 summing "$many" --workers 1 --memory 64MiB --resume -k 21 -o four.tsv reads.fa
+  rm -r "$(find place -name 'session_*' -print -quit)"
+  head -n 2000 reads.fa >less && mv less reads.fa
+  ranks 4 -q --resume -k 21 -o four.tsv reads.fa 2>err || fail "other reads"
+  words | grep -q 'notice: a new start: 0 of 2 nodes have something of this job' || fail "other words: $(words)"
+  "$one" -q --workers 2 --memory 64MiB -k 21 -o one.tsv reads.fa
+  same one.tsv four.tsv
+  nothing_of_sessions place
+}
+
 # The others of those tests: nobody is said to be killed who was not.
 case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
   reads reads.fa 4000 120

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+#include "kmer_frequency_mpi/share_counter.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_reader.hpp>
+
+#include "support/catch.hpp"
+#include "support/crash.hpp"
+#include "support/temp_dir.hpp"
+
+namespace {
+
+using namespace kmer_frequency;
+using scratch::test::Ending;
+using scratch::test::TempDir;
+
+Counting counting() {
+  Counting all;
+  all.k = 11;
+  all.workers = 2;
+  all.memory = 32 << 20;
+  all.check();
+  return all;
+}
+
+/// Four pieces, of which one has no row.
+Share share_in(const TempDir& dir) {
+  std::minstd_rand random(3);
+  Share share;
+  for (int f = 0; f < 3; ++f) {
+    const std::string path = (dir.path() / ("reads_" + std::to_string(f) + ".fa")).native();
+    std::ofstream out(path, std::ios::binary);
+    for (int row = 0; row < 4000; ++row) {
+      out << ">r\n";
+      for (int i = 0; i < 100; ++i) out << "ACGT"[random() / 7 % 4];
+      out << "\n";
+    }
+    share.pieces.push_back({path});
+  }
+  share.pieces.push_back({share.pieces[0].file, 0, 0});
+  return share;
+}
+
+using Counts = std::map<std::uint64_t, std::uint64_t>;
+
+Counts counts_in(const scratch::Workspace& where) {
+  Counts counts;
+  scratch::CountReader<std::uint32_t> reader(where, table_of_worker(0));
+  for (const auto& entry : reader) counts[entry.key] = entry.count;
+  return counts;
+}
+
+struct Run {
+  Counts counts;
+  InputRead found;
+  std::uint64_t first_told = ~std::uint64_t{0};  // bytes, when something was read
+};
+
+/// Counts it. @param each told when bytes were read, or keys committed
+template <class Each>
+Run run(const std::filesystem::path& where, const Share& share, bool by_piece, Each each) {
+  const scratch::Workspace workspace(where);
+  const Counting how = counting();
+  Run run;
+  ShareCounter counter(workspace, share, how, by_piece);
+  counter.on_progress([&](std::uint64_t bytes) {
+    run.first_told = std::min(run.first_told, bytes);
+    each(counter);
+  });
+  run.found = counter.count([&](std::uint64_t, std::uint64_t) { each(counter); });
+  run.counts = counts_in(workspace);
+  return run;
+}
+
+void require_equal(const Run& seen, const Run& expected) {
+  REQUIRE(seen.counts == expected.counts);
+  REQUIRE(seen.found.counted.kmers == expected.found.counted.kmers);
+  REQUIRE(seen.found.read.so_far.rows == expected.found.read.so_far.rows);
+  REQUIRE(seen.found.read.so_far.bases == expected.found.read.so_far.bases);
+}
+
+std::filesystem::path directory(const TempDir& dir, const std::string& name) {
+  std::filesystem::create_directory(dir.path() / name);
+  return dir.path() / name;
+}
+
+TEST_CASE("a share that is counted by pieces is what it is when it is counted at once") {
+  const TempDir dir(TempDir::On::memory);
+  const Share share = share_in(dir);
+  const Run at_once = run(directory(dir, "at_once"), share, false, [](ShareCounter&) {});
+  REQUIRE(at_once.found.read.so_far.rows == 12000);
+  REQUIRE(at_once.found.counted.kmers == 12000 * 90);
+  require_equal(run(directory(dir, "pieces"), share, true, [](ShareCounter&) {}), at_once);
+  require_equal(run(directory(dir, "nothing"), {}, true, [](ShareCounter&) {}), Run{});
+}
+
+TEST_CASE("a share whose counter was stopped or killed, however often, is counted once") {
+  const TempDir dir(TempDir::On::memory);
+  const Share share = share_in(dir);
+  std::uint64_t steps = 0;
+  const Run expected = run(directory(dir, "whole"), share, true, [&](ShareCounter&) { ++steps; });
+  REQUIRE(steps > 4);
+  int killed = 0, stopped = 0;
+  for (std::uint64_t step = 1; step <= steps; ++step) {
+    const std::filesystem::path where = directory(dir, "step_" + std::to_string(step));
+    std::uint64_t n = 0;
+    const Ending ending = scratch::test::in_child([&] {
+      run(where, share, true, [&](ShareCounter&) {
+        if (++n == step) ::kill(::getpid(), SIGKILL);
+      });
+    });
+    killed += ending == Ending::killed ? 1 : 0;
+    n = 0;
+    try {  // and once more
+      run(where, share, true, [&](ShareCounter& counter) {
+        if (++n == 1 + step % 3) counter.stop();
+      });
+    } catch (const support::GivenUp&) {
+      ++stopped;
+    }
+    require_equal(run(where, share, true, [](ShareCounter&) {}), expected);
+    std::filesystem::remove_all(where);
+  }
+  REQUIRE(killed > 4);
+  REQUIRE(stopped > 0);
+}
+
+TEST_CASE("a piece whose table is there is not read again") {
+  const TempDir dir(TempDir::On::memory);
+  const Share share = share_in(dir);
+  const std::filesystem::path where = directory(dir, "where");
+  const Run expected = run(directory(dir, "whole"), share, true, [](ShareCounter&) {});
+  REQUIRE_THROWS_AS(run(where, share, true,
+                        [&](ShareCounter& counter) {
+                          if (std::filesystem::exists(where / "piece_0")) counter.stop();
+                        }),
+                    support::GivenUp);
+  const Run rest = run(where, share, true, [](ShareCounter&) {});
+  require_equal(rest, expected);
+  REQUIRE(rest.first_told > std::filesystem::file_size(share.pieces[0].file));
+  const Run nothing = run(where, share, true, [](ShareCounter&) {});
+  require_equal(nothing, expected);
+  REQUIRE(nothing.first_told == ~std::uint64_t{0});
+}
+
+TEST_CASE("what was read of a piece that is merged must be known") {
+  const TempDir dir(TempDir::On::memory);
+  const Share share = share_in(dir);
+  const std::filesystem::path where = directory(dir, "where");
+  run(where, share, true, [](ShareCounter&) {});
+  std::ofstream(where / "piece_1.read", std::ios::trunc) << "{}";
+  try {
+    run(where, share, true, [](ShareCounter&) {});
+    FAIL("it went on");
+  } catch (const support::Refused& error) {
+    REQUIRE(std::string_view(error.what()).find("reads_1.fa\" is no longer known") != std::string_view::npos);
+  }
+}
+
+}  // namespace
