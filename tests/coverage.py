@@ -138,14 +138,16 @@ def report(build, folder):
     folders = collections.defaultdict(lambda: [0, 0])
     left, used = [], set()
     for path in sorted(counts):
-        text, _, handling = look(path)
-        text = text.split("\n")
+        text, splits, handling = look(path)
+        lines = text.split("\n")
+        guarded = {text.count("\n", 0, at) + 1: at - text.rfind("\n", 0, at) - 1 for at in sorted(splits)}
         for line, count in sorted(counts[path].items(), key=lambda of: (of[0] % again, of[0])):
             of_all += 1
             at_all += count > 0
             if line not in handling:
                 continue
-            code = text[line % again - 1].strip()
+            code = lines[line % again - 1]
+            code = code[guarded[line - again]:] if line > again else code[:guarded.get(line)].strip()
             of = folders[os.path.dirname(path)]
             of[1] += 1
             of[0] += count > 0

@@ -4,6 +4,7 @@
 // Each system call of removing, measuring and sharing a quota fails, once and for ever. Careless ways to do the same go
 // through the same faults, and are found out.
 #include <scratch/detail/kernel/remove_tree.hpp>
+#include <scratch/detail/kernel/rename.hpp>
 #include <scratch/detail/workspace/quota.hpp>
 #include <scratch/space.hpp>
 #include <scratch/usage.hpp>
@@ -12,6 +13,7 @@
 #include <array>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -281,4 +283,99 @@ TEST_CASE("asking that overlooks errors is found out: the control for the one be
     return facts.f_bavail * facts.f_frsize;
   });
   CHECK_FALSE(faults.wrong.empty());
+}
+
+TEST_CASE("a removal that cannot list a large directory again says so, and the next one takes the rest") {
+  const TempDir dir;
+  const auto make = [&] {
+    fs::create_directory(dir / "tree");
+    for (int i = 0; i < 4100; ++i) fs::create_directory(dir / ("tree/" + std::to_string(i)));  // 4,096 are remembered
+  };
+  const auto remove = [&] { return detail::remove_tree(dir.fd(), "tree"); };
+  make();
+  plan.clear();
+  plan.only = "openat";
+  CHECK(remove().error == 0);
+  const long opened = plan.calls;
+  int refused = 0;
+  for (long n = opened - 8; n < opened; ++n) {
+    make();
+    plan.fail_once(n, EMFILE);
+    plan.only = "openat";
+    const detail::Removed removed = remove();
+    refused += removed.error == EMFILE && removed.failed == "tree/";
+    plan.clear();
+    CHECK(removed.entries > 4000);
+    const detail::Removed rest = remove();
+    CHECK(rest.error == 0);
+    CHECK(removed.entries + rest.entries == 4101);
+    CHECK(names_in(dir.path()).empty());
+  }
+  CHECK(refused == 1);
+}
+
+TEST_CASE("a removal below a directory that cannot be opened or examined removes nothing") {
+  const TempDir dir;
+  put(dir / "file");
+  for (const char* call : {"openat", "fstat"}) {
+    plan.fail_once(0, EIO);
+    plan.only = call;
+    const detail::Removed removed = detail::remove_below(dir.fd());
+    plan.clear();
+    CHECK(removed.error == EIO);
+    CHECK(removed.entries == 0);
+    CHECK(fs::exists(dir / "file"));
+  }
+  CHECK(detail::remove_below(dir.fd()).entries == 1);
+}
+
+TEST_CASE("a walk goes on past what the file system gives no type of and what cannot be examined, and names it") {
+  const TempDir dir;
+  fs::create_directories(dir / "a/b");
+  put(dir / "a/b/file");
+  put(dir / "c");
+  const auto visited = [&](int& error, std::string& where) {
+    std::set<std::string> names;
+    error = detail::walk(
+        dir.fd(),
+        [&](int, const detail::Entry& entry, std::size_t) {
+          names.insert(std::string(entry.name) + (entry.type == DT_DIR ? "/" : ""));
+          return true;
+        },
+        &where);
+    return names;
+  };
+  int error = 0;
+  std::string where;
+  plan.clear();
+  plan.without_types = true;
+  CHECK(visited(error, where) == std::set<std::string>{"a/", "b/", "file", "c"});
+  CHECK(error == 0);
+  plan.fail_from(0, EIO);
+  plan.only = "fstatat";
+  plan.without_types = true;
+  CHECK(visited(error, where).empty());
+  CHECK(error == EIO);
+  CHECK((where == "a" || where == "c"));
+  plan.clear();
+}
+
+TEST_CASE("where renaming without replacing is missing, a file whose old name stays does not get the new one, too") {
+  const TempDir dir;
+  put(dir / "old", "mine");
+  plan.fail_from(0, 0);
+  plan.at_number = [](long n) {  // renameat2, linkat, unlinkat of the old name, unlinkat of the new one
+    plan.first = n == 0 || n == 2 ? n : n + 1;
+    plan.error = n == 0 ? EINVAL : EROFS;
+  };
+  const int renamed = detail::rename_new(dir.fd(), "old", dir.fd(), "new");
+  const int error = errno;
+  const long fired = plan.fired;
+  plan.clear();
+  CHECK(renamed == -1);
+  CHECK(error == EROFS);
+  CHECK(fired == 2);
+  CHECK(names_in(dir.path()) == std::set<std::string>{"old"});
+  CHECK(detail::rename_new(dir.fd(), "old", dir.fd(), "new") == 0);
+  CHECK(scratch::test::text_of(dir / "new") == "mine");
 }

@@ -34,6 +34,7 @@ struct SyscallPlan {
   long kill_after = never;        ///< SIGKILL when this call has been made
   const char* only = nullptr;     ///< count only calls of this name
   bool without_dioalign = false;  ///< statx does not say what O_DIRECT needs
+  bool without_types = false;     ///< a listing does not say what its entries are
   std::uint32_t file_system = 0;  ///< what statfs calls every file system; 0: by its number
   int error_at_close = 0;  ///< what each close says, as NFS says of a quota; the descriptor is closed all the same
   std::size_t longest = std::numeric_limits<std::size_t>::max();  ///< bytes a read or write may move
@@ -55,6 +56,7 @@ struct SyscallPlan {
     error = 0;
     error_at_close = 0;
     without_dioalign = false;
+    without_types = false;
     file_system = 0;
     only = nullptr;
     longest = std::numeric_limits<std::size_t>::max();
@@ -112,6 +114,17 @@ inline int told(int result, const DiskStep& step) {
   return result;
 }
 
+/// Of what getdents64 told: each entry begins with its number and its place, then its own size and its type.
+inline void hide_types(void* entries, ssize_t size) {
+  for (ssize_t at = 0; at < size;) {
+    char* const entry = static_cast<char*>(entries) + at;
+    unsigned short own = 0;
+    std::memcpy(&own, entry + 16, sizeof own);
+    entry[18] = 0;
+    at += own;
+  }
+}
+
 inline std::size_t cut(std::size_t size) {
   if (size > plan.longest) ++plan.fired;
   return std::min(size, plan.longest);
@@ -152,7 +165,11 @@ struct Calls : Kernel {
     return test::by_plan("readlinkat", [&] { return Kernel::readlinkat(dir, name, target, size); });
   }
   static ssize_t getdents64(int fd, void* entries, std::size_t size) {
-    return test::by_plan("getdents64", [&] { return Kernel::getdents64(fd, entries, size); });
+    return test::by_plan("getdents64", [&] {
+      const ssize_t told = Kernel::getdents64(fd, entries, size);
+      if (test::plan.without_types) test::hide_types(entries, told);
+      return told;
+    });
   }
   static int fstat(int fd, struct stat* facts) {
     return test::by_plan("fstat", [&] { return Kernel::fstat(fd, facts); });
