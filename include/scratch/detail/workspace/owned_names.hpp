@@ -58,12 +58,12 @@ inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullpt
     return FileIdentity{facts.stx_ino,
                         has_birth ? facts.stx_btime.tv_sec * 1'000'000'000 + facts.stx_btime.tv_nsec : 0};
   }
-  if (errno == ENOENT) return std::nullopt;
-  if (errno != ENOSYS && errno != EPERM && errno != EOPNOTSUPP)
-    throw_error(errno, "examine", name == nullptr ? std::filesystem::path() : std::filesystem::path(name));
   struct stat old {};
-  if ((name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) != 0) return std::nullopt;
-  return FileIdentity{old.st_ino, 0};
+  const bool lacks_statx = errno == ENOSYS || errno == EPERM || errno == EOPNOTSUPP;
+  if (lacks_statx && (name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) == 0)
+    return FileIdentity{old.st_ino, 0};
+  if (errno == ENOENT) return std::nullopt;
+  throw_error(errno, "examine", name == nullptr ? std::filesystem::path() : std::filesystem::path(name));
 }
 
 /// Thread-safe, and safe against other processes.
