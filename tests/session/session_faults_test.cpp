@@ -14,7 +14,6 @@
 #include <array>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -65,17 +64,6 @@ long with_each_fault(const std::vector<int>& errors, const std::function<void()>
       faults += met;
     }
   return faults;
-}
-
-/// From now on these calls fail, each with its errno, when `now()` says so.
-void fail_named(std::map<std::string, int> errors, std::function<bool(const std::string&)> now) {
-  plan.clear();
-  plan.at_call = [errors = std::move(errors), now = std::move(now)](const char* name) {
-    const auto found = errors.find(name);
-    const bool fails = now(name) && found != errors.end();
-    plan.first = plan.last = fails ? plan.calls.load() : SyscallPlan::never;
-    plan.error = fails ? found->second : 0;
-  };
 }
 
 }  // namespace
@@ -208,7 +196,7 @@ TEST_CASE("what a new session cannot do without is an error that says so, and no
   sweep(place);
   CHECK(left() == 0);
 
-  fail_named({{"mkdirat", ENOSPC}}, [](const auto&) { return true; });
+  fail_named({{"mkdirat", ENOSPC}});
   const auto full = refusal(make);
   plan.clear();
   CHECK(says(full, "sweep() removes what the dead left"));
@@ -218,13 +206,13 @@ TEST_CASE("what a new session cannot do without is an error that says so, and no
   CHECK_FALSE(refusal(make));  // another name does
   CHECK(plan.fired == 1);
 
-  fail_named({{"fcntl", EAGAIN}}, [](const auto&) { return true; });
+  fail_named({{"fcntl", EAGAIN}});
   const auto locked = refusal(make);
   plan.clear();
   CHECK(locked);
   CHECK(left() == 0);
 
-  fail_named({{"linkat", EPERM}}, [](const auto&) { return true; });
+  fail_named({{"linkat", EPERM}});
   CHECK_FALSE(refusal(make));  // exFAT: the lock's file has its name from the beginning
   plan.clear();
   CHECK(left() == 0);
@@ -275,7 +263,7 @@ TEST_CASE("root's list and sweep of all users go on past what fails, and say so"
       "openat");
   CHECK(listed);
   CHECK(thrown);
-  fail_named({{"openat", ENOENT}}, [](const auto&) { return true; });
+  fail_named({{"openat", ENOENT}});
   const SweepReport none = sweep(place, all);
   plan.clear();
   CHECK(none.removed == 0);

@@ -3,12 +3,14 @@
 #include <scratch/stop_on_signals.hpp>
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -52,6 +54,12 @@ void wait_for_stop(const scratch::StopOnSignals& stop) {
 }
 
 void mine(int) {}
+
+rlim_t memory_in_use() {
+  rlim_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
+}
 
 TEST_CASE("each of the three signals asks for a stop, and says which it was") {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -200,3 +208,38 @@ TEST_CASE("a second one at a time is an error, and the first goes on") {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "without a descriptor or a thread there is no stop on signals, the handlers stay, and the next one has both") {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  scratch::test::skip("a sanitizer needs the memory that is forbidden here");
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  scratch::test::skip("a sanitizer needs the memory that is forbidden here");
+#endif
+#endif
+  for (const int what : {static_cast<int>(RLIMIT_NOFILE), static_cast<int>(RLIMIT_AS)}) {
+    const int status = status_of_program([&] {
+      struct rlimit before {};
+      ::getrlimit(static_cast<__rlimit_resource>(what), &before);
+      struct rlimit none = before;
+      none.rlim_cur = what == RLIMIT_NOFILE ? 0 : memory_in_use() + (rlim_t{1} << 20);
+      ::setrlimit(static_cast<__rlimit_resource>(what), &none);
+      int error = 0;
+      try {
+        const scratch::StopOnSignals stop;
+      } catch (const scratch::Error& refused) {
+        error = refused.code().value();
+      }
+      ::setrlimit(static_cast<__rlimit_resource>(what), &before);
+      if (error != (what == RLIMIT_NOFILE ? EMFILE : EAGAIN)) return 1;
+      if (handler_of(SIGTERM) != SIG_DFL) return 2;
+      const scratch::StopOnSignals stop;
+      ::raise(SIGTERM);
+      wait_for_stop(stop);
+      return stop.signal() == SIGTERM ? 0 : 3;
+    });
+    CAPTURE(what, status);
+    CHECK(status == 0);
+  }
+}

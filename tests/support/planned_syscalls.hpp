@@ -12,6 +12,9 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
+#include <string>
+#include <utility>
 
 namespace scratch::test {
 
@@ -86,6 +89,17 @@ struct SyscallPlan {
 };
 
 inline SyscallPlan plan;
+
+/// Until the plan is cleared these calls fail, each with its errno, at every call of which `now(name)` says so.
+inline void fail_named(std::map<std::string, int> errors, std::function<bool(const std::string&)> now = {}) {
+  plan.clear();
+  plan.at_call = [errors = std::move(errors), now = std::move(now)](const char* name) {
+    const auto found = errors.find(name);
+    const bool fails = (!now || now(name)) && found != errors.end();
+    plan.first = plan.last = fails ? plan.calls.load() : SyscallPlan::never;
+    plan.error = fails ? found->second : 0;
+  };
+}
 
 template <class Call>
 auto by_plan(const char* name, Call call) {

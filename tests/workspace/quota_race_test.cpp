@@ -3,13 +3,17 @@
 #include <scratch/detail/workspace/quota.hpp>
 
 #include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <thread>
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
+#include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
 using scratch::detail::Quota;
@@ -63,4 +67,44 @@ TEST_CASE("a child forked while a thread measures is told so, and does not wait"
   measuring.join();
   plan.clear();
   CHECK(quota.used() == 100);
+}
+
+TEST_CASE("a quota that changes whenever it is measured is still never exceeded, and is right when it is quiet") {
+  const TempDir dir;
+  const auto share = [&] { return Quota::shared(dir.fd(), dir.path(), 1000); };
+  Quota measuring = share(), busy = share();
+  REQUIRE(busy.reserve(300));
+  int looks = 0;
+  plan.at_call = [&](std::string_view name) {
+    if (name != "getdents64") return;
+    ++looks;
+    looks % 2 == 0 ? busy.release(100) : static_cast<void>(busy.reserve(100));
+  };
+  measuring.removed(1);
+  CHECK(measuring.used() <= 400);
+  plan.clear();
+  CHECK(looks >= 8);
+  const std::uint64_t left = looks % 2 == 0 ? 700 : 600;
+  CHECK_FALSE(measuring.reserve(left + 1));
+  CHECK(measuring.reserve(left));
+}
+
+TEST_CASE("who only looks at a quota is told of what is none, and of what cannot be read") {
+  const TempDir dir;
+  const auto look = [&] { return Quota::uncommitted(dir.fd(), dir.path()); };
+  CHECK(look() == 0);
+  Quota quota = Quota::shared(dir.fd(), dir.path(), 1000);
+  REQUIRE(quota.reserve(100));
+  CHECK(look() == 100);
+  fail_named({{"pread", EIO}});
+  CHECK(refuses_with(std::errc::io_error, look));
+  plan.clear();
+  CHECK(look() == 100);
+  const std::string whole = text_of(dir / ".scratch-quota");
+  quota.release(100);
+  quota.close();
+  put(dir / ".scratch-quota", "no quota");
+  CHECK(refuses_with(scratch::errc::corrupt, look));
+  put(dir / ".scratch-quota", whole);
+  CHECK_FALSE(refusal(look));
 }

@@ -6,6 +6,7 @@
 #include <scratch/scratch.hpp>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +20,7 @@
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
+#include "support/private_mount.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -221,4 +223,103 @@ TEST_CASE("a file that cannot be examined is not taken for one that is not there
     plan.clear();
     CHECK(ask() == whole);
   }
+}
+
+TEST_CASE("what only close tells of a result that is written in place is an error, and it is written the next time") {
+  if (::geteuid() != 0) skip("needs root");
+  const TempDir dir;
+  Workspace where(dir.path());
+  write_file(where, "file", std::string_view("text"));
+  put(dir / "out", "old");
+  REQUIRE(::chown((dir / "out").c_str(), 65534, 65534) == 0);
+  const auto persist = [&] { detail::Persisting(detail::directory_of(where), "file", dir / "out").run(); };
+  plan.clear();
+  plan.error_at_close = EDQUOT;
+  const auto said = refusal(persist);
+  plan.clear();
+  REQUIRE(said);
+  CHECK(said->code().value() == EDQUOT);
+  CHECK(text_of(dir / "file") == "text");
+  persist();
+  CHECK(text_of(dir / "out") == "text");
+}
+
+TEST_CASE("a result that has no room in another user's file leaves that as it is") {
+  if (::geteuid() != 0) skip("needs root");
+  own_mounts();
+  const TempDir dir;
+  const TinyTmpfs small(dir / "small", "size=64k,mode=0700");
+  Workspace where(dir.path());
+  write_file(where, "file", noise_text(100'000));
+  put(small.path() / "out", "old");
+  REQUIRE(::chown((small.path() / "out").c_str(), 65534, 65534) == 0);
+  const auto persist = [&] { detail::Persisting(detail::directory_of(where), "file", small.path() / "out").run(); };
+  const auto said = refusal(persist);
+  REQUIRE(said);
+  CHECK(said->code() == std::errc::no_space_on_device);
+  CHECK(says(said, "target unchanged"));
+  CHECK(text_of(small.path() / "out") == "old");
+  write_file(where, "file", std::string_view("less"));
+  persist();
+  CHECK(text_of(small.path() / "out") == "less");
+}
+
+TEST_CASE("somebody else's file in a sticky directory is no place for a result") {
+  if (::geteuid() != 0) skip("needs root");
+  const TempDir dir, sticky;
+  put(sticky / "out", "root's");
+  ::chmod((sticky / "out").c_str(), 0666);
+  ::chmod(sticky.path().c_str(), 01777);
+  REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  REQUIRE(::seteuid(65534) == 0);
+  std::optional<Error> said;
+  {
+    Workspace where(dir.path());
+    write_file(where, "file", std::string_view("text"));
+    const auto persist = [&](const char* name) {
+      detail::Persisting(detail::directory_of(where), "file", sticky / name).run();
+    };
+    said = refusal([&] { persist("out"); });
+    persist("mine");
+  }
+  REQUIRE(::seteuid(0) == 0);
+  REQUIRE(said);
+  CHECK(said->code() == std::errc::operation_not_permitted);
+  CHECK(says(said, "target unchanged"));
+  CHECK(text_of(sticky / "out") == "root's");
+  CHECK(text_of(sticky / "mine") == "text");
+}
+
+TEST_CASE("a record of files that cannot be one is refused, and one that cannot be written anew stays as it is") {
+  const TempDir dir;
+  Workspace where(dir.path());
+  const auto write = [&](const std::string& name) { write_file(where, name, std::string_view("text")); };
+  write("first");
+  const auto record = dir / ".scratch-files";
+  const auto size = std::filesystem::file_size(record);
+  std::filesystem::resize_file(record, 257_MiB);
+  CHECK(refuses_with(errc::corrupt, [&] { write("second"); }));
+  std::filesystem::resize_file(record, size);
+  write("second");
+  CHECK(where.list().size() == 2);
+  const auto fill = [&] { put(record, text_of(record) + std::string(1'200'000, 'x') + '\0'); };  // so that it is due
+  const auto is_anew = [&] { return std::filesystem::file_size(record) < 1'000'000; };
+  fill();
+  write("third");
+  REQUIRE(is_anew());
+  int stayed = 0;
+  for (long n = 0, met = 1; met != 0; ++n) {
+    fill();
+    plan.fail_once(n, EIO);
+    const auto said = refusal([&] { write("third"); });
+    met = plan.fired;
+    plan.clear();
+    stayed += !said && !is_anew();
+    write("third");
+    CHECK(is_anew());
+    CHECK(Workspace(dir.path()).list() == std::vector<std::string>{"first", "second", "third"});
+  }
+  CHECK(stayed > 3);
+  where.clear();
+  CHECK(where.list().empty());
 }
