@@ -121,6 +121,7 @@ def report(build, folder):
     found = [os.path.join(at, file) for at, _, files in os.walk(os.path.join(build, "tests")) for file in files]
     folder = folder.replace("/", "_")
     found = [file for file in found if file.endswith(".gcda") and (not folder or f"test_{folder}" in file)]
+    found = [file for file in found if os.path.getsize(file) > 0]
     if not found:
         sys.exit("no test was run in " + build)
     counts = collections.defaultdict(collections.Counter)
