@@ -10,6 +10,7 @@
 #include <scratch/detail/kernel/root.hpp>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include <filesystem>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "support/catch.hpp"
@@ -190,4 +192,33 @@ TEST_CASE("another user's file is not ours to open, and a path from a directory 
   REQUIRE(refused);
   CHECK(refused->code() == errc::corrupt);
   CHECK(open());
+}
+
+TEST_CASE("a write that moves nothing means a full disk, and one past the file-size limit is not made") {
+  const TempDir dir;
+  put(dir / "file");
+  const detail::Fd file(::open((dir / "file").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const auto bytes = scratch::bytes_of(std::string_view("12345678"));
+  plan.clear();
+  plan.longest = 0;
+  const scratch::sys::Moved moved = scratch::sys::pwrite_all(file.get(), bytes, 0);
+  plan.clear();
+  CHECK(moved.error == ENOSPC);
+  CHECK(moved.size == 0);
+  struct rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit small = before;
+  small.rlim_cur = 4;
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  errno = 0;
+  const ssize_t appended = scratch::sys::append_once(file.get(), bytes);
+  const int error = errno;
+  const scratch::sys::Moved written = scratch::sys::pwrite_all(file.get(), bytes, 0);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(appended == -1);
+  CHECK(error == EFBIG);
+  CHECK(written.error == EFBIG);
+  CHECK(text_of(dir / "file").empty());
+  CHECK(scratch::sys::append_once(file.get(), bytes) == 8);
+  CHECK(text_of(dir / "file") == "12345678");
 }
