@@ -10,7 +10,8 @@ A line handles an error when one of these holds of its code:
   - it stands in the block of a `catch`, or in that of an `if` or `else` in which there is a throw;
   - it is what an `if` guards that asks for such words, or for a system call (`sys::`).
 What an `if` guards on its own line counts by itself: a condition that was asked has not been true yet. Those that were
-not executed are to stand in tests/coverage.txt, at most 30 of them, each with its reason. Fails when one is in neither.
+not executed are to stand in tests/coverage.txt, at most 30 of them, each with its reason. Fails when one is in neither; what a folder's
+tests leave to those of others is only printed.
 """
 import collections
 import concurrent.futures
@@ -168,7 +169,7 @@ def report(build, folder):
     print(f"all lines: {at_all} of {of_all} are executed")
     print(f"lines that handle an error: {some} of {all_of_them} are executed, {len(used)} are listed with a reason, "
           f"{len(left)} are left")
-    sys.exit(bool(left or bad or len(listed) > most or all_of_them == 0))
+    sys.exit(all_of_them == 0 or (not folder and bool(left or bad or len(listed) > most)))
 
 
 if sys.argv[1] == "split":
