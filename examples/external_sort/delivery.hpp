@@ -196,7 +196,7 @@ class PartsDirectory : public Delivery {
     target_ = support::resolve(called_);
     struct stat facts {};
     if (::fstatat(target_.directory.get(), target_.name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0) {
-      if (!S_ISDIR(facts.st_mode)) refuse("something else has the name");
+      if (!S_ISDIR(facts.st_mode)) refuse("something else has the name (one file: --to-file)");
       into_.path = target_.whole();
       into_.name = "parts";
       into_.directory = support::File(::open(into_.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -35,6 +35,7 @@
 #include "support/results.hpp"
 #include "support/resume.hpp"
 #include "support/sessions.hpp"
+#include "support/sizes.hpp"
 #include "support/sweeping.hpp"
 #include "workers.hpp"
 
@@ -44,8 +45,10 @@ class Job {
  public:
   explicit Job(const SortOptions& options)
       : options_(options),
-        plan_(Plan::make(Inputs::find(options.inputs, options.format), options.memory, options.workers,
-                         options.processes, options.resume, options.places.size())),
+        memory_(options.memory != 0 ? options.memory : support::usual_memory()),
+        plan_(Plan::make(Inputs::find(options.inputs, options.format), memory_,
+                         options.workers != 0 ? options.workers : support::usual_workers(), options.processes,
+                         options.resume, options.places.size(), options.workers != 0)),
         results_(ids_of(plan_.inputs)) {
     plan_.keep_finished = options.keep_finished;
     if (options.to_file || options.output == "-")
@@ -67,7 +70,7 @@ class Job {
         support::plural(plan_.partitions, "partition") + ", " + support::plural(plan_.workers, "worker") + ", " +
         (plan_.inputs.format.lines ? "about " + scratch::readable_size(plan_.capacity()) + " of lines"
                                    : std::to_string(plan_.capacity() / plan_.inputs.mean) + " records") +
-        " at a time in the memory of each");
+        " at a time in the memory of each, " + scratch::readable_size(memory_) + " in all");
     say("need " + need.breakdown(plan_));
     if (options_.quota != 0 && options_.quota < need.total())
       throw Refused("too little space: the quota is " + scratch::readable_size(options_.quota) + ", needed are " +
@@ -350,6 +353,7 @@ class Job {
   }
 
   const SortOptions& options_;
+  std::uint64_t memory_;
   Plan plan_;
   support::Results results_;
   std::unique_ptr<Delivery> delivery_;

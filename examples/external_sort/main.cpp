@@ -114,11 +114,12 @@ int run(int argc, char** argv) {
       ->required();
   sort_command->add_flag("--to-file", sort_options.to_file, "The output is one file; .gz in its name compresses");
   sort_command->add_flag("--replace", sort_options.replace, "The output directory's parts are replaced");
-  sort_command->add_option("--memory", sort_options.memory, "For all workers together, 256MiB when not given")
+  sort_command
+      ->add_option("--memory", sort_options.memory,
+                   "For all workers together [a quarter of what is free, 64MiB to 4GiB]")
       ->type_name("SIZE")
       ->transform(support::size());
-  sort_command->add_option("--workers", sort_options.workers, "How many sort at once")
-      ->capture_default_str()
+  sort_command->add_option("--workers", sort_options.workers, "How many sort at once [the processors that it may use]")
       ->type_name("N")
       ->transform(support::count(1, 256));
   sort_command->add_flag("--processes", sort_options.processes, "Each worker is a process that joins the session");

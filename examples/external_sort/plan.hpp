@@ -63,6 +63,10 @@ struct Plan {
   /// Nor the file that a slice has for a partition.
   static constexpr std::uint64_t least_file = 32_KiB;
 
+  /// More workers are slower where what one has for another is less than that.
+  static constexpr std::uint64_t least_share = 256_KiB;
+  static constexpr unsigned few_workers = 8;
+
   /// What holds items, and entries that say in which order they are.
   std::uint64_t arena() const { return inputs.format.lines ? std::min(worker_memory, 4_GiB - 1) : worker_memory; }
   /// Bytes of items that a worker sorts at a time, about.
@@ -94,25 +98,37 @@ struct Plan {
 
   /// @param resumes it may be killed and gone on with: cut so that little is lost
   /// @param places  that share what there is to write
-  /// @throws Refused when there is too little memory for so many workers
+  /// @param asked   for so many workers: fewer are a notice
+  /// @throws Refused when there is too little memory for one worker
   static Plan make(Inputs inputs, std::uint64_t memory, unsigned workers, bool processes, bool resumes = false,
-                   std::size_t places = 1) {
-    const unsigned asked = workers;
+                   std::size_t places = 1, bool asked = true) {
+    const unsigned wanted = workers;
     while (workers > 1 && std::uint64_t{workers} * (processes ? 1 : workers) > files_to_open()) --workers;
-    if (workers < asked)
-      support::notice(std::to_string(workers) + " workers instead of " + std::to_string(asked) +
-                      ": more would need more open files than this process may have (ulimit -n)");
-    const std::uint64_t programs = program_memory * (processes ? workers : 1);
-    const std::uint64_t least = (programs + workers * least_worker_memory) * 3 / 2;
-    if (memory < least)
-      throw Refused("too little memory: " + scratch::readable_size(memory) + ", and " + std::to_string(workers) +
-                    (processes ? " worker processes need " : " workers need ") + scratch::readable_size(least) +
-                    " (--memory, --workers)");
+    const char* short_of = "open files than this process may have (ulimit -n)";
+    const auto programs = [&] { return program_memory * (processes ? workers : 1); };
+    const auto least = [&] { return (programs() + workers * least_worker_memory) * 3 / 2; };
+    // Threads have a file of each partition open at once, each.
+    const auto files = [&] { return processes ? 0 : std::uint64_t{workers} * workers * file_memory / 3 * 4; };
+    while (workers > 1 && (memory < least() || memory - programs() < files())) {
+      --workers;
+      short_of = "memory than there is (--memory)";
+    }
+    const std::uint64_t there = inputs.bytes();
+    while (workers > few_workers && there / workers / workers < least_share) {
+      --workers;
+      short_of = "input than there is";
+    }
+    if (memory < least())
+      throw Refused("too little memory: " + scratch::readable_size(memory) + ", and a worker needs " +
+                    scratch::readable_size(least()) + " (--memory)");
+    if (workers < wanted && asked)
+      support::notice(support::plural(workers, "worker") + " instead of " + std::to_string(wanted) +
+                      ": more would need more " + short_of);
     Plan plan;
     plan.inputs = std::move(inputs);
     plan.workers = workers;
     const std::uint64_t transfers = std::min(memory / 3, most_transfer_memory);
-    plan.worker_memory = (memory - programs - transfers) / workers;
+    plan.worker_memory = (memory - programs() - transfers) / workers;
     plan.buffers = transfers / 3 / (processes ? workers : 1);
     if (!plan.inputs.format.lines && plan.inputs.format.record > plan.longest_item())
       throw Refused("too little memory: a worker has " + scratch::readable_size(plan.worker_memory) +
@@ -121,8 +137,9 @@ struct Plan {
     const std::uint64_t bytes = plan.inputs.bytes();
     const std::uint64_t full = std::max<std::uint64_t>(1, plan.capacity() / (100 + slack_percent) * 100);
     const std::uint64_t rounds = (bytes + full * workers - 1) / (full * workers);
-    const std::uint64_t most_files = std::min(
-        std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1), (memory - programs) / file_memory);
+    const std::uint64_t most_files =
+        std::min(std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1),
+                 (memory - programs()) / file_memory);
     const std::uint64_t most_rounds = most_files / workers / workers;
     const std::uint64_t least_rounds = resumes || places > 1 ? std::min(pieces, bytes / workers / least_piece) : 1;
     plan.partitions = std::max<std::uint64_t>(1, std::min(std::max(rounds, least_rounds), most_rounds)) * workers;

@@ -19,10 +19,10 @@ struct SortOptions {
   Format format = {};
   std::vector<std::string> places = {};
   std::filesystem::path metrics = {};
-  std::uint64_t memory = 256_MiB;
+  std::uint64_t memory = 0;  // 0: a part of what is free
   std::uint64_t quota = 0;
   std::uint64_t low_space = 0;  // 0: a twentieth of the input
-  unsigned workers = 2;
+  unsigned workers = 0;         // 0: the processors that it may use
   bool processes = false;
   bool keep_finished = false;
   bool validate = true;

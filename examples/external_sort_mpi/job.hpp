@@ -93,7 +93,8 @@ class Job {
       if (!ranks_.is_first()) return;
       plan_ = Plan::make(Inputs::find(options_.inputs, options_.format), options_.memory * ranks_.size(), ranks_.size(),
                          true, options_.resume);
-      if (plan_.workers != ranks_.size()) throw Refused("too few open files for so many ranks (ulimit -n)");
+      if (plan_.workers != ranks_.size())
+        throw Refused("too few open files, or too little memory, for so many ranks (ulimit -n, --memory)");
       std::vector<support::Input> ids;
       nlohmann::json inputs = nlohmann::json::array();
       for (const InputFile& file : plan_.inputs.files) {

@@ -26,6 +26,7 @@
 #include "identity.hpp"
 #include "inputs.hpp"
 #include "measures.hpp"
+#include "need.hpp"
 #include "results.hpp"
 #include "rows.hpp"
 #include "support/place.hpp"
@@ -52,6 +53,7 @@ struct Facts {
   std::vector<Counted> workers;
   Found found;
   std::string other_letters;
+  std::string reckoned;  // before, of files; empty: nothing
   double counting = 0, merging = 0, writing = 0, all = 0;
   std::uint64_t spilled = 0, tables = 0;  // bytes written
   std::uint64_t most_in_files = 0;        // bytes at any time, at most
@@ -109,6 +111,8 @@ void summarize(const Facts& facts, const Options& options) {
   line("over threshold", facts.found.over_threshold);
   if (facts.found.least_count > 1)
     std::fprintf(stderr, "%-16scounted %" PRIu64 " times or more\n", "threshold", facts.found.least_count);
+  std::fprintf(stderr, "%-16s%u %s\n", "workers", counting.workers, counting.processes ? "processes" : "threads");
+  std::fprintf(stderr, "%-16s%s\n", "memory", scratch::readable_size(counting.memory).c_str());
   std::fprintf(stderr, "%-16s%.2f adding, %.2f committing, %.2f merging, %.2f writing; %.2f in all\n", "seconds",
                adding, committing, facts.merging, facts.writing, facts.all);
   const std::string files = scratch::readable_size(facts.most_in_files);
@@ -116,6 +120,7 @@ void summarize(const Facts& facts, const Options& options) {
                facts.in_memory ? (" and at most " + files + " of files, which are in memory").c_str() : "");
   std::fprintf(stderr, "%-16s%s spilled, %s of tables\n", "files", scratch::readable_size(facts.spilled).c_str(),
                scratch::readable_size(facts.tables).c_str());
+  if (!facts.reckoned.empty()) std::fprintf(stderr, "%-16s%s\n", "reckoned", facts.reckoned.c_str());
   for (const std::string& place : facts.places) std::fprintf(stderr, "%-16s%s\n", "place", place.c_str());
   std::fprintf(stderr, "%-16s%s\n", "engine", facts.engine.c_str());
 }
@@ -182,7 +187,8 @@ void analyse(const Options& options) {
 
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
-  session_options.need = options.need.value_or(2 * rows.expected_bytes());
+  const Need need(options, rows.expected_bases(), rows.expected_rows());
+  session_options.need = options.need.value_or(need.total());
   session_options.quota = options.quota;
   session_options.buffers = counting.buffers();
   session_options.on_event = [&](const scratch::Event& event) {
@@ -190,11 +196,20 @@ void analyse(const Options& options) {
     if (told) told(event);
   };
   if (!options.resume && !counting.processes) places = {support::roomiest(places)};  // one table is in one place
-  support::Sessions sessions(places, "k" + std::to_string(counting.k), session_options, earlier);
+  std::optional<support::Sessions> made;
+  try {
+    made.emplace(places, "k" + std::to_string(counting.k), session_options, earlier);
+  } catch (const scratch::Error& error) {
+    if (options.need || error.code() != scratch::errc::insufficient_space) throw;
+    throw support::Refused(std::string(error.what()) + "; reckoned are " + need.breakdown() +
+                           "; where many are equal it is less: --need SIZE");
+  }
+  support::Sessions& sessions = *made;
   auto& session = sessions[0];
   if (earlier && !sessions.goes_on()) scratch::user(session, {{"job", earlier->job()}});
 
   Facts facts;
+  if (!options.need && need.total() > 0) facts.reckoned = need.breakdown();
   for (std::size_t i = 0; i < sessions.size(); ++i) {
     facts.places.push_back(sessions[i].path().native() + ", since " + sessions[i].place().reason());
     facts.in_memory = facts.in_memory || scratch::space(sessions[i].path()).memory_backed;
@@ -227,9 +242,11 @@ void analyse(const Options& options) {
       check_sum(session, table, counting, facts.workers);
     });
     facts.merging = seconds_since(merging);
-    const std::uint64_t merged = sessions.usage().bytes;
-    facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);
-    facts.tables += merged;
+    if (all.tables.size() > 1) {
+      const std::uint64_t merged = sessions.usage().bytes;
+      facts.most_in_files = std::max(facts.most_in_files, facts.tables + merged);
+      facts.tables += merged;
+    }
 
     const auto writing = Clock::now();
     session.progress(options.files.size() + 1, options.files.size() + 2, "writing");

@@ -27,6 +27,7 @@
 #include "simulate_reads.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
+#include "support/sizes.hpp"
 #include "workers.hpp"
 
 namespace kmer_frequency {
@@ -77,7 +78,8 @@ void write_simulated_reads(const Options& options) {
 
 int run(int argc, char** argv) {
   int exit_code = 0;
-  auto options = options_of(argc, argv, exit_code);
+  auto options =
+      options_of(argc, argv, exit_code, {.workers = support::usual_workers(), .memory = support::usual_memory()});
   if (!options) return exit_code;
   if (!options->join.empty()) options->counting.processes = true;
   options->counting.check();

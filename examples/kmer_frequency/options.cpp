@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <thread>
 
 #include <scratch/bytes.hpp>
 
@@ -64,13 +63,20 @@ Examples
   kmer_frequency --resume --table kmers.table -o kmers.tsv.gz run_1.fq.gz run_2.fq.gz
   kmer_frequency --simulate-reads 10000 --read-length 150 -o reads.fa genome.fa.gz)";
 
-unsigned usual_workers() { return std::clamp(std::thread::hardware_concurrency(), 1U, 16U); }
+constexpr std::uint64_t least_table = 256 << 10;
+
+/// What so many workers take.
+std::uint64_t least_memory(unsigned workers, bool processes) {
+  return processes ? (Counting::program_memory + workers * (Counting::buffer_memory + least_table)) / 7 * 8
+                   : Counting::program_memory + workers * Counting::thread_memory + least_table;
+}
 
 }  // namespace
 
 std::uint64_t Counting::table_memory() const {
   const std::uint64_t others =
-      processes ? memory / 8 + program_memory + workers * buffer_memory : memory / 16 + workers * hand_memory;
+      program_memory + (processes ? memory / 8 + workers * buffer_memory
+                                  : memory / 16 + workers * (hand_memory + (rows ? seen_memory : 0)));
   return memory < others ? 0 : (memory - others) / tables();
 }
 
@@ -92,13 +98,17 @@ void Counting::check() const {
                               " bits, and keys have 128: choose a smaller -k or --occurrence-bits");
   if (!rows && occurrence_bits > 0)
     throw support::WrongUsage("--count occurrences counts every time, so that it needs --occurrence-bits 0");
-  constexpr std::uint64_t least_table = 256 << 10;
-  const std::uint64_t least = processes ? (program_memory + workers * (buffer_memory + least_table)) / 7 * 8
-                                        : program_memory + workers * thread_memory + least_table;
+  const std::uint64_t least = least_memory(workers, processes);
   if (memory < least)
-    throw support::WrongUsage("--memory " + scratch::readable_size(memory) + " is too little for " +
-                              std::to_string(workers) + " workers: they take at least " +
-                              std::to_string((least >> 20) + 1) + " MiB");
+    throw support::WrongUsage(
+        "--memory " + scratch::readable_size(memory) + " is too little: " + support::plural(workers, "worker") +
+        (workers == 1 ? " takes" : " take") + " at least " + std::to_string((least >> 20) + 1) + " MiB");
+}
+
+unsigned Counting::affordable_workers() const {
+  unsigned most = workers;
+  while (most > 1 && least_memory(most, processes) > memory) --most;
+  return most;
 }
 
 std::uint64_t Threshold::least_count(std::uint64_t rows) const {
@@ -110,13 +120,13 @@ std::uint64_t Threshold::least_count(std::uint64_t rows) const {
   return most == none ? 1 : most + 1;
 }
 
-std::optional<Options> options_of(int argc, char** argv, int& exit_code, const std::string& name,
+std::optional<Options> options_of(int argc, char** argv, int& exit_code, const Sizes& usual, const std::string& name,
                                   const std::function<void(CLI::App&)>& more) {
   Options options;
   options.typed = support::as_typed(argc, argv);
   Counting& counting = options.counting;
-  counting.workers = usual_workers();
-  counting.memory = 256 << 20;
+  counting.workers = usual.workers;
+  counting.memory = usual.memory;
 
   CLI::App app(about, name);
   app.footer(after);
@@ -188,16 +198,16 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
   app.add_flag("--events", options.events, "Tell the session's life")->group(where);
 
   const char* how = "How it works";
-  app.add_option("--workers", counting.workers, "Workers: threads that count into one table, or processes")
-      ->transform(support::count(1, 256))
-      ->type_name("N")
-      ->capture_default_str()
-      ->group(how);
+  const CLI::Option* const workers =
+      app.add_option("--workers", counting.workers,
+                     "Workers: threads that count into one table, or processes [the processors that it may use]")
+          ->transform(support::count(1, 256))
+          ->type_name("N")
+          ->group(how);
   app.add_flag("--processes", options.counting.processes, "Workers are processes; else threads")->group(how);
-  app.add_option("--memory", counting.memory, "What the program and all workers may take")
+  app.add_option("--memory", counting.memory, "What the program and all workers may take [" + usual.memory_is + "]")
       ->transform(size)
       ->type_name("SIZE")
-      ->default_str("256MiB")
       ->group(how);
   app.add_option("--place", options.places, "shm, tmp, or a directory [tmp]; given again: several disks")
       ->type_name("shm|tmp|PATH")
@@ -249,6 +259,12 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const s
   if (const auto code = support::parse(app, argc, argv)) {
     exit_code = *code;
     return std::nullopt;
+  }
+  if (const unsigned affordable = counting.affordable_workers(); affordable < counting.workers) {
+    if (workers->count() > 0 && counting.memory >= least_memory(affordable, counting.processes))
+      support::notice(support::plural(affordable, "worker") + " instead of " + std::to_string(counting.workers) +
+                      ": more would need more memory than " + scratch::readable_size(counting.memory) + " (--memory)");
+    counting.workers = affordable;
   }
   if (options.join.empty() && options.files.empty()) throw support::WrongUsage("no reads are given");
   if (std::count(options.files.begin(), options.files.end(), "-") > 1)

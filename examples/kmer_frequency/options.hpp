@@ -44,11 +44,14 @@ struct Counting {
   std::uint64_t row_memory() const;
   /// @throws support::WrongUsage for what cannot be
   void check() const;
+  /// So many as the memory is enough for, if it is for one.
+  unsigned affordable_workers() const;
 
   static constexpr std::uint64_t program_memory = 8 << 20;
   static constexpr std::uint64_t buffer_memory = 12 << 20;  ///< of a process's table
   static constexpr std::uint64_t thread_memory = 6 << 20;   ///< at least: with less, one thread fewer is faster
   static constexpr std::uint64_t hand_memory = 2 << 20;     ///< what a thread has in hand: text, rows, stages
+  static constexpr std::uint64_t seen_memory = 2 << 20;     ///< and what it has seen of one row
 };
 
 struct Threshold {
@@ -87,10 +90,19 @@ struct Options {
   unsigned worker = 0;
 };
 
+/// What is used where the command line does not say.
+struct Sizes {
+  unsigned workers = 1;
+  std::uint64_t memory = 0;
+  std::string memory_is = "a quarter of what is free, 64MiB to 4GiB";  ///< for --help
+};
+
+/// @param usual sizes
 /// @param name of the program
 /// @param more adds options that only this program has
 /// @returns nullopt when there is nothing more to do; `exit_code` is what to end with then
-std::optional<Options> options_of(int argc, char** argv, int& exit_code, const std::string& name = "kmer_frequency",
+std::optional<Options> options_of(int argc, char** argv, int& exit_code, const Sizes& usual,
+                                  const std::string& name = "kmer_frequency",
                                   const std::function<void(CLI::App&)>& more = {});
 
 }  // namespace kmer_frequency

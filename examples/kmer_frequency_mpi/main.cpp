@@ -19,6 +19,7 @@
 
 #include "job.hpp"
 #include "support/program.hpp"
+#include "support/sizes.hpp"
 
 namespace kmer_frequency {
 namespace {
@@ -26,7 +27,9 @@ namespace {
 constexpr const char* name = "kmer_frequency_mpi";
 
 std::optional<Options> options_here(int argc, char** argv, int& exit_code, RankOptions& ranks) {
-  auto options = options_of(argc, argv, exit_code, name, [&](CLI::App& app) {
+  const Sizes usual{
+      .workers = support::usual_workers(), .memory = 256 << 20, .memory_is = "256MiB"};  // others may be on the node
+  auto options = options_of(argc, argv, exit_code, usual, name, [&](CLI::App& app) {
     const char* how = "On several machines";
     app.add_option("--logs", ranks.logs, "Where the logs are afterwards [the result's name, with .logs]")
         ->transform(support::some_name())

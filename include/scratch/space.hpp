@@ -96,7 +96,7 @@ inline std::optional<std::uint64_t> free_memory(const std::string& root = {}) {
   return (*available - std::min(*available, reserve)) << 10;
 }
 
-/// Where a hierarchy of memory cgroups is mounted (empty: nowhere), and where in it we are.
+/// Where a hierarchy of cgroups is mounted (empty: nowhere), and where in it we are.
 struct Cgroup {
   std::string mount{};
   std::string place{};  // "" or "/a/b"
@@ -108,18 +108,19 @@ inline std::string field(std::string_view line, std::size_t n) {
   return std::string(line.substr(0, line.find(' ')));
 }
 
-/// Version 1's memory hierarchy or version 2's, as /proc/self/cgroup and mountinfo tell.
-inline Cgroup find_cgroup(const std::string& root, bool unified) {
+/// Version 1's hierarchy of a controller or version 2's, as /proc/self/cgroup and mountinfo tell.
+inline Cgroup find_cgroup(const std::string& root, bool unified, std::string_view controller = "memory") {
   const std::optional<std::string> places = read_text(root + "/proc/self/cgroup");
   const std::optional<std::string> mounts = read_text(root + "/proc/self/mountinfo");
   if (!places || !mounts) return {};
+  const std::string wanted = std::string(",").append(controller).append(",");
   std::optional<std::string> place;
   for_each_line(*places, [&](std::string_view line) {  // "0::/a/b", "4:memory:/a/b"
     const std::size_t first = line.find(':');
     const std::size_t second = first == line.npos ? first : line.find(':', first + 1);
     if (second == line.npos) return false;
     const std::string controllers = std::string(",").append(line.substr(first + 1, second - first - 1)).append(",");
-    if (unified ? controllers == ",," : controllers.find(",memory,") != controllers.npos)
+    if (unified ? controllers == ",," : controllers.find(wanted) != controllers.npos)
       place = std::string(line.substr(second + 1));
     return place.has_value();
   });
@@ -130,7 +131,7 @@ inline Cgroup find_cgroup(const std::string& root, bool unified) {
     if (dash == line.npos) return false;
     const std::string_view kind = line.substr(dash + 3);
     const std::string options = "," + field(kind, 2) + ",";
-    if (unified ? field(kind, 0) != "cgroup2" : field(kind, 0) != "cgroup" || options.find(",memory,") == options.npos)
+    if (unified ? field(kind, 0) != "cgroup2" : field(kind, 0) != "cgroup" || options.find(wanted) == options.npos)
       return false;
     const std::string below = field(line, 3);
     std::string inside = *place;
@@ -170,19 +171,25 @@ inline std::optional<std::uint64_t> left_in(const std::string& directory, bool u
   return most - std::min(most, taken);
 }
 
-/// The least that the memory cgroups around this process leave; nullopt: none limits it.
-inline std::optional<std::uint64_t> left_in_cgroups(const std::string& root = {}) {
+/// The least that `left(directory, unified)` says of the cgroups around this process; nullopt: none limits it.
+template <class Left>
+std::optional<std::uint64_t> least_in_cgroups(const std::string& root, std::string_view controller, Left left) {
   std::optional<std::uint64_t> least;
   for (const bool unified : {true, false}) {
-    Cgroup cgroup = find_cgroup(root, unified);
+    Cgroup cgroup = find_cgroup(root, unified, controller);
     while (!cgroup.mount.empty()) {
-      const std::optional<std::uint64_t> left = left_in(cgroup.mount + cgroup.place, unified);
-      if (left) least = std::min(least.value_or(*left), *left);
+      const std::optional<std::uint64_t> here = left(cgroup.mount + cgroup.place, unified);
+      if (here) least = std::min(least.value_or(*here), *here);
       if (cgroup.place.empty()) break;
       cgroup.place.erase(cgroup.place.rfind('/') == std::string::npos ? 0 : cgroup.place.rfind('/'));
     }
   }
   return least;
+}
+
+/// The least that the memory cgroups around this process leave; nullopt: none limits it.
+inline std::optional<std::uint64_t> left_in_cgroups(const std::string& root = {}) {
+  return least_in_cgroups(root, "memory", left_in);
 }
 
 /// Of the file system that an open file or directory is on. @throws Error

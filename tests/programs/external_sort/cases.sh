@@ -108,7 +108,7 @@ case_fewer_open_files_mean_fewer_workers_and_a_word() {
       cat sorted/part_* | cmp - expected || fail "other than sort: $how, $limit files"
       rm -r sorted
       [ "$how" = '--workers 64 --memory 1GiB' ] || continue
-      [ $limit = 1024 ] || grep -q 'workers instead of 64: .*ulimit -n' err || fail "no word about fewer workers, $limit files"
+      grep -q 'workers instead of 64: ' err || fail "no word about fewer workers, $limit files"
     done
   done
   nothing_left
@@ -585,7 +585,7 @@ case_other_files_in_the_output_directory_stay() {
 
 case_too_little_memory_is_refused() {
   generate -n 10 -o records
-  refuses 'too little memory: 16.0 MiB, and 2 workers need 24.0 MiB' --memory 16MiB -o sorted records
+  refuses 'too little memory: 16.0 MiB, and a worker needs 21.0 MiB (--memory)' --memory 16MiB -o sorted records
   [ ! -e sorted ] || fail "an output directory is left"
 }
 

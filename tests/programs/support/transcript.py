@@ -12,7 +12,7 @@ from common import check
 
 # What differs from run to run and from machine to machine.
 CHANGING = [(r"\S*/\w+-\d+/session_\d{8}_\d{6}_pid\d+_(\w+)_[0-9a-f]{16}", r"session of \1"),
-            (r"^(seconds|peak memory|files|place|engine) .*", r"\1"),
+            (r"^(seconds|workers|memory|peak memory|files|place|engine|reckoned) .*", r"\1"),
             (r"\d[\d.e+-]* s\b", "some seconds"),
             (r"^\S*/(\w+)-\d+: [\d.]+ \w+ free", r"\1 free"),
             (r" \d+s +\d+ ", " age pid "),

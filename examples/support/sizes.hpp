@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+//
+// How many workers, and how much memory, where nobody says: as much as this process may use of what others leave.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <scratch/detail/kernel/syscalls.hpp>
+#include <scratch/space.hpp>
+
+namespace support {
+
+inline constexpr std::uint64_t least_memory = std::uint64_t{64} << 20, most_memory = std::uint64_t{4} << 30;
+
+/// Processors that a cgroup gives the time of, rounded up; nullopt: it has no limit.
+inline std::optional<std::uint64_t> processors_of_cgroup(const std::string& directory, bool unified) {
+  using namespace scratch::detail;
+  const auto text_of = [&](const char* file) { return read_text(directory + file).value_or(""); };
+  std::optional<std::uint64_t> quota, period;
+  if (unified) {  // "150000 100000"; no limit: "max 100000"
+    const std::string both = text_of("/cpu.max");
+    quota = leading_number(both);
+    period = leading_number(both.substr(std::min(both.find(' '), both.size())));
+  } else {  // no limit: -1
+    quota = leading_number(text_of("/cpu.cfs_quota_us"));
+    period = leading_number(text_of("/cpu.cfs_period_us"));
+  }
+  if (!quota || period.value_or(0) == 0) return std::nullopt;
+  return std::max<std::uint64_t>((*quota + *period - 1) / *period, 1);
+}
+
+/// Processors that this process may use: those of its affinity, and no more than its cgroups give the time of.
+/// @param root put before the paths that are read
+inline unsigned usual_workers(const std::string& root = {}) {
+  std::uint64_t most = std::min(scratch::sys::processors(), 64U);
+  if (const auto given = scratch::detail::least_in_cgroups(root, "cpu", processors_of_cgroup))
+    most = std::min(most, *given);
+  return static_cast<unsigned>(most);
+}
+
+/// A quarter of the memory that is free, for all and in the cgroups of this process.
+/// @param root put before the paths that are read
+inline std::uint64_t usual_memory(const std::string& root = {}) {
+  std::uint64_t free = scratch::detail::free_memory(root).value_or(4 * least_memory);
+  if (const auto left = scratch::detail::left_in_cgroups(root)) free = std::min(free, *left);
+  return std::clamp(free / 4, least_memory, most_memory) >> 20 << 20;
+}
+
+}  // namespace support
