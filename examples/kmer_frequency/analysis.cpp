@@ -29,6 +29,7 @@
 #include "need.hpp"
 #include "results.hpp"
 #include "rows.hpp"
+#include "sample.hpp"
 #include "support/place.hpp"
 #include "support/progress.hpp"
 #include "support/results.hpp"
@@ -187,8 +188,8 @@ void analyse(const Options& options) {
 
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
-  const Need need(options, rows.expected_bases(), rows.expected_rows());
-  session_options.need = options.need.value_or(need.total());
+  const Need need(options, options.need ? Sample() : look_at(options.files, counting, options.looked_at));
+  session_options.need = options.need.value_or(need.at_least());
   session_options.quota = options.quota;
   session_options.buffers = counting.buffers();
   session_options.on_event = [&](const scratch::Event& event) {
@@ -201,8 +202,7 @@ void analyse(const Options& options) {
     made.emplace(places, "k" + std::to_string(counting.k), session_options, earlier);
   } catch (const scratch::Error& error) {
     if (options.need || error.code() != scratch::errc::insufficient_space) throw;
-    throw support::Refused(std::string(error.what()) + "; reckoned are " + need.breakdown() +
-                           "; where many are equal it is less: --need SIZE");
+    throw support::Refused(std::string(error.what()) + "; reckoned are " + need.breakdown() + " (--need)");
   }
   support::Sessions& sessions = *made;
   auto& session = sessions[0];
@@ -210,10 +210,16 @@ void analyse(const Options& options) {
 
   Facts facts;
   if (!options.need && need.total() > 0) facts.reckoned = need.breakdown();
+  std::uint64_t free = 0;
   for (std::size_t i = 0; i < sessions.size(); ++i) {
     facts.places.push_back(sessions[i].path().native() + ", since " + sessions[i].place().reason());
-    facts.in_memory = facts.in_memory || scratch::space(sessions[i].path()).memory_backed;
+    const scratch::Space space = scratch::space(sessions[i].path());
+    facts.in_memory = facts.in_memory || space.memory_backed;
+    free += space.bytes;
   }
+  if (free < need.total())
+    support::notice("there may be too little room: " + scratch::readable_size(free) + " are free, and reckoned are " +
+                    need.breakdown() + " (--place, --need)");
   Progress progress(!options.quiet);
   support::with_way_on(earlier, session, options.typed, [&] {
     const std::uint64_t there = rows.bytes_there();

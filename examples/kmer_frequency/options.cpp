@@ -253,6 +253,7 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const S
   if (more) more(app);
 
   app.add_flag("--direct", counting.direct)->group("");
+  app.add_option("--looked-at", options.looked_at)->transform(size)->group("");
   app.add_option("--join", options.join)->group("");
   app.add_option("--worker", options.worker)->group("");
 

@@ -31,6 +31,8 @@ struct Counting {
   static constexpr unsigned longest_k = 63;
   unsigned key_bits() const { return 2 * k + occurrence_bits; }
 
+  /// Super-k-mers are counted first, and then their k-mers.
+  bool joins() const { return !rows && !direct && k >= 15 && key_bits() > 16; }
   unsigned tables() const { return processes ? workers : 1; }
   /// That count into one table.
   unsigned threads() const { return processes ? 1 : workers; }
@@ -70,8 +72,9 @@ struct Options {
 
   std::vector<std::string> places;
   bool resume = false;
-  std::string typed;                  ///< the whole command
-  std::optional<std::uint64_t> need;  ///< bytes that must be free; else computed from the input
+  std::string typed;                   ///< the whole command
+  std::optional<std::uint64_t> need;   ///< bytes that must be free; else computed from the input
+  std::uint64_t looked_at = 16 << 20;  ///< text that this is computed from
   std::uint64_t quota = 0;
 
   std::string output;  ///< "-": standard output; empty: none

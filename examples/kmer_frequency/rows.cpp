@@ -80,7 +80,7 @@ class RowSource::Reading {
 RowSource::RowSource(const std::vector<std::string>& files, unsigned k, bool one_worker)
     : overlap_(k - 1), one_worker_(one_worker), bytes_are_known_(true) {
   for (const std::string& name : files) add({name});
-  if (!bytes_are_known_) bytes_there_ = expected_bytes_ = expected_bases_ = expected_rows_ = 0;
+  if (!bytes_are_known_) bytes_there_ = expected_bytes_ = 0;
 }
 
 RowSource::RowSource(Share share, unsigned k, bool one_worker)
@@ -109,29 +109,7 @@ void RowSource::add(const Piece& piece) {
   open_.emplace_back();
   if (is_share_) return;
   check_bgzf(piece.file, file.get(), size);
-  Reading head(piece, std::move(file), nullptr, -1);
-  look_at(head, size);
-}
-
-// A few MiB tell how many bases and rows there are in all.
-void RowSource::look_at(Reading& head, std::uint64_t size) {
-  constexpr std::uint64_t enough = 4 << 20, read_ahead = 1 << 17;
-  std::uint64_t bases = 0, rows = 0;
-  std::string letters;
-  support::Sequences& sequences = head.sequences();
-  bool all = true;
-  while (all && sequences.next()) {
-    ++rows;
-    for (bool more = true; all && more; bases += letters.size()) {
-      letters.clear();
-      more = sequences.read(letters, enough_bases);
-      all = bases + letters.size() < enough;
-    }
-  }
-  const std::uint64_t seen = std::max<std::uint64_t>(head.bytes() - std::min(head.bytes(), read_ahead / 2), 1);
-  const double times = all ? 1 : std::max(1.0, static_cast<double>(size) / static_cast<double>(seen));
-  expected_bases_ += static_cast<std::uint64_t>(times * static_cast<double>(bases));
-  expected_rows_ += static_cast<std::uint64_t>(times * static_cast<double>(rows));
+  Reading(piece, std::move(file), nullptr, -1).sequences().next();
 }
 
 RowSource::~RowSource() = default;

@@ -117,9 +117,6 @@ class RowSource {
 
   /// Bytes that the input has, were it plain; 0 when that is not known.
   std::uint64_t expected_bytes() const noexcept { return expected_bytes_; }
-  /// Bases and rows that the input has, by what its files begin with; 0 when that is not known.
-  std::uint64_t expected_bases() const noexcept { return expected_bases_; }
-  std::uint64_t expected_rows() const noexcept { return expected_rows_; }
   /// Bytes of the files, as they are on disk; 0 when that is not known.
   std::uint64_t bytes_there() const noexcept { return bytes_there_; }
   /// Which files these are.
@@ -129,7 +126,6 @@ class RowSource {
   class Reading;
 
   void add(const Piece& piece);
-  void look_at(Reading& head, std::uint64_t size);
   bool fill(Batch& batch);
   bool take_plain(Batch& batch);
   void read_rows(Batch& batch);
@@ -144,7 +140,7 @@ class RowSource {
   std::size_t overlap_;
   bool one_worker_;
   bool bytes_are_known_;
-  std::uint64_t bytes_there_ = 0, expected_bytes_ = 0, expected_bases_ = 0, expected_rows_ = 0;
+  std::uint64_t bytes_there_ = 0, expected_bytes_ = 0;
   std::function<void(const ReadSoFar&)> told_;
   std::atomic<bool> stopped_ = false;
   support::Alarm alarm_;
