@@ -16,6 +16,7 @@
 #include "multiset.hpp"
 #include "support/errors.hpp"
 #include "support/names.hpp"
+#include "support/sizes.hpp"
 
 namespace external_sort {
 
@@ -63,9 +64,9 @@ struct Plan {
   /// Nor the file that a slice has for a partition.
   static constexpr std::uint64_t least_file = 32_KiB;
 
-  /// More workers are slower where what one has for another is less than that.
-  static constexpr std::uint64_t least_share = 256_KiB;
-  static constexpr unsigned few_workers = 8;
+  /// More threads than processors, and than a few, are slower where the files between them have less than that.
+  static constexpr std::uint64_t least_share = 2_MiB;
+  static constexpr unsigned few_workers = 4;
 
   /// What holds items, and entries that say in which order they are.
   std::uint64_t arena() const { return inputs.format.lines ? std::min(worker_memory, 4_GiB - 1) : worker_memory; }
@@ -113,36 +114,46 @@ struct Plan {
       --workers;
       short_of = "memory than there is (--memory)";
     }
-    const std::uint64_t there = inputs.bytes();
-    while (workers > few_workers && there / workers / workers < least_share) {
-      --workers;
-      short_of = "input than there is";
-    }
     if (memory < least())
       throw Refused("too little memory: " + scratch::readable_size(memory) + ", and a worker needs " +
                     scratch::readable_size(least()) + " (--memory)");
+    Plan plan;
+    plan.inputs = std::move(inputs);
+    const std::uint64_t bytes = plan.inputs.bytes(), transfers = std::min(memory / 3, most_transfer_memory);
+    const auto rounds = [&] {
+      plan.worker_memory = (memory - programs() - transfers) / workers;
+      const std::uint64_t full = std::max<std::uint64_t>(1, plan.capacity() / (100 + slack_percent) * 100);
+      return std::max<std::uint64_t>(1, (bytes + full * workers - 1) / (full * workers));
+    };
+    const auto most_rounds = [&] {
+      const std::uint64_t most_files =
+          std::min(std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1),
+                   (memory - programs()) / file_memory);
+      return most_files / workers / workers;
+    };
+    const unsigned processors = support::usual_workers();
+    while (!processes && workers > processors && rounds() > most_rounds()) {
+      --workers;
+      short_of = "memory than there is (--memory)";
+    }
+    while (!processes && workers > std::max(few_workers, processors) &&
+           bytes / workers / workers / rounds() < least_share) {
+      --workers;
+      short_of = "input than there is";
+    }
     if (workers < wanted && asked)
       support::notice(support::plural(workers, "worker") + " instead of " + std::to_string(wanted) +
                       ": more would need more " + short_of);
-    Plan plan;
-    plan.inputs = std::move(inputs);
     plan.workers = workers;
-    const std::uint64_t transfers = std::min(memory / 3, most_transfer_memory);
-    plan.worker_memory = (memory - programs() - transfers) / workers;
     plan.buffers = transfers / 3 / (processes ? workers : 1);
+    const std::uint64_t needed_rounds = rounds();
     if (!plan.inputs.format.lines && plan.inputs.format.record > plan.longest_item())
       throw Refused("too little memory: a worker has " + scratch::readable_size(plan.worker_memory) +
                     ", and needs that of four records, " + scratch::readable_size(4 * plan.inputs.format.record) +
                     " (--memory, --workers)");
-    const std::uint64_t bytes = plan.inputs.bytes();
-    const std::uint64_t full = std::max<std::uint64_t>(1, plan.capacity() / (100 + slack_percent) * 100);
-    const std::uint64_t rounds = (bytes + full * workers - 1) / (full * workers);
-    const std::uint64_t most_files =
-        std::min(std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1),
-                 (memory - programs()) / file_memory);
-    const std::uint64_t most_rounds = most_files / workers / workers;
     const std::uint64_t least_rounds = resumes || places > 1 ? std::min(pieces, bytes / workers / least_piece) : 1;
-    plan.partitions = std::max<std::uint64_t>(1, std::min(std::max(rounds, least_rounds), most_rounds)) * workers;
+    plan.partitions =
+        std::max<std::uint64_t>(1, std::min(std::max(needed_rounds, least_rounds), most_rounds())) * workers;
     if (resumes)
       plan.slices = static_cast<unsigned>(std::clamp<std::uint64_t>(bytes / plan.partitions / workers / least_file, 1,
                                                                     std::max<std::uint64_t>(1, least_rounds)));
