@@ -13,8 +13,13 @@ using kmer_frequency::Repeats;
 
 constexpr double any_number = 1e18;
 
-/// A number that stands for a thing, as a hash does.
-std::uint64_t hash_of(std::uint64_t thing) { return std::mt19937_64(thing)(); }
+/// A number that stands for a thing, as a hash does (SplitMix64's).
+std::uint64_t hash_of(std::uint64_t thing) {
+  thing = (thing + 1) * 0x9e3779b97f4a7c15;
+  thing = (thing ^ thing >> 30) * 0xbf58476d1ce4e5b9;
+  thing = (thing ^ thing >> 27) * 0x94d049bb133111eb;
+  return thing ^ thing >> 31;
+}
 
 bool is_near(double found, double wanted, double percent = 5) {
   INFO(std::to_string(found) + " for " + std::to_string(wanted));
@@ -60,6 +65,7 @@ TEST_CASE("of many that come by chance, and of some that come once, the rest is 
       constexpr std::uint64_t seen = 1000000;
       for (std::uint64_t i = 0; i < seen; ++i) repeats.see(is_error(dice) ? dice() : hash_of(dice() % things));
       const double all = static_cast<double>(things) + 30 * seen * share_of_errors;
-      is_near(repeats.distinct(30, any_number), all, 20);
+      // Of what came by chance half as often as there are things, few came three times.
+      is_near(repeats.distinct(30, any_number), all, things > seen ? 40 : 20);
     }
 }

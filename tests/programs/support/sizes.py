@@ -144,7 +144,7 @@ def few_processes(work):
     for name, command in jobs():
         pathlib.Path("out").unlink(missing_ok=True)
         for most in (1, 3, 9, 100):
-            code, out, err = run("bash", "-c", f'ulimit -u {most} && exec "$@"', "sh", *command, "-q", "--workers", 8,
+            code, out, err = run("bash", "-c", f'ulimit -u {most} && exec "$@"', "sh", *command, "-q", "--workers", 4,
                                  "--memory", "256MiB", user=OTHER_USER)
             check(code in (0, 1) and len(err.splitlines()) <= 8 and (code == 0) == os.path.exists("out"), name, "with", most,
                   "threads:", code, err)
