@@ -126,6 +126,18 @@ void summarize(const Facts& facts, const Options& options) {
   std::fprintf(stderr, "%-16s%s\n", "engine", facts.engine.c_str());
 }
 
+/// Looks at a little of the input first, and at more where it may be that there is too little room.
+Need reckon(const Options& options, const std::vector<scratch::AnyPlace>& places, std::uint64_t bytes) {
+  constexpr std::uint64_t little = 1 << 20, much = 16 << 20, one_of = 64;
+  if (options.need) return {options, {}};
+  const auto look = [&](std::uint64_t text) { return Need(options, look_at(options.files, options.counting, text)); };
+  if (options.looked_at > 0) return look(options.looked_at);
+  Need need = look(std::clamp(bytes / one_of, little, much));
+  std::uint64_t room = 0;
+  for (const scratch::AnyPlace& place : places) room += support::room_in(place);
+  return need.total() < room ? need : look(much);
+}
+
 /// All rows, by threads or processes.
 AllCounted count_rows(support::Sessions& sessions, const Options& options, RowSource& rows,
                       const std::function<void(const ReadSoFar&)>& told, const OnCommit& committing) {
@@ -188,7 +200,7 @@ void analyse(const Options& options) {
 
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
-  const Need need(options, options.need ? Sample() : look_at(options.files, counting, options.looked_at));
+  const Need need = reckon(options, places, rows.expected_bytes());
   session_options.need = options.need.value_or(need.at_least());
   session_options.quota = options.quota;
   session_options.buffers = counting.buffers();

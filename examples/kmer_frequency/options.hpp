@@ -72,9 +72,9 @@ struct Options {
 
   std::vector<std::string> places;
   bool resume = false;
-  std::string typed;                   ///< the whole command
-  std::optional<std::uint64_t> need;   ///< bytes that must be free; else computed from the input
-  std::uint64_t looked_at = 16 << 20;  ///< text that this is computed from
+  std::string typed;                  ///< the whole command
+  std::optional<std::uint64_t> need;  ///< bytes that must be free; else computed from the input
+  std::uint64_t looked_at = 0;        ///< text that this is computed from; 0: as much as it takes
   std::uint64_t quota = 0;
 
   std::string output;  ///< "-": standard output; empty: none

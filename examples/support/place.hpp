@@ -59,18 +59,20 @@ inline std::vector<scratch::AnyPlace> places_of(const std::vector<std::string>& 
   return places;
 }
 
+/// Bytes; 0 where that cannot be known.
+inline std::uint64_t room_in(const scratch::AnyPlace& place) {
+  try {
+    return scratch::space(what_is_there(place.root())).bytes;
+  } catch (const scratch::Error&) {
+    return 0;
+  }
+}
+
 /// The one with the most room; those of which that cannot be said come last, in their order.
 /// @pre there is one
 inline scratch::AnyPlace roomiest(const std::vector<scratch::AnyPlace>& places) {
-  const auto room = [](const scratch::AnyPlace& place) -> std::uint64_t {
-    try {
-      return scratch::space(what_is_there(place.root())).bytes;
-    } catch (const scratch::Error&) {
-      return 0;
-    }
-  };
   return *std::max_element(places.begin(), places.end(),
-                           [&](const auto& a, const auto& b) { return room(a) < room(b); });
+                           [](const auto& a, const auto& b) { return room_in(a) < room_in(b); });
 }
 
 }  // namespace support

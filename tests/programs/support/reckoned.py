@@ -82,7 +82,7 @@ def ratio(*command):
 
 def right_for_inputs_of_all_kinds():
     every = ("-k", 31, "--canonical", "--count", "occurrences")
-    part, all_of_it = ("--looked-at", "1MiB"), ()
+    part, all_of_it = (), ("--looked-at", "16MiB")
     little, much = ("--memory", "32MiB"), ("--memory", "256MiB")
     for file, *how in (("short.fa", *every, *part, *much, "-o", "made"), ("long.fa", *every, *part, *little, "--table", "made"),
                        ("row.fa", *every, *part, *little, "-o", "made"), ("row.fa", "-k", 51, *all_of_it, *much, "--table", "made"),
