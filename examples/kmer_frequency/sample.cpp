@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -129,8 +130,9 @@ class Seeing {
         sample_(&sample),
         packed_(counting.k),
         stream_(counting.k, counting.canonical),
-        minima_(counting.k, counting.canonical),
-        supers_(counting.k, counting.canonical) {}
+        minima_(counting.k, counting.canonical) {
+    if (counting.joins()) supers_.emplace(counting.k, counting.canonical);
+  }
 
   void see(const Batch& batch) {
     packed_.pack(batch.bases, batch.ends);
@@ -154,7 +156,7 @@ class Seeing {
     sample_->kmers += static_cast<double>(n);
     if (!counting_.joins()) return;
     minima_.find(packed_, run, [this](std::uint32_t at, std::uint32_t kmers) {
-      sample_->equal_supers.see(even(supers_.make(packed_, at, kmers).hash()));
+      sample_->equal_supers.see(even(supers_->make(packed_, at, kmers).hash()));
       sample_->supers += 1;
     });
   }
@@ -180,7 +182,7 @@ class Seeing {
   Packed packed_;
   KmerStream stream_;
   Minima minima_;
-  Supers supers_;
+  std::optional<Supers> supers_;  // where they are counted first
   SeenInRow<Kmer> seen_;
   std::vector<Kmer> kmers_;
 };
