@@ -200,6 +200,7 @@ void analyse(const Options& options) {
 
   std::atomic<std::uint64_t> spilled = 0;
   scratch::SessionOptions session_options;
+  if (!options.resume && !counting.processes) places = {support::roomiest(places)};  // one table is in one place
   const Need need = reckon(options, places, rows.expected_bytes());
   session_options.need = options.need.value_or(need.at_least());
   session_options.quota = options.quota;
@@ -208,7 +209,6 @@ void analyse(const Options& options) {
     if (event.kind == scratch::EventKind::spill) spilled += event.bytes;
     if (told) told(event);
   };
-  if (!options.resume && !counting.processes) places = {support::roomiest(places)};  // one table is in one place
   std::optional<support::Sessions> made;
   try {
     made.emplace(places, "k" + std::to_string(counting.k), session_options, earlier);

@@ -28,11 +28,11 @@ struct Counting {
   bool processes = false;    ///< each with a table of its own; threads share one
   std::uint64_t memory = 0;  ///< in all
 
-  static constexpr unsigned longest_k = 63;
+  static constexpr unsigned longest_k = 63, shortest_joined_k = 15;
   unsigned key_bits() const { return 2 * k + occurrence_bits; }
 
   /// Super-k-mers are counted first, and then their k-mers.
-  bool joins() const { return !rows && !direct && k >= 15 && key_bits() > 16; }
+  bool joins() const { return !rows && !direct && k >= shortest_joined_k; }
   unsigned tables() const { return processes ? workers : 1; }
   /// That count into one table.
   unsigned threads() const { return processes ? 1 : workers; }

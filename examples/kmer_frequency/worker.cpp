@@ -51,6 +51,7 @@ std::unique_ptr<Table> make_table(const scratch::Workspace& workspace, const std
                                   const Counting& counting) {
   return scratch::with_key_type(counting.key_bits(), [&]<class Key>(std::type_identity<Key>) -> std::unique_ptr<Table> {
     if constexpr (sizeof(Key) >= 4) {
+      static_assert(Counting::shortest_joined_k == SuperKmers::least_k);
       if (counting.joins()) return std::make_unique<SuperTable<Key>>(workspace, name, number, counting);
     }
     return std::make_unique<DirectTable<Key>>(workspace, name, counting);

@@ -109,6 +109,7 @@ case_fewer_open_files_mean_fewer_workers_and_a_word() {
       rm -r sorted
       [ "$how" = '--workers 64 --memory 1GiB' ] || continue
       grep -q 'workers instead of 64: ' err || fail "no word about fewer workers, $limit files"
+      [ $limit != 64 ] || grep -q 'workers instead of 64: .*ulimit -n' err || fail "other words: $(cat err)"
     done
   done
   nothing_left

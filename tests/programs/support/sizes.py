@@ -122,10 +122,12 @@ def follow_cgroups_of_version_1():
         found = said(err)
         check(code == 0 and found and 64 <= found[1] <= 100, name, "in a cgroup of 400 MiB:", code, err)
         check(peak <= 100, name, "took", peak, "in a cgroup of 400 MiB")
-    if len(os.sched_getaffinity(0)) > 1 and in_cgroup("cpu", "cpu.cfs_quota_us=90000", "true")[0] == 0:
-        for name, command in jobs():
-            code, err, _ = in_cgroup("cpu", "cpu.cfs_quota_us=90000", *command)
-            check(code == 0 and said(err)[0] == 1, name, "with the time of less than a processor:", code, err)
+    if len(os.sched_getaffinity(0)) == 1 or in_cgroup("cpu", "cpu.cfs_quota_us=90000", "true")[0] != 0:
+        print("not tried: a part of the processors' time by version 1, which cannot be given here")
+        return
+    for name, command in jobs():
+        code, err, _ = in_cgroup("cpu", "cpu.cfs_quota_us=90000", *command)
+        check(code == 0 and said(err)[0] == 1, name, "with the time of less than a processor:", code, err)
 
 
 def few_open_files():
