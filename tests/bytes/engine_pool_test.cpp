@@ -3,11 +3,17 @@
 #include <scratch/engine/planned_io.hpp>
 #include <scratch/engine/posix_io.hpp>
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <memory>
 #include <thread>
+#include <vector>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
@@ -156,4 +162,54 @@ TEST_CASE("an engine that was chosen without knowing is used once, and the next 
   known.lease();
   known.lease();
   REQUIRE(*make.made == 3);
+}
+
+namespace {
+// Bytes of an engine's buffers that are in memory.
+std::size_t resident(const EnginePool::Lease& engine) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::size_t there = 0;
+  for (unsigned i = 0; i < engine->depth(); ++i) {
+    const MutableBytes buffer = engine->buffer(i);
+    std::vector<unsigned char> pages(buffer.size() / page);
+    REQUIRE(::mincore(buffer.data(), buffer.size(), pages.data()) == 0);
+    for (const unsigned char in_memory : pages) there += in_memory & 1U ? page : 0;
+  }
+  return there;
+}
+
+// Every buffer is filled to `size`, and written.
+void write_with(const EnginePool::Lease& engine, int file, std::size_t size) {
+  for (unsigned i = 0; i < engine->depth(); ++i) {
+    const MutableBytes bytes = engine->buffer(i).first(size);
+    make_noise(bytes, i);
+    engine->start({Transfer::Kind::write, file, i * size, bytes.data(), size, i});
+  }
+  while (engine->in_flight() > 0) REQUIRE(engine->finish().error == 0);
+}
+}  // namespace
+
+TEST_CASE("buffers are found in memory by the next one, as many bytes as the budget has") {
+  const TempDir dir(TempDir::On::disk);
+  const detail::Fd file(sys::openat(dir.fd(), "file", O_RDWR | O_CREAT, 0600));
+  for (const auto& [name, make] : engines()) {
+    INFO(name);
+    const std::unique_ptr<Io> one = make(Medium::of(dir.fd()));
+    const std::size_t depth = one->depth(), all = depth * Io::buffer_size;
+    for (const std::size_t budget : {all / 2, all, all / 8}) {
+      EnginePool pool(make, dir.fd(), {}, budget);
+      for (const std::size_t size : {64_KiB, Io::buffer_size / 8, Io::buffer_size}) {
+        write_with(pool.lease(), file.get(), size);
+        CHECK(resident(pool.lease()) == std::min(depth * size, budget));
+      }
+      std::vector<EnginePool::Lease> side_by_side;
+      for (int i = 0; i < 4; ++i) {
+        side_by_side.push_back(pool.lease());
+        write_with(side_by_side.back(), file.get(), budget / 4 / depth);
+      }
+      side_by_side.clear();
+      for (int i = 0; i < 4; ++i) side_by_side.push_back(pool.lease());
+      for (const EnginePool::Lease& engine : side_by_side) CHECK(resident(engine) == budget / 4);
+    }
+  }
 }

@@ -84,6 +84,13 @@ class Io {
   /// Gives the buffers' memory back; `buffer()` makes it anew.
   /// @pre nothing is in flight
   virtual void drop_buffers() noexcept {}
+  /// The same for what is beyond `most` bytes, so that the next user of the engine finds the rest in memory.
+  /// @pre nothing is in flight
+  /// @returns the bytes that stay, `most` or fewer
+  virtual std::size_t trim_buffers(std::size_t most) noexcept {
+    if (buffer_memory() > most) drop_buffers();
+    return buffer_memory();
+  }
 };
 
 /// What an engine is chosen by: the file system under a directory.

@@ -104,6 +104,7 @@ class PlannedIo final : public Io {
   MutableBytes buffer(unsigned i) override { return engine_->buffer(i); }
   std::size_t buffer_memory() const override { return engine_->buffer_memory(); }
   void drop_buffers() noexcept override { engine_->drop_buffers(); }
+  std::size_t trim_buffers(std::size_t most) noexcept override { return engine_->trim_buffers(most); }
   std::size_t in_flight() const override { return engine_->in_flight() + stopped_.size(); }
 
   void start(const Transfer& transfer) override {

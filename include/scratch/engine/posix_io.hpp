@@ -62,7 +62,10 @@ class PosixIo final : public Io {
   bool direct() const override { return false; }
   std::size_t alignment() const override { return 1; }
 
-  void start(const Transfer& transfer) override { done_.push_back(perform(transfer)); }
+  void start(const Transfer& transfer) override {
+    buffers_.used(transfer.data, transfer.size);
+    done_.push_back(perform(transfer));
+  }
   Completion finish() override {
     const Completion completion = done_.back();
     done_.pop_back();
@@ -73,6 +76,7 @@ class PosixIo final : public Io {
   MutableBytes buffer(unsigned i) override { return buffers_[i]; }
   std::size_t buffer_memory() const override { return buffers_.memory(); }
   void drop_buffers() noexcept override { buffers_.drop(); }
+  std::size_t trim_buffers(std::size_t most) noexcept override { return buffers_.trim(most); }
 
   /// One transfer, whole.
   static Completion perform(const Transfer& transfer) {

@@ -73,6 +73,7 @@ class UringIo final : public Io {
 
   void start(const Transfer& transfer) override {
     ready_.reserve(ready_.size() + transfers);  // from here on nothing throws
+    buffers_.used(transfer.data, transfer.size);
     if (transfer.kind == Transfer::Kind::write && sys::over_file_size_limit(transfer.offset + transfer.size)) {
       ready_.push_back({transfer.tag, 0, EFBIG});
     } else if (!has_ring()) {
@@ -97,6 +98,7 @@ class UringIo final : public Io {
   MutableBytes buffer(unsigned i) override { return buffers_[i]; }
   std::size_t buffer_memory() const override { return buffers_.memory(); }
   void drop_buffers() noexcept override { buffers_.drop(); }
+  std::size_t trim_buffers(std::size_t most) noexcept override { return buffers_.trim(most); }
 
  private:
   static constexpr unsigned transfers = 8;         // times 4 MiB: as much as a disk needs to be busy

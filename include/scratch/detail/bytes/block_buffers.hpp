@@ -4,6 +4,7 @@
 // Page-aligned memory for transfers: made when first used, reused, and given up where a late write could still land.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <functional>
@@ -58,6 +59,26 @@ class BlockBuffers {
     return made * size_;
   }
 
+  /// What was transferred from or to one of these is in memory; of what never was no memory is kept.
+  void used(const std::byte* at, std::size_t size) noexcept {
+    for (const std::byte* const buffer : buffers_)
+      if (buffer != nullptr && !std::less<>()(at, buffer) && std::less<>()(at, buffer + size_))
+        used_ = std::max(used_, static_cast<std::size_t>(at - buffer) + size);
+  }
+
+  /// Of every buffer the same first part stays, all of what was used where that is no more than `most` bytes together.
+  /// @pre as `drop` @returns the bytes that stay
+  std::size_t trim(std::size_t most) noexcept {
+    const std::size_t made = memory() / size_;
+    const std::size_t part = made == 0 ? 0 : std::min(used_, most / made) / grain * grain;
+    if (part == 0) drop();
+    for (std::byte*& buffer : buffers_)
+      if (buffer != nullptr && part < size_ && sys::madvise(buffer + part, size_ - part, MADV_DONTNEED) != 0)
+        sys::munmap(std::exchange(buffer, nullptr), size_);  // locked in memory
+    used_ = part;
+    return memory() / size_ * part;
+  }
+
   /// The memory goes back to the system. @pre nothing reaches the buffers any more
   void drop() noexcept {
     for (std::byte*& buffer : buffers_)
@@ -65,7 +86,9 @@ class BlockBuffers {
   }
 
  private:
-  std::size_t size_;
+  static constexpr std::size_t grain = 64_KiB;  // whole pages everywhere
+
+  std::size_t size_, used_ = 0;
   PlainVector<std::byte*> buffers_;
 };
 

@@ -39,7 +39,7 @@ class EnginePool {
   EnginePool& operator=(const EnginePool&) = delete;
   ~EnginePool() {
     if (made_here_.is_true()) return;
-    for (std::unique_ptr<Io>& engine : idle_) static_cast<void>(engine.release());
+    for (Idle& idle : idle_) static_cast<void>(idle.engine.release());
   }
 
   /// An engine for one thread's use; goes back to the pool at the end.
@@ -104,8 +104,8 @@ class EnginePool {
     if (idle_count_ > 0) {
       std::size_t most = 0;  // has the most memory
       for (std::size_t i = 1; i < idle_count_; ++i)
-        if (idle_[i]->buffer_memory() > idle_[most]->buffer_memory()) most = i;
-      std::unique_ptr<Io> engine = std::move(idle_[most]);
+        if (idle_[i].kept > idle_[most].kept) most = i;
+      std::unique_ptr<Io> engine = std::move(idle_[most].engine);
       --idle_count_;
       idle_[most] = std::move(idle_[idle_count_]);
       return {this, std::move(engine), std::move(owner)};
@@ -138,6 +138,11 @@ class EnginePool {
  private:
   static constexpr std::size_t most_idle = 8;
 
+  struct Idle {
+    std::unique_ptr<Io> engine{};
+    std::size_t kept = 0;  // bytes of its buffers
+  };
+
   // Before the mutex, which another thread of the parent may have held.
   void check_process() const {
     if (!made_here_.is_true()) throw_error(errc::forked_object, "use an engine", {});
@@ -158,10 +163,12 @@ class EnginePool {
       if (for_one_use) return;
       std::unique_lock lock(mutex_);
       const std::string now = engine->describe();
-      std::size_t kept = engine->buffer_memory();
-      for (std::size_t i = 0; i < idle_count_; ++i) kept += idle_[i]->buffer_memory();
-      if (kept > budget_) engine->drop_buffers();
-      if (idle_count_ < most_idle) idle_[idle_count_++] = std::move(engine);
+      std::size_t left = budget_;
+      for (std::size_t i = 0; i < idle_count_; ++i) left -= std::min(left, idle_[i].kept);
+      if (idle_count_ < most_idle) {
+        const std::size_t kept = engine->trim_buffers(std::min(left, budget_ / (leased_ + 1)));
+        idle_[idle_count_++] = {std::move(engine), kept};
+      }
       note(now, lock);
     } catch (...) {
       // an engine that cannot be finished just ends
@@ -179,7 +186,7 @@ class EnginePool {
   std::atomic<bool> in_use_{false};
   Medium medium_{};  // without a name: not yet asked for, or to be asked for again
   std::string description_{};
-  std::array<std::unique_ptr<Io>, most_idle> idle_{};
+  std::array<Idle, most_idle> idle_{};
   std::size_t idle_count_ = 0;
 };
 
