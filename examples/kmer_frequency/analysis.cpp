@@ -133,9 +133,7 @@ Need reckon(const Options& options, const std::vector<scratch::AnyPlace>& places
   const auto look = [&](std::uint64_t text) { return Need(options, look_at(options.files, options.counting, text)); };
   if (options.looked_at > 0) return look(options.looked_at);
   Need need = look(std::clamp(bytes / one_of, little, much));
-  std::uint64_t room = 0;
-  for (const scratch::AnyPlace& place : places) room += support::room_in(place);
-  return need.total() < room ? need : look(much);
+  return need.total() < support::room_in(places) ? need : look(much);
 }
 
 /// All rows, by threads or processes.
@@ -222,14 +220,11 @@ void analyse(const Options& options) {
 
   Facts facts;
   if (!options.need && need.total() > 0) facts.reckoned = need.breakdown();
-  std::uint64_t free = 0;
   for (std::size_t i = 0; i < sessions.size(); ++i) {
     facts.places.push_back(sessions[i].path().native() + ", since " + sessions[i].place().reason());
-    const scratch::Space space = scratch::space(sessions[i].path());
-    facts.in_memory = facts.in_memory || space.memory_backed;
-    free += space.bytes;
+    facts.in_memory = facts.in_memory || scratch::space(sessions[i].path()).memory_backed;
   }
-  if (free < need.total())
+  if (const std::uint64_t free = support::room_in(places); free < need.total())
     support::notice("there may be too little room: " + scratch::readable_size(free) + " are free, and reckoned are " +
                     need.breakdown() + " (--place, --need)");
   Progress progress(!options.quiet);

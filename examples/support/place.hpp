@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -66,6 +67,18 @@ inline std::uint64_t room_in(const scratch::AnyPlace& place) {
   } catch (const scratch::Error&) {
     return 0;
   }
+}
+
+/// The same of all of them together: a device counts once.
+inline std::uint64_t room_in(const std::vector<scratch::AnyPlace>& places) {
+  std::uint64_t room = 0;
+  std::set<dev_t> devices;
+  for (const scratch::AnyPlace& place : places) {
+    struct stat facts {};
+    if (::stat(what_is_there(place.root()).c_str(), &facts) == 0 && devices.insert(facts.st_dev).second)
+      room += room_in(place);
+  }
+  return room;
 }
 
 /// The one with the most room; those of which that cannot be said come last, in their order.
