@@ -81,7 +81,7 @@ class Job {
     session_ = &session;
     ranks::Logs logs(ranks_, session.metrics());
     logs_ = &logs;
-    ranks::with_logs(ranks_, logs, options_.logs, [&] { work(); });
+    ranks::with_logs(ranks_, logs, options_.logs, [&] { checkpoint_->perform(session, [&] { work(); }); });
     ranks_.together([&] { session.close(); });
     summarize();
   }
@@ -192,8 +192,8 @@ class Job {
       const std::uint64_t seen = ranks_.sum(bytes) + left_out().bytes, expected = plan_.inputs.bytes();
       ranks_.together([&] {
         if (seen != expected)
-          throw Refused(std::string(what) + " saw " + std::to_string(seen) + " bytes of " + nouns() + " of " +
-                        std::to_string(expected));
+          throw support::Damaged(std::string(what) + " saw " + std::to_string(seen) + " bytes of " + nouns() + " of " +
+                                 std::to_string(expected));
       });
     };
     // A phase of the workers, in a thread beside: another rank's failure ends it.
@@ -262,7 +262,8 @@ class Job {
         std::uint64_t bytes = 0;
         for (const Placed& part : delivery_->gathered(sessions, plan_.buffers).list(parts())) bytes += part.bytes;
         if (bytes != expected)
-          throw Refused("the sorted parts have " + std::to_string(bytes) + " bytes of " + std::to_string(expected));
+          throw support::Damaged("the sorted parts have " + std::to_string(bytes) + " bytes of " +
+                                 std::to_string(expected));
       }
       results_->attempt(
           [&] {

@@ -26,7 +26,7 @@ inline Work read_back(const Stage& stage) {
   });
 }
 
-/// @throws Refused where the parts are not in order, or do not hold what the input holds and was not left out
+/// @throws support::Damaged where the parts are not in order, or do not hold what the input holds and was not left out
 inline void check_all(const scratch::Workspace& session, const Format& format, const Multiset& input,
                       const Multiset& left_out) {
   const std::string noun = format.noun();
@@ -35,19 +35,19 @@ inline void check_all(const scratch::Workspace& session, const Format& format, c
   with_kind(format, [&](const auto& kind) {
     for (const scratch::Numbered& part : parts().list(area)) {
       const auto seen = Check::from_bytes(scratch::read_file(area, part.name));
-      if (!seen) throw Refused("what a rank saw of the part " + part.name + " is damaged");
+      if (!seen) throw support::Damaged("what a rank saw of the part " + part.name + " is damaged");
       whole.add(kind, *seen);
     }
   });
   if (!whole.sorted())
-    throw Refused("the output is not sorted at " + noun + " " + std::to_string(*whole.first_unsorted));
+    throw support::Damaged("the output is not sorted at " + noun + " " + std::to_string(*whole.first_unsorted));
   Multiset there = whole.set;
   there += left_out;
   if (there == input) return;
   std::ostringstream why;
   why << "the output does not hold the " << noun << "s of the input: " << there.items << " with checksum " << std::hex
       << there.sum << ", not " << std::dec << input.items << " with " << std::hex << input.sum;
-  throw Refused(why.str());
+  throw support::Damaged(why.str());
 }
 
 }  // namespace external_sort

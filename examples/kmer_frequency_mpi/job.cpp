@@ -126,7 +126,7 @@ class Job {
     session_ = &session;
     ranks::Logs logs(ranks_, session.metrics());
     logs_ = &logs;
-    ranks::with_logs(ranks_, logs, rank_options_.logs, [&] { work(); });
+    ranks::with_logs(ranks_, logs, rank_options_.logs, [&] { checkpoint_->perform(session, [&] { work(); }); });
     ranks_.together([&] { session.close(); });
     summarize();
   }
@@ -278,7 +278,7 @@ class Job {
     ranks_.together([&] {
       const std::uint64_t read = fact("kmers") - fact("skipped");
       if (total != read)
-        throw support::Refused("the counts add up to " + std::to_string(total) + ", and not to the " +
+        throw support::Damaged("the counts add up to " + std::to_string(total) + ", and not to the " +
                                std::to_string(read) + " k-mers that were read: this is a defect of the program");
     });
   }

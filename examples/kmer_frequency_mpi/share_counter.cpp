@@ -29,7 +29,7 @@ InputRead ShareCounter::count(const OnCommit& committing) {
     tables.push_back(table);
     std::optional<InputRead> found;
     if (is_there(read) && (merging || is_there(table))) found = input_read(where_, read);
-    if (!found && merging) throw support::Refused("what was read of \"" + piece.file + "\" is no longer known");
+    if (!found && merging) throw support::Damaged("what was read of \"" + piece.file + "\" is no longer known");
     if (!found) {
       if (is_there(table)) where_.remove(table);
       found = count_into(table, {{piece}}, all.read.so_far.bytes, committing,

@@ -74,6 +74,17 @@ class Checkpoint {
     return made;
   }
 
+  /// Does the work of the job, with all others. What a rank finds damaged is not gone on with again.
+  template <class Work>
+  void perform(NodeSession& session, Work work) {
+    try {
+      work();
+    } catch (const support::Told&) {
+      if (is_kept_) give_up_damage(session);
+      throw;
+    }
+  }
+
   bool is_done(const std::string& phase) const {
     const nlohmann::json& done = facts_.at("done");
     return std::find(done.begin(), done.end(), phase) != done.end();
@@ -93,6 +104,16 @@ class Checkpoint {
   }
 
  private:
+  void give_up_damage(NodeSession& session) const {
+    std::string why;
+    for (const std::string& found : ranks_.at_first(support::damage(ranks_.failure())))
+      if (why.empty()) why = found;
+    why = ranks_.from_first(why);
+    ranks_.together([&] {
+      if (!why.empty() && ranks_.worker() == 0) support::give_up(session.owned(), why);
+    });
+  }
+
   // What all have done may not be on record everywhere yet.
   void share(const nlohmann::json& left) {
     const std::vector<std::string> texts = ranks_.at_first(left.is_object() ? left.dump() : std::string());

@@ -186,6 +186,9 @@ class Ranks {
     }
   }
 
+  /// What failed here last; null: nothing did.
+  std::exception_ptr failure() const { return failure_; }
+
   /// Told by every rank what failed there, before one says it.
   void on_failure(std::function<void(const std::exception&)> told) { told_ = std::move(told); }
 
@@ -198,12 +201,14 @@ class Ranks {
       work();
     } catch (const std::bad_alloc& error) {
       if (told_) told_(error);
+      failure_ = std::current_exception();
       why = "out of memory";
     } catch (const support::Told&) {
       why = " ";
     } catch (const support::GivenUp&) {  // another one has failed
     } catch (const std::exception& error) {
       if (told_) told_(error);
+      failure_ = std::current_exception();
       why = error.what();
     }
     agree(why);
@@ -304,6 +309,7 @@ class Ranks {
   MPI_Comm all_ = MPI_COMM_NULL, node_ = MPI_COMM_NULL;
   unsigned rank_ = 0, size_ = 1, worker_ = 0, workers_ = 1, node_number_ = 0, nodes_ = 0;
   std::function<void(const std::exception&)> told_;
+  std::exception_ptr failure_;
 };
 
 }  // namespace ranks

@@ -16,6 +16,11 @@ struct Refused : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What was made before is not as it was made: going on cannot mend that.
+struct Damaged : Refused {
+  using Refused::Refused;
+};
+
 /// The command line is wrong, whatever the machine. Exit code 2.
 struct WrongUsage : std::runtime_error {
   using std::runtime_error::runtime_error;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -186,6 +187,19 @@ inline void give_up(scratch::OwnedSession& session, const std::string& why) {
   nlohmann::json user = scratch::user_json(session);
   user["given_up"] = why;
   scratch::user(session, user);
+}
+
+/// What is damaged, in the words of the error that says so; empty where it says something else.
+inline std::string damage(const std::exception_ptr& error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const Damaged& found) {
+    return found.what();
+  } catch (const scratch::Error& found) {
+    if (found.code() == scratch::errc::checksum_mismatch || found.code() == scratch::errc::corrupt) return found.what();
+  } catch (...) {
+  }
+  return {};
 }
 
 /// Does what a session is for, and says how to go on where that did not come to its end.

@@ -222,6 +222,35 @@ case_a_count_that_other_inputs_or_other_ranks_ask_for_begins_anew() {
   nothing_of_sessions place
 }
 
+# gives_up_damage <file> <offset> <words> <program and arguments ...>: a byte of it is another; the next start says so, and
+# the one behind it begins anew.
+gives_up_damage() {
+  local file=$1 offset=$2 said=$3 code=0
+  shift 3
+  printf x | dd of="$file" bs=1 seek="$offset" conv=notrunc 2>/dev/null
+  mpirun -n 4 "$@" 2>err || code=$?
+  [ $code != 0 ] || fail "$file is damaged, and all is well"
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  words | grep -q "$said" || fail "other words: $(words)"
+  mpirun -n 4 "$@" 2>err || fail "the start behind it"
+  words | grep -q 'notice: a new start: 0 of 2 nodes have something of this job' || fail "not a new start: $(words)"
+  nothing_of_sessions place
+}
+case_damage_that_a_start_goes_on_with_is_found_and_the_one_behind_it_is_new() {
+  reads reads.fa 4000 120
+  "$one" -q --workers 2 --memory 64MiB -k 21 -o one.tsv reads.fa
+  local counting=("$many" --workers 1 --memory 64MiB -q --resume -k 21 -o four.tsv reads.fa)
+  killed_in 1 summing "${counting[@]}"
+  gives_up_damage "$(find place -name 'partition.*' | sort | head -n 1)" 2000 'checksum mismatch' "${counting[@]}"
+  same one.tsv four.tsv
+  records 20000
+  "$sorting" sort -q -o one records
+  local sorting_them=("$sort_on_many" sort --memory 32MiB -q --resume -o four records)
+  killed_in 3 validation "${sorting_them[@]}"
+  gives_up_damage "$(find place -path '*/output/part_0003')" 50 'does not hold the records' "${sorting_them[@]}"
+  diff -r one four || fail "another order"
+}
+
 # The others of those tests: nobody is said to be killed who was not.
 case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
   reads reads.fa 4000 120
