@@ -248,7 +248,7 @@ case_damage_that_a_start_goes_on_with_is_found_and_the_one_behind_it_is_new() {
   local sorting_them=("$sort_on_many" sort --memory 32MiB -q --resume -o four records)
   killed_in 3 validation "${sorting_them[@]}"
   gives_up_damage "$(find place -path '*/output/part_0003')" 50 'does not hold the records' "${sorting_them[@]}"
-  diff -r one four || fail "another order"
+  cmp <(cat one/part_*) <(cat four/part_*) >&2 || fail "other records, or another order"
 }
 
 # The others of those tests: nobody is said to be killed who was not.
