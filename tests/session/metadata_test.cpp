@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/metadata.hpp>
+#include <scratch/session_json.hpp>
 
 #include <string>
 
@@ -34,6 +35,10 @@ std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunk
   std::string text = head_text(of);
   for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, {chunks[i], scratch::ChunkLayout().block}, i == 0);
   return text + std::string(end_of_metadata);
+}
+
+nlohmann::json read_metadata(int directory, const std::filesystem::path& path) {
+  return parse_metadata(scratch::detail::read_metadata_text(directory, path), path / "metadata.json");
 }
 
 }  // namespace
@@ -132,6 +137,9 @@ TEST_CASE("a damaged metadata.json is a clear error") {
   CHECK(with(std::string_view("{\"format\":2,\0}", 14))->code() == errc::corrupt);
   CHECK(says(with("{\"format\":2,\"x\":" + std::string(100'000, '[')), "nests 100001 deep"));
   CHECK(says(with("{\"format\":2,\"x\":" + std::string(67, '[') + std::string(67, ']') + "}"), "nests 68 deep"));
+  CHECK(says(with("{\"format\":2,\"x\":nul}"), "no JSON at byte 16"));
+  CHECK(with("{\"format\":99999999999999999999}")->code() == errc::corrupt);
+  CHECK(with("{\"format\":9999999999999999999}")->code() == errc::unsupported_version);
 }
 
 TEST_CASE("brackets in strings do not nest, and of two equal keys one counts") {
