@@ -3,6 +3,7 @@
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/session_json.hpp>
 
+#include <random>
 #include <string>
 
 #include "support/catch.hpp"
@@ -140,6 +141,42 @@ TEST_CASE("a damaged metadata.json is a clear error") {
   CHECK(says(with("{\"format\":2,\"x\":nul}"), "no JSON at byte 16"));
   CHECK(with("{\"format\":99999999999999999999}")->code() == errc::corrupt);
   CHECK(with("{\"format\":9999999999999999999}")->code() == errc::unsupported_version);
+}
+
+TEST_CASE("whatever is changed in a text, it is read as nlohmann/json reads it") {
+  const std::string good =
+      "{\"format\":2,\"label\":\"\\u00e9\\ud83d\\ude00\\n\",\"pid\":-7,\"a\":[1.5,0,-0.1,true,null,\"\xc3\xa9\"],"
+      "\"user\":{\"k\":[{},[]]},\"progress\":{\"done\":1,\"total\":2,\"what\":\"x\"},\n\"chunks\":[{\"id\":1}]}";
+  const std::string_view bytes = "{}[]\",:\\0123456789.+-tfnu \n\x01\x7f\x80\xc3\xff";
+  std::mt19937_64 random(12);
+  int read = 0, refused = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string text = good;
+    for (std::size_t n = random() % 3 + 1; n > 0; --n) {
+      const std::size_t at = random() % text.size();
+      const char byte = bytes[random() % bytes.size()];
+      if (random() % 3 == 0)
+        text.erase(at, 1);
+      else if (random() % 2 == 0)
+        text.insert(at, 1, byte);
+      else
+        text[at] = byte;
+    }
+    CAPTURE(text);
+    try {
+      const auto head = scratch::detail::parse_head(text, "metadata.json");
+      nlohmann::json all = nlohmann::json::parse(text);
+      all.erase("chunks");
+      REQUIRE(nlohmann::json::parse(head.text + "}") == all);
+      ++read;
+    } catch (const scratch::Error& error) {
+      if (error.hint().find("no JSON") == std::string::npos) continue;
+      REQUIRE_FALSE(nlohmann::json::accept(text));
+      ++refused;
+    }
+  }
+  CHECK(read > 1000);
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("brackets in strings do not nest, and of two equal keys one counts") {
