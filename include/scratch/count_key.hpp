@@ -49,8 +49,8 @@ struct Count {
 template <class F>
 auto with_key_type(unsigned bits, F&& f) {
   if (bits == 0 || bits > 128)
-    throw Error(std::make_error_code(std::errc::result_out_of_range),
-                "choose a key type for " + std::to_string(bits) + " bits", {}, "keys have 1 to 128 bits");
+    detail::throw_error(std::make_error_code(std::errc::result_out_of_range),
+                        "choose a key type for " + std::to_string(bits) + " bits", {}, "keys have 1 to 128 bits");
   if (bits <= 16) return std::forward<F>(f)(std::type_identity<std::uint16_t>{});
   if (bits <= 32) return std::forward<F>(f)(std::type_identity<std::uint32_t>{});
   if (bits <= 64) return std::forward<F>(f)(std::type_identity<std::uint64_t>{});
@@ -76,8 +76,9 @@ constexpr Key key_of(I value) {
     using Number = std::conditional_t<std::integral<Key>, Key, std::uint64_t>;
     const auto number = +value;  // bool and characters are numbers here
     if (!std::in_range<Number>(number))
-      throw Error(std::make_error_code(std::errc::result_out_of_range), "use " + std::to_string(number) + " as a key",
-                  {}, "keys of this table have " + std::to_string(key_bits<Key>) + " bits, unsigned");
+      detail::throw_error(std::make_error_code(std::errc::result_out_of_range),
+                          "use " + std::to_string(number) + " as a key", {},
+                          "keys of this table have " + std::to_string(key_bits<Key>) + " bits, unsigned");
     if constexpr (std::same_as<Key, Key128>)
       return {0, static_cast<std::uint64_t>(number)};
     else
@@ -174,6 +175,8 @@ struct EntryOf {
 
   friend bool operator==(const EntryOf&, const EntryOf&) = default;
 };
+/// Their order; one type, so that a sort is compiled once.
+inline constexpr auto by_mixed = [](const auto& a, const auto& b) { return a.mixed < b.mixed; };
 /// Of all keys up to 64 bits.
 using CountEntry = EntryOf<std::uint64_t>;
 

@@ -135,8 +135,8 @@ class CountReader {
   /// @throws Error EINVAL unless both have one size; else as above
   void get(std::span<const Key> keys, std::span<std::uint64_t> counts) const {
     if (keys.size() != counts.size())
-      throw Error(std::make_error_code(std::errc::invalid_argument), "look up keys in", path_,
-                  std::to_string(keys.size()) + " keys, room for " + std::to_string(counts.size()) + " counts");
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument), "look up keys in", path_,
+                          std::to_string(keys.size()) + " keys, room for " + std::to_string(counts.size()) + " counts");
     table_->get(keys, counts);
   }
 
@@ -153,8 +153,8 @@ class CountReader {
   /// @throws Error EINVAL unless i < n
   CountRange<Key> part(unsigned i, unsigned n) const {
     if (i >= n)
-      throw Error(std::make_error_code(std::errc::invalid_argument), "read the count table", path_,
-                  "there is no part " + std::to_string(i) + " of " + std::to_string(n));
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument), "read the count table", path_,
+                          "there is no part " + std::to_string(i) + " of " + std::to_string(n));
     using Mixed = detail::MixedOf<Key>;
     constexpr unsigned tail = detail::key_bits < Key >> 64 ? 64 : 0;  // bits of the quotient that come in a second step
     const auto start = [&](unsigned k) {
@@ -216,7 +216,8 @@ class CountReader {
     std::uint64_t sum = 0;
     for (Walk walk(table_, {}); !walk.at_end(); walk.next()) sum = detail::saturating_add(sum, walk.count());
     if (sum != kept_total())
-      throw Error(errc::corrupt, "verify the count table", path_, "the counts do not add up to the total on record");
+      detail::throw_error(errc::corrupt, "verify the count table", path_,
+                          "the counts do not add up to the total on record");
   }
 
  private:
@@ -226,9 +227,9 @@ class CountReader {
   static void explain_absence(const detail::Directory& directory, std::string_view name, const Error& error) {
     for (const detail::Claim& claim : detail::claims_in(directory))
       if (claim.from == name)
-        throw Error(error.code(), error.doing(), error.path(),
-                    "it is being merged into \"" + claim.into +
-                        "\", or was when its process died: merge again to finish or undo that");
+        detail::throw_error(error.code(), error.doing(), error.path(),
+                            "it is being merged into \"" + claim.into +
+                                "\", or was when its process died: merge again to finish or undo that");
     throw error;
   }
 

@@ -143,8 +143,8 @@ class CountTable {
     const std::filesystem::path path = directory_.path() / name_;
     const bool there = detail::look_up(directory_, name_);
     if (there && existing_ == Existing::refuse)
-      throw Error(std::make_error_code(std::errc::file_exists), "write the count table", path,
-                  "something has this name: choose .existing = Existing::add or Existing::replace");
+      detail::throw_error(std::make_error_code(std::errc::file_exists), "write the count table", path,
+                          "something has this name: choose .existing = Existing::add or Existing::replace");
     auto state = std::make_shared<State>(directory_, path, options.memory, options.threads);
     if (there && existing_ == Existing::add) {
       total_ = state->store.include(detail::TableFileFor<Key>(directory_, name_, detail::key_bits<Key>));
@@ -306,8 +306,8 @@ class CountTable {
   /// @pre `commit()` or `drain()` has ended this
   std::uint64_t distinct() const {
     if (!distinct_)
-      throw Error(std::make_error_code(std::errc::invalid_argument), "tell how many keys has",
-                  directory_.path() / name_, "that is known after commit()");
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument), "tell how many keys has",
+                          directory_.path() / name_, "that is known after commit()");
     return *distinct_;
   }
   /// The sum of all counts; 2^64 - 1 also stands for whatever is more. What adders that live have in hand may be
@@ -323,7 +323,7 @@ class CountTable {
     constexpr const char* doing = "write the count table";
     detail::check_file_name(name, doing);
     if (options.memory < least_memory)
-      throw Error(
+      detail::throw_error(
           errc::would_exceed_memory, doing, std::string(name),
           "a budget of " + readable_size(options.memory) + "; it takes at least " + readable_size(least_memory));
     return std::string(name);
@@ -343,8 +343,8 @@ class CountTable {
 
   void refuse_adders(const char* doing) const {
     if (const std::size_t n = store().adders(); n > 0)
-      throw Error(errc::busy, doing, input_.state()->path,
-                  std::to_string(n) + (n == 1 ? " adder lives" : " adders live") + ": drop them first");
+      detail::throw_error(errc::busy, doing, input_.state()->path,
+                          std::to_string(n) + (n == 1 ? " adder lives" : " adders live") + ": drop them first");
   }
 
   std::uint64_t find(Key key) {

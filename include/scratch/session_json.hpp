@@ -8,13 +8,30 @@
 #pragma once
 
 #include <cerrno>
+#include <filesystem>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include <scratch/detail/session/json.hpp>
 #include <scratch/error.hpp>
 #include <scratch/owned_session.hpp>
 
 namespace scratch::inline SCRATCH_ABI {
+
+namespace detail {
+
+/// @throws Error as `parse_head`
+inline nlohmann::json parse_metadata(const std::string& text, const std::filesystem::path& file) {
+  static_cast<void>(parse_head(text, file));
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {  // a number beyond a double
+    throw_error(errc::corrupt, "read", file, error.what());
+  }
+}
+
+}  // namespace detail
 
 /// What metadata.json says, the latest chunks included: of an `OwnedSession`, a `JoinedSession`, a `SessionView`.
 /// O(chunks).

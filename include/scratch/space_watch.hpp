@@ -49,7 +49,8 @@ class SpaceWatch {
     try {
       thread_ = detail::Thread([this]() noexcept { look(); });
     } catch (const Error& error) {
-      throw Error(error.code(), "start the thread that watches the free space of", directory_.path(), error.hint());
+      detail::throw_error(error.code(), "start the thread that watches the free space of", directory_.path(),
+                          error.hint());
     }
   }
 

@@ -112,8 +112,9 @@ class StopOnSignals {
                if (state().taken.exchange(false)) state().put_back();
              }) == 0;
     }();
-    if (!forks) throw Error(ENOMEM, "watch for forks to stop on signals", {});
-    if (state().taken.exchange(true)) throw Error(EBUSY, "stop on signals", {}, "there is a StopOnSignals already");
+    if (!forks) detail::throw_error(ENOMEM, "watch for forks to stop on signals", {});
+    if (state().taken.exchange(true))
+      detail::throw_error(EBUSY, "stop on signals", {}, "there is a StopOnSignals already");
     try {
       thread_ = detail::Thread([this] { wait(); });
     } catch (...) {

@@ -4,7 +4,6 @@
 // Removes what dead sessions left in a place.
 #pragma once
 
-#include <ranges>
 #include <utility>
 
 #include <scratch/detail/session/sweeping.hpp>

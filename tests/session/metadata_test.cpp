@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/metadata.hpp>
+#include <scratch/session_json.hpp>
 
+#include <random>
 #include <string>
 
 #include "support/catch.hpp"
@@ -34,6 +36,10 @@ std::string document(const SessionFacts& of, const std::vector<ChunkInfo>& chunk
   std::string text = head_text(of);
   for (std::size_t i = 0; i < chunks.size(); ++i) add_chunk(text, {chunks[i], scratch::ChunkLayout().block}, i == 0);
   return text + std::string(end_of_metadata);
+}
+
+nlohmann::json read_metadata(int directory, const std::filesystem::path& path) {
+  return parse_metadata(scratch::detail::read_metadata_text(directory, path), path / "metadata.json");
 }
 
 }  // namespace
@@ -132,6 +138,45 @@ TEST_CASE("a damaged metadata.json is a clear error") {
   CHECK(with(std::string_view("{\"format\":2,\0}", 14))->code() == errc::corrupt);
   CHECK(says(with("{\"format\":2,\"x\":" + std::string(100'000, '[')), "nests 100001 deep"));
   CHECK(says(with("{\"format\":2,\"x\":" + std::string(67, '[') + std::string(67, ']') + "}"), "nests 68 deep"));
+  CHECK(says(with("{\"format\":2,\"x\":nul}"), "no JSON at byte 16"));
+  CHECK(with("{\"format\":99999999999999999999}")->code() == errc::corrupt);
+  CHECK(with("{\"format\":9999999999999999999}")->code() == errc::unsupported_version);
+}
+
+TEST_CASE("whatever is changed in a text, it is read as nlohmann/json reads it") {
+  const std::string good =
+      "{\"format\":2,\"label\":\"\\u00e9\\ud83d\\ude00\\n\",\"pid\":-7,\"a\":[1.5,0,-0.1,true,null,\"\xc3\xa9\"],"
+      "\"user\":{\"k\":[{},[]]},\"progress\":{\"done\":1,\"total\":2,\"what\":\"x\"},\n\"chunks\":[{\"id\":1}]}";
+  const std::string_view bytes = "{}[]\",:\\0123456789.+-tfnu \n\x01\x7f\x80\xc3\xff";
+  std::mt19937_64 random(12);
+  int read = 0, refused = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string text = good;
+    for (std::size_t n = random() % 3 + 1; n > 0; --n) {
+      const std::size_t at = random() % text.size();
+      const char byte = bytes[random() % bytes.size()];
+      if (random() % 3 == 0)
+        text.erase(at, 1);
+      else if (random() % 2 == 0)
+        text.insert(at, 1, byte);
+      else
+        text[at] = byte;
+    }
+    CAPTURE(text);
+    try {
+      const auto head = scratch::detail::parse_head(text, "metadata.json");
+      nlohmann::json all = nlohmann::json::parse(text);
+      all.erase("chunks");
+      REQUIRE(nlohmann::json::parse(head.text + "}") == all);
+      ++read;
+    } catch (const scratch::Error& error) {
+      if (error.hint().find("no JSON") == std::string::npos) continue;
+      REQUIRE_FALSE(nlohmann::json::accept(text));
+      ++refused;
+    }
+  }
+  CHECK(read > 1000);
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("brackets in strings do not nest, and of two equal keys one counts") {

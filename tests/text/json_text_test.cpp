@@ -2,6 +2,7 @@
 #include <scratch/detail/text/json_text.hpp>
 
 #include <cstddef>
+#include <iterator>
 #include <random>
 #include <string>
 #include <string_view>
@@ -62,6 +63,36 @@ TEST_CASE("what is JSON is told from what is not") {
                            "\"\\u12\""})
     CHECK_FALSE(is_json(text));
   CHECK_FALSE(is_json(std::string_view("\"a\0b\"", 5)));
+}
+
+TEST_CASE("what a string says is read as nlohmann/json reads it") {
+  std::mt19937_64 random(11);
+  const std::string_view parts[] = {"a",
+                                    "\\\"",
+                                    "\\\\",
+                                    "\\/",
+                                    "\\b",
+                                    "\\f",
+                                    "\\n",
+                                    "\\r",
+                                    "\\t",
+                                    "\\u0000",
+                                    "\x7f",
+                                    "\\u00E9",
+                                    "\\u20ac",
+                                    "\\ud83d\\ude00",
+                                    "\xc3\xa9",
+                                    "\\uDBFF\\uDFFF",
+                                    "u",
+                                    "\\uffff",
+                                    "\\ud800\\udc00"};
+  for (int i = 0; i < 2000; ++i) {
+    std::string inside;
+    for (std::size_t n = random() % 8; n > 0; --n) inside += parts[random() % std::size(parts)];
+    CAPTURE(inside);
+    REQUIRE(is_json('"' + inside + '"'));
+    CHECK(scratch::detail::unescaped_json(inside) == nlohmann::json::parse('"' + inside + '"').get<std::string>());
+  }
 }
 
 TEST_CASE("JSON nests at most 64 deep") {

@@ -37,6 +37,7 @@ broken floors "xxhash_h is included by" bytes.hpp '#include <xxhash.h>'
 broken floors "count_table.hpp reaches nlohmann/json.hpp" count_table.hpp '#include <nlohmann/json.hpp>'
 broken floors "chunk_writer.hpp reaches nlohmann/json.hpp" chunk_writer.hpp '#include <nlohmann/json.hpp>'
 broken floors "workspace.hpp reaches nlohmann/json.hpp" space.hpp '#include <nlohmann/json.hpp>'
+broken floors "scratch.hpp reaches nlohmann/json.hpp" detail/session/json.hpp '#include <nlohmann/json.hpp>'
 broken floors "workspace.hpp reaches detail/count/merge/claim_name.hpp: tables register as guests" space.hpp \
   '#include <scratch/detail/count/merge/claim_name.hpp>'
 broken floors "ours are included as <scratch/...>" bytes.hpp '#include "error.hpp"'

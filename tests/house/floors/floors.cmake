@@ -4,7 +4,7 @@
 #   1. the second line of each header names its floor, as the table does;
 #   2. a header includes lower floors, and on its own floor what stands to its left in the same wing;
 #   3. xxhash.h, liburing.h and nlohmann/json.hpp are each included by one header at most;
-#   4. a program that only counts, or only writes chunks, does not pay for nlohmann/json;
+#   4. nobody pays for nlohmann/json but who includes session_json.hpp;
 #   5. the workspace knows nothing of tables;
 #   6. scratch.hpp gives every public header, save those that are included by name;
 #   7. a folder has a README of at most 20 lines, which names every other folder that its headers include.
@@ -101,7 +101,7 @@ function(reach header variable)
   set(${variable} "${reached}" PARENT_SCOPE)
 endfunction()
 
-foreach(light IN ITEMS count_table chunk_writer workspace)
+foreach(light IN ITEMS count_table chunk_writer workspace scratch)
   reach(${light} reached)
   foreach(header IN LISTS reached)
     if("${header}.hpp" IN_LIST users_of_nlohmann_json_hpp)

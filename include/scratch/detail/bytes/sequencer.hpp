@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/kernel/thread.hpp>
 #include <scratch/version.hpp>
 
@@ -71,7 +72,7 @@ class Sequencer {
 
   std::mutex mutex_{};
   Condition changed_{};
-  std::vector<bool> ended_{};
+  PlainVector<bool> ended_{};
   std::size_t next_ = 0;
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_{};
@@ -80,7 +81,7 @@ class Sequencer {
 template <class Worker>
 void Sequencer::run(std::size_t count, std::vector<Worker>& workers) {
   Sequencer sequencer;
-  sequencer.ended_.resize(count);
+  sequencer.ended_.assign(count, false);
   std::atomic<std::size_t> next{0};
   const auto run = [&](Worker& worker) noexcept {
     try {

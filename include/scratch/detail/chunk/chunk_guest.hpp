@@ -116,7 +116,7 @@ class ChunkGuest final : public Guest {
 
   void close() noexcept override { log_.close(); }
 
-  void add_names(std::set<std::string>& names) override {
+  void add_names(NameSet& names) override {
     const auto facts = facts_of(state_.fd(), std::string(chunks_name), state_.path());
     if (facts && facts->st_uid != sys::geteuid())
       throw_error(errc::corrupt, "use", state_.path() / chunks_name,
@@ -125,9 +125,11 @@ class ChunkGuest final : public Guest {
   }
 
  private:
-  static bool is_at_or_below(const NameSet& trees, std::string_view file) {
-    for (std::size_t end = file.size(); end != file.npos; end = end == 0 ? file.npos : file.rfind('/', end - 1))
-      if (trees.contains(file.substr(0, end))) return true;
+  static bool is_at_or_below(const NameSet& trees, std::string file) {
+    for (std::size_t end = file.size(); end != file.npos; end = file.rfind('/')) {
+      file.resize(end);
+      if (trees.contains(file)) return true;
+    }
     return false;
   }
 

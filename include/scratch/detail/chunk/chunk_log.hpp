@@ -9,11 +9,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -272,9 +272,9 @@ class ChunkLog {
   LineLog lines_;
   ChunkIds ids_;
   ChunkIndex chunks_{};
-  std::unordered_map<std::uint64_t, std::string> leaving_{};  // where the files go that were being renamed
-  std::unordered_map<std::uint64_t, std::string> rivals_{};   // other files that have a chunk's id on record
-  std::uint64_t above_all_ = 0;                               // every id on record
+  std::map<std::uint64_t, std::string> leaving_{};  // where the files go that were being renamed
+  std::map<std::uint64_t, std::string> rivals_{};   // other files that have a chunk's id on record
+  std::uint64_t above_all_ = 0;                     // every id on record
   std::uint64_t skipped_ = 0;
 };
 

@@ -80,7 +80,7 @@ class ByteLocks {
       beside_.emplace(byte, open_or_create(directory_, name.c_str(), O_RDWR, path_.parent_path() / name));
     }
     // Whoever looks has the lock for an instant.
-    const int file = byte == 0 ? file_ : beside_[byte].get();
+    const int file = byte == 0 ? file_ : beside_.find(byte)->second.get();
     return try_for(Patience{5}, [&] { return try_flock(file, kind == F_WRLCK ? LOCK_EX : LOCK_SH, path_); });
   }
 

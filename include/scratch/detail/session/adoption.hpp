@@ -22,10 +22,9 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -232,7 +231,7 @@ class Adoption {
   std::string text_;
   MetadataHead head_;
   std::shared_ptr<SessionState> state_{};
-  std::unordered_set<std::string> unrecorded_{};
+  std::set<std::string> unrecorded_{};
 };
 
 /// The latest of the sessions of a label that are kept, not completed, and whose owner is dead.
@@ -240,8 +239,11 @@ class Adoption {
 inline std::optional<SessionInfo> find_unfinished(const Location& location, std::string_view label) {
   const Fd root = open_root(location.wanted());
   if (!root) return std::nullopt;
-  // When it started, when its metadata.json changed (seconds and nanoseconds), its name.
-  using Candidate = std::tuple<std::string, std::int64_t, std::int64_t, std::string>;
+  struct Candidate {
+    std::string start_time;
+    std::int64_t seconds, nanoseconds;  // when its metadata.json changed
+    std::string name;
+  };
   std::vector<Candidate> candidates;
   for_each_entry(root.get(), location.root, [&](const Entry& entry) {
     if (!location.grammar.is_session(entry.name)) return;
@@ -260,9 +262,13 @@ inline std::optional<SessionInfo> find_unfinished(const Location& location, std:
     } catch (const Error&) {  // it is none that could be gone on with
     }
   });
-  std::sort(candidates.rbegin(), candidates.rend());
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    if (a.start_time != b.start_time) return a.start_time > b.start_time;
+    if (a.seconds != b.seconds) return a.seconds > b.seconds;
+    return a.nanoseconds != b.nanoseconds ? a.nanoseconds > b.nanoseconds : a.name > b.name;
+  });
   for (const Candidate& candidate : candidates)
-    if (auto info = find({root.get(), location.root, std::get<3>(candidate)}, location.grammar)) return info;
+    if (auto info = find({root.get(), location.root, candidate.name}, location.grammar)) return info;
   return std::nullopt;
 }
 

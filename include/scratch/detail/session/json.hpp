@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// Reading metadata.json, whoever wrote it. This is the only header that includes nlohmann/json.
+// Reading metadata.json, whoever wrote it.
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -12,9 +13,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/chunk/chunk_record.hpp>
@@ -73,31 +73,39 @@ struct MetadataHead {
   std::string text{};  ///< all that it says but its chunks, without the bracket at the end
 };
 
-/// Reads metadata.json event by event. A tree of values asks for memory when it dies, and ends the process where there
-/// is none.
+/// Reads metadata.json event by event.
 class HeadReader {
  public:
-  bool null() { return value("null"); }
-  bool boolean(bool b) {
-    if (is_at("durable")) head_.durable = b;
-    if (is_in("set", "settled")) head_.set.settled = b;
-    return value(b ? "true" : "false");
+  void begin(char bracket) {
+    const bool object = bracket == '{';
+    is_object_ = is_object_ || (object && depth_ == 0);
+    if (object && is_at("progress")) head_.progress.emplace();
+    if (object && depth_ == 2 && key_ == "previous") ++head_.previous_owners;
+    if (object ? is_at("user") || is_at("progress") : is_at("previous")) begin_ = head_.text.size();
+    value({&bracket, 1});
+    ++depth_;
+    no_comma();
   }
-  bool number_integer(std::int64_t n) {
-    if (is_at("format")) format_ = n;
-    if (is_at("pid")) head_.pid = n;
-    return value(std::to_string(n));
+  void end(char bracket) {
+    no_comma();
+    if (--depth_ > 0) value({&bracket, 1});
+    const bool object = bracket == '}';
+    if (object && is_at("user")) head_.user_text = member();
+    if (object && is_at("progress")) head_.progress_text = member();
+    if (!object && is_at("previous")) head_.previous_text = member();
   }
-  bool number_unsigned(std::uint64_t n) {
-    if (is_in_progress("done")) head_.progress->done = n;
-    if (is_in_progress("total")) head_.progress->total = n;
-    if (is_in("set", "index")) head_.set.index = n;
-    if (n <= INT64_MAX) return number_integer(static_cast<std::int64_t>(n));
-    if (is_at("format")) format_ = INT64_MAX;
-    return value(std::to_string(n));
+  void key(std::string_view inside) {
+    if (depth_ > 1 && in_chunks_) return;
+    const std::string name = unescaped_json(inside);
+    if (depth_ == 1) key_ = name;
+    if (depth_ == 1) in_chunks_ = name == "chunks";
+    if (depth_ == 2) inner_key_ = name;
+    value(json_string(name) + ":");
+    no_comma();
   }
-  bool number_float(double, const std::string& as_written) { return value(as_written); }
-  bool string(const std::string& text) {
+  void string(std::string_view inside) {
+    if (in_chunks_) return;
+    const std::string text = unescaped_json(inside);
     if (is_at("label")) head_.label = text;
     if (is_at("status")) head_.status = text;
     if (is_at("start_time")) head_.start_time = text;
@@ -106,45 +114,29 @@ class HeadReader {
     if (is_at("boot_id")) head_.boot_id = text;
     if (is_in_progress("what")) head_.progress->what = text;
     if (depth_ == 3 && key_ == "set" && inner_key_ == "members") take_member(text);
-    return value(json_string(text));
+    value(json_string(text));
   }
-  bool binary(const nlohmann::json::binary_t&) { return false; }
-  bool start_object(std::size_t) {
-    is_object_ = is_object_ || depth_ == 0;
-    if (is_at("progress")) head_.progress.emplace();
-    if (depth_ == 2 && key_ == "previous") ++head_.previous_owners;
-    if (is_at("user") || is_at("progress")) begin_ = head_.text.size();
-    return begin("{");
-  }
-  bool end_object() {
-    end("}");
-    if (is_at("user")) head_.user_text = member();
-    if (is_at("progress")) head_.progress_text = member();
-    return true;
-  }
-  bool start_array(std::size_t) {
-    if (is_at("previous")) begin_ = head_.text.size();
-    return begin("[");
-  }
-  bool end_array() {
-    end("]");
-    if (is_at("previous")) head_.previous_text = member();
-    return true;
-  }
-  bool key(const std::string& name) {
-    if (depth_ == 1) key_ = name;
-    if (depth_ == 1) in_chunks_ = name == "chunks";
-    if (depth_ == 2) inner_key_ = name;
-    return value(json_string(name) + ":"), no_comma();
-  }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& error) {
-    error_ = error.what();
-    return false;
+  void word(std::string_view as_written) {
+    const bool is_true = as_written == "true";
+    if (is_true || as_written == "false") {
+      if (is_at("durable")) head_.durable = is_true;
+      if (is_in("set", "settled")) head_.set.settled = is_true;
+    }
+    if (const auto n = integer<std::int64_t>(as_written)) {
+      if (is_at("format")) format_ = n;
+      if (is_at("pid")) head_.pid = *n;
+    }
+    if (const auto n = integer<std::uint64_t>(as_written)) {
+      if (*n > INT64_MAX && is_at("format")) format_ = INT64_MAX;
+      if (is_in_progress("done")) head_.progress->done = *n;
+      if (is_in_progress("total")) head_.progress->total = *n;
+      if (is_in("set", "index")) head_.set.index = *n;
+    }
+    value(as_written);
   }
 
   /// @throws Error `corrupt`, `unsupported_version`
   MetadataHead head(const std::filesystem::path& file, int oldest) && {
-    if (!error_.empty()) throw_error(errc::corrupt, "read", file, error_);
     if (!is_object_ || !format_) throw_error(errc::corrupt, "read", file, "it is not an object with a \"format\"");
     if (*format_ < oldest || *format_ > metadata_format)
       throw_error(errc::unsupported_version, "read", file,
@@ -167,30 +159,24 @@ class HeadReader {
   }
   std::string member() const { return head_.text.substr(begin_); }
 
-  bool value(std::string_view text) {
-    if (in_chunks_) return true;
+  template <class Integer>
+  static std::optional<Integer> integer(std::string_view text) {
+    Integer n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    return error == std::errc() && end == text.data() + text.size() ? std::optional(n) : std::nullopt;
+  }
+
+  void value(std::string_view text) {
+    if (in_chunks_) return;
     if (!std::exchange(first_, false)) head_.text += ',';
     head_.text += text;
-    return true;
   }
   // Before what comes next.
-  bool no_comma() {
-    first_ = first_ || !in_chunks_;
-    return true;
-  }
-  bool begin(std::string_view bracket) {
-    value(bracket);
-    ++depth_;
-    return no_comma();
-  }
-  bool end(std::string_view bracket) {
-    no_comma();
-    return --depth_ == 0 || value(bracket);
-  }
+  void no_comma() { first_ = first_ || !in_chunks_; }
 
   MetadataHead head_{};
   std::optional<std::int64_t> format_{};
-  std::string key_{}, inner_key_{}, error_{};
+  std::string key_{}, inner_key_{};
   std::size_t depth_ = 0;
   std::size_t begin_ = 0;  // of a member in the text
   bool first_ = true;      // no comma comes before the next one
@@ -203,18 +189,10 @@ class HeadReader {
 inline MetadataHead parse_head(std::string_view text, const std::filesystem::path& file, int oldest = metadata_format) {
   check_metadata_text(text, file);
   HeadReader reader;
-  nlohmann::json::sax_parse(text, &reader);
+  JsonScanner scanner(text, deepest_metadata, reader);
+  if (!scanner.is_value())
+    throw_error(errc::corrupt, "read", file, "it is no JSON at byte " + std::to_string(text.size() - scanner.rest()));
   return std::move(reader).head(file, oldest);
-}
-
-/// The same as a tree of values, for who wants one. @throws Error as `parse_head`
-inline nlohmann::json parse_metadata(std::string_view text, const std::filesystem::path& file) {
-  static_cast<void>(parse_head(text, file));
-  return nlohmann::json::parse(text);
-}
-
-inline nlohmann::json read_metadata(int directory, const std::filesystem::path& path) {
-  return parse_metadata(read_metadata_text(directory, path), path / metadata_name);
 }
 
 /// The head as it stands in the file, `end_of_head` included; written anew where somebody else wrote the file.

@@ -11,9 +11,9 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include <scratch/bytes.hpp>
@@ -70,7 +70,7 @@ class PlacedNames {
   bool durable_;
   bool seen_ = false;
   LineLog lines_;
-  std::unordered_set<std::string> names_{};
+  std::set<std::string> names_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -83,8 +83,9 @@ class SetPlaces {
     for (const std::size_t i : order)
       if (members_[i].here && knows(i) && has(members_[i], name)) return here(i);
     // 2.
-    for (auto i = order.rbegin(); i != order.rend(); ++i)
-      if (members_[*i].here && *i != home && knows(*i) && can_take(members_[*i])) return here(*i);
+    for (std::size_t k = order.size(); k-- > 0;)
+      if (const std::size_t i = order[k]; members_[i].here && i != home && knows(i) && can_take(members_[i]))
+        return here(i);
     // 3.
     for (const std::size_t i : order)
       if (can_take(members_[i]) && (i == home || put_on_record(members_[i], name))) return here(i);

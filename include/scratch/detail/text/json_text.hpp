@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // floor 0: words
 //
-// JSON as text (RFC 8259): whether a text is a value, the value without blanks, and any bytes as a string. Reading
-// values out of JSON is the business of detail/session/json.hpp.
+// JSON as text (RFC 8259): whether a text is a value, what it is made of, the value without blanks, and any bytes as a
+// string.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -33,31 +34,70 @@ inline std::size_t utf8_length(std::string_view text) noexcept {
   return 0;
 }
 
+/// Of `\uXXXX` at the beginning; 0x10000 where it is none.
+inline std::uint32_t json_code_unit(std::string_view text) {
+  if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return 0x10000;
+  std::uint32_t unit = 0;
+  for (const char c : text.substr(2, 4)) {
+    const std::size_t digit = std::string_view("0123456789abcdefABCDEF").find(c);
+    if (digit == text.npos) return 0x10000;
+    unit = unit << 4 | static_cast<std::uint32_t>(digit < 16 ? digit : digit - 6);
+  }
+  return unit;
+}
+
+/// Told by a `JsonScanner` what it finds, also of a text that turns out to be no JSON later on.
+struct JsonEvents {
+  void begin(char) {}               ///< `{` or `[`
+  void end(char) {}                 ///< `}` or `]`
+  void key(std::string_view) {}     ///< of a member, as it stands between the quotes
+  void string(std::string_view) {}  ///< a value that is a string, likewise
+  void word(std::string_view) {}    ///< a number, true, false or null, as it is written
+};
+
 /// Passes over a text that should be JSON.
+template <class Events>
 class JsonScanner {
  public:
-  JsonScanner(std::string_view text, std::size_t deepest) : rest_(text), deepest_(deepest) {}
+  JsonScanner(std::string_view text, std::size_t deepest, Events& events)
+      : rest_(text), deepest_(deepest), events_(events) {}
 
   /// One value and nothing else but blanks.
   bool is_value() { return value(1) && blanks() && rest_.empty(); }
+  /// How much of the text follows what is JSON.
+  std::size_t rest() const { return rest_.size(); }
 
  private:
   bool value(std::size_t depth) {
     blanks();
-    if (take('{')) return items('}', depth, [&] { return string() && blanks() && take(':') && value(depth + 1); });
-    if (take('[')) return items(']', depth, [&] { return value(depth + 1); });
-    return string() || word("true") || word("false") || word("null") || number();
+    if (rest_.starts_with('{') || rest_.starts_with('[')) return items(depth);
+    const std::string_view from = rest_;
+    if (string()) return events_.string(inside(from)), true;
+    if (!word("true") && !word("false") && !word("null") && !number()) return false;
+    return events_.word(passed(from)), true;
   }
 
-  template <class Item>
-  bool items(char end, std::size_t depth, Item item) {
+  bool items(std::size_t depth) {
     if (depth > deepest_) return false;
-    if (blanks() && take(end)) return true;
+    const bool members = rest_.starts_with('{');
+    const char end = members ? '}' : ']';
+    events_.begin(rest_[0]);
+    rest_.remove_prefix(1);
+    if (blanks() && take(end)) return events_.end(end), true;
     do {
-      if (!blanks() || !item()) return false;
+      if (blanks() && members && !(key() && blanks() && take(':'))) return false;
+      if (!value(depth + 1)) return false;
     } while (blanks() && take(','));
-    return take(end);
+    return take(end) && (events_.end(end), true);
   }
+
+  bool key() {
+    const std::string_view from = rest_;
+    return string() && (events_.key(inside(from)), true);
+  }
+
+  std::string_view passed(std::string_view from) const { return from.substr(0, from.size() - rest_.size()); }
+  std::string_view inside(std::string_view from) const { return from.substr(1, from.size() - rest_.size() - 2); }
 
   bool string() {
     if (!take('"')) return false;
@@ -75,23 +115,11 @@ class JsonScanner {
   std::size_t escape_length() const {
     if (rest_.size() < 2) return 0;
     if (rest_[1] != 'u') return std::string_view("\"\\/bfnrt").find(rest_[1]) != rest_.npos ? 2 : 0;
-    const std::uint32_t first = code_unit(rest_);
+    const std::uint32_t first = json_code_unit(rest_);
     if (first > 0xffff || (first >= 0xdc00 && first <= 0xdfff)) return 0;
     if (first < 0xd800 || first > 0xdbff) return 6;
-    const std::uint32_t second = code_unit(rest_.substr(6));
+    const std::uint32_t second = json_code_unit(rest_.substr(6));
     return second >= 0xdc00 && second <= 0xdfff ? 12 : 0;
-  }
-
-  // Of `\uXXXX`; 0x10000 where it is none.
-  static std::uint32_t code_unit(std::string_view text) {
-    if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return 0x10000;
-    std::uint32_t unit = 0;
-    for (const char c : text.substr(2, 4)) {
-      const std::size_t digit = std::string_view("0123456789abcdefABCDEF").find(c);
-      if (digit == text.npos) return 0x10000;
-      unit = unit << 4 | static_cast<std::uint32_t>(digit < 16 ? digit : digit - 6);
-    }
-    return unit;
   }
 
   bool number() {
@@ -120,11 +148,13 @@ class JsonScanner {
 
   std::string_view rest_;
   std::size_t deepest_;
+  Events& events_;
 };
 
 /// Whether the text is one JSON value, in UTF-8, with brackets at most `deepest` deep.
 inline bool is_json(std::string_view text, std::size_t deepest = deepest_json) {
-  return JsonScanner(text, deepest).is_value();
+  JsonEvents nobody;
+  return JsonScanner(text, deepest, nobody).is_value();
 }
 
 inline bool is_json_object(std::string_view text, std::size_t deepest = deepest_json) {
@@ -176,6 +206,48 @@ inline std::string json_string(std::string_view text) {
     text.remove_prefix(n == 0 ? 1 : n);
   }
   return quoted += '"';
+}
+
+inline void append_utf8(std::string& text, std::uint32_t c) {
+  const auto follow = [&](unsigned shift) { text += static_cast<char>(0x80 | (c >> shift & 0x3f)); };
+  if (c < 0x80) {
+    text += static_cast<char>(c);
+  } else if (c < 0x800) {
+    text += static_cast<char>(0xc0 | c >> 6);
+    follow(0);
+  } else if (c < 0x10000) {
+    text += static_cast<char>(0xe0 | c >> 12);
+    follow(6), follow(0);
+  } else {
+    text += static_cast<char>(0xf0 | c >> 18);
+    follow(12), follow(6), follow(0);
+  }
+}
+
+/// What a JSON string says. @param inside what stands between its quotes @pre the string is JSON
+inline std::string unescaped_json(std::string_view inside) {
+  std::string text;
+  text.reserve(inside.size());
+  while (!inside.empty()) {
+    const std::size_t plain = std::min(inside.find('\\'), inside.size());
+    text += inside.substr(0, plain);
+    inside.remove_prefix(plain);
+    if (inside.empty()) break;
+    if (inside[1] != 'u') {
+      const std::size_t known = std::string_view("bfnrt").find(inside[1]);
+      text += known == inside.npos ? inside[1] : "\b\f\n\r\t"[known];
+      inside.remove_prefix(2);
+      continue;
+    }
+    std::uint32_t c = json_code_unit(inside);
+    inside.remove_prefix(6);
+    if (c >= 0xd800 && c <= 0xdbff) {
+      c = 0x10000 + ((c & 0x3ff) << 10 | (json_code_unit(inside) & 0x3ff));
+      inside.remove_prefix(6);
+    }
+    append_utf8(text, c);
+  }
+  return text;
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -64,7 +64,7 @@ class FileRemoval {
   void books(const NameFilter& goes) { books(from_, from_.prefix(), goes); }
 
   /// The same in an area, for names in records that are among `ours`.
-  void books_below(const std::string& area, const std::set<std::string>& ours) {
+  void books_below(const std::string& area, const NameSet& ours) {
     Way way;
     if (!enter(area, way)) return;
     const auto goes = [&](std::string_view name) { return ours.contains(area + std::string(name)); };
@@ -176,8 +176,7 @@ class FileRemoval {
   Directory from_;
   std::uint64_t freed_ = 0;
   // Names as they stand in records.
-  NameSet files_{}, trees_{};
-  std::set<std::string> spared_{};
+  NameSet files_{}, trees_{}, spared_{};
   std::optional<Error> failure_{};
 };
 

@@ -52,7 +52,7 @@ class NameFilter {
   bool (*ask_)(const void*, std::string_view);
 };
 
-using NameSet = std::set<std::string, std::less<>>;
+using NameSet = std::set<std::string>;
 
 class Guest {
  public:
@@ -99,10 +99,10 @@ class Guest {
   virtual void close() noexcept {}
 
   /// Adds the names in records of all files that this guest knows to be the library's. @throws Error
-  virtual void add_names(std::set<std::string>&) {}
+  virtual void add_names(NameSet&) {}
 
   /// What it keeps of the files `ours` under names of its own: counts towards the quota. @throws Error
-  virtual std::uint64_t bytes_kept(const std::set<std::string>& /*ours*/) { return 0; }
+  virtual std::uint64_t bytes_kept(const NameSet& /*ours*/) { return 0; }
 
  private:
   std::string_view kind_;

@@ -71,7 +71,7 @@ class TableFileOf {
   /// @throws Error ENOTSUP when keys were left out: their counts are missing in every sum
   void require_all_keys(const char* doing) const {
     if (header_.at_least > 1)
-      throw Error(ENOTSUP, doing, path_,
+      throw_error(ENOTSUP, doing, path_,
                   "keys that were counted less than " + std::to_string(header_.at_least) +
                       " times were left out when it was committed: it can be read, but neither merged nor added to");
   }
@@ -162,12 +162,12 @@ class TableFileOf {
   /// Fills all of `to`. @throws Error
   void read(std::uint64_t offset, MutableBytes to) const {
     const sys::Moved moved = sys::pread_all(file_.get(), to, offset);
-    if (moved.error != 0) throw Error(moved.error, "read the count table", path_);
+    if (moved.error != 0) throw_error(moved.error, "read the count table", path_);
     if (moved.size < to.size()) refuse(errc::corrupt, "it became shorter while it was read");
   }
 
-  [[noreturn]] void refuse(errc code, std::string why) const {
-    throw Error(code, "read the count table", path_, std::move(why));
+  [[noreturn]] void refuse(errc code, std::string_view why) const {
+    throw_error(code, "read the count table", path_, why);
   }
 
   /// Where the blocks of a range of mixed keys stand: the first block that does not end before it.
@@ -251,7 +251,7 @@ class TableFileOf {
     read(0, MutableBytes(start).first(n));
     header_ = load_count_header(Bytes(start).first(n), size_, path_);
     if (bits != 0 && header_.key_bits != bits)
-      throw Error(errc::wrong_key_type, "read the count table", path_,
+      throw_error(errc::wrong_key_type, "read the count table", path_,
                   "its keys have " + std::to_string(header_.key_bits) + " bits, not " + std::to_string(bits));
   }
 

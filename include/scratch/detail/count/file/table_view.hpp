@@ -60,8 +60,7 @@ class SortedKeys {
       places_[ends[bucket(mixed)]++] = {mixed, i};
     }
     for (std::size_t b = 0; b < buckets; ++b)
-      std::sort(places_.begin() + (b == 0 ? 0 : ends[b - 1]), places_.begin() + ends[b],
-                [](const Place& a, const Place& z) { return a.mixed < z.mixed; });
+      std::sort(places_.begin() + (b == 0 ? 0 : ends[b - 1]), places_.begin() + ends[b], by_mixed);
   }
 
   std::span<const Place> all() const { return places_.all(); }

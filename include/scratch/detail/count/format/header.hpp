@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include <scratch/bytes.hpp>
 #include <scratch/detail/count/format/layout.hpp>
@@ -65,7 +66,7 @@ inline std::array<std::byte, count_header_size> store_count_header(const CountHe
 /// @param size  of the file
 /// @throws Error `corrupt`, `unsupported_version`, `checksum_mismatch`
 inline CountHeader load_count_header(Bytes start, std::uint64_t size, const std::filesystem::path& path) {
-  const auto refuse = [&](errc code, std::string why) { throw Error(code, "read the count table", path, why); };
+  const auto refuse = [&](errc code, std::string_view why) { throw_error(code, "read the count table", path, why); };
   const auto number = [&](std::size_t at) { return load_le<std::uint64_t>(start.data() + at); };
   if (start.size() < 32) refuse(errc::corrupt, "it has " + std::to_string(size) + " bytes, too few for a count table");
   const auto magic = load_le<std::uint32_t>(start.data());

@@ -178,7 +178,7 @@ class CountingPassOf {
   void merge_rest() {
     PlainVector<CountEntry>& rest = memory_.rest_;
     if (rest.empty()) return;
-    std::sort(rest.begin(), rest.end(), [](const CountEntry& a, const CountEntry& b) { return a.mixed < b.mixed; });
+    std::sort(rest.begin(), rest.end(), by_mixed);
     std::size_t n = 0;
     for (std::size_t i = 1; i < rest.size(); ++i) {
       if (rest[i].mixed == rest[n].mixed)

@@ -65,14 +65,14 @@ inline bool look_up(const Directory& where, const std::string& name) {
 }
 
 inline void sync_names(const Directory& where) {
-  if (where.durable() && sys::fsync(where.fd()) != 0) throw Error(errno, "sync", where.path());
+  if (where.durable() && sys::fsync(where.fd()) != 0) throw_error(errno, "sync", where.path());
 }
 
 /// The table gets the name that says what it is merged into.
 inline void claim_table(const Directory& where, const Claim& claim) {
   if (rename_new(where.fd(), claim.from.c_str(), where.fd(), claim.name().c_str(), WithoutFlag::look,
                  &where.state().lacks()) != 0)
-    throw Error(errno, "claim for a merge the table", where.path() / claim.from);
+    throw_error(errno, "claim for a merge the table", where.path() / claim.from);
 }
 
 /// The claimed table is in the other one: it goes.
@@ -81,7 +81,7 @@ inline void remove_claim(const Directory& where, const Claim& claim) {
   const std::string name = claim.name();
   const bool there = sys::fstatat(where.fd(), name.c_str(), facts) == 0;
   if (sys::unlinkat(where.fd(), name.c_str()) != 0 && errno != ENOENT)
-    throw Error(errno, "remove the merged table", where.path() / name);
+    throw_error(errno, "remove the merged table", where.path() / name);
   if (there) where.state().quota().removed(static_cast<std::uint64_t>(facts.st_size));
 }
 
@@ -106,7 +106,7 @@ inline bool look_up_outcome(const Directory& where, const Claim& claim) {
   const auto size = static_cast<std::uint64_t>(facts_of(table.get(), path).st_size);
   std::array<std::byte, count_header_size> start{};
   const sys::Moved moved = sys::pread_all(table.get(), start, 0);
-  if (moved.error != 0) throw Error(moved.error, "read the count table", path);
+  if (moved.error != 0) throw_error(moved.error, "read the count table", path);
   return load_count_header(Bytes(start).first(moved.size), size, path).absorbed == claim.nonce;
 }
 

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -42,8 +41,9 @@ class MergeRounds {
   /// them or missing: from then on it is there, as it must be for whoever does all of it again.
   /// @pre not done, and there are 2 tables, or 1 where the table for all is missing
   Round next() {
-    std::sort(tables_.begin(), tables_.end(),
-              [](const Table& a, const Table& b) { return std::tie(a.entries, a.name) < std::tie(b.entries, b.name); });
+    std::sort(tables_.begin(), tables_.end(), [](const Table& a, const Table& b) {
+      return a.entries != b.entries ? a.entries < b.entries : a.name < b.name;
+    });
     const std::size_t n = tables_.size() <= most_ ? tables_.size() : 2 + (tables_.size() - 2) % (most_ - 1);
     Round round;
     bool gets_all = !is_there_;

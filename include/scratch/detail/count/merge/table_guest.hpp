@@ -81,7 +81,7 @@ class TableGuest final : public Guest {
   }
 
   /// Tables that were being merged stand under the names of their claims.
-  std::uint64_t bytes_kept(const std::set<std::string>& ours) override {
+  std::uint64_t bytes_kept(const NameSet& ours) override {
     std::uint64_t bytes = 0;
     for (const std::string& area : areas_of(ours)) {
       const Fd open = open_directory(state_.fd(), area.empty() ? "." : area.c_str());

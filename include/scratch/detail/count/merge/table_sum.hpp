@@ -73,7 +73,7 @@ struct SumMemory {
 
 inline void check_stop(const SumOptions& options, const std::filesystem::path& into) {
   if (options.stop.stop_requested())
-    throw Error(std::make_error_code(std::errc::operation_canceled), "merge into", into, "stopped");
+    throw_error(std::make_error_code(std::errc::operation_canceled), "merge into", into, "stopped");
 }
 
 template <class Mixed>
@@ -92,7 +92,7 @@ template <CountKey Key, class CountIn>
     if (const std::uint64_t count = count_in(t); count > 0)
       words += " " + std::to_string(count) + " times in \"" + tables[t].path().filename().string() + "\",";
   words.back() = ':';
-  throw Error(errc::count_overflow, "merge into", into, words + " that is more than 2^64 - 1");
+  throw_error(errc::count_overflow, "merge into", into, words + " that is more than 2^64 - 1");
 }
 
 /// What all threads of a sum know.

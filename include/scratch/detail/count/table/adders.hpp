@@ -96,7 +96,7 @@ class AddersOf {
     PlainVector<CountEntry> hot;
     for (const std::unique_ptr<Lane>& lane : lanes_)
       lane->hot.for_each([&](const CountEntry& entry) { hot.push_back(entry); });
-    std::sort(hot.begin(), hot.end(), [](const CountEntry& a, const CountEntry& b) { return a.mixed < b.mixed; });
+    std::sort(hot.begin(), hot.end(), by_mixed);
     return hot;
   }
 

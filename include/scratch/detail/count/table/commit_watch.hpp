@@ -47,7 +47,7 @@ class CommitWatch {
   /// @throws Error ECANCELED; on the thread that made this, what the progress function throws
   void look() {
     if (stop_.stop_requested())
-      throw Error(std::make_error_code(std::errc::operation_canceled), doing_, shown_, stopped_);
+      throw_error(std::make_error_code(std::errc::operation_canceled), doing_, shown_, stopped_);
     if (progress_ && ::pthread_equal(thread_, ::pthread_self()) != 0 && Clock::now() >= next_) tell();
   }
   /// The last look, when everything is done.

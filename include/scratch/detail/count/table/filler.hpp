@@ -161,7 +161,7 @@ class FillerOf {
     } catch (const Error& error) {
       throw Error(error.code(), error.doing(), error.path(), error.hint() + "; " + so_far, error.other_path());
     } catch (const std::bad_alloc&) {
-      throw Error(ENOMEM, "count in", shown_, so_far);
+      throw_error(ENOMEM, "count in", shown_, so_far);
     }
   }
 

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -62,7 +63,7 @@ struct CountState {
 template <std::integral N>
 std::uint64_t count_of(N n) {
   if (!std::in_range<std::uint64_t>(+n))
-    throw Error(std::make_error_code(std::errc::result_out_of_range), "use " + std::to_string(+n) + " as a count", {},
+    throw_error(std::make_error_code(std::errc::result_out_of_range), "use " + std::to_string(+n) + " as a count", {},
                 "counts have 64 bits, unsigned");
   return static_cast<std::uint64_t>(n);
 }
@@ -139,9 +140,9 @@ class KeyInput {
 
   /// Something can be counted. @throws Error
   AdderState* check() const {
-    const auto refuse = [&](std::string why) {
-      throw Error(std::make_error_code(std::errc::invalid_argument), "count in",
-                  state_ ? state_->path : std::filesystem::path(), std::move(why));
+    const auto refuse = [&](std::string_view why) {
+      throw_error(std::make_error_code(std::errc::invalid_argument), "count in",
+                  state_ ? state_->path : std::filesystem::path(), why);
     };
     if (here_ == nullptr) refuse("it was moved to another object");
     switch (state_->ended) {
@@ -157,13 +158,13 @@ class KeyInput {
         refuse(is_table_ ? "it was drained" : "its table was drained");
         break;
     }
-    if (!state_->made_here.is_true()) throw Error(errc::forked_object, "count in", state_->path);
+    if (!state_->made_here.is_true()) throw_error(errc::forked_object, "count in", state_->path);
     return here_;
   }
 
   void check_sizes(std::size_t keys, std::size_t counts) const {
     if (keys != counts)
-      throw Error(std::make_error_code(std::errc::invalid_argument), "take keys and counts for", state_->path,
+      throw_error(std::make_error_code(std::errc::invalid_argument), "take keys and counts for", state_->path,
                   std::to_string(keys) + " keys, " + std::to_string(counts) + " counts");
   }
 
@@ -172,7 +173,7 @@ class KeyInput {
    public:
     explicit Use(const KeyInput& input) : here_(input.check()) {
       if (here_->in_use.exchange(true, std::memory_order_acquire))
-        throw Error(errc::busy, "count in", input.state_->path,
+        throw_error(errc::busy, "count in", input.state_->path,
                     std::string("two threads are in ") + (input.is_table_ ? "the table" : "an adder") +
                         " at the same time: each needs an adder of its own");
     }
@@ -203,7 +204,7 @@ class KeyInput {
   void add_exactly(std::span<const Key> keys, std::span<const std::uint64_t> counts) {
     StoreOf<Key>& store = state_->store;
     if (!is_table_ || store.adders() > 0)
-      throw Error(errc::count_overflow, "count in", state_->path,
+      throw_error(errc::count_overflow, "count in", state_->path,
                   "all counts together come near 2^64, and no key can be looked up while there are adders: drop them, "
                   "and add to the table");
     store.drain(*here_);
@@ -214,7 +215,7 @@ class KeyInput {
       mix_keys<Key>(&keys[i], 0, 1, &mixed);
       const std::uint64_t before = at->second == 0 ? store.get(mixed) : at->second;
       if (std::numeric_limits<std::uint64_t>::max() - before < counts[i])
-        throw Error(errc::count_overflow, "count key " + key_text(keys[i]) + " in", state_->path,
+        throw_error(errc::count_overflow, "count key " + key_text(keys[i]) + " in", state_->path,
                     "it was counted " + std::to_string(before) + " times, and " + std::to_string(counts[i]) +
                         " more are too many; nothing was changed");
       at->second = before + counts[i];

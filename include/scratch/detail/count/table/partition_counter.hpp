@@ -103,7 +103,7 @@ bool will_split(const Records& records, const ChunkPool& pool, const Contents& c
 inline void require_total(const char* doing, const std::filesystem::path& shown, std::uint64_t counted,
                           std::uint64_t added) {
   if (counted != added)
-    throw Error(
+    throw_error(
         errc::corrupt, doing, shown,
         "the counts add up to " + std::to_string(counted) + ", not to " + std::to_string(added) + " as were added");
 }

@@ -137,7 +137,7 @@ class SmallStore {
     watch.look();
     collect();
     if (counts_.total() != total)
-      throw Error(errc::corrupt, "write the count table", shown_, "the counts do not add up to what was added");
+      throw_error(errc::corrupt, "write the count table", shown_, "the counts do not add up to what was added");
     AppendFile out(directory_, shown_, "write the count table");
     const SmallCounts kept = counts_.from(at_least);
     kept.store(out, 0, at_least, total);
@@ -153,7 +153,7 @@ class SmallStore {
     draining.watch.look();
     collect();
     if (counts_.total() != total)
-      throw Error(errc::corrupt, "drain the count table", shown_, "the counts do not add up to what was added");
+      throw_error(errc::corrupt, "drain the count table", shown_, "the counts do not add up to what was added");
     flushed_.reset();
     std::array<CountEntry, Draining::most> some;
     for (std::size_t key = 0; key < small_keys;) {
