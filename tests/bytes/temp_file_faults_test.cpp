@@ -109,6 +109,29 @@ TEST_CASE(
   CHECK(names_in(dir.path()) == std::set<std::string>{"name"});
 }
 
+TEST_CASE("where every temporary name is taken nothing is made or committed, and it is the next time") {
+  const TempDir dir;
+  put(dir / "name", "old");
+  Making making{dir, false, Replacing::whatever_is_there};
+  const auto busy = [&] {
+    plan.fail_from(0, EEXIST);
+    plan.only = making.file ? "linkat" : "openat";
+    const bool refused = refuses_with(errc::busy, [&] { making.commit(); });
+    plan.clear();
+    return refused;
+  };
+  making.lacks.add(Lack::unnamed_files);
+  CHECK(busy());
+  CHECK(!making.file);
+  making.file.emplace(dir.fd(), dir.path(), false, "create", detail::mode_by_umask);
+  REQUIRE(sys::pwrite_all(making.file->fd(), bytes_of(std::string_view("new")), 0).error == 0);
+  CHECK(busy());
+  CHECK(text_of(dir / "name") == "old");
+  making.commit();
+  CHECK(text_of(dir / "name") == "new");
+  CHECK(names_in(dir.path()) == std::set<std::string>{"name"});
+}
+
 TEST_CASE("what stands under a temporary name stays when it cannot be looked at, and goes the next time") {
   const TempDir dir;
   const std::string stale = ".scratch-temp-0123456789abcdef";
