@@ -74,7 +74,7 @@ TEST_CASE("a table whose sums fit, and whose counts are not those on record, is 
   Forgery forgery(where);
   forgery.write();
   REQUIRE(text_of(dir / "table") == good);
-  for (const std::size_t total : {24, 32}) forgery.set(total, forgery.number(total) + 1);
+  for (const std::size_t total : {24U, 32U}) forgery.set(total, forgery.number(total) + 1);
   forgery.write();
   const CountReader<std::uint64_t> reader(where, "table");
   CHECK(refuses_with(errc::corrupt, [&] { reader.verify(); }));
@@ -98,7 +98,8 @@ TEST_CASE("a block whose sums fit, and which no writer can have written, is refu
   const auto starts = file.find_positions(std::array<std::uint64_t, 1>{0});
   detail::TableFile::Buffers buffers;
   int by_file = 0, by_reader = 0;
-  for (const auto& [key, count] : model) {
+  for (const auto& entry : model) {
+    const std::uint64_t key = entry.first;
     by_file += refuses_with(errc::corrupt, [&] { file.find(starts[0], starts[1], detail::mix(key), buffers); });
     by_reader += refuses_with(errc::corrupt, [&] { static_cast<void>(reader.get(key)); });
   }
