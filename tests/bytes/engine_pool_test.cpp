@@ -73,7 +73,8 @@ TEST_CASE("an engine that cannot say what became of its writes goes with its chu
   *wanted = false;
   CHECK(where.list().empty());
   ChunkReader(where, write_chunk(where, noise(9'000'000))).verify();
-  CHECK(made == 2);
+  const bool in_flight = with_direct(0)(Medium::of(dir.fd()))->depth() > 1;  // else they are written at once
+  CHECK(made == (in_flight ? 2 : 1));
 }
 
 TEST_CASE("an engine that comes back is leased again") {
