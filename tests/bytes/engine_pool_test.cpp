@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <scratch/chunk_reader.hpp>
+#include <scratch/chunk_writer.hpp>
 #include <scratch/detail/bytes/engine_pool.hpp>
 #include <scratch/engine/planned_io.hpp>
 #include <scratch/engine/posix_io.hpp>
@@ -10,11 +12,13 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
+#include "support/chunks.hpp"
 #include "support/crash.hpp"
 #include "support/engines.hpp"
 #include "support/temp_dir.hpp"
@@ -31,7 +35,52 @@ struct CountedMaker {
     return PosixIo::make(medium);
   }
 };
+
+/// An engine that has no memory, while that is wanted, to say what became of a transfer.
+class WithoutMemory final : public Io {
+ public:
+  WithoutMemory(const Medium& medium, std::shared_ptr<std::atomic<bool>> wanted)
+      : engine_(with_direct(0)(medium)), wanted_(std::move(wanted)) {}
+
+  std::string describe() const override { return engine_->describe(); }
+  unsigned depth() const override { return engine_->depth(); }
+  bool direct() const override { return engine_->direct(); }
+  std::size_t alignment() const override { return engine_->alignment(); }
+  void start(const Transfer& transfer) override { engine_->start(transfer); }
+  Completion finish() override {
+    if (*wanted_) throw std::bad_alloc();
+    return engine_->finish();
+  }
+  std::size_t in_flight() const override { return engine_->in_flight(); }
+  MutableBytes buffer(unsigned i) override { return engine_->buffer(i); }
+
+ private:
+  std::unique_ptr<Io> engine_;
+  std::shared_ptr<std::atomic<bool>> wanted_;
+};
 }  // namespace
+
+TEST_CASE("an engine that cannot say what became of its writes goes with its chunk, and another writes the next one") {
+  const TempDir dir;
+  const auto wanted = std::make_shared<std::atomic<bool>>(false);
+  int made = 0;
+  const Workspace where(dir.path(), {.io = [&](const Medium& medium) {
+                          ++made;
+                          return std::make_unique<WithoutMemory>(medium, wanted);
+                        }});
+  {
+    ChunkWriter chunk(where);
+    chunk.append(noise(9'000'000));
+    *wanted = true;
+    chunk.discard();
+  }
+  CHECK(made == 1);
+  *wanted = false;
+  CHECK(where.list().empty());
+  ChunkReader(where, write_chunk(where, noise(9'000'000))).verify();
+  const bool in_flight = with_direct(0)(Medium::of(dir.fd()))->depth() > 1;  // else they are written at once
+  CHECK(made == (in_flight ? 2 : 1));
+}
 
 TEST_CASE("an engine that comes back is leased again") {
   const TempDir dir;

@@ -98,6 +98,34 @@ TEST_CASE("what cannot be mapped is an error that leaves nothing mapped, and can
   CHECK(mapping.made_here());
 }
 
+TEST_CASE("a file that may only be read gives no memory to write to, and nothing of it stays mapped") {
+  const TempDir dir;
+  put(dir / "file", "text");
+  plan.clear();
+  const detail::Fd file(::open((dir / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  CHECK(refuses_with(std::errc::permission_denied,
+                     [&] { const detail::PinnableMapping mapping(file.get(), 4, "file"); }));
+  CHECK(text_of("/proc/self/maps").find((dir / "file").native()) == std::string::npos);
+}
+
+TEST_CASE("a directory that becomes somebody else's before its mode is right is not taken") {
+  if (::geteuid() != 0) scratch::test::skip("needs root");
+  const TempDir dir;
+  int opens = 0;
+  fail_named({{"openat", EACCES}}, [&](const std::string& name) {
+    if (name != "openat") return false;
+    if (++opens == 2) CHECK(::chown((dir / "new").c_str(), 65534, 65534) == 0);
+    return opens == 1;
+  });
+  errno = 0;
+  const bool made = static_cast<bool>(detail::make_directory(dir.fd(), "new", 0700).directory);
+  const int error = errno;
+  plan.clear();
+  CHECK_FALSE(made);
+  CHECK(error == EACCES);
+  CHECK(opens == 2);
+}
+
 TEST_CASE("a removal that is stopped after something failed says what failed first") {
   const TempDir dir;
   fs::create_directory(dir / "tree");

@@ -97,6 +97,17 @@ class Child {
 
 }  // namespace
 
+TEST_CASE("a session whose owner has no locks cannot be joined, and can be as soon as there are some") {
+  const TempDir dir;
+  SessionDir<Under> session(Under{dir.path()}, "x");
+  put(session.path() / scratch::detail::no_locks_name);
+  CHECK(refuses_with(errc::locks_unreliable, [&] { JoinedSession joined(session.path()); }));
+  fs::remove(session.path() / scratch::detail::no_locks_name);
+  JoinedSession(session.path()).close();
+  session.close();
+  CHECK(names_in(dir.path()).empty());
+}
+
 TEST_CASE("a worker process joins by the path alone, writes, and its chunks are on record") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "work", {.quota = 1_MiB});

@@ -2,7 +2,9 @@
 #include <scratch/space_watch.hpp>
 
 #include <scratch/atomic_file.hpp>
+#include <scratch/session_dir.hpp>
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -153,6 +155,37 @@ TEST_CASE("a watch that would never pause is refused") {
     CHECK(error->code() == std::errc::invalid_argument);
     CHECK(error->path() == dir.path());
   }
+}
+
+TEST_CASE("a watch for which there can be no thread says so, and is there when there can be one") {
+  const TempDir dir;
+  const scratch::Workspace here(dir.path());
+  pthread_attr_t usual, endless;
+  REQUIRE(::pthread_getattr_default_np(&usual) == 0);
+  REQUIRE(::pthread_getattr_default_np(&endless) == 0);
+  REQUIRE(::pthread_attr_setstacksize(&endless, std::size_t{1} << 47) == 0);  // more than there are addresses
+  REQUIRE(::pthread_setattr_default_np(&endless) == 0);
+  const auto error = scratch::test::refusal([&] { SpaceWatch(here, {}, nullptr); });
+  REQUIRE(::pthread_setattr_default_np(&usual) == 0);
+  REQUIRE(error);
+  CHECK(error->code() == std::errc::resource_unavailable_try_again);
+  CHECK(error->path() == dir.path());
+  std::atomic<int> calls{0};
+  const SpaceWatch watch(here, {.low = everything}, [&](const Space&) { ++calls; });
+  CHECK(comes_true([&] { return calls == 1; }));
+}
+
+TEST_CASE("the watch of a session that somebody removed ends, and so does its thread") {
+  const TempDir dir;
+  const auto threads = [] { return scratch::test::names_in("/proc/self/task").size(); };
+  scratch::SessionDir<scratch::Under> session(scratch::Under{dir.path()}, "x");
+  const std::size_t before = threads();
+  std::atomic<int> calls{0};
+  const SpaceWatch watch(session, {.every = 1ms, .low = everything}, [&](const Space&) { ++calls; });
+  CHECK(comes_true([&] { return calls == 1; }));
+  CHECK(threads() == before + 1);
+  fs::remove_all(session.path());
+  CHECK(comes_true([&] { return threads() == before; }));
 }
 
 TEST_CASE("the thread of a watch gets no signals: they are the program's") {
