@@ -59,8 +59,8 @@ struct JsonEvents {
 template <class Events>
 class JsonScanner {
  public:
-  JsonScanner(std::string_view text, std::size_t deepest, Events& events)
-      : rest_(text), deepest_(deepest), events_(events) {}
+  JsonScanner(std::string_view json, std::size_t deepest, Events& events)
+      : rest_(json), deepest_(deepest), events_(events) {}
 
   /// One value and nothing else but blanks.
   bool is_value() { return value(1) && blanks() && rest_.empty(); }
