@@ -17,7 +17,7 @@ counting 20 M keys;SQLite, batches of 1 M
 merging two tables;SQLite ATTACH
 looking up;LMDB |;SQLite | 3
 31-mers;kmer_frequency`, 128 MiB;**KMC over ours**
-external sort;**ratio** | **4
+external sort;**ratio for records** | **2
 chunks written to disk;disk write (fio
 chunks read from disk;disk read, verified
 chunks written to tmpfs;tmpfs write (fio
@@ -28,8 +28,8 @@ registering a chunk;register 100,000
 sixteen tables;`merge` in pairs
 every 31-mer of 30,000 rows;| `GROUP BY substr()` |
 those of two rows or more;`GROUP BY substr() HAVING
-four ranks, k-mers, 97 M;31-mers, 97 M
-four ranks, records, 4 M;4 M records |
+four ranks, k-mers of 4.8 M reads;31-mers of 4.8 M reads
+four ranks, 100 M records;100 M records of
 END
 
 awk '/^## (Performance|Figures)$/ { within = 1; next } /^## / { within = 0 } within && /^\| / && !/^\| what \|/' "$readme" >"$work/table"
