@@ -112,6 +112,20 @@ TEST_CASE("a call with many keys that fails counted the first ones, as many as i
   CHECK((none > 0 || fault == Fault::spill));  // the first parts are not spilled
 }
 
+TEST_CASE("a key that is missing, or one that came twice, is found: the control of the case before") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const std::vector<std::uint64_t> keys = some_hot_keys(1600);
+  for (const std::size_t counted : {0U, 1U, 2U}) {  // of the first one, where the others are counted once
+    CountTable<std::uint64_t> table(where, "table", {.memory = 1_MiB, .existing = Existing::replace});
+    table.add(std::span(keys).subspan(2));
+    table.add(keys[0]);
+    for (std::size_t i = 0; i < counted; ++i) table.add(keys[1]);
+    table.commit();
+    CHECK((wrong_in(where, "table", keys.size()) == "") == (counted == 1));
+  }
+}
+
 TEST_CASE("what adders leave is looked up when there is room again, where there was none for it") {
   const TempDir dir;
   const Workspace where(dir.path());

@@ -18,7 +18,7 @@ using namespace scratch;
 using namespace scratch::test;
 
 TEST_CASE("whichever call fails while a set is marked as failed, each session of it is, then or the next time") {
-  long refused = 0, done = 0;
+  long refused = 0, done = 0, unmarked = 0;
   for (long n = 0, fired = 1; fired > 0; ++n) {
     const TempDir dir;
     SessionSet set({Under{dir / "a"}, Under{dir / "b"}}, "job");
@@ -28,6 +28,7 @@ TEST_CASE("whichever call fails while a set is marked as failed, each session of
     plan.clear();
     CAPTURE(n, words_of(said));
     ++(said ? refused : done);
+    for (std::size_t i = 0; i < 2; ++i) unmarked += metadata_json(set[i])["status"] != "failed";
     if (said) set.fail("why");
     for (std::size_t i = 0; i < 2; ++i) {
       CHECK(metadata_json(set[i])["status"] == "failed");
@@ -36,6 +37,7 @@ TEST_CASE("whichever call fails while a set is marked as failed, each session of
   }
   CHECK(refused > 0);
   CHECK(done > 1);
+  CHECK(unmarked > 0);  // had nobody asked a second time, that would have been seen
 }
 
 TEST_CASE(

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# newcomer.sh <cmake> <source tree> <build tree> <directory>
+# newcomer.sh <uses|builds> <cmake> <source tree> <build tree> <directory>
 #
 # Each line of the shell that the README and examples/tools.md show of the tools, by an ordinary user in a chroot that has
-# a copy of the source, what Debian has in /usr and /etc (and what is installed), and nothing else of this machine: no other user's files, a small
-# /dev/shm, a /dev of its own. With SCRATCH_SOAK=1 that user also types the lines that build and install them, and those
-# on README's first screen; without it the tools come from the build tree.
+# a copy of the source, what Debian has in /usr and /etc, and nothing else of this machine: no other user's files, a small
+# /dev/shm, a /dev of its own. Who `builds` types the lines that build and install them, too, and README's first command;
+# for who only `uses` them they come from the build tree.
 set -eu
-cmake=$1 source=$2 build=$3 here=$4/newcomer
+what=$1 cmake=$2 source=$3 build=$4 here=$5/newcomer_$1
 fail() { echo "FAILED: $*"; exit 1; }
 if [ "$(id -u)" != 0 ]; then echo "skipped: chroot needs root"; exit 77; fi
 if [ "${NEWCOMER_NAMESPACE:-}" = "" ]; then
@@ -18,7 +18,7 @@ if [ "${NEWCOMER_NAMESPACE:-}" = "" ]; then
   # As a clone has it; what stands beside it in a tree that is worked in does not come along.
   (cd "$source" && { git -c safe.directory='*' ls-files -z 2>/dev/null || find . -type f -not -path './build/*' -print0; } |
     tar -c --null -T - | tar -x -C "$here/source")
-  [ "${SCRATCH_SOAK:-}" = 1 ] || "$cmake" --install "$build" --component tools --prefix "$here/prefix" >"$here/log" ||
+  [ "$what" = builds ] || "$cmake" --install "$build" --component tools --prefix "$here/prefix" >"$here/log" ||
     fail "$(cat "$here/log")"
   NEWCOMER_NAMESPACE=1 exec unshare -m --propagation private bash "$0" "$@"
 fi
@@ -48,8 +48,8 @@ mv "$here/source" home/newcomer/scratch
 [ ! -e "$here/prefix" ] || mv "$here/prefix" home/newcomer/.local
 chown -R $user:$user home/newcomer
 
-# block <word> <page>: the page's block of the shell that has this word
-# type_in <lines: each as it is typed, without its comment
+# block <word> <page>: the page's block of the shell that has this word.
+# type_in: each line of the standard input as it is typed, without its comment.
 cat >home/newcomer/lines.sh <<'EOF'
 set -eu
 block() { awk -v wanted="$1" '/^```sh$/ { within = 1; text = ""; next } /^```/ { if (within && index(text, wanted)) printf "%s", text; within = 0 } within { text = text $0 "\n" }' "$2"; }
@@ -65,7 +65,7 @@ type_in() {
 }
 typed=0
 cd ~/scratch
-if [ "${SCRATCH_SOAK:-}" = 1 ]; then
+if [ "$1" = builds ]; then
   export CMAKE_BUILD_PARALLEL_LEVEL=2
   type_in < <(block quickstart.sh README.md | grep quickstart.sh)
   type_in < <(block SCRATCH_INSTALL_TOOLS README.md)
@@ -100,4 +100,4 @@ python3 ~/scratch/tests/programs/support/transcript.py ~/scratch/examples/tools.
 echo "$typed lines typed"
 EOF
 chroot --userspec=$user:$user . /usr/bin/env -i HOME=/home/newcomer PATH=/home/newcomer/.local/bin:/usr/bin:/bin \
-  LC_ALL=C SCRATCH_SOAK="${SCRATCH_SOAK:-}" bash -c 'cd && exec bash ~/lines.sh' || fail "exit code $?"
+  LC_ALL=C bash -c 'cd && exec bash ~/lines.sh "$1"' - "$what" || fail "exit code $?"

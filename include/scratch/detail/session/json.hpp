@@ -47,15 +47,6 @@ inline std::size_t nesting(std::string_view text) {
   return deepest;
 }
 
-/// @throws Error `corrupt` for a text that is too large or too deep
-inline void check_metadata_text(std::string_view text, const std::filesystem::path& file) {
-  if (text.size() > longest_metadata)
-    throw_error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
-  if (const std::size_t depth = nesting(text); depth > deepest_metadata)
-    throw_error(errc::corrupt, "read", file,
-                "it nests " + std::to_string(depth) + " deep, at most " + std::to_string(deepest_metadata));
-}
-
 struct HeadProgress {
   std::uint64_t done = 0, total = 0;
   std::string what = {};
@@ -187,12 +178,15 @@ class HeadReader {
 /// @param oldest format that is read
 /// @throws Error `corrupt` for what is not such a text, too large or too deep; `unsupported_version`
 inline MetadataHead parse_head(std::string_view text, const std::filesystem::path& file, int oldest = metadata_format) {
-  check_metadata_text(text, file);
+  if (text.size() > longest_metadata)
+    throw_error(errc::corrupt, "read", file, "it has " + readable_size(text.size()) + ", at most 256 MiB are read");
   HeadReader reader;
   JsonScanner scanner(text, deepest_metadata, reader);
-  if (!scanner.is_value())
-    throw_error(errc::corrupt, "read", file, "it is no JSON at byte " + std::to_string(text.size() - scanner.rest()));
-  return std::move(reader).head(file, oldest);
+  if (scanner.is_value()) return std::move(reader).head(file, oldest);
+  if (const std::size_t depth = nesting(text); depth > deepest_metadata)
+    throw_error(errc::corrupt, "read", file,
+                "it nests " + std::to_string(depth) + " deep, at most " + std::to_string(deepest_metadata));
+  throw_error(errc::corrupt, "read", file, "it is no JSON at byte " + std::to_string(text.size() - scanner.rest()));
 }
 
 /// The head as it stands in the file, `end_of_head` included; written anew where somebody else wrote the file.

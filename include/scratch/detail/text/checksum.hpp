@@ -23,10 +23,10 @@ namespace scratch::inline SCRATCH_ABI::detail {
 
 inline std::uint64_t xxh3(Bytes bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
-/// The same sum over bytes that come in pieces.
 /// XXH64 with seed 0: what `xxhsum -H1` prints.
 inline std::uint64_t xxh64(std::string_view text) { return XXH64(text.data(), text.size(), 0); }
 
+/// The sum of `xxh3` over bytes that come in pieces.
 class Xxh3 {
  public:
   Xxh3() : state_(XXH3_createState()) {
