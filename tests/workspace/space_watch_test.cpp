@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <limits>
+#include <string>
 #include <thread>
 
 #include "support/catch.hpp"
@@ -177,15 +178,14 @@ TEST_CASE("a watch for which there can be no thread says so, and is there when t
 
 TEST_CASE("the watch of a session that somebody removed ends, and so does its thread") {
   const TempDir dir;
-  const auto threads = [] { return scratch::test::names_in("/proc/self/task").size(); };
   scratch::SessionDir<scratch::Under> session(scratch::Under{dir.path()}, "x");
-  const std::size_t before = threads();
-  std::atomic<int> calls{0};
-  const SpaceWatch watch(session, {.every = 1ms, .low = everything}, [&](const Space&) { ++calls; });
-  CHECK(comes_true([&] { return calls == 1; }));
-  CHECK(threads() == before + 1);
+  std::atomic<pid_t> thread{0};
+  const SpaceWatch watch(session, {.every = 1ms, .low = everything}, [&](const Space&) { thread = ::gettid(); });
+  CHECK(comes_true([&] { return thread != 0; }));
+  const fs::path running = "/proc/self/task/" + std::to_string(thread);
+  CHECK(fs::exists(running));
   fs::remove_all(session.path());
-  CHECK(comes_true([&] { return threads() == before; }));
+  CHECK(comes_true([&] { return !fs::exists(running); }));
 }
 
 TEST_CASE("the thread of a watch gets no signals: they are the program's") {
