@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "first_signal.hpp"
 #include "support/errors.hpp"
 #include "support/stop.hpp"
 
@@ -55,6 +56,7 @@ class Ranks {
  public:
   /// SCRATCH_FAKE_NODES=n has the ranks of a machine pretend to be on n.
   Ranks(int* argc, char*** argv) {
+    FirstSignal::alone();
     int provided = 0;
     MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_dup(MPI_COMM_WORLD, &all_);
