@@ -3,7 +3,7 @@
 #
 # Builds the library and passes its tests: installs what is missing, then does what a workflow of CMakePresets.json does.
 #
-#   tests/run.sh [workflow]     release (default), asan, tsan, clang, no-uring or soak
+#   tests/run.sh [workflow]     release (default), asan, tsan, clang, clang-all, no-uring or soak
 #
 # With SCRATCH_WARNINGS=error a warning is an error, as in .ci/run: another compiler than ours may know others.
 # Leaves build/<preset>/tests.xml (JUnit). Ends with the seconds that it took, and a line `N passed, M failed, K skipped`.
@@ -14,7 +14,7 @@ workflow=${1:-release}
 need_build catch2 git libcli11-dev zlib1g-dev
 case $workflow in
   asan) need clang libclang-rt-dev ;;
-  clang) need clang ;;
+  clang*) need clang ;;
 esac
 if command -v ccache >/dev/null; then
   # What was compiled in one checkout serves another.

@@ -74,7 +74,7 @@ TEST_CASE("prepare and advance, in steps of any size, mixed with append") {
   CAPTURE(setting, step);
   const TempDir dir(setting.on);
   const Workspace where(dir.path(), {.io = setting.engine.make});
-  const std::vector<std::byte> bytes = noise(sanitized ? 9000003 : 17000003);
+  const std::vector<std::byte> bytes = noise(sanitized ? 5000003 : 17000003);
   for (const bool mixed : {false, true}) {
     ChunkWriter chunk(where);
     int turn = 0;

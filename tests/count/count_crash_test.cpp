@@ -151,7 +151,7 @@ TEST_CASE("any call that fails, once or for ever, is an error or nothing, and th
   for (const int error : {EIO, ENOSPC, EINTR, EMFILE, EACCES}) {
     for (const bool for_ever : {false, true}) {
       if (error == EINTR && for_ever) continue;
-      for (long n = 0;; n += soaking() ? 1 : 3) {
+      for (long n = 0;; n += rounds(sanitized ? 7 : 3, 1)) {
         CAPTURE(error, for_ever, n);
         plan.clear();
         write_table(where, "a", a_counts, {.existing = Existing::replace});

@@ -231,7 +231,7 @@ TEST_CASE("an allocation that fails once costs no count") {
     const Workspace where(dir.path());
     plan.clear();
     int failures = 0;
-    for (long k = 0;; k += k < 30 && !sanitized ? 1 : 1 + k / 5) {
+    for (long k = 0;; k += sanitized ? 1 + k / 3 : k < 30 ? 1 : 1 + k / 5) {
       INFO("allocation " << k);
       made = 0;
       failing = k;
@@ -256,7 +256,7 @@ TEST_CASE("a system call that fails once costs no count") {
       const TempDir dir;
       const Workspace where(dir.path());
       long calls = 0;
-      for (long n = 0;; n += 1 + n / 2) {
+      for (long n = 0;; n += 1 + (sanitized ? n : n / 2)) {
         INFO("call " << n);
         plan.fail_once(n, fault.error);
         plan.only = fault.call;

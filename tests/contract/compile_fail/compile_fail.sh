@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# compile_fail.sh <case.cpp> <include directory>
+# compile_fail.sh <case.cpp> <include directory> <header that is precompiled>
 set -eu
-case=$1 include=$2
+case=$1 include=$2 headers=$3
 flags=$(sed -n 's@^// flags: @@p' "$case")
-cxx="${CXX:-c++} -std=c++20 -I $include -fsyntax-only $flags"
+cxx="${CXX:-c++} -std=c++20 -I $include -include $headers -fsyntax-only $flags"
 sentence=$(sed -n 's@^// expect: @@p' "$case")
 [ -n "$sentence" ] || { echo "$case expects nothing"; exit 1; }
 

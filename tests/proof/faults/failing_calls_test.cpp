@@ -126,7 +126,7 @@ std::vector<std::string> failures(const SecondTry& one) {
     const bool may_end = one.any_error_ends || call < calls.rend() - written;
     long kind = 0;
     for (const int error : errors) {
-      if (!soaking() && (call + kind++) % 3 != 0) continue;
+      if ((call + kind++) % rounds(sanitized ? 7 : 3, 1) != 0) continue;
       for (const bool for_ever : {false, true})
         if (std::string report = second_trial(one, call, error, for_ever, may_end); !report.empty())
           wrong.push_back(std::move(report));
@@ -139,7 +139,7 @@ std::vector<std::string> failures(const Scenario& scenario) {
   std::vector<std::string> wrong;
   const long calls = calls_of(scenario);
   // In the short form every call fails in one way at least, and every way is tried at several calls.
-  constexpr long enough = 400;
+  constexpr long enough = sanitized ? 200 : 400;
   const long step = soaking() ? 1 : std::clamp(calls * 28 / enough, 1L, 13L);
   for (long call = 0; call < calls; ++call) {
     long kind = 0;

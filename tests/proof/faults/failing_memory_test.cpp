@@ -41,7 +41,7 @@ std::vector<std::string> failures(const Scenario& scenario) {
     for (long allocation = 0;; ++allocation) {
       if (std::string what = trial(scenario, allocation, all_later); !what.empty()) wrong.push_back(std::move(what));
       if (!memory_plan.fired) break;
-      if (!soaking() && allocation > 150) allocation += 6;
+      if (!soaking() && allocation > (sanitized ? 50 : 150)) allocation += 6;
     }
   }
   return wrong;
@@ -105,7 +105,7 @@ std::vector<std::string> failures(const SecondTry& one) {
     for (long allocation = 0;; ++allocation) {
       if (std::string what = second_trial(one, allocation, all_later); !what.empty()) wrong.push_back(std::move(what));
       if (!memory_plan.fired) break;
-      if (!soaking() && allocation > 50) allocation += 4;
+      if (!soaking() && allocation > (sanitized ? 20 : 50)) allocation += 4;
     }
   return wrong;
 }

@@ -15,7 +15,7 @@ mkdir "$dir/corpus" "$dir/tmp"
 cp "$corpus"/* "$dir/corpus"
 
 case ${SCRATCH_SOAK:-0} in
-  0 | '') limit="-runs=$runs -max_total_time=30" ;;
+  0 | '') limit="-runs=$runs -max_total_time=15" ;;
   *) limit=-max_total_time=600 ;;
 esac
 if [ "$kind" = planted ]; then limit="-runs=$runs"; fi
