@@ -68,8 +68,8 @@ TEST_CASE("a symbolic link is replaced, not followed") {
 }
 
 TEST_CASE("the mode is 0600 whatever the umask") {
-  const mode_t old = ::umask(GENERATE(as<mode_t>(), 0, 022, 0777));
   const TempDir dir;
+  const mode_t old = ::umask(GENERATE(as<mode_t>(), 0, 022, 0777));
   TempFile file = made_in(dir);
   ::umask(old);
   file.commit("name", Replacing::nothing);
