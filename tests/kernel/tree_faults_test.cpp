@@ -118,6 +118,7 @@ void remove_badly(int directory, const std::string& name, const fs::path& path, 
   const int fd = sys::openat(directory, name.c_str(), flags);
   const detail::Fd closed(mistake == Mistake::leaks ? -1 : fd);
   if (fd >= 0) {
+    sys::fchmod(fd, 0700);  // `c` may not be entered by its owner
     std::vector<std::string> names;
     detail::for_each_entry(fd, path, [&](const detail::Entry& entry) { names.emplace_back(entry.name); });
     const bool last = mistake != Mistake::forgets_the_order;

@@ -214,6 +214,9 @@ struct Calls : Kernel {
   static int fchmod(int fd, mode_t mode) {
     return test::by_plan("fchmod", [&] { return Kernel::fchmod(fd, mode); });
   }
+  static int fchmodat(int dir, const char* name, mode_t mode) {
+    return test::by_plan("fchmodat", [&] { return Kernel::fchmodat(dir, name, mode); });
+  }
   static int fchown(int fd, uid_t user, gid_t group) {
     return test::by_plan("fchown", [&] { return Kernel::fchown(fd, user, group); });
   }
