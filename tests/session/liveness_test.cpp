@@ -19,6 +19,7 @@
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
+#include "support/private_mount.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
 
@@ -29,6 +30,7 @@ using scratch::Under;
 using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
+using scratch::test::own_namespaces;
 using scratch::test::put;
 using scratch::test::refusal;
 using scratch::test::skip;
@@ -84,7 +86,7 @@ void leave_dead(const Under& place) {
 template <class Work>
 Ending in_other_namespace(Work work) {
   return in_child([&] {
-    if (::unshare(CLONE_NEWPID) != 0) throw std::runtime_error("unshare");
+    if (!own_namespaces(CLONE_NEWPID)) throw std::runtime_error("unshare");
     switch (in_child([&] { work(); })) {
       case Ending::finished:
         return;
@@ -97,18 +99,13 @@ Ending in_other_namespace(Work work) {
   });
 }
 
-void need_root() {
-  if (::geteuid() != 0) skip("pid namespaces need root");
-  if (in_child([] {
-        if (::unshare(CLONE_NEWPID) != 0) throw std::runtime_error("no");
-      }) != Ending::finished)
-    skip("no pid namespaces here");
+void need_namespaces() {
+  if (in_other_namespace([] {}) != Ending::finished) skip("no pid namespaces here");
 }
 
 }  // namespace
 
 TEST_CASE("a dead session is swept although its pid runs again") {
-  need_root();
   const TempDir dir;
   const Under place{dir.path()};
   leave_dead(place);
@@ -120,7 +117,7 @@ TEST_CASE("a dead session is swept although its pid runs again") {
     try {
       put("/proc/sys/kernel/ns_last_pid", std::to_string(pid - 1));
     } catch (const std::exception&) {
-      skip("ns_last_pid cannot be written");
+      skip("choosing a pid needs root: ns_last_pid cannot be written");
     }
     again = ::fork();
     if (again == 0) {
@@ -143,7 +140,7 @@ TEST_CASE("a dead session is swept although its pid runs again") {
 }
 
 TEST_CASE("a living session is not swept from another pid namespace") {
-  need_root();
+  need_namespaces();
   const TempDir dir;
   const Under place{dir.path()};
   SessionDir session(place, "x");
@@ -156,7 +153,7 @@ TEST_CASE("a living session is not swept from another pid namespace") {
 }
 
 TEST_CASE("a dead session of another pid namespace is swept although its pid runs here") {
-  need_root();
+  need_namespaces();
   const TempDir dir;
   const Under place{dir.path()};
   const Ending ending = in_other_namespace([&] {
@@ -206,7 +203,7 @@ TEST_CASE("a sweep that goes by age harms living sessions and leaves dead ones: 
 }
 
 TEST_CASE("a sweep that goes by pids harms a session of another namespace: the control") {
-  need_root();
+  need_namespaces();
   const TempDir dir;
   const Under place{dir.path()};
   SessionDir session(place, "x");
@@ -216,7 +213,7 @@ TEST_CASE("a sweep that goes by pids harms a session of another namespace: the c
 }
 
 TEST_CASE("in other namespaces than the owner's, a worker can join and is the last one out") {
-  need_root();
+  need_namespaces();
   const TempDir dir;
   const Under place{dir.path()};
   SessionDir session(place, "x");

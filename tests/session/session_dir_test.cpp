@@ -231,11 +231,10 @@ TEST_CASE("whatever the umask, the session and its files can be used, by nobody 
 }
 
 TEST_CASE("under any umask a user who is not root has areas, quotas and tables, and others of his can join") {
-  if (::geteuid() != 0) scratch::test::skip("becoming another user needs root");
   const TempDir dir;
-  REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
+  if (::geteuid() == 0) REQUIRE(::chown(dir.path().c_str(), 65534, 65534) == 0);
   const auto ending = scratch::test::in_child([&] {
-    if (::setegid(65534) != 0 || ::seteuid(65534) != 0) throw std::runtime_error("user");
+    if (::geteuid() == 0 && (::setegid(65534) != 0 || ::seteuid(65534) != 0)) throw std::runtime_error("user");
     const Umask strange(0777);
     SessionDir session(Under{dir.path()}, "x", {.quota = 16_MiB});
     const scratch::JoinedSession joined(session.path());

@@ -15,21 +15,25 @@
 
 namespace scratch::test {
 
-/// From here on this process has mounts of its own; skips the case where that is not allowed. Call it first.
-inline void own_mounts() {
+/// From here on this process has these namespaces of its own; in one of users too, whose root he is, where he is not root.
+inline bool own_namespaces(int flags) {
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();
-  bool works = ::unshare(CLONE_NEWNS) == 0;
-  if (!works && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) {
-    try {
-      put("/proc/self/setgroups", "deny");
-      put("/proc/self/uid_map", "0 " + std::to_string(uid) + " 1");
-      put("/proc/self/gid_map", "0 " + std::to_string(gid) + " 1");
-      works = true;
-    } catch (const std::exception&) {
-    }
+  if (::unshare(flags) == 0) return true;
+  if (::unshare(CLONE_NEWUSER | flags) != 0) return false;
+  try {
+    put("/proc/self/setgroups", "deny");
+    put("/proc/self/uid_map", "0 " + std::to_string(uid) + " 1");
+    put("/proc/self/gid_map", "0 " + std::to_string(gid) + " 1");
+  } catch (const std::exception&) {
+    return false;
   }
-  if (!works || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+  return true;
+}
+
+/// From here on this process has mounts of its own; skips the case where that is not allowed. Call it first.
+inline void own_mounts() {
+  if (!own_namespaces(CLONE_NEWNS) || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     skip("mounting needs root or user namespaces");
 }
 
