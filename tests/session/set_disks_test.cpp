@@ -28,10 +28,8 @@ namespace {
 std::string name(std::size_t i) { return "part_" + std::to_string(i); }
 std::string content(std::size_t i) { return noise_text(100'000, i); }
 
-/// Two small disks of ext4 on a file system in memory.
+/// Two small disks of ext4 on a file system in memory. @pre own_mounts() was called
 struct Disks {
-  Disks() { own_mounts(); }
-
   static constexpr std::uint64_t size = 64 << 20;
   TempDir dir;
   Disk kind{"ext4", "ext4", "mkfs.ext4 -q -F", "errors=remount-ro"};
@@ -58,6 +56,7 @@ std::size_t write(SessionSet<Under>& set, std::size_t i) {
 
 TEST_CASE("a disk that breaks in the middle ends no work, and what was in it is an error and not missing") {
   const bool shut_down = GENERATE(true, false);
+  own_mounts();
   Disks disks;
   SessionSet set(disks.places, "job");
   std::set<std::size_t> in_a;

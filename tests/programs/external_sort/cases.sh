@@ -695,7 +695,7 @@ case_a_place_that_fills_up_or_goes_leaves_a_whole_output_or_one_line() {
   export -f fail
   export program here
   for size in 5m 8m 12m 16m 20m 40m; do
-    for how in 'true' 'head -c 64m /dev/zero >tiny/hog' 'mount -o remount,ro tiny'; do
+    for how in 'true' 'head -c 64m /dev/zero >tiny/hog' 'mount -o remount,bind,ro tiny'; do
       unshare --mount --map-root-user bash -euc '
         mkdir -p tiny large
         mount -t tmpfs -o size=$0,mode=700 tmpfs tiny || exit 77
@@ -713,7 +713,7 @@ case_a_place_that_fills_up_or_goes_leaves_a_whole_output_or_one_line() {
           [ $code = 1 ] && [ "$(wc -l <words)" = 1 ] || fail "exit code $code, or not one line: $0, $1"
           [ ! -e sorted ] || fail "an output directory is left"
         fi
-        [ "$1" = true ] || mount -o remount,rw tiny
+        [ "$1" = true ] || mount -o remount,bind,rw tiny
         left=$(find large tiny/place -name "session_*" 2>/dev/null || true)
         [ "${1#mount}" != "$1" ] || [ -z "$left" ] || fail "left: $left, $0, $1"
         echo "$0 $1: $code" >>ends' $size "$how"
