@@ -43,6 +43,7 @@ class LoopDisk {
  public:
   LoopDisk(const Disk& disk, const std::filesystem::path& image, const std::filesystem::path& at, std::uint64_t size)
       : disk_(disk), at_(at) {
+    if (::access("/dev/loop-control", R_OK | W_OK) != 0) skip("loop devices need root");
     put(image);
     std::filesystem::resize_file(image, size);
     if (std::system((std::string(disk.make) + " " + image.native() + " >/dev/null 2>&1").c_str()) != 0)
