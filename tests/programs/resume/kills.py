@@ -27,10 +27,17 @@ os.environ["SCRATCH_IO"] = "posix"  # a ring's bytes are on nobody's account
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: whose parent is killed is waited for here
 
 
+def account():
+    """The bytes that this process, and whom it has waited for, read and wrote: only root may ask that of one that died."""
+    with open("/proc/self/io", encoding="ascii") as lines:
+        return sum(int(line.split(": ")[1]) for line in lines if line.startswith(("rchar", "wchar")))
+
+
 class Run:
     """A command, and what it read and wrote, killed or not."""
 
     def __init__(self, command, kill_after=None):
+        before = account()
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         began = time.monotonic()
@@ -41,9 +48,8 @@ class Run:
         else:  # the pipes hold what is said
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         self.seconds = time.monotonic() - began
-        account = dict(line.split(": ") for line in pathlib.Path(f"/proc/{self.process.pid}/io").read_text().splitlines())
-        self.bytes = int(account["rchar"]) + int(account["wchar"])
         out, err = self.process.communicate()
+        self.bytes = account() - before - len(out) - len(err)
         self.out, self.err, self.code = out.decode(), err.decode(errors="replace"), self.process.returncode
         self.killed = self.code == -signal.SIGKILL
 

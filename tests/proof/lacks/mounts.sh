@@ -15,8 +15,10 @@ skip() {
 
 # Everything that follows is seen by nobody else, and gone in the end.
 if [ "${3:-}" != inside ]; then
-  unshare -m --propagation private true 2>/dev/null || skip "mounting needs root"
-  exec unshare -m --propagation private bash "$0" "$lacks" "$name" inside
+  apart=-m
+  [ "$(id -u)" = 0 ] || apart=-mr
+  unshare $apart --propagation private true 2>/dev/null || skip "mounting needs root or user namespaces"
+  exec unshare $apart --propagation private bash "$0" "$lacks" "$name" inside
 fi
 
 here=$(mktemp -d "${TMPDIR:-/tmp}/lacks-test-XXXXXX")
