@@ -13,6 +13,10 @@ unset SCRATCH_KEEP TMPDIR
 SCRATCH_DIR=$here/place
 export SCRATCH_DIR
 
+# For unshare: an ordinary user has mounts of his own in a user namespace.
+own_mounts=-m
+[ "$(id -u)" = 0 ] || own_mounts=-mr
+
 fail() {
   echo "failed: $*" >&2
   for file in out err; do [ ! -f $file ] || sed "s/^/  $file: /" $file >&2; done

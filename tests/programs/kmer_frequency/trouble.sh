@@ -123,11 +123,11 @@ case $fact in
     ;;
   a_full_file_system_is_one_line)
     # A file system of 1 MiB, seen by nobody else.
-    unshare -mr true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+    unshare $own_mounts true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
     make_reads
     mkdir small
     code=0
-    unshare -mr sh -c "mount -t tmpfs -o size=1m small small && { '$program' --memory 40MiB --need 0 --place small/place -o result.tsv reads.fa; code=\$?; find small/place -mindepth 1 -name 'session*' >left; exit \$code; }" 2>err || code=$?
+    unshare $own_mounts sh -c "mount -t tmpfs -o size=1m small small && { '$program' --memory 40MiB --need 0 --place small/place -o result.tsv reads.fa; code=\$?; find small/place -mindepth 1 -name 'session*' >left; exit \$code; }" 2>err || code=$?
     [ "$code" = 1 ] || fail "it ended with $code: $(cat err)"
     [ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
     grep -q 'No space left on device' err || fail "$(cat err)"
@@ -151,7 +151,7 @@ case $fact in
     refuses 'two have the name' --place "$work/place/a" --place "$work/place/a" reads.fa
     ;;
   one_table_is_in_the_place_with_the_most_room)
-    unshare -mr true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
+    unshare $own_mounts true 2>/dev/null || { echo "skipped: no mount namespaces"; exit 77; }
     make_reads
     count --sorted -o wanted.tsv reads.fa
     mkdir small large
@@ -178,7 +178,7 @@ for places in "small large" "large small"; do
   cmp given.tsv wanted.tsv
 done
 END
-    unshare -mr sh -x mounted 2>said || fail "$(cat err) $(tail -n 3 said)"
+    unshare $own_mounts sh -x mounted 2>said || fail "$(cat err) $(tail -n 3 said)"
     ;;
   an_unwritable_place_is_one_line)
     make_reads

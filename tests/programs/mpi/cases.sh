@@ -321,10 +321,10 @@ case_what_is_wrong_is_one_line_from_one_rank() {
 }
 
 case_a_node_without_room_is_one_line() {
-  unshare -mr true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
+  unshare $own_mounts true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
   if [ -z "${inside:-}" ]; then
     rm -r "$here"
-    inside=1 TMPDIR=/tmp exec unshare -mr --propagation private bash "$source/tests/programs/mpi/cases.sh" "${programs[@]}"
+    inside=1 TMPDIR=/tmp exec unshare $own_mounts --propagation private bash "$source/tests/programs/mpi/cases.sh" "${programs[@]}"
   fi
   reads reads.fa 20000 120
   mkdir small

@@ -107,7 +107,7 @@ exit $code
 
 def refused_is_what_cannot_fit():
     def in_room_of(size, *command):
-        return run("unshare", "-mr", "sh", "-c", IN_ROOM_OF, "sh", int(size), *command, "--place", "room/place")
+        return run("unshare", "-m" if os.geteuid() == 0 else "-mr", "sh", "-c", IN_ROOM_OF, "sh", int(size), *command, "--place", "room/place")
 
     if in_room_of(MiB, "mkdir")[0] == 77:
         print("not tried: no file system can be mounted here")
