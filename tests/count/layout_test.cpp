@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include <scratch/detail/count/merge/join.hpp>
+#include <scratch/detail/count/merge/merge_runs.hpp>
 
 #include "support/catch.hpp"
 #include "support/counts.hpp"
@@ -285,6 +286,59 @@ TEST_CASE("runs of entries are joined as their keys are, however they lie beside
       REQUIRE(overflow.b == other->count);
     }
   }
+}
+
+template <class Mixed>
+void require_merged_as_a_map_does(std::mt19937_64& random) {
+  using Entry = detail::EntryOf<Mixed>;
+  const Mixed top = ~Mixed{0} << (8 * sizeof(Mixed) - 64);  // keys differ in their highest 64 bits, and lowest ones
+  for (int i = 0; i < 2000; ++i) {
+    const std::uint64_t range = random() % 4 == 0 ? ~std::uint64_t{0} : 1 + random() % 2000;
+    std::vector<Entry> merged, room;
+    std::map<Mixed, std::uint64_t> model;
+    for (std::uint64_t runs = 2 + random() % 4; runs > 0; --runs) {
+      std::map<Mixed, std::uint64_t> entries;
+      for (std::uint64_t n = random() % 4 == 0 ? random() % 3 : random() % 300; n > 0; --n)
+        entries[(Mixed{0} - Mixed{random() % range}) ^ (random() % 2 == 0 ? Mixed{0} : top)] = random() % 9 + 1;
+      std::vector<Entry> run;
+      for (const auto& [mixed, count] : entries) {
+        run.push_back({mixed, count});
+        model[mixed] += count;
+      }
+      if (random() % 2 == 0) run.swap(merged);  // the one with keys that it has twice may be either
+      room.assign(merged.size() + run.size() + 1, Entry{7, 7});
+      const std::size_t n = detail::merge_runs<Mixed>(merged, run, room.data()).size();
+      REQUIRE(n == merged.size() + run.size());
+      REQUIRE(room.back() == Entry{7, 7});
+      room.pop_back();
+      REQUIRE(std::ranges::is_sorted(room, {}, &Entry::mixed));
+      merged.swap(room);
+    }
+    std::vector<Entry> expected;
+    for (const auto& [mixed, count] : model) expected.push_back({mixed, count});
+    room = merged;
+    REQUIRE(std::ranges::equal(detail::add_up<Mixed>(room), expected));
+
+    const auto twice = std::ranges::adjacent_find(merged, {}, &Entry::mixed);
+    if (twice == merged.end()) continue;
+    const Mixed mixed = twice->mixed;
+    twice->count = ~std::uint64_t{0} - (expected[detail::count_below<Mixed>(expected, mixed)].count - twice->count);
+    room = merged;
+    REQUIRE(std::ranges::find(detail::add_up<Mixed>(room), mixed, &Entry::mixed)->count == ~std::uint64_t{0});
+    ++twice->count;
+    try {
+      detail::add_up<Mixed>(merged);
+      FAIL("a sum of 2^64");
+    } catch (const detail::CountOverflow<Mixed>& overflow) {
+      REQUIRE(overflow.mixed == mixed);
+    }
+  }
+}
+
+TEST_CASE("runs with keys that they have twice are merged, and what has the same key is added up") {
+  std::mt19937_64 random(9);
+  require_merged_as_a_map_does<std::uint64_t>(random);
+  require_merged_as_a_map_does<detail::UInt128>(random);
 }
 
 TEST_CASE("where a table is cut into blocks does not depend on how its entries arrive") {

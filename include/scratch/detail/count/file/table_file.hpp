@@ -208,18 +208,20 @@ class TableFileOf {
                       });
   }
 
-  /// The same entries, in `room`, which grows as need be.
-  std::span<const CountEntry> load_entries(Position from, Position to, std::uint64_t first, std::uint64_t last,
-                                           Buffers& buffers, PlainVector<CountEntry>& room) const {
-    std::size_t n = 0;
+  /// Appends the same entries to `room`.
+  void append_entries(Position from, Position to, Mixed first, Mixed last, Buffers& buffers,
+                      PlainVector<CountEntry>& room) const {
     for_each_block_in(from, to, last, buffers,
                       [&](const BlockRecord& record, std::uint64_t offset, const std::byte* bytes) {
-                        if (room.size() - n < record.entries)
-                          room.resize(std::max(n + record.entries, room.size() + room.size() / 2));
-                        unpack(record, offset, bytes, room.data() + n);
-                        n += record.entries;
+                        const std::size_t before = room.size();
+                        room.resize(before + record.entries);
+                        CountEntry* const to_here = room.data() + before;
+                        unpack(record, offset, bytes, to_here);
+                        if (record.first >= first && record.last() <= last) return;
+                        const std::span<const CountEntry> some = between({to_here, record.entries}, first, last);
+                        std::copy(some.begin(), some.end(), to_here);
+                        room.resize(before + some.size());
                       });
-    return between(room.first(n), first, last);
   }
 
   /// The count of one key, looked for between two positions; 0 when it is not there.

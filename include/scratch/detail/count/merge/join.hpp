@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 1: kernel and formats
 //
-// Two sorted runs of entries made one, the counts of equal keys added up.
+// Two sorted runs of entries, neither with a key twice, made one, the counts of equal keys added up.
 //
 // Which run gives the next entry is as good as random, so it is computed without branches; and since each step waits
 // for the one before, the runs are split by key into lanes, which take their steps together.
@@ -13,13 +13,14 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// A key whose counts have no sum. Thrown by `join_entries`.
+/// A key whose counts have no sum.
 template <class Mixed>
 struct CountOverflow {
   Mixed mixed;
@@ -55,18 +56,15 @@ SCRATCH_INLINED inline bool join_step(const EntryOf<Mixed>*& a, const EntryOf<Mi
   return sum < count_a;
 }
 
-template <class Mixed, std::size_t N>
-SCRATCH_INLINED inline bool join_together(std::array<JoinLane<Mixed>, N>& lanes) {
+template <class Mixed, std::size_t... K>
+SCRATCH_INLINED inline bool join_together(std::array<JoinLane<Mixed>, sizeof...(K)>& lanes, std::index_sequence<K...>) {
   bool overflow = false;
   for (;;) {
-    std::size_t steps = lanes[0].safe_steps();
-    for (const JoinLane<Mixed>& lane : lanes) steps = std::min(steps, lane.safe_steps());
+    const std::size_t steps = std::min({lanes[K].safe_steps()...});
     if (steps == 0) return overflow;
-    std::array<const EntryOf<Mixed>*, N> a, b;
-    for (std::size_t k = 0; k < N; ++k) a[k] = lanes[k].a, b[k] = lanes[k].b;
-    for (std::size_t i = 0; i < steps; ++i)
-      for (std::size_t k = 0; k < N; ++k) overflow |= join_step(a[k], b[k], lanes[k].to + i);
-    for (std::size_t k = 0; k < N; ++k) lanes[k] = {a[k], lanes[k].a_end, b[k], lanes[k].b_end, lanes[k].to + steps};
+    std::array<const EntryOf<Mixed>*, sizeof...(K)> a{lanes[K].a...}, b{lanes[K].b...};
+    for (std::size_t i = 0; i < steps; ++i) ((overflow |= join_step<Mixed>(a[K], b[K], lanes[K].to + i)), ...);
+    ((lanes[K] = {a[K], lanes[K].a_end, b[K], lanes[K].b_end, lanes[K].to + steps}), ...);
   }
 }
 
@@ -98,11 +96,11 @@ std::span<const EntryOf<Mixed>> join_entries(std::span<const EntryOf<Mixed>> our
   }
   std::array<EntryOf<Mixed>*, n> starts;
   for (std::size_t k = 0; k < n; ++k) starts[k] = lanes[k].to;
-  bool overflow = join_together(lanes);
+  bool overflow = join_together(lanes, std::make_index_sequence<n>());
   EntryOf<Mixed>* end = to;
   for (std::size_t k = 0; k < n; ++k) {
     std::array<JoinLane<Mixed>, 1> lane{lanes[k]};
-    overflow |= join_together(lane);
+    overflow |= join_together(lane, std::index_sequence<0>());
     EntryOf<Mixed>* lane_end = std::copy(lane[0].a, lane[0].a_end, lane[0].to);
     lane_end = std::copy(lane[0].b, lane[0].b_end, lane_end);
     end = starts[k] == end ? lane_end : std::copy(starts[k], lane_end, end);

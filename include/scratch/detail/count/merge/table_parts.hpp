@@ -46,13 +46,13 @@ class TablePartsOf {
 
   std::size_t size() const { return firsts_.size() - 1; }
 
-  /// Calls `visit(entries)` for the entries of a table in a part, in order. For any thread.
-  template <class Visit>
-  void for_each_span(std::size_t part, std::size_t table, typename TableFile::Buffers& buffers, Visit visit) const {
+  /// Appends the entries of a table in a part to `room`. For any thread.
+  void append(std::size_t part, std::size_t table, typename TableFile::Buffers& buffers,
+              PlainVector<typename TableFile::CountEntry>& room) const {
     const std::size_t at = part * tables_.size() + table;
     const bool to_the_end = ended_ && part + 1 == size();
     const Mixed last = to_the_end ? low_mask<Mixed>(tables_[0].header().key_bits) : firsts_[part + 1] - 1;
-    tables_[table].for_each_span(positions_[at], positions_[at + tables_.size()], firsts_[part], last, buffers, visit);
+    tables_[table].append_entries(positions_[at], positions_[at + tables_.size()], firsts_[part], last, buffers, room);
   }
 
  private:

@@ -27,6 +27,7 @@
 #include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/file/table_writer.hpp>
 #include <scratch/detail/count/merge/join.hpp>
+#include <scratch/detail/count/merge/merge_runs.hpp>
 #include <scratch/detail/count/merge/table_parts.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
@@ -141,7 +142,7 @@ class SumWorker {
     entries_.reserve(static_cast<std::size_t>(job_->most_entries + 2 * job_->tables.size() * most_block_entries));
     ends_.clear();
     for (std::size_t t = 0; t < job_->tables.size(); ++t) {
-      job_->parts.for_each_span(part, t, buffers_, [&](Run entries) { entries_.append(entries); });
+      job_->parts.append(part, t, buffers_, entries_);
       ends_.push_back(entries_.size());
     }
   }
@@ -151,33 +152,15 @@ class SumWorker {
     return entries_.all().subspan(begin, ends_[table] - begin);
   }
 
-  // In pairs, again and again, while what was read stays where it is. A run that is larger than all others together
-  // comes last: its entries are moved once.
   Run join_runs() {
     runs_.clear();
     for (std::size_t t = 0; t < job_->tables.size(); ++t)
       if (const Run run = run_of(t); !run.empty()) runs_.push_back(run);
     if (runs_.empty()) return {};
-    const bool last_waits = runs_.size() > 2 && runs_.back().size() > entries_.size() / 2;
-    std::size_t side = 0, n = runs_.size() - last_waits;
-    for (; n > 1; n = (n + 1) / 2, side ^= 1) {
-      CountEntry* to = room(side);
-      for (std::size_t i = 0; i < n; i += 2) {
-        runs_[i / 2] = join(runs_[i], i + 1 < n ? runs_[i + 1] : Run(), to);
-        to += runs_[i / 2].size();
-      }
-    }
-    return last_waits ? join(runs_[0], runs_.back(), room(side)) : runs_[0];
-  }
-
-  CountEntry* room(std::size_t side) {
-    if (joined_[side].size() < entries_.size()) joined_[side].resize(entries_.size());
-    return joined_[side].data();
-  }
-
-  Run join(Run a, Run b, CountEntry* to) const {
+    if (runs_.size() == 1) return runs_[0];
     try {
-      return join_entries<Mixed>(a, b, to);
+      if (runs_.size() == 2) return join_entries<Mixed>(runs_[0], runs_[1], room(0));
+      return add_up<Mixed>(merge_all_runs());
     } catch (const CountOverflow<Mixed>& overflow) {
       refuse_sum<Key>(job_->into, job_->tables, unmixed<Key>(overflow.mixed), [&](std::size_t t) {
         const Run run = run_of(t);
@@ -185,6 +168,28 @@ class SumWorker {
         return i < run.size() && run[i].mixed == overflow.mixed ? run[i].count : 0;
       });
     }
+  }
+
+  // In pairs, again and again, while what was read stays where it is. A run that is larger than all others together
+  // comes last: its entries are moved once.
+  std::span<CountEntry> merge_all_runs() {
+    const bool last_waits = runs_.back().size() > entries_.size() / 2;
+    std::size_t side = 0, n = runs_.size() - last_waits;
+    std::span<CountEntry> all;
+    for (; n > 1; n = (n + 1) / 2, side ^= 1) {
+      CountEntry* to = room(side);
+      for (std::size_t i = 0; i < n; i += 2) {
+        all = merge_runs<Mixed>(runs_[i], i + 1 < n ? runs_[i + 1] : Run(), to);
+        runs_[i / 2] = all;
+        to += all.size();
+      }
+    }
+    return last_waits ? merge_runs<Mixed>(runs_[0], runs_.back(), room(side)) : all;
+  }
+
+  CountEntry* room(std::size_t side) {
+    if (joined_[side].size() < entries_.size()) joined_[side].resize(entries_.size());
+    return joined_[side].data();
   }
 
   SumJob<Mixed>* job_;
