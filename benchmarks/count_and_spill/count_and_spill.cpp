@@ -139,8 +139,8 @@ Figures count_ours(const Job& job) {
   return figures;
 }
 
-void write_ours(const scratch::Workspace& where, const std::string& name, U64 entries, U64 seed) {
-  scratch::CountTable<U64> table(where, name);
+void write_ours(const std::string& dir, const std::string& name, U64 entries, U64 seed) {
+  scratch::CountTable<U64> table(scratch::Workspace(dir), name);
   for (U64 i = 0; i < entries; ++i) table.add(bench::scramble(i + seed), 5);
   table.commit();
 }
@@ -163,11 +163,11 @@ void aside(Work work) {
 }
 
 Figures merge_ours(const Job& job) {
-  const scratch::Workspace where(job.dir);
   aside([&] {
-    write_ours(where, "a", job.distinct, 0);
-    write_ours(where, "b", job.distinct, job.distinct / 2);
+    write_ours(job.dir, "a", job.distinct, 0);
+    write_ours(job.dir, "b", job.distinct, job.distinct / 2);
   });
+  const scratch::Workspace where(job.dir);
   Figures figures;
   Stopwatch watch;
   watch.start();
@@ -179,28 +179,28 @@ Figures merge_ours(const Job& job) {
 
 constexpr unsigned workers = 15;
 
-/// A table of D entries, and fifteen with a tenth of them, of which nine have only keys that it has, too.
-std::vector<std::string> write_many(const scratch::Workspace& where, const Job& job) {
+/// A table of D entries, and fifteen with a tenth of them, of which four have only keys that it has, too.
+std::vector<std::string> write_many(const Job& job) {
   std::vector<std::string> names{"part_00"};
   for (unsigned i = 1; i <= workers; ++i) names.push_back("part_" + std::string(i < 10 ? "0" : "") + std::to_string(i));
   aside([&] {
-    write_ours(where, names[0], job.distinct, 0);
-    for (unsigned i = 1; i <= workers; ++i) write_ours(where, names[i], job.distinct / 10, i * job.distinct / 5);
+    write_ours(job.dir, names[0], job.distinct, 0);
+    for (unsigned i = 1; i <= workers; ++i) write_ours(job.dir, names[i], job.distinct / 10, i * job.distinct / 5);
   });
   return names;
 }
 
 /// Whether the table has the entries of all of them.
-void check_many(const scratch::Workspace& where, const std::string& name, const Job& job) {
+void check_many(const std::string& name, const Job& job) {
   U64 sum = 0;
-  const scratch::CountReader<U64> reader(where, name);
+  const scratch::CountReader<U64> reader(scratch::Workspace(job.dir), name);
   for (const auto& [key, n] : reader) sum += n;
   if (sum != 5 * (job.distinct + workers * (job.distinct / 10))) throw std::runtime_error("the counts are wrong");
 }
 
 Figures merge_many_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
-  std::vector<std::string> names = write_many(where, job);
+  std::vector<std::string> names = write_many(job);
   const std::string into = names.front();
   names.erase(names.begin());
   Figures figures;
@@ -209,14 +209,14 @@ Figures merge_many_ours(const Job& job) {
   scratch::merge_all<U64>(where, into, names, {.threads = job.threads, .memory = job.memory});
   watch.stop();
   watch.give(figures);
-  aside([&] { check_many(where, into, job); });
+  aside([&] { check_many(into, job); });
   return figures;
 }
 
 /// In rounds of pairs, in the order of names, each thread with pairs of its own.
 Figures merge_pairs(const Job& job) {
   const scratch::Workspace where(job.dir);
-  std::vector<std::string> names = write_many(where, job);
+  std::vector<std::string> names = write_many(job);
   Figures figures;
   Stopwatch watch;
   watch.start();
@@ -238,14 +238,14 @@ Figures merge_pairs(const Job& job) {
   }
   watch.stop();
   watch.give(figures);
-  aside([&] { check_many(where, names.front(), job); });
+  aside([&] { check_many(names.front(), job); });
   return figures;
 }
 
 /// Into the first, one after the other.
 Figures merge_one_by_one(const Job& job) {
   const scratch::Workspace where(job.dir);
-  const std::vector<std::string> names = write_many(where, job);
+  const std::vector<std::string> names = write_many(job);
   Figures figures;
   Stopwatch watch;
   watch.start();
@@ -253,7 +253,7 @@ Figures merge_one_by_one(const Job& job) {
     scratch::merge<U64>(where, names[0], names[i], {.threads = job.threads, .memory = job.memory});
   watch.stop();
   watch.give(figures);
-  aside([&] { check_many(where, names.front(), job); });
+  aside([&] { check_many(names.front(), job); });
   return figures;
 }
 
@@ -273,7 +273,7 @@ Figures get_random_keys(const Job& job, Counts& counts) {
 
 Figures get_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
-  write_ours(where, "a", job.distinct, 0);
+  write_ours(job.dir, "a", job.distinct, 0);
   const scratch::CountReader<U64> reader(where, "a");
   reader.verify();
   return get_random_keys(job, reader);
@@ -282,7 +282,7 @@ Figures get_ours(const Job& job) {
 /// The same keys, a million at a time.
 Figures get_ours_at_once(const Job& job) {
   const scratch::Workspace where(job.dir);
-  write_ours(where, "a", job.distinct, 0);
+  write_ours(job.dir, "a", job.distinct, 0);
   const scratch::CountReader<U64> reader(where, "a");
   reader.verify();
   Figures figures;
@@ -307,7 +307,7 @@ Figures get_ours_at_once(const Job& job) {
 /// All keys once, by `job.threads` threads.
 Figures read_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
-  write_ours(where, "a", job.distinct, 0);
+  write_ours(job.dir, "a", job.distinct, 0);
   const scratch::CountReader<U64> reader(where, "a");
   reader.verify();
   Figures figures;
