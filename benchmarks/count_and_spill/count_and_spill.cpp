@@ -554,6 +554,9 @@ int run(Bench bench) {
   Job merging_sqlite = merging;
   merging_sqlite.what = "SQLite merge";
   bench.row("merge of two tables", merging, {merging_sqlite}, adds / 5, "M entries/s", 40);
+  Job merging_by_two = merging;
+  merging_by_two.threads = 2;
+  bench.row("the same by 2 threads", merging_by_two, {merging_sqlite}, adds / 5, "M entries/s", 40);
 
   Job many{"merge_all", "", "", 0, n / 5, small, 2}, in_pairs = many, one_by_one = many;
   in_pairs.what = "merge in pairs, in order of names";
