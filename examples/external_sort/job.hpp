@@ -88,6 +88,7 @@ class Job {
       const std::uint64_t freed = finished ? finished->clear() : 0;
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
+    const bool cached = support::cache_session_files(need.total());
     scratch::SessionOptions session_options{
         .need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
           free_finished();
@@ -97,7 +98,8 @@ class Job {
     auto& session = sessions[0];
     finished.emplace(as_area(sessions).area("finished"));  // a full disk would have no room for a directory
     for (std::size_t i = 0; i < sessions.size(); ++i)
-      say("session " + sessions[i].path().string() + " (" + places[i].reason() + "), engine " + sessions[i].engine());
+      say("session " + sessions[i].path().string() + " (" + places[i].reason() + "), engine " +
+          (cached ? "posix, through the page cache: its files stay in memory" : sessions[i].engine()));
     if (!sessions.goes_on()) {
       if (unfinished != nullptr) begin(false);
       nlohmann::json user = plan_.to_json();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -41,12 +42,28 @@ inline unsigned usual_workers(const std::string& root = {}) {
   return static_cast<unsigned>(most);
 }
 
-/// A quarter of the memory that is free, for all and in the cgroups of this process.
+/// Bytes of memory that are free, for all and in the cgroups of this process; nullopt: nobody says.
 /// @param root put before the paths that are read
+inline std::optional<std::uint64_t> memory_left(const std::string& root = {}) {
+  const auto free = scratch::detail::free_memory(root), left = scratch::detail::left_in_cgroups(root);
+  if (!free || !left) return free ? free : left;
+  return std::min(*free, *left);
+}
+
+/// A quarter of that.
 inline std::uint64_t usual_memory(const std::string& root = {}) {
-  std::uint64_t free = scratch::detail::free_memory(root).value_or(4 * least_memory);
-  if (const auto left = scratch::detail::left_in_cgroups(root)) free = std::min(free, *left);
-  return std::clamp(free / 4, least_memory, most_memory) >> 20 << 20;
+  return std::clamp(memory_left(root).value_or(4 * least_memory) / 4, least_memory, most_memory) >> 20 << 20;
+}
+
+/// Has the files of sessions, of this process and of those that it starts, go through the page cache where they are few:
+/// they stay there until they are read again, and nobody waits for a disk. Call it before there are threads.
+/// @param root put before the paths that are read
+/// @returns whether it is so: they are at most a tenth of the memory that is free, and the user has not said how
+inline bool cache_session_files(std::uint64_t bytes, const std::string& root = {}) {
+  const char* const asked = std::getenv("SCRATCH_IO");
+  if ((asked != nullptr && *asked != '\0') || bytes > memory_left(root).value_or(0) / 10) return false;
+  ::setenv("SCRATCH_IO", "posix", 1);
+  return true;
 }
 
 }  // namespace support

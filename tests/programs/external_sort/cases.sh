@@ -655,6 +655,19 @@ in_places() {
   for i in $(seq "$1"); do echo "--place $here/disk$i"; done
 }
 
+case_files_that_stay_in_memory_go_through_the_page_cache() {
+  generate -n 1000 --text -o records.txt
+  for how in '' --processes; do
+    "$program" sort $how -o sorted records.txt 2>err || fail "exit code $?"
+    grep -q 'engine posix, through the page cache: its files stay in memory' err || fail "another engine"
+    cmp <(cat sorted/part_*) <(sort records.txt) || fail "other than sort"
+    rm -r sorted
+    SCRATCH_IO=uring "$program" sort $how -o sorted records.txt 2>err || fail "exit code $?"
+    ! grep -q 'page cache' err || fail "not as the user says"
+    rm -r sorted
+  done
+}
+
 case_several_places_get_equal_shares() {
   generate -n 300000 --text -o records.txt
   generate -n 300000 --lines -o lines
