@@ -17,7 +17,7 @@ counting 20 M keys;SQLite, batches of 1 M
 merging two tables;SQLite ATTACH
 looking up;LMDB |;SQLite | 3
 31-mers;kmer_frequency`, 128 MiB;**KMC over ours**
-external sort;**ratio for records** | **2
+external sort;**ratio for records** | **7
 chunks written to disk;disk write (fio
 chunks read from disk;disk read, verified
 chunks written to tmpfs;tmpfs write (fio
