@@ -11,7 +11,8 @@ cd "$here"
 mkdir place
 unset SCRATCH_KEEP TMPDIR
 SCRATCH_DIR=$here/place
-export SCRATCH_DIR
+SCRATCH_IO=${SCRATCH_IO:-best} # on a disk past the page cache, however few the bytes
+export SCRATCH_DIR SCRATCH_IO
 
 # For unshare: an ordinary user has mounts of his own in a user namespace.
 own_mounts=-m

@@ -286,10 +286,9 @@ case_unique_lines_are_validated_with_those_that_were_left_out() {
 }
 
 case_memory_stays_within_what_was_given_for_lines() {
+  generate -n 1500000 --lines -o lines
+  seq 20000000 | cut -c 1-2 >short
   for memory in 32 64 128; do
-    # Half as much again as the memory, and far more lines than fit.
-    generate -n $((memory * 12000)) --lines -o lines
-    seq $((memory * 156000)) | cut -c 1-2 >short
     for how in '--workers 2' '--workers 3' '--workers 2 -u' '--workers 2 --place shm'; do
       for input in lines short; do
         # shellcheck disable=SC2086
@@ -656,6 +655,7 @@ in_places() {
 }
 
 case_files_that_stay_in_memory_go_through_the_page_cache() {
+  unset SCRATCH_IO
   generate -n 1000 --text -o records.txt
   for how in '' --processes; do
     "$program" sort $how -o sorted records.txt 2>err || fail "exit code $?"

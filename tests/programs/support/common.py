@@ -40,6 +40,7 @@ class Work:
         os.chdir(self.path)
         os.environ.pop("SCRATCH_KEEP", None)
         os.environ.pop("TMPDIR", None)
+        os.environ.setdefault("SCRATCH_IO", "best")  # on a disk past the page cache, however few the bytes
         os.environ.update(SCRATCH_DIR=str(self.place), LC_ALL="C")
         os.environ[MARK] = str(self.path)
 
