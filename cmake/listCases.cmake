@@ -3,7 +3,7 @@
 # Read by ctest as it starts, once for each source of a Catch2 program: makes each of its cases a test. (Catch2's own
 # module does much the same, but cannot give a test two labels, knows no sources, and breaks the build over a program
 # that does not start.)
-# In: name, source (without its ending), program, catch2_version, timeout, labels, serial.
+# In: name, tags (that of its source, and what SCRATCH_CASES says), program, catch2_version, timeout, labels, serial.
 if(NOT EXISTS "${program}")
   add_test("${name}: not built" "${program}")
   return()
@@ -11,9 +11,9 @@ endif()
 
 # -# makes the name of its source a tag of each case.
 if(catch2_version VERSION_LESS 3)
-  set(ask -\# "[#${source}]" --list-test-names-only)
+  set(ask -\# "${tags}" --list-test-names-only)
 else()
-  set(ask -\# "[#${source}]" --list-tests --verbosity quiet)
+  set(ask -\# "${tags}" --list-tests --verbosity quiet)
 endif()
 execute_process(
   COMMAND "${program}" ${ask}

@@ -39,7 +39,7 @@ std::string xxhsum(const std::filesystem::path& file) {
 
 }  // namespace
 
-TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it is on record") {
+TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it is on record", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t size = GENERATE(as<std::size_t>(), 0, 1, 240, 241, 4095, 4096, 131072, 262143, 262144, 4194303,
                                     4194304, 4194305, 8388608, 12582912, sanitized ? 13000001 : 37000001);
@@ -68,7 +68,7 @@ TEST_CASE("xxhsum -H3 agrees") {
   }
 }
 
-TEST_CASE("prepare and advance, in steps of any size, mixed with append") {
+TEST_CASE("prepare and advance, in steps of any size, mixed with append", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t step = GENERATE(as<std::size_t>(), 1000, 4096, 131072, 262144, 300001, 4194304);
   CAPTURE(setting, step);
@@ -108,7 +108,7 @@ TEST_CASE("a literal is its text, without its NUL") {
   CHECK(text_of(dir / chunk.commit().file) == "id,name\n1,a\n");
 }
 
-TEST_CASE("a stream, append and prepare write to the same end, and the sums have all of it") {
+TEST_CASE("a stream, append and prepare write to the same end, and the sums have all of it", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
   const TempDir dir(setting.on);
@@ -209,7 +209,7 @@ TEST_CASE("a chunk's stream lives as long as the chunk, and after a commit or a 
   CHECK(where.list().size() == (commits ? 1 : 0));
 }
 
-TEST_CASE("blocks have the size that was asked for, on record and to readers") {
+TEST_CASE("blocks have the size that was asked for, on record and to readers", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t block = GENERATE(as<std::size_t>(), 4096, 12'288, 65'536, 1'000'000 / 4096 * 4096, 4_MiB);
   CAPTURE(setting, block);
@@ -519,7 +519,7 @@ TEST_CASE("thousands of small chunks use no engine, and many larger ones one") {
   REQUIRE(where.chunks().size() == 3100);
 }
 
-TEST_CASE("use in a forked child is an error, and the parent notices nothing") {
+TEST_CASE("use in a forked child is an error, and the parent notices nothing", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
   const TempDir dir(setting.on);

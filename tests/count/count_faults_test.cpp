@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=900 optimised syscalls=planned_syscalls alone
+// ctest: timeout=900 optimised syscalls=planned_syscalls
 //
 // Something fails once while a table is counted, and the program goes on as the documentation says: every count is
 // exact in the end.
-#include <cstdlib>
-#include <new>
-
 #include <sys/resource.h>
 
 #include <scratch/count_reader.hpp>
@@ -22,43 +19,9 @@
 #include "support/catch.hpp"
 #include "support/counts.hpp"
 #include "support/crash.hpp"
+#include "support/planned_memory.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
-
-namespace {
-
-thread_local bool watching = false;
-thread_local long made = 0, failing = -1;
-thread_local bool fired = false;
-
-void* allocate(std::size_t size, std::size_t alignment) {
-  if (watching && made++ == failing) {
-    fired = true;
-    throw std::bad_alloc();
-  }
-  void* at = alignment <= alignof(std::max_align_t)
-                 ? std::malloc(size ? size : 1)
-                 : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (!at) throw std::bad_alloc();
-  return at;
-}
-
-}  // namespace
-
-// Not inlined: g++ would see a plain free() of what operator new gave.
-[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 1); }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
-  return allocate(size, 1);
-} catch (const std::bad_alloc&) {
-  return nullptr;
-}
-[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t, std::align_val_t) noexcept { std::free(at); }
 
 using namespace scratch;
 using namespace scratch::test;
@@ -105,15 +68,15 @@ template <class Step>
 int go_on(Step step) {
   for (int failures = 0;; ++failures) {
     if (failures == 5) throw std::runtime_error("a step failed five times, though only one thing fails");
-    watching = true;
+    memory_plan.watching = true;
     try {
       step();
-      watching = false;
+      memory_plan.watching = false;
       return failures;
     } catch (const std::bad_alloc&) {
     } catch (const Error&) {
     }
-    watching = false;
+    memory_plan.watching = false;
   }
 }
 
@@ -126,16 +89,16 @@ int drain_to_the_end(CountTable<Key>& table, const Model<Key>& model) {
   bool twice = false;
   int ended = 0;
   const auto take = [&](std::span<const Count<Key>> counts, unsigned) {
-    const bool watched = std::exchange(watching, false);
+    const bool watched = std::exchange(memory_plan.watching, false);
     const std::lock_guard lock(mutex);
     for (const auto& [key, count] : counts) twice = !given.emplace(key, count).second || twice;
-    watching = watched;
+    memory_plan.watching = watched;
   };
   const int failures = go_on([&] {
     try {
       table.drain(take);
     } catch (const std::exception&) {
-      watching = false;
+      memory_plan.watching = false;
       if (refuses_with(std::errc::invalid_argument, [&] { static_cast<void>(table.distinct()); })) {
         if (!given.empty()) throw std::runtime_error("counts were given, and the table has not ended");
         throw;
@@ -233,13 +196,12 @@ TEST_CASE("an allocation that fails once costs no count") {
     int failures = 0;
     for (long k = 0;; k += sanitized ? 1 + k / 3 : k < 30 ? 1 : 1 + k / 5) {
       INFO("allocation " << k);
-      made = 0;
-      failing = k;
-      fired = false;
+      memory_plan.fail(k, false);
+      memory_plan.watching = false;
       REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
-      if (!fired) break;
+      if (!memory_plan.fired) break;
     }
-    failing = -1;
+    memory_plan.failing = -1;
     CHECK(failures > 0);
   }
 }

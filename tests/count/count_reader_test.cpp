@@ -99,7 +99,7 @@ TEST_CASE("threads that look up the first key at the same time find the same") {
   }
 }
 
-TEST_CASE("an index that is damaged after it was opened is refused by whoever reads it then") {
+TEST_CASE("an index that is damaged after it was opened is refused by whoever reads it then", "[single-threaded]") {
   const TempDir dir;
   const Workspace where(dir.path());
   const auto model = some_counts<std::uint64_t>(50000, 5);
@@ -226,8 +226,8 @@ bool is_refused(const Workspace& where, const char* name) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("every damaged byte is detected, and so is every missing or added one", "", std::uint32_t,
-                   std::uint64_t) {
+TEMPLATE_TEST_CASE("every damaged byte is detected, and so is every missing or added one", "[single-threaded]",
+                   std::uint32_t, std::uint64_t) {
   const TempDir dir;
   const Workspace where(dir.path());
   Model<TestType> model = some_counts<TestType>(sizeof(TestType) == 4 ? 6000 : 3000, 11);

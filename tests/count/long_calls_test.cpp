@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=600 syscalls=planned_syscalls alone
+// ctest: timeout=600 optimised syscalls=planned_syscalls
 //
 // Calls of many parts that fail somewhere: what was counted is what the error says, and the rest can be counted then.
-#include "support/failing_memory.hpp"
+#include "support/planned_memory.hpp"
 
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: labels=asan alone
+// ctest: labels=asan syscalls=planned_syscalls
 //
 // Memory that runs out at any allocation of a session's life.
 #include <scratch/joined_session.hpp>
@@ -15,7 +15,7 @@
 
 #include "support/catch.hpp"
 #include "support/chunks.hpp"
-#include "support/failing_memory.hpp"
+#include "support/planned_memory.hpp"
 #include "support/temp_dir.hpp"
 
 namespace fs = std::filesystem;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: alone
+// ctest: syscalls=planned_syscalls
 //
 // Sweeping, looking and watching without memory.
 #include <scratch/list_sessions.hpp>
@@ -8,45 +8,27 @@
 #include <scratch/workspace.hpp>
 
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <new>
 #include <thread>
 
 #include "support/catch.hpp"
 #include "support/crash.hpp"
+#include "support/planned_memory.hpp"
 #include "support/temp_dir.hpp"
-
-namespace {
-
-thread_local bool may_have_memory = false;
-std::atomic<bool> scarce = false;
-std::atomic<long> failing = -1;  // how many allocations are still to succeed before one fails; then -1
-
-}  // namespace
-
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  if (scarce && !may_have_memory) throw std::bad_alloc();
-  if (failing >= 0 && failing-- == 0) throw std::bad_alloc();
-  if (void* at = std::malloc(size ? size : 1)) return at;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return scarce && !may_have_memory ? nullptr : std::malloc(size ? size : 1);
-}
-[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
 
 using scratch::test::Ending;
 using scratch::test::in_child;
+using scratch::test::memory_plan;
+using scratch::test::process_memory_plan;
 
 TEST_CASE("a sweeping thread without memory ends the sweep in an exception, not the process") {
-  may_have_memory = true;
+  memory_plan.spared = true;
   const scratch::test::TempDir dir;
   for (int i = 0; i < 4000; ++i)
     std::filesystem::create_directory(dir / ("session_x_" + scratch::detail::hex16(static_cast<std::uint64_t>(i))));
   const Ending ending = in_child([&] {
-    scarce = true;
+    process_memory_plan.scarce = true;
     try {
       scratch::sweep(scratch::Under{dir.path()}, {.threads = 4});
     } catch (const std::bad_alloc&) {
@@ -68,15 +50,15 @@ void each_allocation_fails_once(Before before, Work work, Again again) {
     const scratch::test::TempDir dir;
     before(dir);
     const std::size_t descriptors = scratch::test::open_descriptors();
-    failing = allocation;
+    process_memory_plan.failing = allocation;
     bool threw = false;
     try {
       work(dir);
     } catch (const std::bad_alloc&) {
       threw = true;
     }
-    const bool fired = failing < 0;
-    failing = -1;
+    const bool fired = process_memory_plan.failing < 0;
+    process_memory_plan.failing = -1;
     INFO("allocation " << allocation);
     CHECK(scratch::test::open_descriptors() == descriptors);
     again(dir);
@@ -100,7 +82,7 @@ void leave_behind(const scratch::test::TempDir& dir) {
 }  // namespace
 
 TEST_CASE("whichever allocation of a sweep fails, the next one does the rest") {
-  may_have_memory = true;
+  memory_plan.spared = true;
   each_allocation_fails_once(
       leave_behind, [](const auto& dir) { scratch::sweep(scratch::Under{dir.path()}, {.threads = 1}); },
       [](const auto& dir) {
@@ -110,7 +92,7 @@ TEST_CASE("whichever allocation of a sweep fails, the next one does the rest") {
 }
 
 TEST_CASE("whichever allocation of a listing fails, the next one has all, and no lock is left") {
-  may_have_memory = true;
+  memory_plan.spared = true;
   each_allocation_fails_once(
       leave_behind, [](const auto& dir) { scratch::list_sessions(scratch::Under{dir.path()}, {.trash = true}); },
       [](const auto& dir) {
@@ -120,7 +102,7 @@ TEST_CASE("whichever allocation of a listing fails, the next one has all, and no
 }
 
 TEST_CASE("whichever allocation of measuring fails, the next one is right") {
-  may_have_memory = true;
+  memory_plan.spared = true;
   each_allocation_fails_once(
       leave_behind, [](const auto& dir) { scratch::detail::usage_report_below(dir.fd(), dir.path()); },
       [](const auto& dir) {
@@ -129,7 +111,7 @@ TEST_CASE("whichever allocation of measuring fails, the next one is right") {
 }
 
 TEST_CASE("whichever allocation of a watch fails, it looks again, or was not begun") {
-  may_have_memory = true;
+  memory_plan.spared = true;
   for (long allocation = 0; allocation < 40; ++allocation) {
     INFO("allocation " << allocation);
     const scratch::test::TempDir dir;
@@ -137,7 +119,7 @@ TEST_CASE("whichever allocation of a watch fails, it looks again, or was not beg
     const std::size_t descriptors = scratch::test::open_descriptors();
     std::atomic<int> calls{0};
     for (const bool with_memory : {false, true}) {
-      failing = with_memory ? -1 : allocation;
+      process_memory_plan.failing = with_memory ? -1 : allocation;
       try {
         const scratch::SpaceWatch watch(here, {.every = std::chrono::milliseconds(1), .low = UINT64_MAX},
                                         [&](const scratch::Space&) { ++calls; });
@@ -146,7 +128,7 @@ TEST_CASE("whichever allocation of a watch fails, it looks again, or was not beg
       } catch (const std::bad_alloc&) {
         CHECK_FALSE(with_memory);
       }
-      failing = -1;
+      process_memory_plan.failing = -1;
       calls = 0;
     }
     CHECK(scratch::test::open_descriptors() == descriptors);

@@ -24,7 +24,7 @@
 using namespace scratch;
 using namespace scratch::test;
 
-TEST_CASE("what was appended is in the file, and invisible before the commit") {
+TEST_CASE("what was appended is in the file, and invisible before the commit", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t size =
       GENERATE(as<std::size_t>(), 0, 1, 4095, 4096, 131071, 131072, 262143, 262144, 4194304, 9000001);
@@ -40,7 +40,7 @@ TEST_CASE("what was appended is in the file, and invisible before the commit") {
   REQUIRE(read_file(where, "name") == bytes);
 }
 
-TEST_CASE("pieces of any size make the same file") {
+TEST_CASE("pieces of any size make the same file", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t step = GENERATE(as<std::size_t>(), 777, 4096, 100000, 131072, 131073, 1000003);
   CAPTURE(setting, step);
@@ -104,7 +104,7 @@ TEST_CASE("dropped, discarded or left by an exception: nothing stays") {
   REQUIRE(open_descriptors() == before);
 }
 
-TEST_CASE("after a refused commit_new() more can be added, and all of it is committed") {
+TEST_CASE("after a refused commit_new() more can be added, and all of it is committed", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   const std::size_t size = GENERATE(as<std::size_t>(), 4, 5000, 300'001, 9'000'001);
   const bool durable = GENERATE(false, true);
@@ -300,7 +300,7 @@ TEST_CASE("names that cannot be files here are refused before anything is made")
   AtomicFile(where, std::string(255, 'x')).commit();
 }
 
-TEST_CASE("use in a forked child is an error, and the child harms nothing") {
+TEST_CASE("use in a forked child is an error, and the child harms nothing", "[single-threaded]") {
   const Setting setting = GENERATE(from_range(settings()));
   CAPTURE(setting);
   const TempDir dir(setting.on);

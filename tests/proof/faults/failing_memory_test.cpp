@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls alone
-#include "support/failing_memory.hpp"
+// ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls
 #include "scenarios.hpp"
 #include "second_tries.hpp"
 #include "support/catch.hpp"
+#include "support/planned_memory.hpp"
 
 using namespace scratch::test;
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <scratch/bytes.hpp>
+#include <scratch/detail/bytes/room_ahead.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
@@ -55,6 +56,7 @@ class AppendFile {
     directory_.check();
     const std::lock_guard lock(mutex_);
     if (size_ + n > reservation_.bytes()) reservation_.extend(size_ + n - reservation_.bytes(), doing_, shown_);
+    room_.cover(file_.fd(), size_ + n);
     return std::exchange(size_, size_ + n);
   }
 
@@ -92,6 +94,7 @@ class AppendFile {
   void truncate(std::uint64_t n) noexcept {
     if (n >= size_) return;
     sys::ftruncate(file_.fd(), n);
+    room_.give_back(file_.fd(), n);
     reservation_.release(size_ - n);
     size_ = n;
   }
@@ -116,6 +119,7 @@ class AppendFile {
     const bool replaced = sys::fstatat(directory_.fd(), name.c_str(), old) == 0 && S_ISREG(old.st_mode) &&
                           directory_.state().is_ours(directory_.fd(), name, directory_.relative(name));
     directory_.check_free(name, "commit");
+    room_.give_back(file_.fd(), size_);
     const auto on_record = directory_.committing(name, file_.fd());
     file_.commit(name, replacing);
     reservation_.commit();
@@ -130,6 +134,7 @@ class AppendFile {
   Reservation reservation_;
   mutable std::mutex mutex_{};
   std::uint64_t size_ = 0;
+  RoomAhead room_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

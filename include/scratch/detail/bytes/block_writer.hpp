@@ -27,6 +27,7 @@
 #include <scratch/detail/bytes/block_sums.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/pending_writes.hpp>
+#include <scratch/detail/bytes/room_ahead.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -137,6 +138,7 @@ class BlockWriter {
       else
         write_collected();
       if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw_error(errno, doing_, file_);
+      room_.give_back(temp_->fd(), written_);
       reservation_.release(std::exchange(reserved_, 0));
     });
     finished_ = true;
@@ -345,6 +347,7 @@ class BlockWriter {
   // Writes bytes that are summed already, before it returns.
   void write_now(Bytes bytes) {
     reserve_now(bytes.size());
+    if (!direct_on_) room_.cover(temp_->fd(), written_ + bytes.size());
     Transfer transfer{
         Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
     Askings askings;
@@ -376,6 +379,7 @@ class BlockWriter {
   std::filesystem::path file_;
   Reservation reservation_;
   std::optional<TempFile> temp_{};
+  RoomAhead room_{};
   std::optional<EnginePool::Lease> engine_{};
   std::optional<Error> failed_{};
   MadeHere made_here_{};
