@@ -219,9 +219,35 @@ TEST_CASE("a file that cannot be examined is not taken for one that is not there
     CHECK(refuses_with(std::errc::io_error, ask));
     plan.fail_from(0, 0);
     plan.at_number = [](long n) { plan.error = n == 0 ? ENOSYS : ENOENT; };
-    CHECK(!ask());
+    if (by_name)
+      CHECK(!ask());
+    else  // an open file is there
+      CHECK(refuses_with(std::errc::no_such_file_or_directory, ask));
     plan.clear();
     CHECK(ask() == whole);
+  }
+}
+
+TEST_CASE("a file is ours where the kernel told its birth only when it got its name, or only afterwards") {
+  for (const bool then : {true, false}) {
+    const TempDir dir;
+    Workspace where(dir.path(), {.quota = 1_MiB});
+    const auto without_statx = [](bool yes) {
+      plan.clear();
+      if (!yes) return;
+      plan.fail_from(0, EPERM);
+      plan.only = "statx";
+    };
+    without_statx(then);
+    write_file(where, "file", std::string_view("text"));
+    put(dir / "other");
+    without_statx(!then);
+    CHECK(detail::directory_of(where).state().is_ours(dir.fd(), "file", "file"));
+    CHECK_FALSE(detail::directory_of(where).state().is_ours(dir.fd(), "other", "other"));
+    CHECK_FALSE(detail::directory_of(where).state().is_ours(dir.fd(), "other", "file"));
+    where.clear();
+    plan.clear();
+    CHECK(names_in(dir.path()) == std::set<std::string>{".scratch-files", "other"});
   }
 }
 

@@ -5,7 +5,7 @@
 //
 // `.scratch-files` holds a record for each file that gets a name, appended before it does:
 //   NUL <16 hex: XXH3-64 of the rest> " " <inode> " " <birth, nanoseconds> " " <name relative to the workspace> NUL
-// A file is ours where a record has its name, its inode and its birth (0 where the file system keeps none): what
+// A file is ours where a record has its name, its inode and its birth (0, and not compared, where nobody told): what
 // somebody else put there under the same name is not. A record that does not check is passed over. Sessions need no such
 // record, since everything in them is ours.
 //
@@ -17,6 +17,7 @@
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,13 +41,20 @@ namespace scratch::inline SCRATCH_ABI::detail {
 /// Tells a file from every other that has or had its name.
 struct FileIdentity {
   std::uint64_t inode = 0;
-  std::int64_t birth = 0;
+  std::int64_t birth = 0;  // 0: the kernel did not say
 
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
   friend bool operator<(const FileIdentity& a, const FileIdentity& b) {
     return a.inode != b.inode ? a.inode < b.inode : a.birth < b.birth;
   }
 };
+
+/// Whether one of these is the same file, as far as the kernel told of both.
+inline bool holds(const std::set<FileIdentity>& identities, FileIdentity identity) {
+  const auto first = identities.lower_bound({identity.inode, std::numeric_limits<std::int64_t>::min()});
+  if (identity.birth == 0) return first != identities.end() && first->inode == identity.inode;
+  return identities.contains(identity) || identities.contains({identity.inode, 0});
+}
 
 /// Of an open file, or, with a name, of what has it in an open directory. Nothing where there is no such file.
 /// @throws Error what else the kernel says
@@ -62,7 +70,7 @@ inline std::optional<FileIdentity> identity_of(int fd, const char* name = nullpt
   const bool lacks_statx = errno == ENOSYS || errno == EPERM || errno == EOPNOTSUPP;
   if (lacks_statx && (name == nullptr ? sys::fstat(fd, old) : sys::fstatat(fd, name, old)) == 0)
     return FileIdentity{old.st_ino, 0};
-  if (errno == ENOENT) return std::nullopt;
+  if (errno == ENOENT && name != nullptr) return std::nullopt;
   throw_error(errno, "examine", name == nullptr ? std::filesystem::path() : std::filesystem::path(name));
 }
 
@@ -150,7 +158,7 @@ class OwnedNames {
 
   bool is_known(const std::string& name, FileIdentity identity) const {
     const auto found = known_.find(name);
-    return found != known_.end() && found->second.contains(identity);
+    return found != known_.end() && holds(found->second, identity);
   }
 
   // The log is the file of today afterwards, and locked. What was known of another one is forgotten.
@@ -262,7 +270,7 @@ class OwnedNames {
           area = std::move(below);
         }
         for (const FileIdentity& identity : identities)
-          if (there.contains(identity)) append_record(text, name, identity);
+          if (holds(there, identity)) append_record(text, name, identity);
       }
       TempFile anew(directory_, path_, false, "write the record of files in");
       if (sys::pwrite_all(anew.fd(), bytes_of(text), 0).error != 0) return;
