@@ -20,7 +20,7 @@ struct ChunkInfo {
   std::uint64_t size = 0;     ///< bytes
   std::uint64_t rows = 0;     ///< as the writer said
   std::string checksum = {};  ///< "xxh3:<16 hex>", the XXH3-64 of the file: what `xxhsum -H3` prints
-  std::string user = {};      ///< the application's own, JSON text; may be empty
+  std::string user = {};      ///< the application's own, the text of a JSON object; may be empty
 
   friend bool operator==(const ChunkInfo&, const ChunkInfo&) = default;
 };
@@ -28,7 +28,7 @@ struct ChunkInfo {
 /// What the writer of a chunk knows about it.
 struct ChunkMeta {
   std::uint64_t rows = 0;  ///< what `ChunkInfo::rows` is to be
-  std::string user = {};   ///< JSON text; may be empty
+  std::string user = {};   ///< the text of a JSON object; may be empty
 };
 
 /// The blocks of a chunk: all of one size, the last one short.

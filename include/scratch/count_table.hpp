@@ -333,10 +333,11 @@ class CountTable {
     if (!input_) return;
     State& state = *input_.state();
     // Who unwinds knows that something failed; who forgets to commit does not.
-    if (state.ended == detail::Ended::not_yet && state.made_here.is_true() &&
-        std::uncaught_exceptions() <= exceptions_ && state.store.total() != total_)
-      directory_.emit(EventKind::table_dropped, state.path, 0, "it was not committed");
+    const bool dropped = state.ended == detail::Ended::not_yet && state.made_here.is_true() &&
+                         std::uncaught_exceptions() <= exceptions_ && state.store.total() != total_;
     state.end(detail::Ended::gone);
+    lock_.reset();  // who is told may have the name
+    if (dropped) directory_.emit(EventKind::table_dropped, state.path, 0, "it was not committed");
   }
 
   detail::StoreOf<Key>& store() const { return input_.state()->store; }

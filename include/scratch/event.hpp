@@ -88,13 +88,15 @@ struct Event {
 };
 
 /// Called on the thread that caused the event, at any time from any thread of the application, never with a lock of the
-/// library held. What it throws is dropped: watching the work must not end it.
+/// library held; only tables that are being merged keep their names. What it throws is dropped: watching the work must
+/// not end it.
 using OnEvent = std::function<void(const Event&)>;
 
 /// Asked for room when a write met a full disk or quota: `bytes` are needed. True: the write is tried again, and where
 /// the room was not enough, or somebody else took it, this is asked again. False: there is no more to free, and the
 /// write fails. It may wait, and is asked as long as it does; true a hundred times in a row at once, while nothing is seen
-/// to get free, is taken for false. Called with no lock of the library held, by several writers at a time.
+/// to get free, is taken for false. Called with no lock of the library held, by several writers at a time; who adds to
+/// the table that asks may have to wait for the answer.
 using OnFull = std::function<bool(std::uint64_t bytes)>;
 
 }  // namespace scratch

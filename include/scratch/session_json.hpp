@@ -21,14 +21,20 @@ namespace scratch::inline SCRATCH_ABI {
 
 namespace detail {
 
-/// @throws Error as `parse_head`
-inline nlohmann::json parse_metadata(const std::string& text, const std::filesystem::path& file) {
-  static_cast<void>(parse_head(text, file));
+/// @pre it is JSON
+/// @throws Error `corrupt` for a number beyond a double
+inline nlohmann::json parse_json(const std::string& text, const std::filesystem::path& file) {
   try {
     return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {  // a number beyond a double
+  } catch (const nlohmann::json::exception& error) {
     throw_error(errc::corrupt, "read", file, error.what());
   }
+}
+
+/// @throws Error as `parse_head`, and `parse_json`
+inline nlohmann::json parse_metadata(const std::string& text, const std::filesystem::path& file) {
+  static_cast<void>(parse_head(text, file));
+  return parse_json(text, file);
 }
 
 }  // namespace detail
@@ -46,7 +52,7 @@ nlohmann::json metadata_json(const Session& session) {
 template <class Session>
 nlohmann::json user_json(const Session& session) {
   if constexpr (requires { session.user(); }) {
-    return nlohmann::json::parse(session.user());
+    return detail::parse_json(session.user(), session.path() / detail::metadata_name);
   } else {
     const nlohmann::json metadata = metadata_json(session);
     const auto found = metadata.find("user");
@@ -57,9 +63,9 @@ nlohmann::json user_json(const Session& session) {
 /// Sets the application's own object in metadata.json; written at once.
 /// @throws Error EINVAL for what is no object or not UTF-8; as `session.user(text)`. The old one stays.
 inline void user(OwnedSession& session, const nlohmann::json& json) {
-  std::string text;
+  std::string text = "null";  // which is refused, as all that is no object
   try {
-    text = json.dump();
+    if (json.is_object()) text = json.dump();
   } catch (const nlohmann::json::exception& error) {
     detail::throw_error(EINVAL, "write the application's object to", session.path() / detail::metadata_name,
                         error.what());

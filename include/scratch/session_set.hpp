@@ -153,8 +153,9 @@ class SessionSet {
   /// Areas of one name are one row. O(files). @throws Error as `chunks()`
   UsageReport usage_report() const { return places().usage_report(); }
 
-  // What follows does the same to each session. What fails in one keeps it from none of the others; the first error is
-  // thrown in the end, and calling it again does what is left.
+  // What follows does the same to each session. What fails in one keeps it from none of the others, save that none is
+  // marked, or unmarked, where the first one cannot say so; the first error is thrown in the end, and calling it again
+  // does what is left.
 
   /// As `OwnedSession::complete()`. @throws Error
   /// After a crash: all are completed, or `adopt_set()` goes on with the set or removes what is left of it.

@@ -3,6 +3,7 @@
 // The contract of Io, the same for every engine on every medium.
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/engine/best_io.hpp>
+#include <scratch/engine/planned_io.hpp>
 
 #include <cstring>
 #include <map>
@@ -44,6 +45,14 @@ void fill(MutableBytes bytes, std::uint64_t seed) {
 }
 
 }  // namespace
+
+TEST_CASE("who may choose an engine") {
+  STATIC_REQUIRE(IoPolicy<BestIo>);
+  STATIC_REQUIRE(IoPolicy<PosixIo>);
+  STATIC_REQUIRE(IoPolicy<UringIo>);
+  STATIC_REQUIRE_FALSE(IoPolicy<PlannedIo>);
+  STATIC_REQUIRE_FALSE(IoPolicy<Medium>);
+}
 
 TEST_CASE("every transfer started has one completion, with its tag and all of its bytes") {
   const Setting setting = GENERATE(from_range(settings()));
@@ -149,6 +158,58 @@ TEST_CASE("buffers are aligned, as large as a block, and at most 32 MiB in all")
     REQUIRE(reinterpret_cast<std::uintptr_t>(io->buffer(i).data()) % 4096 == 0);
     REQUIRE(io->buffer(i).data() == io->buffer(i).data());
   }
+}
+
+TEST_CASE("an engine makes buffers when they are asked for, and gives their memory back") {
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  const TempDir dir(TempDir::On::disk);
+  const std::unique_ptr<Io> io = engine.make(Medium::of(dir.fd()));
+  CHECK(io->buffer_memory() == 0);
+  for (unsigned i = 0; i < io->depth(); ++i) std::memset(io->buffer(i).data(), 1, Io::buffer_size);
+  CHECK(io->buffer_memory() == io->depth() * Io::buffer_size);
+  io->drop_buffers();
+  CHECK(io->buffer_memory() == 0);
+  CHECK(io->buffer(0)[0] == std::byte{0});  // another one
+}
+
+TEST_CASE("an engine that is trimmed keeps no more than it may, and that is what was used, as it was") {
+  const Engine engine = GENERATE(from_range(engines()));
+  CAPTURE(engine);
+  const TempDir dir;
+  put(dir / "file", std::string(200_KiB, 'x'));
+  const detail::Fd file(sys::openat(dir.fd(), "file", O_RDONLY));
+  const std::unique_ptr<Io> io = engine.make(Medium::of(dir.fd()));
+  const MutableBytes buffer = io->buffer(0);
+  CHECK(io->trim_buffers(io->buffer_memory()) == 0);  // nothing was moved
+  io->start({Transfer::Kind::read, file.get(), 0, io->buffer(0).data(), 200_KiB, 1});
+  REQUIRE(io->finish().size == 200_KiB);
+  const std::size_t kept = io->trim_buffers(8_MiB);
+  REQUIRE((kept > 0 && kept <= 200_KiB));
+  CHECK(static_cast<char>(io->buffer(0)[kept - 1]) == 'x');
+  CHECK(io->trim_buffers(100_KiB) <= 100_KiB);
+  CHECK(static_cast<char>(io->buffer(0)[0]) == 'x');
+  CHECK(io->trim_buffers(0) == 0);
+  CHECK(io->buffer_memory() == 0);
+  CHECK(buffer.size() == Io::buffer_size);
+}
+
+TEST_CASE("an engine that says nothing of its memory keeps what it has") {
+  struct Silent final : Io {
+    std::string describe() const override { return "silent"; }
+    unsigned depth() const override { return 1; }
+    bool direct() const override { return false; }
+    std::size_t alignment() const override { return 1; }
+    void start(const Transfer&) override {}
+    Completion finish() override { return {}; }
+    std::size_t in_flight() const override { return 0; }
+    MutableBytes buffer(unsigned) override { return {memory, sizeof memory}; }
+    std::byte memory[8] = {};
+  } io;
+  io.buffer(0)[7] = std::byte{7};
+  io.drop_buffers();
+  CHECK((io.buffer_memory() == 0 && io.trim_buffers(0) == 0 && io.trim_buffers(1) == 0));
+  CHECK(io.buffer(0)[7] == std::byte{7});
 }
 
 TEST_CASE("a write past the file-size limit is EFBIG, and does not end the process") {

@@ -14,6 +14,7 @@
 #include <scratch/workspace.hpp>
 
 #include "support/catch.hpp"
+#include "support/environment.hpp"
 #include "support/temp_dir.hpp"
 
 namespace scratch::test {
@@ -36,6 +37,15 @@ inline IoMaker with_direct(std::size_t alignment) {
 /// posix, a ring through the page cache, a ring with O_DIRECT.
 inline std::vector<Engine> engines() {
   return {{"posix", PosixIo::make}, {"uring buffered", with_direct(0)}, {"uring direct", with_direct(4096)}};
+}
+
+/// A disk with O_DIRECT.
+inline const Medium usual_disk{.name = "ext4", .direct_alignment = 4096};
+
+/// Whether a ring can be had here, whatever the environment says.
+inline bool kernel_has_rings() {
+  const Variable unforced("SCRATCH_IO", nullptr);
+  return UringIo::make(usual_disk)->describe().starts_with("io_uring");
 }
 
 /// One workspace per engine and medium, for `GENERATE(from_range(grounds()))`.

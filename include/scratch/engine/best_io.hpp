@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 
 #include <scratch/engine/io.hpp>
 #include <scratch/engine/posix_io.hpp>
@@ -22,18 +21,17 @@ struct BestIo {
   /// The best engine for a file system. @throws std::bad_alloc
   static std::unique_ptr<Io> make(const Medium& medium) {
     const detail::AskedIo asked = detail::asked_io();
-    if (asked == detail::AskedIo::posix) return posix("SCRATCH_IO=posix", asked);
+    if (asked == detail::AskedIo::posix) return posix("SCRATCH_IO=posix");
     if (asked == detail::AskedIo::uring) return UringIo::make(medium);
-    if (medium.memory_backed) return posix(medium.name, asked);
-    if (!medium.direct_is_known) return posix(medium.name + ", O_DIRECT could not be tried", asked);
-    if (medium.direct_alignment == 0) return posix(medium.name + " has no O_DIRECT", asked);
+    if (medium.memory_backed) return posix(medium.name);
+    if (!medium.direct_is_known) return posix(medium.name + ", O_DIRECT could not be tried");
+    if (medium.direct_alignment == 0) return posix(medium.name + " has no O_DIRECT");
     return UringIo::make(medium);
   }
 
  private:
-  static std::unique_ptr<Io> posix(std::string why, detail::AskedIo asked) {
-    if (asked == detail::AskedIo::unknown) why += detail::unknown_io_asked;
-    return std::unique_ptr<Io>(new PosixIo(std::move(why)));
+  static std::unique_ptr<Io> posix(const std::string& why) {
+    return std::unique_ptr<Io>(new PosixIo(why + detail::note_of_asked_io()));
   }
 };
 

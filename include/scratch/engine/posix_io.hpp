@@ -33,7 +33,10 @@ inline AskedIo asked_io() {
   return AskedIo::unknown;
 }
 
-inline constexpr const char* unknown_io_asked = " (SCRATCH_IO is none of posix, uring, best)";
+/// What an engine says behind its reason where `SCRATCH_IO` asks for none that there is.
+inline const char* note_of_asked_io() {
+  return asked_io() == AskedIo::unknown ? " (SCRATCH_IO is none of posix, uring, best)" : "";
+}
 
 /// Whether `SCRATCH_IO=posix` stands in the environment.
 inline bool posix_is_forced() { return asked_io() == AskedIo::posix; }

@@ -59,7 +59,8 @@ class UringIo final : public Io {
     try {
       return std::unique_ptr<Io>(new UringIo(medium));
     } catch (const Error& error) {
-      return std::unique_ptr<Io>(new PosixIo("io_uring_setup: " + detail::errno_name(error.code().value())));
+      const std::string why = "io_uring_setup: " + detail::errno_name(error.code().value());
+      return std::unique_ptr<Io>(new PosixIo(why + detail::note_of_asked_io()));
     }
   }
 
@@ -234,7 +235,7 @@ class UringIo final : public Io {
   }
 
   Medium medium_;
-  const char* note_ = detail::asked_io() == detail::AskedIo::unknown ? detail::unknown_io_asked : "";
+  const char* note_ = detail::note_of_asked_io();
   io_uring ring_{};
   std::string why_no_ring_{};  // empty: there is one
   detail::MadeHere made_here_{};
@@ -254,7 +255,8 @@ namespace scratch::inline SCRATCH_ABI {
 class UringIo final {
  public:
   static std::unique_ptr<Io> make(const Medium&) {
-    return std::unique_ptr<Io>(new PosixIo(detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing"));
+    const std::string why = detail::posix_is_forced() ? "SCRATCH_IO=posix" : "built without liburing";
+    return std::unique_ptr<Io>(new PosixIo(why + detail::note_of_asked_io()));
   }
 };
 

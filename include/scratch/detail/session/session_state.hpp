@@ -165,20 +165,7 @@ class SessionState final : private HoldsLife, public SharedState {
 
   /// @throws Error and then status and mark are as before
   void complete() {
-    const std::lock_guard hold(ending_);
-    const Mark before = wanted_;
-    if (mark_ == Mark::until_completed) unmark();  // first: what is kept for a failure never says "completed"
-    if (wanted_ == Mark::until_completed) wanted_ = Mark::none;
-    try {
-      write_status("completed", {});
-    } catch (...) {
-      wanted_ = before;
-      std::exception_ptr ignored;  // it is done at the end
-      attempt(ignored, [&] { mark(); });
-      throw;
-    }
-    outcome_ = Outcome::completed;
-    unwritten_.reset();
+    write([&] { complete_now(); });
   }
 
   /// What fails is done again at the end, and where that fails, too, the session is not removed.
@@ -194,11 +181,9 @@ class SessionState final : private HoldsLife, public SharedState {
       outcome_ = Outcome::failed;
       want_mark_of_failure();
       attempt(failure, [&] { kept = mark(); });
-      attempt(failure, [&] {
-        unwritten_ = reason;
-        write_failure();
-      });
+      attempt(failure, [&] { unwritten_ = reason; });
     }
+    attempt(failure, [&] { write([&] { write_failure(); }); });
     if (kept) emit_kept();
     if (failure && !under_way) std::rethrow_exception(failure);
   }
@@ -273,6 +258,52 @@ class SessionState final : private HoldsLife, public SharedState {
     if (sys::fsync(directory) != 0) throw_error(errno, "sync", path());
   }
 
+  // metadata.json, which asks for room as all that writes does: without a lock, which `work` takes each time anew.
+  template <class Work>
+  void write(Work work) {
+    with_room(record_.size(), "write", path() / metadata_name, work);
+  }
+
+  void write_failure() {
+    const std::lock_guard hold(ending_);
+    if (!unwritten_) return;  // another word came later
+    write_status("failed", *unwritten_);
+    unwritten_.reset();
+  }
+
+  void complete_now() {
+    const std::lock_guard hold(ending_);
+    const Mark before = wanted_;
+    if (mark_ == Mark::until_completed) unmark();  // first: what is kept for a failure never says "completed"
+    if (wanted_ == Mark::until_completed) wanted_ = Mark::none;
+    try {
+      write_status("completed", {});
+    } catch (...) {
+      wanted_ = before;
+      std::exception_ptr ignored;  // it is done at the end
+      attempt(ignored, [&] { mark(); });
+      throw;
+    }
+    outcome_ = Outcome::completed;
+    unwritten_.reset();
+  }
+
+  // How it went, where the session stays to tell. A failure is marked before it is written.
+  void write_outcome(bool unwinding) {
+    bool kept = false, stays = false, failed = false;
+    {
+      const std::lock_guard hold(ending_);
+      if (unwinding && cleanup_ == Cleanup::on_failure) want_mark_of_failure();
+      kept = mark();
+      if (unwinding && keeps_failures() && outcome_ == Outcome::open)
+        unwritten_ = "an exception left the session's scope";
+      stays = mark_ != Mark::none;
+      failed = unwritten_.has_value();
+    }
+    if (stays) write([&] { failed ? write_failure() : record_.publish(log()); });
+    if (kept) emit_kept();
+  }
+
   // What follows is done with `ending_`, save in `begin()`.
 
   bool keeps_failures() const noexcept { return cleanup_ != Cleanup::remove; }
@@ -302,38 +333,11 @@ class SessionState final : private HoldsLife, public SharedState {
     mark_ = Mark::none;
   }
 
-  // metadata.json, which asks for room as all that writes does.
-  template <class Work>
-  void write(Work work) {
-    with_room(record_.size(), "write", path() / metadata_name, work);
-  }
-
   void write_status(const char* status, const std::string& reason) {
-    write([&] {
-      record_.change(log(), [&](SessionFacts& facts) {
-        facts.status = status;
-        facts.reason = reason;
-      });
+    record_.change(log(), [&](SessionFacts& facts) {
+      facts.status = status;
+      facts.reason = reason;
     });
-  }
-
-  void write_failure() {
-    write_status("failed", *unwritten_);
-    unwritten_.reset();
-  }
-
-  // How it went, where the session stays to tell. A failure is marked before it is written.
-  void write_outcome(bool unwinding) {
-    bool kept = false;
-    {
-      const std::lock_guard hold(ending_);
-      if (unwinding && cleanup_ == Cleanup::on_failure) want_mark_of_failure();
-      kept = mark();
-      if (unwinding && keeps_failures() && outcome_ == Outcome::open)
-        unwritten_ = "an exception left the session's scope";
-      if (mark_ != Mark::none) unwritten_ ? write_failure() : publish();
-    }
-    if (kept) emit_kept();
   }
 
   std::shared_ptr<const SessionNames> names_;

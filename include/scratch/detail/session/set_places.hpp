@@ -72,23 +72,24 @@ class SetPlaces {
       throw_error(errc::invalid_name, "choose a place for", std::string(given.substr(0, longest_name)),
                   "a name has a byte at least, and 4,096 at most");
     const std::string name(given);
-    const std::lock_guard hold(mutex_);
-    bool on_record = false;
-    for (Member& member : members_) on_record = has_on_record(member, name) || on_record;
     const std::size_t home = ring_.of(name);
-    if (!on_record && (has(members_[home], name) || can_take(members_[home]))) return here(home);
+    // What can be taken is asked without the lock: who is told of a session that is gone may use the set.
+    const bool at_home = has(members_[home], name) || can_take(members_[home]);
+    if (!is_on_record(name) && at_home) return here(home);
+    std::vector<bool> takes;
+    for (const Member& member : members_) takes.push_back(can_take(member));
+    const std::lock_guard hold(mutex_);
     const std::vector<std::size_t> order = ring_.of(name, size());
-    const auto knows = [&](std::size_t i) { return i == home || (on_record && members_[i].placed->has(name)); };
+    const auto knows = [&](std::size_t i) { return i == home || members_[i].placed->has(name); };
     // 1.
     for (const std::size_t i : order)
       if (members_[i].here && knows(i) && has(members_[i], name)) return here(i);
     // 2.
     for (std::size_t k = order.size(); k-- > 0;)
-      if (const std::size_t i = order[k]; members_[i].here && i != home && knows(i) && can_take(members_[i]))
-        return here(i);
+      if (const std::size_t i = order[k]; members_[i].here && i != home && knows(i) && takes[i]) return here(i);
     // 3.
     for (const std::size_t i : order)
-      if (can_take(members_[i]) && (i == home || put_on_record(members_[i], name))) return here(i);
+      if (takes[i] && (i == home || put_on_record(members_[i], name))) return here(i);
     // 4.
     return here(home);
   }
@@ -166,6 +167,14 @@ class SetPlaces {
     check();
     if (members_[i].here) return *members_[i].here;
     throw Error(*members_[i].why);
+  }
+
+  // Whether any place has the name that is not its own.
+  bool is_on_record(const std::string& name) {
+    const std::lock_guard hold(mutex_);
+    bool found = false;
+    for (Member& member : members_) found = has_on_record(member, name) || found;
+    return found;
   }
 
   // What cannot be read is in a place that has failed, and so are the names in it.
