@@ -13,7 +13,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 namespace kmer_frequency {
@@ -49,7 +48,8 @@ class Repeats {
     double rate = 0, missed = 0;  // how often each comes that is there, and how many were not seen
     double single = 0;
   };
-  static constexpr std::size_t slot_count = std::size_t{1} << 18;
+  static constexpr unsigned slot_bits = 17;  // what fits the second cache
+  static constexpr std::size_t slot_count = std::size_t{1} << slot_bits;
 
   double scale() const { return static_cast<double>(mask_ + 1); }
   double of_times(std::uint32_t n) const {
@@ -65,7 +65,7 @@ class Repeats {
   }
 
   void see(std::uint64_t hash, std::uint32_t times) {
-    std::size_t at = hash >> 46;
+    std::size_t at = hash >> (64 - slot_bits);
     while (slots_[at].times != 0 && slots_[at].hash != hash) at = (at + 1) % slot_count;
     if (slots_[at].times == 0) ++used_;
     slots_[at].hash = hash;
@@ -74,11 +74,13 @@ class Repeats {
   void thin_out() {
     mask_ = mask_ * 2 + 1;
     used_ = 0;
-    for (const Slot& old : std::exchange(slots_, std::vector<Slot>(slot_count)))
+    spare_.assign(slot_count, Slot());
+    slots_.swap(spare_);
+    for (const Slot& old : spare_)
       if (old.times != 0 && (old.hash & mask_) == 0) see(old.hash, old.times);
   }
 
-  std::vector<Slot> slots_ = std::vector<Slot>(slot_count);
+  std::vector<Slot> slots_ = std::vector<Slot>(slot_count), spare_{};
   std::size_t used_ = 0;
   std::uint64_t mask_ = 0;
 };

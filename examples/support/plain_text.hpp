@@ -95,7 +95,7 @@ SUPPORT_AVX2 inline TextMasks masks_avx2(const char* text) {
 
 /// The masks of up to 64 bytes; behind the text there is nothing.
 template <Simd simd>
-inline TextMasks masks_of(std::string_view text, std::size_t at) {
+SUPPORT_INLINED inline TextMasks masks_of(std::string_view text, std::size_t at) {
   std::array<char, 64> rest;
   const char* from = text.data() + at;
   if (text.size() - at < 64) {
@@ -109,13 +109,17 @@ inline TextMasks masks_of(std::string_view text, std::size_t at) {
   return masks_plain(from);
 }
 
-inline std::uint64_t low_bits(std::size_t n) { return n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1; }
-inline std::uint64_t ones(std::uint64_t bits) { return static_cast<std::uint64_t>(std::popcount(bits)); }
+SUPPORT_INLINED inline std::uint64_t low_bits(std::size_t n) {
+  return n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1;
+}
+SUPPORT_INLINED inline std::uint64_t ones(std::uint64_t bits) {
+  return static_cast<std::uint64_t>(std::popcount(bits));
+}
 
 /// @param at_line_start whether the text begins a line; else it begins within one of a sequence
 /// @param is_all        there is nothing behind the text
 template <Simd simd>
-PlainText fasta(std::string_view text, bool at_line_start, bool is_all) {
+SUPPORT_INLINED inline PlainText fasta(std::string_view text, bool at_line_start, bool is_all) {
   PlainText all, rows;  // up to what is odd; up to the last row that begins
   bool in_name = false;
   std::uint64_t starts_line = at_line_start ? 1 : 0;
@@ -160,13 +164,13 @@ PlainText fasta(std::string_view text, bool at_line_start, bool is_all) {
 
 /// Whether all of [from, to) are letters; whether one of them is a control character.
 template <Simd simd>
-bool are_letters(std::string_view text, std::size_t from, std::size_t to) {
+SUPPORT_INLINED inline bool are_letters(std::string_view text, std::size_t from, std::size_t to) {
   for (; from < to; from += 64)
     if ((~masks_of<simd>(text, from).letters & low_bits(to - from)) != 0) return false;
   return true;
 }
 template <Simd simd>
-bool has_controls(std::string_view text, std::size_t from, std::size_t to) {
+SUPPORT_INLINED inline bool has_controls(std::string_view text, std::size_t from, std::size_t to) {
   for (; from < to; from += 64)
     if ((masks_of<simd>(text, from).controls & low_bits(to - from)) != 0) return true;
   return false;
@@ -178,7 +182,7 @@ inline bool has_blanks(std::string_view text) {
 
 /// @pre the text begins with a record
 template <Simd simd>
-PlainText fastq(std::string_view text) {
+SUPPORT_INLINED inline PlainText fastq(std::string_view text) {
   PlainText found;
   for (;;) {
     std::array<std::size_t, 4> ends;
@@ -226,7 +230,7 @@ SUPPORT_AVX2 inline std::uint64_t no_bases_avx2(const char* text) {
 #endif
 
 template <Simd simd>
-bool count_no_bases(std::string_view letters, std::array<std::uint64_t, 256>& counts) {
+SUPPORT_INLINED inline bool count_no_bases(std::string_view letters, std::array<std::uint64_t, 256>& counts) {
   bool any = false;
   for (std::size_t at = 0; at < letters.size(); at += 64) {
     std::array<char, 64> rest;
@@ -249,20 +253,45 @@ bool count_no_bases(std::string_view letters, std::array<std::uint64_t, 256>& co
   return any;
 }
 
+// What each kind of processor runs: all of the above in one function.
+inline PlainText fasta_plain(std::string_view text, bool at_line_start, bool is_all) {
+  return fasta<Simd::plain>(text, at_line_start, is_all);
+}
+inline PlainText fastq_plain(std::string_view text) { return fastq<Simd::plain>(text); }
+inline bool count_no_bases_plain(std::string_view letters, std::array<std::uint64_t, 256>& counts) {
+  return count_no_bases<Simd::plain>(letters, counts);
+}
+#if defined(__x86_64__)
+SUPPORT_AVX2 inline PlainText fasta_avx2(std::string_view text, bool at_line_start, bool is_all) {
+  return fasta<Simd::avx2>(text, at_line_start, is_all);
+}
+SUPPORT_AVX2 inline PlainText fastq_avx2(std::string_view text) { return fastq<Simd::avx2>(text); }
+SUPPORT_AVX2 inline bool count_no_bases_avx2(std::string_view letters, std::array<std::uint64_t, 256>& counts) {
+  return count_no_bases<Simd::avx2>(letters, counts);
+}
+#endif
+
 }  // namespace plain
 
 /// Counts those letters that are neither A, C, G nor T. Returns whether there were any.
 inline bool count_no_bases(std::string_view letters, std::array<std::uint64_t, 256>& counts, Simd simd = best_simd()) {
-  return simd == Simd::avx2 ? plain::count_no_bases<Simd::avx2>(letters, counts)
-                            : plain::count_no_bases<Simd::plain>(letters, counts);
+#if defined(__x86_64__)
+  if (simd == Simd::avx2) return plain::count_no_bases_avx2(letters, counts);
+#endif
+  return plain::count_no_bases_plain(letters, counts);
 }
 
 inline PlainText plain_fasta(std::string_view text, bool at_line_start, bool is_all, Simd simd = best_simd()) {
-  return simd == Simd::avx2 ? plain::fasta<Simd::avx2>(text, at_line_start, is_all)
-                            : plain::fasta<Simd::plain>(text, at_line_start, is_all);
+#if defined(__x86_64__)
+  if (simd == Simd::avx2) return plain::fasta_avx2(text, at_line_start, is_all);
+#endif
+  return plain::fasta_plain(text, at_line_start, is_all);
 }
 inline PlainText plain_fastq(std::string_view text, Simd simd = best_simd()) {
-  return simd == Simd::avx2 ? plain::fastq<Simd::avx2>(text) : plain::fastq<Simd::plain>(text);
+#if defined(__x86_64__)
+  if (simd == Simd::avx2) return plain::fastq_avx2(text);
+#endif
+  return plain::fastq_plain(text);
 }
 
 }  // namespace support

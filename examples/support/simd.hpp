@@ -11,6 +11,9 @@
 #define SUPPORT_AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
 #endif
 
+/// Compiled for the processors of the function that it is used in.
+#define SUPPORT_INLINED __attribute__((always_inline))
+
 namespace support {
 
 enum class Simd : std::uint8_t { plain, avx2 };
