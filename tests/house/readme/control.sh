@@ -3,7 +3,7 @@
 #
 # control.sh <source tree>: readme.sh finds a README that says something else than the program, figures.sh one that says
 # something else than the benchmarks, named_tests.sh one that names a test which is none, and guide.sh all of these in a
-# page of the guide, promises.sh a promise of tests/README.md without a test that is one.
+# page of the guide, promises.sh a promise of tests/README.md without a test that is one, defects.sh such a defect.
 set -eu
 source=$1
 work=$(mktemp -d)
@@ -68,3 +68,15 @@ promise_must_fail "a test that is none, and one of a model that is none" 's/`pro
 promise_must_fail "a beginning of none" 's/: any number of adders \*/: any number of readers */'
 promise_must_fail "a race that is none" 's/: an adopter is the only owner,/: an adopter is the first owner,/'
 promise_must_fail "a part that runs none of them" 's/ | races |$/ | kills |/'
+
+defect_must_fail() { # <what> <sed command>
+  changed "$source/tests/defects.md" "$work/defects.md" "$2" "$1"
+  found_by defects.sh "$1" "$work/defects.md"
+}
+defect_must_fail "a defect without a test" 's/^\(| pages of the page cache .* |\) .*/\1 |/'
+defect_must_fail "a defect whose test is called by a sentence" 's/^\(| pages of the page cache .* |\) .*/\1 the tests of space |/'
+defect_must_fail "a case that is none" 's/costs no count`/costs one count`/'
+defect_must_fail "a case over two lines that is none" 's/while a session is joined or looked at/while a session is left or looked at/'
+defect_must_fail "a list's name that is none" 's/: memory is kept`/: memory is lost`/'
+defect_must_fail "a file's name that is none" 's/: json as user`/: text as user`/'
+defect_must_fail "a function's name that is none" 's/: uring-misspelled`/: uring-spelled`/'

@@ -22,14 +22,24 @@ is_test() {
   case=$3 open=0
   case $3 in *'*') case=${3%\*} open=1 ;; esac
   cases=$source/tests/$1/$2_test.cpp
-  if [ -f "$cases" ] && has "$cases" "TEST_CASE(\"$case" '")'; then return; fi
+  if [ -f "$cases" ]; then
+    tr -s '\n ' '  ' <"$cases" | sed 's/TEST_CASE( */TEST_CASE(/g' >"$names.list"
+    if has "$names.list" "TEST_CASE(\"$case" '")'; then return; fi
+  fi
   for list in "$source/tests/$1/$2/CMakeLists.txt" "$source/tests/$1/CMakeLists.txt"; do
     [ -f "$list" ] || continue
     has "$list" "\"$1/$2: $case" '"' && return
-    # A function of this list makes them: of its argument, or of its first word and what follows that.
+    # A function of this list makes them: of its argument, or of its first word and what follows that; or of names in the
+    # list, or of files, that have _ for each blank.
     if grep -qF "\"$1/$2: \${" "$list"; then
+      fact=$(echo "$case" | tr ' ' _)
+      grep -qF 'REPLACE "_" " "' "$list" && [ $open = 0 ] &&
+        { [ -f "${list%/*}/$fact.cpp" ] || grep -qwF -e "$fact" "$list"; } && return
       tr -d '\n' <"$list" | sed 's/( */(/g' >"$names.list"
       has "$names.list" "(\"$case" '"' && return
+      for function in $(sed -n 's/^ *function(\([a-z]*\) name.*/\1/p' "$list"); do
+        has "$names.list" "$function($case" ' ' && return
+      done
       [ -n "$case" ] && grep -qE "add_[a-z]+\\(${case%% *} " "$names.list" &&
         grep -qE "\"$1/$2: \\$\{[a-z]+\} ($(echo "${case#* }" | sed 's/[^a-z ].*//')|\\$)" "$list" && return
     fi
