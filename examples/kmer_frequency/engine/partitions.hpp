@@ -8,8 +8,6 @@
 // order of the partitions, and is empty again: no thread meets another one.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -47,12 +45,7 @@ class Partitions {
   /// For one thread.
   class Lane {
    public:
-    Lane(Partitions& all, std::uint64_t memory)
-        : all_(&all),
-          most_(static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 6), 64, 1U << 31))),
-          stage_(allocate(count)),
-          heap_(allocate(most_)),
-          owners_(std::make_unique_for_overwrite<std::uint8_t[]>(most_)) {}
+    Lane(Partitions& all, std::uint64_t memory) : Lane(all, granules_in(memory)) {}
 
     /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
     void put(const Record& record) {
@@ -72,6 +65,18 @@ class Partitions {
       void operator()(Granule* memory) const { std::free(memory); }
     };
     using Granules = std::unique_ptr<Granule[], Free>;
+    static std::uint32_t granules_in(std::uint64_t memory) {
+      return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 6), 64, 1U << 31));
+    }
+
+    Lane(Partitions& all, std::uint32_t granules)
+        : all_(&all),
+          at_once_(std::min(granules / 8, 256U)),
+          most_(granules - at_once_),
+          stage_(allocate(count)),
+          heap_(allocate(most_)),
+          owners_(std::make_unique_for_overwrite<std::uint8_t[]>(most_)) {}
+
     // Not touched before it is used.
     static Granules allocate(std::size_t n) {
       auto* const memory = static_cast<Granule*>(std::aligned_alloc(4096, (n * sizeof(Granule) + 4095) / 4096 * 4096));
@@ -114,12 +119,18 @@ class Partitions {
       if (!file_)
         file_ = std::make_unique<scratch::detail::AppendFile>(all_->directory_, all_->directory_.path() / all_->name_,
                                                               "spill super-k-mers of");
+      // One by one the kernel copies granules at half the speed of what was gathered before.
+      constexpr std::uint32_t ahead = 4;
+      if (!gathered_) gathered_ = allocate(at_once_);
       const std::uint64_t bytes = std::uint64_t{in_heap_} * sizeof(Granule), begin = file_->extend(bytes);
-      std::array<iovec, 1024> pieces;
-      for (std::size_t done = 0; done < in_heap_;) {
-        const std::size_t n = std::min<std::size_t>(pieces.size(), in_heap_ - done);
-        for (std::size_t i = 0; i < n; ++i) pieces[i] = {&heap_[order_[done + i]], sizeof(Granule)};
-        file_->write_at(begin + done * sizeof(Granule), std::span(pieces).first(n));
+      for (std::uint32_t done = 0; done < in_heap_;) {
+        const std::uint32_t n = std::min(at_once_, in_heap_ - done);
+        for (std::uint32_t i = 0; i < n; ++i) {
+          if (done + i + ahead < in_heap_) prefetch(heap_[order_[done + i + ahead]]);
+          gathered_[i] = heap_[order_[done + i]];
+        }
+        file_->write_at(begin + std::uint64_t{done} * sizeof(Granule),
+                        std::as_bytes(std::span<const Granule>(gathered_.get(), n)));
         done += n;
       }
       spills_.push_back({begin, begins_});
@@ -133,8 +144,9 @@ class Partitions {
     };
 
     Partitions* all_;
-    std::uint32_t most_, in_heap_ = 0;
-    Granules stage_, heap_;
+    std::uint32_t at_once_, most_;  // granules
+    std::uint32_t in_heap_ = 0;
+    Granules stage_, heap_, gathered_{};
     std::array<std::uint8_t, count> used_{};
     std::unique_ptr<std::uint8_t[]> owners_;
     std::vector<std::uint32_t> begins_, order_;
