@@ -36,6 +36,7 @@
 #include "support/crash.hpp"
 #include "support/private_mount.hpp"
 #include "support/refusal.hpp"
+#include "support/sets.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -44,34 +45,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Two places side by side in one directory.
-struct Rooms {
-  TempDir dir;
-  std::vector<Under> places{Under{dir / "a"}, Under{dir / "b"}};
-
-  std::size_t left() const {
-    std::size_t n = 0;
-    for (const Under& place : places)
-      if (fs::exists(place.root())) n += names_in(place.root()).size();
-    return n;
-  }
-};
-
 std::string name(std::size_t i) { return "part_" + std::to_string(i); }
-
-/// What is left of a process that made a set, did something with it, and was killed: the set's id.
-template <class... Policies, class Work>
-std::string dead(const std::vector<Under>& places, Work work, SessionOptions options = {}) {
-  const Ending ending = in_child([&] {
-    SessionSet<Under, Policies...> set(places, "job", std::move(options));
-    work(set);
-    ::raise(SIGKILL);
-  });
-  REQUIRE(ending == Ending::killed);
-  return list_sessions(places.front()).at(0).id;
-}
-
-constexpr auto nothing = [](auto&) {};
 
 }  // namespace
 
@@ -128,7 +102,7 @@ TEST_CASE("the room is asked of all places together, and where there is too litt
   own_mounts();
   const Rooms rooms;
   const TinyTmpfs a(rooms.dir / "a", "size=16m,mode=0700"), b(rooms.dir / "b", "size=16m,mode=0700");
-  const std::string id = dead<KeepAlways>(rooms.places, nothing);
+  const std::string id = dead<KeepAlways>(rooms.places, no_work);
   const std::uint64_t one = scratch::space(a.path()).bytes, both = one + scratch::space(b.path()).bytes;
   CHECK(refuses_with(errc::insufficient_space,
                      [&] { static_cast<void>(adopt_set<Under, KeepAlways>(rooms.places, id, {.need = both + 1})); }));
@@ -191,7 +165,7 @@ TEST_CASE("places of several kinds are adopted as they were made") {
 
 TEST_CASE("an id that is none, or of another set, is refused, and no set is touched by it") {
   const Rooms rooms;
-  const std::string id = dead<KeepAlways>(rooms.places, nothing);
+  const std::string id = dead<KeepAlways>(rooms.places, no_work);
   for (const std::string& none : {std::string(), std::string("x"), std::string("../") + id, id + "/", "session_" + id})
     CHECK(refusal([&] { static_cast<void>(adopt_set<Under, KeepAlways>(rooms.places, none)); }));
   std::string other = id;

@@ -32,6 +32,7 @@
 #include "support/crash.hpp"
 #include "support/private_mount.hpp"
 #include "support/refusal.hpp"
+#include "support/sets.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -39,19 +40,6 @@ using namespace scratch::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Two places side by side in one directory.
-struct Rooms {
-  TempDir dir;
-  std::vector<Under> places{Under{dir / "a"}, Under{dir / "b"}};
-
-  std::size_t left() const {
-    std::size_t n = 0;
-    for (const Under& place : places)
-      if (fs::exists(place.root())) n += names_in(place.root()).size();
-    return n;
-  }
-};
 
 std::string name(std::size_t i) { return "part_" + std::to_string(i); }
 

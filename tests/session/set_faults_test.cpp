@@ -20,6 +20,7 @@
 #include "support/crash.hpp"
 #include "support/planned_syscalls.hpp"
 #include "support/refusal.hpp"
+#include "support/sets.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -27,18 +28,6 @@ using namespace scratch::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Rooms {
-  TempDir dir;
-  std::vector<Under> places{Under{dir / "a"}, Under{dir / "b"}, Under{dir / "c"}};
-
-  std::size_t left() const {
-    std::size_t n = 0;
-    for (const Under& place : places)
-      if (fs::exists(place.root())) n += names_in(place.root()).size();
-    return n;
-  }
-};
 
 void must(bool holds, const std::string& what) {
   if (!holds) throw std::logic_error(what);
@@ -62,7 +51,7 @@ std::vector<std::string> deaths(const std::function<void(const Rooms&)>& prepare
   std::vector<std::string> wrong;
   for (long call = 0;; ++call) {
     plan.clear();
-    const Rooms rooms;
+    const Rooms rooms(3);
     prepare(rooms);
     const Ending ending = in_child([&] {
       plan.clear();
@@ -222,7 +211,7 @@ TEST_CASE("any call of making or adopting a set may fail: an error, and nothing 
     for (const int error : {EIO, ENOSPC, EMFILE}) {
       for (long call = 0;; ++call) {
         CAPTURE(adopting, error, call);
-        const Rooms rooms;
+        const Rooms rooms(3);
         plan.clear();
         const std::string id = adopting ? leave_set(rooms) : "";
         const std::size_t descriptors = open_descriptors();
@@ -257,7 +246,7 @@ TEST_CASE("any call of making or adopting a set may fail: an error, and nothing 
 TEST_CASE("a place whose writes fail gets no new names from this process, and the work goes on") {
   for (const char* call : {"openat", "pwrite", "linkat", "renameat2"}) {
     CAPTURE(call);
-    const Rooms rooms;
+    const Rooms rooms(3);
     plan.clear();
     SessionSet set(rooms.places, "job");
     const std::string bad = set.of("x").path();
@@ -281,7 +270,7 @@ TEST_CASE("a place whose writes fail gets no new names from this process, and th
 }
 
 TEST_CASE("where a name cannot be put on record the place cannot take it") {
-  const Rooms rooms;
+  const Rooms rooms(3);
   plan.clear();
   SessionSet set(rooms.places, "job");
   const fs::path home = set.of("x").path();

@@ -25,6 +25,7 @@
 #include "support/environment.hpp"
 #include "support/private_mount.hpp"
 #include "support/refusal.hpp"
+#include "support/sets.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace scratch;
@@ -32,22 +33,6 @@ using namespace scratch::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Places side by side in one directory.
-struct Rooms {
-  explicit Rooms(std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) places.emplace_back(dir / std::string(1, static_cast<char>('a' + i)));
-  }
-  std::size_t left() const {
-    std::size_t n = 0;
-    for (const Under& place : places)
-      if (fs::exists(place.root())) n += names_in(place.root()).size();
-    return n;
-  }
-
-  TempDir dir;
-  std::vector<Under> places;
-};
 
 std::string name(std::size_t i) { return "part_" + std::to_string(i); }
 
@@ -60,20 +45,6 @@ template <class Set>
 void write(Set& set, const std::string& file, std::string_view text) {
   write_file(set.of(file), file, text);
 }
-
-/// What is left of a process that made a set, did something with it, and was killed: the set's id.
-template <class... Policies, class Work>
-std::string dead(const std::vector<Under>& places, Work work, SessionOptions options = {}) {
-  const Ending ending = in_child([&] {
-    SessionSet<Under, Policies...> set(places, "job", std::move(options));
-    work(set);
-    ::raise(SIGKILL);
-  });
-  REQUIRE(ending == Ending::killed);
-  return list_sessions(places.front()).at(0).id;
-}
-
-constexpr auto nothing = [](auto&) {};
 
 }  // namespace
 
@@ -479,7 +450,7 @@ TEST_CASE("a set goes on where its killed owner left it, whatever the order of t
 
 TEST_CASE("the adopter's policies say whether the set stays") {
   const Rooms rooms(2);
-  const std::string id = dead<KeepAlways>(rooms.places, nothing);
+  const std::string id = dead<KeepAlways>(rooms.places, no_work);
   const auto again = [&](auto policy) {
     in_child([&] {
       const auto set = adopt_set<Under, decltype(policy)>(rooms.places, id);
@@ -554,7 +525,7 @@ TEST_CASE("what cannot be adopted as a set is refused by name, and is as it was"
 TEST_CASE(
     "what is left of a set that was not settled is of no use, and is removed, unless nobody knows what became of it") {
   const Rooms rooms(2);
-  const std::string id = dead<KeepUnlessCompleted>(rooms.places, nothing);
+  const std::string id = dead<KeepUnlessCompleted>(rooms.places, no_work);
   const fs::path first = list_sessions(rooms.places[0]).at(0).path, second = list_sessions(rooms.places[1]).at(0).path;
   const auto adopted = [&] { static_cast<void>(adopt_set<Under, KeepAlways>(rooms.places, id)); };
   const std::string text = text_of(first / "metadata.json"), settled = "\"settled\":true";
