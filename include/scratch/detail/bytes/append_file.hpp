@@ -94,7 +94,7 @@ class AppendFile {
   void truncate(std::uint64_t n) noexcept {
     if (n >= size_) return;
     sys::ftruncate(file_.fd(), n);
-    room_ = {};
+    room_.give_back(file_.fd(), n);
     reservation_.release(size_ - n);
     size_ = n;
   }
