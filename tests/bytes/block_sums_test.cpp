@@ -37,6 +37,14 @@ TEST_CASE("pieces of any size make the same sums, of the whole and of each block
       }
 }
 
+TEST_CASE("bytes summed up at once by the widest instructions have the same sum") {
+  const std::vector<std::byte> bytes = noise(5000);
+  for (std::size_t size = 0; size <= bytes.size(); ++size) {
+    const Bytes some = Bytes(bytes).first(size);
+    if (detail::xxh3_wide(some) != detail::xxh3(some)) FAIL("of " << size << " bytes");
+  }
+}
+
 TEST_CASE("every way to add rounds gives the same lanes") {
   const std::vector<std::byte> bytes = noise(64 * 1024 + 5);
   for (const bool twice : {false, true}) {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -74,6 +75,11 @@ std::vector<Entry> entries_within(std::mt19937_64& random, UInt128 first, unsign
   return sorted;
 }
 
+std::uint64_t sum_of(const std::vector<Entry>& entries) {
+  return std::accumulate(entries.begin(), entries.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const Entry& entry) { return sum + entry.count; });
+}
+
 std::vector<Instructions> all_instructions() {
   std::vector<Instructions> all{Instructions::plain};
   if (detail::best_instructions() >= Instructions::avx2) all.push_back(Instructions::avx2);
@@ -109,7 +115,12 @@ TEST_CASE("blocks of 128 bits of all widths are the bytes of the specification, 
       const UInt128 first = number(random, 128) & ~detail::low_mask<UInt128>(width);
       const std::vector<Entry> entries = entries_within(random, first, width, n);
       detail::ByteBuffer bytes;
-      const Record record = detail::encode_block<UInt128>(entries, first, width, bytes);
+      std::uint64_t total = 1;
+      const Record record = detail::encode_block<UInt128>(entries, first, width, bytes, total);
+      REQUIRE(total == sum_of(entries) + 1);
+      detail::ByteBuffer plain;
+      REQUIRE(detail::encode_block_plainly<UInt128>(entries, first, width, plain, total).bytes == record.bytes);
+      REQUIRE(std::ranges::equal(plain.bytes(), bytes.bytes()));
       REQUIRE(record.is_sound(128));
       REQUIRE(record.bytes == bytes.size());
       const std::vector<bool> spelled = spelled_out(entries, record);
@@ -143,8 +154,9 @@ TEST_CASE("what cannot be a block of 128 bits is refused on every kind of proces
     const std::size_t most = width >= 10 ? 512 : std::max(std::size_t{1} << width >> 1, std::size_t{1});
     const UInt128 first = number(random, 128) & ~detail::low_mask<UInt128>(width);
     detail::ByteBuffer bytes;
-    Record record =
-        detail::encode_block<UInt128>(entries_within(random, first, width, random() % most + 1), first, width, bytes);
+    std::uint64_t total = 0;
+    Record record = detail::encode_block<UInt128>(entries_within(random, first, width, random() % most + 1), first,
+                                                  width, bytes, total);
     const std::uint64_t kind = random() % 6;
     if (kind == 0)
       record.entries = static_cast<std::uint16_t>(random() % 512 + 1);

@@ -146,6 +146,13 @@ class SpelledOut {
   std::vector<bool> bits_;
 };
 
+std::uint64_t sum_of(const std::vector<CountEntry>& entries) {
+  std::uint64_t sum = 0;
+  for (const CountEntry& entry : entries)
+    sum = entry.count > ~std::uint64_t{0} - sum ? ~std::uint64_t{0} : sum + entry.count;
+  return sum;
+}
+
 /// What the specification says of the cost of `c` bits.
 unsigned cheapest_count_bits(const std::vector<CountEntry>& entries) {
   std::size_t best_cost = 0;
@@ -172,7 +179,13 @@ TEST_CASE("blocks of all shapes are the bytes of the specification, and read on 
       const std::uint64_t first = random() & ~detail::low_mask(width);
       const std::vector<CountEntry> entries = entries_within(random, first, width, n, count_bits, i % 3 == 0);
       detail::ByteBuffer bytes;
-      const detail::BlockRecord record = detail::encode_block<std::uint64_t>(entries, first, width, bytes);
+      std::uint64_t total = 0, again = 0;
+      const detail::BlockRecord record = detail::encode_block<std::uint64_t>(entries, first, width, bytes, total);
+      REQUIRE(total == sum_of(entries));
+      detail::ByteBuffer plain;
+      REQUIRE(detail::encode_block_plainly<std::uint64_t>(entries, first, width, plain, again).bytes == record.bytes);
+      REQUIRE(std::ranges::equal(plain.bytes(), bytes.bytes()));
+      REQUIRE(again == total);
       REQUIRE(record.is_sound(64));
       REQUIRE(record.bytes == bytes.size());
       REQUIRE(record.count_bits == cheapest_count_bits(entries));
@@ -196,9 +209,10 @@ TEST_CASE("what cannot be a block is refused on every kind of processor, and wha
     const std::size_t n = random() % most + 1;
     const std::uint64_t first = random() & ~detail::low_mask(width);
     detail::ByteBuffer bytes;
+    std::uint64_t total = 0;
     detail::BlockRecord record = detail::encode_block<std::uint64_t>(
         entries_within(random, first, width, n, static_cast<unsigned>(random() % 64 + 1), i % 2 == 0), first, width,
-        bytes);
+        bytes, total);
     const std::uint64_t kind = random() % 8;
     if (kind == 0)
       record.entries = static_cast<std::uint16_t>(random() % 512 + 1);

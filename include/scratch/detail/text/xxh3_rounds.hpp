@@ -16,6 +16,8 @@
 #include <emmintrin.h>
 #endif
 
+#include <scratch/bytes.hpp>
+#include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 #include <scratch/detail/text/uint128.hpp>
 #include <scratch/version.hpp>
@@ -154,6 +156,15 @@ inline std::uint64_t finish_xxh3(const Lanes& rounds, std::uint64_t size, const 
   }
   sum = (sum ^ (sum >> 37)) * 0x165667919E3779F9;
   return sum ^ (sum >> 32);
+}
+
+/// `xxh3` with the widest instructions of this processor, where xxhash.h has those of all.
+inline std::uint64_t xxh3_wide(Bytes bytes) {
+  if (bytes.size() <= xxh3_round) return xxh3(bytes);
+  Lanes lanes;
+  const std::size_t rounds = (bytes.size() - 1) / xxh3_round;
+  add_rounds(lanes, nullptr, bytes.data(), rounds);
+  return finish_xxh3(lanes, bytes.size(), bytes.data() + rounds * xxh3_round, bytes.size() - rounds * xxh3_round);
 }
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

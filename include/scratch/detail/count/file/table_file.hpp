@@ -27,8 +27,8 @@
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
-#include <scratch/detail/text/checksum.hpp>
 #include <scratch/detail/text/names.hpp>
+#include <scratch/detail/text/xxh3_rounds.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
 
@@ -150,7 +150,7 @@ class TableFileOf {
   }
 
   void check_block(const BlockRecord& record, std::uint64_t offset, Bytes bytes) const {
-    if (xxh3(bytes) != record.checksum)
+    if (xxh3_wide(bytes) != record.checksum)
       refuse(errc::checksum_mismatch, "in the block at offset " + std::to_string(offset));
   }
 

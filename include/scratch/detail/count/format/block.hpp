@@ -82,39 +82,48 @@ inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
   return lengths;
 }();
 
-/// The number of bits of a stored count that makes the block smallest; the smallest such number.
-/// @pre 1 to 512 entries
-template <class Mixed>
-unsigned best_count_bits(std::span<const EntryOf<Mixed>> entries) {
-  // How many counts have 1, 2, ... 8 bits: eight sums of a byte each.
-  constexpr std::size_t at_once = 255;
-  std::array<std::size_t, 65> of_length{};
-  std::size_t longest = 1;
-  for (std::size_t i = 0; i < entries.size(); i += at_once) {
-    const std::span<const EntryOf<Mixed>> some = entries.subspan(i, std::min(entries.size() - i, at_once));
-    std::uint64_t sums = 0;
-    for (const EntryOf<Mixed>& entry : some) {
-      if (entry.count < count_lengths.size()) [[likely]] {
-        sums += count_lengths[static_cast<std::size_t>(entry.count)];
-      } else {
-        const auto length = static_cast<std::size_t>(std::bit_width(entry.count));
-        ++of_length[length];
-        longest = std::max(longest, length);
+/// What an encoder must know of the counts of a block.
+struct CountSummary {
+  std::array<std::size_t, 65> of_length{};  // how many have 1, 2, ... 64 bits
+  std::uint64_t all_bits = 0;               // of any
+  std::uint64_t total = 0;                  // saturating
+
+  /// @param counts 1 to 512, each at least 1
+  template <class Mixed>
+  SCRATCH_INLINED explicit CountSummary(std::span<const EntryOf<Mixed>> counts) {
+    // How many have 1, 2, ... 8 bits: eight sums of a byte each.
+    constexpr std::size_t at_once = 255;
+    std::uint64_t any = 0, sum = 0;
+    for (std::size_t i = 0; i < counts.size(); i += at_once) {
+      std::uint64_t lengths = 0;
+      for (const EntryOf<Mixed>& entry : counts.subspan(i, std::min(counts.size() - i, at_once))) {
+        any |= entry.count;
+        sum += entry.count;
+        if (entry.count < count_lengths.size()) [[likely]]
+          lengths += count_lengths[static_cast<std::size_t>(entry.count)];
+        else
+          ++of_length[static_cast<std::size_t>(std::bit_width(entry.count))];
       }
+      for (std::size_t length = 1; length <= 8; ++length) of_length[length] += lengths >> 8 * (length - 1) & 0xff;
     }
-    for (std::size_t length = 1; length <= 8; ++length) {
-      const std::size_t more = sums >> 8 * (length - 1) & 0xff;
-      of_length[length] += more;
-      if (more > 0) longest = std::max(longest, length);
-    }
+    all_bits = any;
+    total = sum;
+    if (all_bits >> 54 == 0) return;  // 512 of them have a sum
+    total = 0;
+    for (const EntryOf<Mixed>& entry : counts) total = saturating_add(total, entry.count);
   }
+};
+
+/// The number of bits of a stored count that makes a block of `n` entries smallest; the smallest such number.
+inline unsigned best_count_bits(std::size_t n, const CountSummary& counts) {
+  const auto longest = static_cast<unsigned>(std::bit_width(counts.all_bits));
   if (longest == 1) return 0;
-  auto best = std::min(static_cast<unsigned>(longest), most_count_bits);
-  std::size_t longs = 80 * of_length[64];
-  std::size_t best_cost = entries.size() * best + longs;
+  unsigned best = std::min(longest, most_count_bits);
+  std::size_t longs = 80 * counts.of_length[64];
+  std::size_t best_cost = n * best + longs;
   for (unsigned bits = best - 1; bits > 0; --bits) {
-    longs += std::size_t{8} * ((bits + 1 + 6) / 7) * of_length[bits + 1];
-    const std::size_t cost = entries.size() * bits + longs;
+    longs += std::size_t{8} * ((bits + 1 + 6) / 7) * counts.of_length[bits + 1];
+    const std::size_t cost = n * bits + longs;
     if (cost <= best_cost) {
       best_cost = cost;
       best = bits;
@@ -123,13 +132,14 @@ unsigned best_count_bits(std::span<const EntryOf<Mixed>> entries) {
   return best;
 }
 
-/// Appends a block's bytes, and returns what the index says of it, without the checksum.
-/// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
+/// `encode_block` for one kind of processor.
 template <class Mixed>
-BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width,
-                                  ByteBuffer& out) {
+SCRATCH_INLINED inline BlockRecordOf<Mixed> encode_block_here(std::span<const EntryOf<Mixed>> entries, Mixed first,
+                                                              unsigned width, ByteBuffer& out, std::uint64_t& total) {
   const std::size_t n = entries.size();
-  const BlockShape shape(std::type_identity<BlockRecordOf<Mixed>>{}, n, width, best_count_bits(entries));
+  const CountSummary counts(entries);
+  total = saturating_add(total, counts.total);
+  const BlockShape shape(std::type_identity<BlockRecordOf<Mixed>>{}, n, width, best_count_bits(n, counts));
   std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
 
   if (shape.has_raw)
@@ -156,13 +166,10 @@ BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed
   std::size_t size = shape.counts;
   if (shape.count_bits > 0) {
     const std::uint64_t longer = low_mask(shape.count_bits);
-    std::uint64_t most = 0;
-    pack_fields(start + shape.counts, n, shape.count_bits, [&](std::size_t i) SCRATCH_INLINED {
-      most = std::max(most, entries[i].count);
-      return std::min(entries[i].count - 1, longer);
-    });
+    pack_fields(start + shape.counts, n, shape.count_bits,
+                [&](std::size_t i) SCRATCH_INLINED { return std::min(entries[i].count - 1, longer); });
     size = shape.longs;
-    if (most > longer) {
+    if (counts.all_bits > longer) {
       for (const EntryOf<Mixed>& entry : entries) {
         if (entry.count <= longer) continue;
         std::uint64_t rest = entry.count - 1 - longer;
@@ -179,6 +186,32 @@ BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed
   record.width = static_cast<std::uint8_t>(width);
   record.count_bits = static_cast<std::uint8_t>(shape.count_bits);
   return record;
+}
+
+template <class Mixed>
+BlockRecordOf<Mixed> encode_block_plainly(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width,
+                                          ByteBuffer& out, std::uint64_t& total) {
+  return encode_block_here(entries, first, width, out, total);
+}
+
+#if defined(__x86_64__)
+template <class Mixed>
+SCRATCH_WIDE BlockRecordOf<Mixed> encode_block_wide(std::span<const EntryOf<Mixed>> entries, Mixed first,
+                                                    unsigned width, ByteBuffer& out, std::uint64_t& total) {
+  return encode_block_here(entries, first, width, out, total);
+}
+#endif
+
+/// Appends a block's bytes, and returns what the index says of it, without the checksum. The counts are added to
+/// `total`, saturating.
+/// @pre 1 to 512 entries, sorted, each in [first, first + 2^width), each count at least 1
+template <class Mixed>
+BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width, ByteBuffer& out,
+                                  std::uint64_t& total) {
+#if defined(__x86_64__)
+  if (wide_processor()) return encode_block_wide(entries, first, width, out, total);
+#endif
+  return encode_block_plainly(entries, first, width, out, total);
 }
 
 /// Reads long counts, one after the other.

@@ -23,7 +23,7 @@
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/layout.hpp>
-#include <scratch/detail/text/checksum.hpp>
+#include <scratch/detail/text/xxh3_rounds.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -46,20 +46,10 @@ struct BlocksOf {
   /// @pre as for `encode_block`
   void add(std::span<const CountEntry> block, Mixed first, unsigned width) {
     const std::size_t start = bytes.size();
-    BlockRecordOf<Mixed> record = encode_block(block, first, width, bytes);
-    record.checksum = xxh3(bytes.bytes().subspan(start));
+    BlockRecordOf<Mixed> record = encode_block(block, first, width, bytes, total);
+    record.checksum = xxh3_wide(bytes.bytes().subspan(start));
     records.push_back(record);
     entries += block.size();
-    std::uint64_t all = 0, sum = 0;
-    for (const CountEntry& entry : block) {
-      all |= entry.count;
-      sum += entry.count;
-    }
-    if (all >> 54 != 0) {  // else 512 of them have a sum
-      sum = 0;
-      for (const CountEntry& entry : block) sum = saturating_add(sum, entry.count);
-    }
-    total = saturating_add(total, sum);
   }
 };
 using Blocks = BlocksOf<std::uint64_t>;

@@ -6,16 +6,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/bytes/sequencer.hpp>
 #include <scratch/detail/count/file/small_counts.hpp>
 #include <scratch/detail/count/file/table_file.hpp>
 #include <scratch/detail/count/file/table_writer.hpp>
@@ -94,6 +97,14 @@ inline Outcome settle(const Directory& directory, const std::vector<Claim>& clai
   return outcome;
 }
 
+// The worker of a `Sequencer` that closes tables: the memory of a file that has no name any more goes with it.
+template <class Table>
+struct TableCloser {
+  std::vector<Table>* tables;
+
+  void work(std::size_t i, Sequencer&) { const Table closed = std::move((*tables)[i]); }
+};
+
 // 3 to 8 of claim.hpp.
 /// @param is_there `into`; it was looked for once, and whoever does not find it a second time must not replace it
 /// @param names    what becomes part of it
@@ -127,6 +138,8 @@ void merge_held(const Directory& directory, const std::string& into, bool is_the
   }
   outcome = Outcome::happened;
   for (const Claim& claim : claims) remove_claim(directory, claim);  // 8
+  std::vector<TableCloser<Table>> closers(std::max(options.threads, 1U), {&tables});
+  Sequencer::run(tables.size(), closers);
   directory.emit(EventKind::merge_round, directory.path() / into, sum->size(),
                  names.size() == 1 ? names.front() : std::to_string(names.size()) + " tables");
 }
