@@ -29,6 +29,7 @@
 #include "generator.hpp"
 #include "job.hpp"
 #include "support/numbers.hpp"
+#include "support/place.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
 #include "support/resume.hpp"
@@ -204,6 +205,7 @@ int run(int argc, char** argv) {
   if (check_command->parsed()) return check(check_paths, check_format.format(), any_order);
   if (worker_command->parsed()) return run_as_worker(phase, worker, buffers, parent);
   sort_options.format = sort_format.format();
+  support::check_places(sort_options.places);
   if (sort_options.places.empty()) sort_options.places.emplace_back("tmp");
   if (sort_options.resume && std::count(sort_options.inputs.begin(), sort_options.inputs.end(), "-") > 0)
     throw support::WrongUsage("--resume cannot go on with what came through stdin, which is gone: name a file");

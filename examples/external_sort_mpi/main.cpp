@@ -19,6 +19,7 @@
 #include "external_sort/format_options.hpp"
 #include "job.hpp"
 #include "support/numbers.hpp"
+#include "support/place.hpp"
 #include "support/program.hpp"
 #include "support/results.hpp"
 
@@ -69,6 +70,7 @@ int parse(int argc, char** argv, SortOptions& options) {
   if (const auto code = support::parse(app, argc, argv)) return *code;
   options.format = format.format();
   if (places.size() > 1) throw support::WrongUsage("--place: a node has one place, give it once");
+  support::check_places(places);
   if (!places.empty()) options.place = places.front();
   if (std::count(options.inputs.begin(), options.inputs.end(), "-") > 0)
     throw support::WrongUsage("ranks cannot share the standard input");

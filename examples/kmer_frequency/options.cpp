@@ -6,6 +6,7 @@
 
 #include <scratch/bytes.hpp>
 
+#include "support/place.hpp"
 #include "support/program.hpp"
 #include "support/resume.hpp"
 
@@ -270,9 +271,7 @@ std::optional<Options> options_of(int argc, char** argv, int& exit_code, const S
   if (options.join.empty() && options.files.empty()) throw support::WrongUsage("no reads are given");
   if (std::count(options.files.begin(), options.files.end(), "-") > 1)
     throw support::WrongUsage("the standard input can be read once");
-  for (const std::string& place : options.places)
-    if (place != "shm" && place != "tmp" && place.find('/') == std::string::npos)
-      throw support::WrongUsage("--place: \"" + place + "\" is neither shm, tmp nor a path (./" + place + " is one)");
+  support::check_places(options.places);
   if (options.places.empty()) options.places.emplace_back("tmp");
   if (options.resume && std::count(options.files.begin(), options.files.end(), "-") > 0)
     throw support::WrongUsage("--resume cannot go on with what came through stdin, which is gone: name the files");

@@ -31,6 +31,19 @@ inline scratch::AnyPlace place_of(const std::string& name, const char* app) {
   return scratch::Under{name};
 }
 
+/// @throws WrongUsage for a word that is the name of no directory: it may be mistyped
+inline void check_place(const std::string& name) {
+  std::error_code error;
+  if (name == "shm" || name == "tmp" || name.find('/') != std::string::npos ||
+      std::filesystem::is_directory(name, error))
+    return;
+  throw WrongUsage("--place: \"" + name + "\" is neither shm, tmp nor a directory that is there (./" + name +
+                   " would be made)");
+}
+inline void check_places(const std::vector<std::string>& names) {
+  for (const std::string& name : names) check_place(name);
+}
+
 /// What is there of a path: itself, or what it would be made in.
 inline std::filesystem::path what_is_there(std::filesystem::path path) {
   std::error_code error;

@@ -319,6 +319,7 @@ int run_with(int argc, char** argv) {
   if (options.resume && options.command.empty() && options.input == "-")
     throw support::WrongUsage(
         "--resume cannot go on with what came through stdin, which is gone: name a file, or the command after --");
+  support::check_places(options.places);
   if (options.places.empty()) options.places.emplace_back("shm");
   run(support::places_of(options.places, "table_export"), options);
   return 0;

@@ -551,6 +551,11 @@ case_an_unwritable_place_is_refused() {
   generate -n 10 -o records
   : >file
   refuses '/proc/scratch' --place /proc/scratch -o sorted records
+  local code=0
+  "$program" sort -q --place nowhere -o sorted records 2>err || code=$?
+  [ "$code" = 2 ] || fail "exit code $code for a word that is no place"
+  grep -q '"nowhere" is neither shm, tmp nor a directory that is there' err || fail "other words"
+  [ ! -e nowhere ] || fail "it is there now"
   refuses '/file' --place "$here/file" -o sorted records
   mkdir open_to_all
   chmod 777 open_to_all

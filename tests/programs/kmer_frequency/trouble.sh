@@ -82,7 +82,8 @@ case $fact in
     refuses 'take 129 bits' -k 40 --occurrence-bits 49 reads.fa
     refuses 'needs --occurrence-bits 0' -k 11 --occurrence-bits 4 --count occurrences reads.fa
     refuses 'count: ' --count words reads.fa
-    refuses '"memory" is neither shm, tmp nor a path' --place memory reads.fa
+    refuses '"memory" is neither shm, tmp nor a directory that is there' --place memory reads.fa
+    [ ! -e memory ] || fail "it is there now"
     refuses 'excludes' --min-count 3 --max-appearance-nrow 3 reads.fa
     refuses 'wrong' --wrong reads.fa
     refuses 'no sequence has the 100000 bases' --simulate-reads 5 --read-length 100000 genome.fa

@@ -266,6 +266,11 @@ case_little_space_is_one_line_and_leaves_nothing() {
 case_an_unwritable_place_is_one_line() {
   csv_rows 1 10 >input
   refuses 'Not a directory' t --place "$here/input/below" input
+  local code=0
+  "$export_rows" -q t --place nowhere input 2>err || code=$?
+  [ "$code" = 2 ] || fail "exit code $code for a word that is no place"
+  grep -q '"nowhere" is neither shm, tmp nor a directory that is there' err || fail "other words"
+  [ ! -e nowhere ] || fail "it is there now"
   SCRATCH_DIR=relative refuses 'SCRATCH_DIR is relative' t input
   [ "$(id -u)" != 0 ] || exit 0
   mkdir -m 0500 closed
