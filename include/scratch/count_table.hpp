@@ -123,7 +123,8 @@ class CountAdder {
 /// Holds the name, against other writers and mergers in any process, from construction until it is committed or gone.
 /// For one thread at a time, others add through adders of their own. Movable. Disk space: at most 2 budgets and 4 times
 /// the distinct keys' content (the key's own size and the bytes that its count needs), besides the table itself. What
-/// was spilled is off the disk when this object and its adders are gone.
+/// was spilled is off the disk when this object and its adders are gone; until then a tenth of the free memory, and no
+/// less than 64 MiB, stays in the page cache, and the rest leaves it for the disk as it is written.
 ///
 /// After a crash: the table that had the name before, or none. `commit()` says what holds then.
 template <CountKey Key>

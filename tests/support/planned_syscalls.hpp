@@ -270,6 +270,9 @@ struct Calls : Kernel {
   static int fdatasync(int fd) {
     return test::by_plan("fdatasync", [&] { return Kernel::fdatasync(fd); });
   }
+  static int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+    return test::by_plan("sync_file_range", [&] { return Kernel::sync_file_range(fd, offset, size, flags); });
+  }
   static int fadvise(int fd, off_t offset, off_t size, int advice) {
     return test::by_plan("fadvise", [&] { return Kernel::fadvise(fd, offset, size, advice); });
   }

@@ -18,6 +18,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/room_ahead.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
+#include <scratch/detail/bytes/write_behind.hpp>
 #include <scratch/detail/kernel/fd.hpp>
 #include <scratch/detail/kernel/syscalls.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -79,6 +80,14 @@ class AppendFile {
     write_at(offset, piece);
   }
 
+  /// These bytes were written, and are read much later: the disk gets them, and the memory that they take is free soon.
+  /// @throws Error why bytes did not get to the disk
+  void write_behind(std::uint64_t offset, std::uint64_t size) {
+    if (const int error = behind_.wrote(file_.fd(), offset, size); error != 0) throw_error(error, doing_, shown_);
+  }
+  /// These bytes are going to be read.
+  void expect(std::uint64_t offset, std::uint64_t size) const { behind_.expect(file_.fd(), offset, size); }
+
   /// Both.
   void write(Bytes bytes) { write_at(extend(bytes.size()), bytes); }
 
@@ -135,6 +144,7 @@ class AppendFile {
   mutable std::mutex mutex_{};
   std::uint64_t size_ = 0;
   RoomAhead room_{};
+  WriteBehind behind_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

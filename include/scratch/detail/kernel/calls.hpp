@@ -111,6 +111,9 @@ struct Kernel {
     errno = error;
     return error == 0 ? 0 : -1;
   }
+  static int sync_file_range(int fd, off_t offset, off_t size, unsigned flags) {
+    return ::sync_file_range(fd, offset, size, flags);
+  }
   static int getrlimit(int resource, struct rlimit* limit) {
 #ifdef __GLIBC__
     return ::getrlimit(static_cast<__rlimit_resource>(resource), limit);

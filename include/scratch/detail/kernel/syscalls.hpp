@@ -266,6 +266,9 @@ inline int fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t size)
 /// Never made twice: a kernel that failed once forgets the error and the bytes.
 inline int fsync(int fd) { return Calls::fsync(fd); }
 inline int fdatasync(int fd) { return Calls::fdatasync(fd); }
+inline int sync_file_range(int fd, std::uint64_t offset, std::uint64_t size, unsigned flags) {
+  return retry([&] { return Calls::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(size), flags); });
+}
 inline int fadvise(int fd, std::uint64_t offset, std::uint64_t size, int advice) {
   return Calls::fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(size), advice);
 }

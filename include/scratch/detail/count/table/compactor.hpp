@@ -19,6 +19,7 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/sequencer.hpp>
+#include <scratch/detail/bytes/write_behind.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/counting_pass.hpp>
@@ -39,7 +40,8 @@ struct CompactingJob {
   const Contents& from;
   std::span<const std::uint64_t> distinct;  ///< of each partition, about
   Contents& to;                             ///< as many partitions, and places for files
-  std::atomic<bool> is_in_vain{false};      ///< a partition has more keys than a pass has room for
+  CacheShare share{};
+  std::atomic<bool> is_in_vain{false};  ///< a partition has more keys than a pass has room for
 };
 
 /// The worker of a `Sequencer` whose pieces are partitions.
@@ -58,20 +60,22 @@ class CompactorOf {
     for (std::size_t i = 0; i < threads; ++i) {
       std::shared_ptr<AppendFile>& file = job.to.files[i % job.to.files.size()];
       if (!file) file = std::make_shared<AppendFile>(job.directory, job.shown, "spill counts of");
-      workers.emplace_back(job, i % job.to.files.size());
+      workers.emplace_back(job, i % job.to.files.size(), threads);
     }
     Sequencer::run(job.distinct.size(), workers);
     return !job.is_in_vain;
   }
 
-  /// @param file that it writes to, of those of `job.to`
-  CompactorOf(CompactingJob& job, std::size_t file)
-      : job_(&job), file_(file), memory_(std::make_unique<CountingThread>()) {}
+  /// @param file    that it writes to, of those of `job.to`
+  /// @param threads that do the same
+  CompactorOf(CompactingJob& job, std::size_t file, std::size_t threads)
+      : job_(&job), file_(file), threads_(threads), memory_(std::make_unique<CountingThread>()) {}
   CompactorOf(const CompactorOf&) = delete;
   CompactorOf& operator=(const CompactorOf&) = delete;
   CompactorOf(CompactorOf&&) noexcept = default;
 
   void work(std::size_t p, Sequencer&) {
+    job_->from.expect(p + threads_);
     if (!job_->is_in_vain && !count(p)) job_->is_in_vain = true;
   }
 
@@ -114,13 +118,14 @@ class CompactorOf {
     Partition& to = job_->to.partitions[p];
     const std::uint64_t offset = file.extend(out.size());
     file.write_at(offset, out.bytes());
+    if (job_->share.is_exceeded(job_->to.spilled())) file.write_behind(offset, out.size());
     to.segments.push_back({offset, static_cast<std::uint32_t>(out.size()), static_cast<std::uint16_t>(file_), kind});
     to.records += out.size() / job_->records.size(kind);
     out.clear();
   }
 
   CompactingJob* job_;
-  std::size_t file_;
+  std::size_t file_, threads_;
   std::unique_ptr<CountingThread> memory_;
   std::array<ByteBuffer, kinds> buffers_{};
 };

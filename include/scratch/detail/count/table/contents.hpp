@@ -57,6 +57,11 @@ struct Contents {
     for (const auto& file : files) bytes += file ? file->size() : 0;
     return bytes;
   }
+  /// What is in files of a partition, if there is one of that number, is going to be read.
+  void expect(std::size_t p) const {
+    if (p >= partitions.size()) return;
+    for (const Segment& segment : partitions[p].segments) files[segment.file]->expect(segment.offset, segment.bytes);
+  }
 };
 
 /// A buffer for pieces of segments, with readable bytes behind them.

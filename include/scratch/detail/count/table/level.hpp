@@ -24,6 +24,7 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
+#include <scratch/detail/bytes/write_behind.hpp>
 #include <scratch/detail/count/memory/appender.hpp>
 #include <scratch/detail/count/memory/chunk_pool.hpp>
 #include <scratch/detail/count/memory/records.hpp>
@@ -134,7 +135,7 @@ class Level {
         wait_for_change(lock);
         return;
       }
-      make_file(file);
+      make_file(file, job);
       lock.unlock();
       write(job, file);
       lock.lock();
@@ -178,7 +179,7 @@ class Level {
           ++p;
         }
         if (job.parts.empty()) break;
-        make_file(0);
+        make_file(0, job);
         write(job, 0);
         record(job);
       } catch (...) {
@@ -264,6 +265,7 @@ class Level {
   struct Job {
     std::vector<Part> parts{};
     std::size_t chunks = 0, bytes = 0, file = 0;
+    bool behind = false;  // they are more than stay in the page cache
     std::uint64_t offset = 0;
   };
 
@@ -323,9 +325,11 @@ class Level {
     AppendFile& to = *contents_.files[job.file];
     job.offset = to.extend(job.bytes);
     to.write_at(job.offset, pieces);
+    if (job.behind) to.write_behind(job.offset, job.bytes);
   }
 
-  void make_file(std::size_t i) {
+  void make_file(std::size_t i, Job& job) {
+    job.behind = share_.is_exceeded(contents_.spilled());
     std::shared_ptr<AppendFile>& file = contents_.files[i % contents_.files.size()];
     if (!file) file = std::make_shared<AppendFile>(directory_, shown_, "spill counts of");
   }
@@ -366,6 +370,7 @@ class Level {
   std::mutex mutex_{};
   Condition changed_{};
   Contents contents_{};
+  CacheShare share_{};
   std::size_t cursor_ = 0;
   std::size_t segments_ = 0;
   std::size_t writing_ = 0, changes_ = 0;
