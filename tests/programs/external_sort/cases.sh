@@ -162,7 +162,7 @@ case_lines_of_all_lengths_come_out_as_from_sort() {
 }
 
 case_the_commands_of_the_readme_do_what_it_says() {
-  mkdir more
+  mkdir more disk1 disk2
   generate -n 2000 --lines -o words.txt
   generate -n 2000 --lines --seed 2 -o more/others.txt
   tail -n 1000 more/others.txt >>words.txt
