@@ -10,8 +10,10 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -94,6 +96,31 @@ TEST_CASE("what is not written behind stays in the page cache: the control for t
   file.expect(0, piece);
   plan.clear();
   CHECK(asked == 0);
+}
+
+TEST_CASE("several threads write behind in one file, and every byte is where it belongs") {
+  const TempDir dir(TempDir::On::disk);
+  plan.clear();
+  const Workspace where(dir.path());
+  AppendFile file(detail::directory_of(where), "file", "write");
+  std::array<std::uint64_t, pieces> offsets{};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (std::size_t i = t; i < pieces; i += 4) {
+        const std::vector<std::byte> bytes(piece, byte_of(i));
+        offsets[i] = file.extend(piece);
+        file.write_at(offsets[i], bytes);
+        file.write_behind(offsets[i], piece);
+        file.expect(0, piece);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  std::vector<std::byte> bytes(piece);
+  for (std::size_t i = 0; i < pieces; ++i) {
+    file.read(offsets[i], bytes);
+    REQUIRE(std::ranges::all_of(bytes, [&](std::byte byte) { return byte == byte_of(i); }));
+  }
 }
 
 TEST_CASE("bytes that do not get to the disk are an error that says so, and the next ones are written") {
