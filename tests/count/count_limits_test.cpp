@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <set>
 #include <string>
@@ -164,6 +165,39 @@ TEMPLATE_TEST_CASE("any number of adders and of threads that count keeps within 
               CountReader<TestType>(where, "table").verify();
             }) == Ending::finished);
     }
+}
+
+TEST_CASE(
+    "adders that go on while one of them consolidates keep within the budget of memory, with threads that split") {
+  constexpr std::uint64_t memory = 64_MiB, distinct = 2'000'000, adds = 60'000'000;
+  for (const unsigned adders : {2U, 4U}) {
+    CAPTURE(adders);
+    const TempDir dir(TempDir::On::disk);
+    CHECK(within(memory, [&] {
+            std::atomic<int> consolidated{0};
+            const Workspace where(
+                dir.path(), {.on_event = [&](const Event& event) { consolidated += event.message == "consolidated"; }});
+            CountTable<std::uint64_t> table(where, "table", {.memory = memory, .threads = 2});
+            std::vector<std::thread> adding;
+            for (unsigned a = 0; a < adders; ++a)
+              adding.emplace_back([a, adders, adder = table.adder()]() mutable {
+                std::vector<std::uint64_t> keys(4096);
+                for (std::uint64_t i = a; i < adds / keys.size(); i += adders) {
+                  for (std::uint64_t k = 0; k < keys.size(); ++k)
+                    keys[k] = detail::unmix((i * keys.size() + k) % distinct);  // all in one partition
+                  adder.add(keys);
+                }
+              });
+            for (std::thread& thread : adding) thread.join();
+            adding.clear();
+            table.commit();
+            if (consolidated == 0) throw std::runtime_error("nothing was consolidated");
+            const CountReader<std::uint64_t> reader(where, "table");
+            reader.verify();
+            if (reader.distinct() != distinct || reader.total() != adds / 4096 * 4096)
+              throw std::runtime_error("a count is wrong");
+          }) == Ending::finished);
+  }
 }
 
 TEST_CASE("what was spilled is off the disk when the table is gone, and out of the quota when it is committed") {

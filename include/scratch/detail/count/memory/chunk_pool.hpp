@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -125,6 +126,31 @@ struct ChunkList {
   void give_to(ChunkPool& pool) {
     while (!empty()) pool.give(pop_front(pool));
   }
+};
+
+/// Chunks whose memory somebody else has for a while: who takes chunks makes do with the others. Ends with the lock held.
+class ChunkLoan {
+ public:
+  /// @param lock of the pool
+  ChunkLoan(ChunkPool& pool, std::unique_lock<std::mutex>& lock) : pool_(&pool), lock_(&lock) {}
+  ChunkLoan(const ChunkLoan&) = delete;
+  ChunkLoan& operator=(const ChunkLoan&) = delete;
+  ~ChunkLoan() {
+    if (!lock_->owns_lock()) lock_->lock();
+    chunks_.give_to(*pool_);
+  }
+
+  /// Three quarters of what is there; their memory has been released. @pre locked
+  void take() {
+    const std::size_t n = pool_->available() - pool_->available() / 4;
+    while (chunks_.count < n) chunks_.push_front(*pool_, pool_->take());
+  }
+  std::uint64_t bytes() const { return chunks_.count * pool_->chunk_size(); }
+
+ private:
+  ChunkPool* pool_;
+  std::unique_lock<std::mutex>* lock_;
+  ChunkList chunks_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

@@ -333,16 +333,20 @@ class CountStoreOf {
     runs_.make_room();
 
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
+    ChunkLoan lent(pool_, lock);  // to those who split
     if (will_split<Mixed>(plan_.records, pool_, level_.contents(), hands, distinct)) {
       level_.flush(hands);
       pool_.release();
+      lent.take();
     }
     Contents taken = level_.take_out();
     RunOf<Mixed> run;
+    CountingJob what = job(taken, hands, {}, tables, distinct);
+    what.split_memory = lent.bytes() / plan_.threads;
     lock.unlock();
     try {
       TableWriterOf<Mixed> out(directory_, shown_, key_bits_, "consolidate counts of");
-      TableOutletOf<Mixed>::write(job(taken, hands, {}, tables, distinct), plan_.threads, key_bits_, out);
+      TableOutletOf<Mixed>::write(what, plan_.threads, key_bits_, out);
       const CountHeader header = out.header();
       run.file = out.release();
       run.table = std::make_unique<SortedTable>(TableFile(run.file->duplicate(), shown_, header));
