@@ -5,7 +5,7 @@
 //
 // While they are few they stay, and are read back from memory. What is more than a share of the free memory would push
 // out what others have in the cache, and end with everybody waiting for the disk at once: it goes to the disk as it
-// comes, and is asked for again a little before it is read.
+// comes, and is asked for again, all that is wanted at once, before it is read.
 #pragma once
 
 #include <fcntl.h>

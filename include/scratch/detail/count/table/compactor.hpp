@@ -60,22 +60,21 @@ class CompactorOf {
     for (std::size_t i = 0; i < threads; ++i) {
       std::shared_ptr<AppendFile>& file = job.to.files[i % job.to.files.size()];
       if (!file) file = std::make_shared<AppendFile>(job.directory, job.shown, "spill counts of");
-      workers.emplace_back(job, i % job.to.files.size(), threads);
+      workers.emplace_back(job, i % job.to.files.size());
     }
     Sequencer::run(job.distinct.size(), workers);
     return !job.is_in_vain;
   }
 
-  /// @param file    that it writes to, of those of `job.to`
-  /// @param threads that do the same
-  CompactorOf(CompactingJob& job, std::size_t file, std::size_t threads)
-      : job_(&job), file_(file), threads_(threads), memory_(std::make_unique<CountingThread>()) {}
+  /// @param file that it writes to, of those of `job.to`
+  CompactorOf(CompactingJob& job, std::size_t file)
+      : job_(&job), file_(file), memory_(std::make_unique<CountingThread>()) {}
   CompactorOf(const CompactorOf&) = delete;
   CompactorOf& operator=(const CompactorOf&) = delete;
   CompactorOf(CompactorOf&&) noexcept = default;
 
   void work(std::size_t p, Sequencer&) {
-    job_->from.expect(p + threads_);
+    job_->from.expect(p);
     if (!job_->is_in_vain && !count(p)) job_->is_in_vain = true;
   }
 
@@ -125,7 +124,7 @@ class CompactorOf {
   }
 
   CompactingJob* job_;
-  std::size_t file_, threads_;
+  std::size_t file_;
   std::unique_ptr<CountingThread> memory_;
   std::array<ByteBuffer, kinds> buffers_{};
 };

@@ -57,9 +57,8 @@ struct Contents {
     for (const auto& file : files) bytes += file ? file->size() : 0;
     return bytes;
   }
-  /// What is in files of a partition, if there is one of that number, is going to be read.
+  /// All that is in files of a partition is going to be read. For whoever reads it: others may be gone by then.
   void expect(std::size_t p) const {
-    if (p >= partitions.size()) return;
     for (const Segment& segment : partitions[p].segments) files[segment.file]->expect(segment.offset, segment.bytes);
   }
 };

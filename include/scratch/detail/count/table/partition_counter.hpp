@@ -126,13 +126,12 @@ class PartitionCounterOf {
   static void count_all(const CountingJob& job, std::vector<AnOutlet>& outlets) {
     std::vector<PartitionCounterOf> counters;
     counters.reserve(outlets.size());
-    for (AnOutlet& outlet : outlets) counters.emplace_back(job, outlet, outlets.size());
+    for (AnOutlet& outlet : outlets) counters.emplace_back(job, outlet);
     Sequencer::run(job.distinct.size(), counters);
   }
 
-  /// @param threads that do the same
-  PartitionCounterOf(const CountingJob& job, Outlet& outlet, std::size_t threads)
-      : job_(&job), outlet_(&outlet), threads_(threads), memory_(std::make_unique<CountingThread>()) {}
+  PartitionCounterOf(const CountingJob& job, Outlet& outlet)
+      : job_(&job), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
   PartitionCounterOf(const PartitionCounterOf&) = delete;
   PartitionCounterOf& operator=(const PartitionCounterOf&) = delete;
   PartitionCounterOf(PartitionCounterOf&&) noexcept = default;
@@ -144,7 +143,7 @@ class PartitionCounterOf {
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
     const Range range{Mixed{p} << bits, bits};
     const std::uint64_t records = source.count();
-    job_->contents.expect(p + threads_);
+    job_->contents.expect(p);
     look();
     count(source, range, job_->distinct[p], true, true);
     if (job_->watch != nullptr) job_->watch->done(records);
@@ -293,8 +292,8 @@ class PartitionCounterOf {
     for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
       const PartitionSource part = part_of(q);
       const bool ends = is_last && q + 1 == inner.level.records().partitions();
-      inner.level.contents().expect(q + 1);
       if (part.count() == 0 && !ends) continue;
+      inner.level.contents().expect(q);
       const std::uint64_t share = static_cast<std::uint64_t>(
           static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
       const unsigned rest = inner.level.records().rest_bits();
@@ -388,7 +387,6 @@ class PartitionCounterOf {
 
   const CountingJob* job_;
   Outlet* outlet_;
-  std::size_t threads_;
   std::unique_ptr<CountingThread> memory_;
   Sequencer* sequencer_ = nullptr;
   std::size_t piece_ = 0;
