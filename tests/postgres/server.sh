@@ -17,7 +17,7 @@ as() { $user "$@"; }
 work=$(mktemp -d /tmp/scratch-pg-XXXXXX)
 chmod 0755 "$work"
 [ "$(id -u)" != 0 ] || chown postgres "$work"
-data=$work/data log=$work/log failed=0 checks=0
+data=$work/data log=$work/log failed=0 checks=0 failures=''
 export PGHOST=$work PGUSER=postgres PGDATABASE=postgres PGOPTIONS=''
 postgres=$bin/postgres
 cd "$work" || exit 1
@@ -63,7 +63,7 @@ expect() { # <what> <command ...>
   local what=$1
   shift
   checks=$((checks + 1))
-  if "$@"; then echo "ok: $what"; else echo "FAILED: $what"; failed=$((failed + 1)); fi
+  if "$@"; then echo "ok: $what"; else failures+="FAILED: $what"$'\n'; echo "FAILED: $what"; failed=$((failed + 1)); fi
 }
 not() { ! "$@"; }
 equal() { [ "$1" = "$2" ] || { printf '%s, and not\n%s\n' "$2" "$1"; return 1; }; } # <what is wanted> <what is there>
@@ -88,5 +88,6 @@ until_true() {
 finish() {
   [ "$failed" = 0 ] || tail -20 "$log"
   echo "$checks checks, $failed failed"
+  printf '%s' "$failures"
   exit $((failed > 0))
 }
