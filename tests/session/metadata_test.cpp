@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/detail/session/json.hpp>
 #include <scratch/detail/session/metadata.hpp>
 #include <scratch/session_json.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 //
 // One session in each of several places.
 #include <scratch/scratch.hpp>

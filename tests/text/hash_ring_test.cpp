@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: optimised
 #include <scratch/hash_ring.hpp>
 
 #include <cmath>

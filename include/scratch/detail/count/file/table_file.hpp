@@ -23,6 +23,7 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_decoder.hpp>
 #include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/kernel/fd.hpp>

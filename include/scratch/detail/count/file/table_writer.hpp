@@ -21,7 +21,6 @@
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
-#include <scratch/detail/count/format/block.hpp>
 #include <scratch/detail/count/format/block_cutter.hpp>
 #include <scratch/detail/count/format/header.hpp>
 #include <scratch/detail/count/format/layout.hpp>

@@ -22,6 +22,7 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/bytes/plain_vector.hpp>
 #include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_encoder.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/text/xxh3_rounds.hpp>
 
