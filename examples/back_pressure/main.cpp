@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -44,18 +46,23 @@ class Reader {
     ::_exit(127);
   }
 
-  bool is_running() {
-    if (ended_) return false;
-    ended_ = ::waitpid(pid_, &status_, WNOHANG) == pid_;
-    return !ended_;
-  }
+  bool is_running() { return wait(WNOHANG); }
 
   void finish() {
-    while (!ended_) ended_ = ::waitpid(pid_, &status_, 0) == pid_;
+    while (wait(0)) {
+    }
     if (status_ != 0) throw std::runtime_error("the reader did not end well");
   }
 
  private:
+  bool wait(int flags) {
+    if (ended_) return false;
+    const pid_t got = ::waitpid(pid_, &status_, flags);
+    ended_ = got == pid_ || (got < 0 && errno != EINTR);
+    if (ended_ && got < 0) status_ = -1;  // nobody knows how
+    return !ended_;
+  }
+
   pid_t pid_ = -1;
   bool ended_ = false;
   int status_ = 0;
@@ -128,6 +135,7 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--writers", writers, "Threads")->capture_default_str()->check(CLI::Range(1U, 64U));
   CLI11_PARSE(app, argc, argv);
+  ::signal(SIGCHLD, SIG_DFL);  // ignored, which is inherited, it would hide how the reader ends
   try {
     run(command, chunks, size, quota, writers);
     return 0;

@@ -34,6 +34,9 @@ inline std::string end_of(int status) {
   return "ended with exit code " + std::to_string(WEXITSTATUS(status));
 }
 
+/// Who started us may have had SIGCHLD ignored, which is inherited: the kernel then tells of no child how it ended.
+inline void keep_ended_children() { ::signal(SIGCHLD, SIG_DFL); }
+
 struct ChildOptions {
   int input = -1;                             ///< what it has as standard input; -1: ours
   int output = -1;                            ///< likewise
@@ -99,7 +102,7 @@ class Child {
     if (!status_) ::kill(own_group_ ? -pid_ : pid_, signal);
   }
 
-  /// Its status, once it has ended.
+  /// Its status, once it has ended; exit code 255 where the kernel does not tell (keep_ended_children()).
   std::optional<int> ended() {
     if (!status_) reap(WNOHANG);
     return status_;
@@ -122,7 +125,7 @@ class Child {
     pid_t got = -1;
     while (!status_ && (got = ::waitpid(pid_, &status, flags)) < 0 && errno == EINTR) {
     }
-    if (!status_ && got != 0) status_ = status;
+    if (!status_ && got != 0) status_ = got > 0 ? status : W_EXITCODE(255, 0);
   }
 
   bool own_group_;

@@ -22,6 +22,7 @@
 #include <scratch/stop_on_signals.hpp>
 #include <scratch/version.hpp>
 
+#include "child.hpp"
 #include "errors.hpp"
 #include "help.hpp"
 #include "stop.hpp"
@@ -95,6 +96,7 @@ template <class Body>
 int run_program(const char* name, Body body, Signals signals = Signals::stop) {
   program_name() = name;
   hold_standard_files();
+  keep_ended_children();
   const auto say = [name](const char* what) { std::fprintf(stderr, "%s: %s\n", name, what); };
   try {
     const scratch::StopOnSignals* const asked = signals == Signals::stop ? &signals_of_process() : nullptr;

@@ -33,6 +33,7 @@ using scratch::test::Ending;
 using scratch::test::in_child;
 using scratch::test::names_in;
 using scratch::test::plan;
+using scratch::test::put;
 using scratch::test::refusal;
 using scratch::test::refuses_with;
 using scratch::test::TempDir;
@@ -238,6 +239,24 @@ TEST_CASE("Control: a session that is only half closed by the second close is ca
                       [](const fs::path& path) { return fs::exists(path); }};
   bool fired = true;
   CHECK_FALSE(trial<SessionDir<Under>>(careless, 0, EIO, false, fired).empty());
+}
+
+// As NFS has it while a removed file is open: the session's own marks are gone, and a hidden name stays.
+TEST_CASE("a session of which nothing but a hidden name of an open file is left is still its owner's, who closes it again") {
+  const TempDir dir;
+  SessionDir session(Under{dir.path()}, "x");
+  write_chunk(session, "hello");
+  plan.clear();
+  plan.at_call = [&](std::string_view call) {
+    if (call == "unlinkat")
+      for (const fs::directory_entry& trash : fs::directory_iterator(dir.path())) put(trash.path() / ".nfs01", "open");
+  };
+  CHECK(refusal([&] { session.close(); }));
+  plan.clear();
+  REQUIRE(names_in(dir.path()).size() == 1);
+  CHECK(names_in(dir.path() / *names_in(dir.path()).begin()) == std::set<std::string>{".nfs01"});
+  session.close();
+  CHECK(names_in(dir.path()).empty());
 }
 
 TEST_CASE("a failure that cannot be marked leaves the session where it is, and says so") {

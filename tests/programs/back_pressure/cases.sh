@@ -37,12 +37,15 @@ case_300_chunks_go_through_a_quota_of_6_to_a_reader_in_python() {
   passes_through "python3 $python_reader \"\$SESSION_DIR\""
 }
 
-case_a_reader_that_dies_ends_the_job_and_nothing_is_left() {
+dies() { # [command before it]
   local code=0
-  "$writer" 'exit 3' >out 2>err || code=$?
+  "$@" "$writer" 'exit 3' >out 2>err || code=$?
   [ "$code" = 1 ] || fail "exit code $code"
   [ "$(wc -l <err)" = 1 ] || fail "not one line on stderr"
   nothing_left
 }
+case_a_reader_that_dies_ends_the_job_and_nothing_is_left() { dies; }
+# As daemons have it, and whom they start inherits it: the kernel then tells nobody how a child ended.
+case_and_so_it_does_where_who_started_it_ignores_its_children() { dies env --ignore-signal=CHLD; }
 
 "case_${case// /_}"

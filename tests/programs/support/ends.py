@@ -15,7 +15,8 @@ from common import check, run
 
 what = sys.argv[1]
 programs = common.programs(sys.argv[2:])
-kmers, sorting, export, reader = (programs[n] for n in ("kmer_frequency", "external_sort", "table_export", "table_export_reader"))
+kmers, sorting, export, reader, control = (
+    programs[n] for n in ("kmer_frequency", "external_sort", "table_export", "table_export_reader", "scratchctl"))
 dice = random.Random(7)
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -84,10 +85,15 @@ def wait_until(condition, what):
     return check(False, "it never came to this:", what)
 
 
+def ignore_children():
+    """As daemons do, and whom they start inherits it: the kernel then tells nobody how a child ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
 def told_at_once(work):
     """The input stays open: nothing but the failure ends these."""
-    for how in (["--processes"],):
-        process = start(kmers, "-q", "--workers", "2", "-k", "21", *how, "-", stdin=subprocess.PIPE)
+    for ignoring in (None, ignore_children):
+        process = start(kmers, "-q", "--workers", "2", "-k", "21", "--processes", "-", stdin=subprocess.PIPE, preexec_fn=ignoring)
         process.stdin.write(b">a\n" + b"ACGTTGCA" * 100 + b"\n")
         process.stdin.flush()
         children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -113,6 +119,14 @@ def told_at_once(work):
     err = process.stderr.read().decode()
     check(code == 1 and "worker " in err and "quota" in err and err.count("\n") == 1, "a thread that fails", code, err)
     check(not work.sessions(), "a thread that fails leaves", work.sessions())
+    for ignoring in (None, ignore_children):
+        process = start(export, "t", "-q", "--", "sh", "-c", "echo 1,a row; exit 3", preexec_fn=ignoring)
+        err = process.stderr.read().decode()
+        check(process.wait(timeout=20) == 1 and "sh ended with exit code 3" in err, "a command that fails", process.returncode, err)
+        check(not work.sessions(), "a command that fails leaves", work.sessions())
+        process = start(control, "run", "--place", ".", "--", "sh", "-c", "exit 3", preexec_fn=ignoring)
+        err = process.stderr.read().decode()
+        check(process.wait(timeout=20) == 3, "scratchctl run of a command that fails", process.returncode, err)
     read, write = os.pipe()
     process = start(export, "t", "-q", "--reader", "exit 3", stdin=read)
     os.write(write, b"1,a row\n2,another row\n")
