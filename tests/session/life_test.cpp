@@ -242,7 +242,7 @@ TEST_CASE("Control: a session that is only half closed by the second close is ca
 }
 
 // As NFS has it while a removed file is open: the session's own marks are gone, and a hidden name stays.
-TEST_CASE("a session of which nothing but a hidden name of an open file is left is still its owner's, who closes it again") {
+TEST_CASE("a session of which only a hidden name of an open file is left is its owner's, who closes it again") {
   const TempDir dir;
   SessionDir session(Under{dir.path()}, "x");
   write_chunk(session, "hello");
