@@ -46,16 +46,16 @@ class Reader {
     ::_exit(127);
   }
 
-  bool is_running() { return wait(WNOHANG); }
+  bool is_running() { return runs(WNOHANG); }
 
   void finish() {
-    while (wait(0)) {
+    while (runs(0)) {
     }
     if (status_ != 0) throw std::runtime_error("the reader did not end well");
   }
 
  private:
-  bool wait(int flags) {
+  bool runs(int flags) {
     if (ended_) return false;
     const pid_t got = ::waitpid(pid_, &status_, flags);
     ended_ = got == pid_ || (got < 0 && errno != EINTR);

@@ -23,7 +23,7 @@ enum class Simd : std::uint8_t { plain, avx2 };
 /// Where it is not there the processor takes it for another instruction. Not every compiler can ask for it by name.
 inline bool has_lzcnt() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return ::__get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c >> 5 & 1) != 0;
+  return ::__get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
 }
 #endif
 

@@ -50,7 +50,8 @@ restart_postmaster() {
 }
 drop_tablespace() { sql "drop tablespace ts" && sql "create tablespace ts location '$work/ts'"; }
 
-# end_job <what> <command ...>: a job that the command ends; where it was faster, the next one.
+# end_job <what> <command ...>: a job that the command ends; where it was faster, the next one. $starts: the server's
+# before the command.
 end_job() {
   local what=$1 files
   shift
@@ -62,6 +63,7 @@ end_job() {
     answered || break
   done
   expect "$what: there were files" [ -n "$files" ]
+  expect "$what: it had no answer yet" not answered
 }
 # ends <what> <what the client is told> <command ...>: the job is ended by a command, while the server goes on.
 ends() {

@@ -127,14 +127,14 @@ def told_at_once(work):
         process = start(control, "run", "--place", ".", "--", "sh", "-c", "exit 3", preexec_fn=ignoring)
         err = process.stderr.read().decode()
         check(process.wait(timeout=20) == 3, "scratchctl run of a command that fails", process.returncode, err)
-    read, write = os.pipe()
-    process = start(export, "t", "-q", "--reader", "exit 3", stdin=read)
-    os.write(write, b"1,a row\n2,another row\n")
-    code = process.wait(timeout=20)
-    err = process.stderr.read().decode()
-    check(code == 1 and "the reader ended with exit code 3" in err, "a reader that fails", code, err)
-    os.close(read), os.close(write)
-    check(not work.sessions(), "a reader that fails leaves", work.sessions())
+        read, write = os.pipe()
+        process = start(export, "t", "-q", "--reader", "exit 3", stdin=read, preexec_fn=ignoring)
+        os.write(write, b"1,a row\n2,another row\n")
+        code = process.wait(timeout=20)
+        err = process.stderr.read().decode()
+        check(code == 1 and "the reader ended with exit code 3" in err, "a reader that fails", code, err)
+        os.close(read), os.close(write)
+        check(not work.sessions(), "a reader that fails leaves", work.sessions())
 
 
 def two_jobs_for_one_result(work):
