@@ -17,12 +17,12 @@ endfunction()
 # Whether the lane compiles without optimisation.
 function(scratch_is_unoptimised variable)
   set(${variable} OFF PARENT_SCOPE)
-  if(CMAKE_BUILD_TYPE STREQUAL "None" AND NOT CMAKE_CXX_FLAGS MATCHES "-O[1-3s]")
+  if(CMAKE_BUILD_TYPE STREQUAL "None" AND NOT CMAKE_CXX_FLAGS MATCHES "-O[1-3s]|--coverage")
     set(${variable} ON PARENT_SCOPE)
   endif()
 endfunction()
 
-# What moves or counts much has -O1 there.
+# What moves or counts much has -O1 there. Where lines are counted nothing has: two of them would be one.
 function(scratch_optimise)
   scratch_is_unoptimised(unoptimised)
   foreach(target IN LISTS ARGN)

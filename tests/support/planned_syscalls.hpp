@@ -46,7 +46,9 @@ struct SyscallPlan {
   std::function<void(long n)> at_number = {};                     ///< asked before each call that counts
   std::function<void(const char* name)> at_look = {};             ///< before each fstatat
   std::function<void(int operation)> at_flock = {};               ///< after each flock
-  std::function<void(const DiskStep&)> behind = {};               ///< told behind each step that was made
+  /// Told of each piece of a file that is going to be read.
+  std::function<void(std::uint64_t offset, std::uint64_t size)> at_expect = {};
+  std::function<void(const DiskStep&)> behind = {};  ///< told behind each step that was made
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count
@@ -68,6 +70,7 @@ struct SyscallPlan {
     at_number = {};
     at_look = {};
     at_flock = {};
+    at_expect = {};
     behind = {};
     calls = 0;
     fired = 0;
@@ -274,6 +277,8 @@ struct Calls : Kernel {
     return test::by_plan("sync_file_range", [&] { return Kernel::sync_file_range(fd, offset, size, flags); });
   }
   static int fadvise(int fd, off_t offset, off_t size, int advice) {
+    if (test::plan.at_expect && advice == POSIX_FADV_WILLNEED)
+      test::plan.at_expect(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(size));
     return test::by_plan("fadvise", [&] { return Kernel::fadvise(fd, offset, size, advice); });
   }
   static int flock(int fd, int operation) {

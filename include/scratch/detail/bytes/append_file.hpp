@@ -85,6 +85,8 @@ class AppendFile {
   void write_behind(std::uint64_t offset, std::uint64_t size) {
     if (const int error = behind_.wrote(file_.fd(), offset, size); error != 0) throw_error(error, doing_, shown_);
   }
+  /// Whether any bytes were.
+  bool is_behind() const noexcept { return behind_.has_begun(); }
   /// These bytes are going to be read.
   void expect(std::uint64_t offset, std::uint64_t size) const { behind_.expect(file_.fd(), offset, size); }
 

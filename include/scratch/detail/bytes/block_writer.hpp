@@ -26,8 +26,8 @@
 #include <scratch/bytes.hpp>
 #include <scratch/detail/bytes/block_sums.hpp>
 #include <scratch/detail/bytes/byte_buffer.hpp>
+#include <scratch/detail/bytes/file_room.hpp>
 #include <scratch/detail/bytes/pending_writes.hpp>
-#include <scratch/detail/bytes/room_ahead.hpp>
 #include <scratch/detail/bytes/temp_file.hpp>
 #include <scratch/detail/kernel/process_life.hpp>
 #include <scratch/detail/workspace/directory.hpp>
@@ -35,13 +35,6 @@
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
-
-/// What `work` does, again and again as long as the disk was full and `on_full` says that there may be room. What must
-/// not be repeated, a sync above all, is no part of `work`. @throws Error
-template <class File, class Work>
-auto with_room(const Directory& where, const char* doing, const File& file, Work work) {
-  return where.state().with_room(Io::buffer_size, doing, file, work);
-}
 
 /// An error of writing ends it: every later call throws that error again. After one of naming or recording `commit` may
 /// be called again, and bytes may be added before.
@@ -51,7 +44,7 @@ class BlockWriter {
   /// @param file  what an error calls the file
   /// @param block the bytes are summed, in blocks of this size; 0: not at all
   BlockWriter(Directory where, const char* doing, std::filesystem::path file, std::size_t block)
-      : where_(std::move(where)), doing_(doing), file_(std::move(file)), reservation_(where_.reservation()) {
+      : where_(std::move(where)), doing_(doing), file_(std::move(file)) {
     where_.check();
     temp_.emplace(with_room(where_, doing_, file_, [&] {
       return TempFile(where_.fd(), where_.path(), where_.durable(), doing_, where_.file_mode(),
@@ -117,15 +110,8 @@ class BlockWriter {
   /// Room for `n` bytes in all is taken now.
   void reserve(std::uint64_t n) {
     check_usable();
-    or_fail([&] {
-      reservation_.extend(n, doing_, file_);
-      reserved_ = n;
-      with_room(where_, doing_, file_, [&] {
-        const int result = sys::fallocate(temp_->fd(), FALLOC_FL_KEEP_SIZE, 0, n);
-        if (result != 0 && errno != EOPNOTSUPP) throw_error(errno, doing_, file_, readable_size(n) + " were reserved");
-      });
-      cut_ = true;
-    });
+    or_fail([&] { room_.reserve(temp_->fd(), n); });
+    cut_ = true;
   }
 
   /// All bytes are in the file, which has its size.
@@ -139,7 +125,6 @@ class BlockWriter {
         write_collected();
       if (cut_ && sys::ftruncate(temp_->fd(), written_) != 0) throw_error(errno, doing_, file_);
       room_.give_back(temp_->fd(), written_);
-      reservation_.release(std::exchange(reserved_, 0));
     });
     finished_ = true;
   }
@@ -163,7 +148,7 @@ class BlockWriter {
   }
 
   /// The bytes count towards the quota until the file is removed.
-  void commit_reservation() { reservation_.commit(); }
+  void commit_reservation() { room_.commit(); }
 
   /// After a commit, or instead of one: nothing is left to be done here.
   void close() noexcept {
@@ -180,7 +165,7 @@ class BlockWriter {
       }
     }
     close();
-    reservation_.release(reservation_.bytes());
+    room_.release();
   }
 
   /// @throws Error when this cannot be written to any more
@@ -337,16 +322,9 @@ class BlockWriter {
     direct_refused_ = !direct_on_;
   }
 
-  void reserve_now(std::uint64_t n) {
-    where_.check();
-    const std::uint64_t ahead = std::min<std::uint64_t>(n, reserved_);
-    reserved_ -= ahead;
-    if (n > ahead) reservation_.extend(n - ahead, doing_, file_);
-  }
-
   // Writes bytes that are summed already, before it returns.
   void write_now(Bytes bytes) {
-    reserve_now(bytes.size());
+    room_.take(bytes.size());
     if (!direct_on_) room_.cover(temp_->fd(), written_ + bytes.size());
     Transfer transfer{
         Transfer::Kind::write, temp_->fd(), written_, const_cast<std::byte*>(bytes.data()), bytes.size(), 0};
@@ -366,7 +344,7 @@ class BlockWriter {
 
   // Hands the current buffer to the engine, `size` bytes of it, `payload` of them the file's; takes a free buffer.
   void start(std::size_t size, std::size_t payload) {
-    reserve_now(payload);
+    room_.take(payload);
     const Transfer transfer{Transfer::Kind::write, temp_->fd(), written_, buffer().data(), size, current_};
     written_ += payload;
     const std::size_t most = std::clamp<std::size_t>(engine_->fair_share() / size, 1, io().depth());
@@ -377,9 +355,8 @@ class BlockWriter {
   Directory where_;
   const char* doing_;
   std::filesystem::path file_;
-  Reservation reservation_;
+  FileRoom room_{where_, doing_, file_};
   std::optional<TempFile> temp_{};
-  RoomAhead room_{};
   std::optional<EnginePool::Lease> engine_{};
   std::optional<Error> failed_{};
   MadeHere made_here_{};
@@ -389,7 +366,6 @@ class BlockWriter {
   std::uint64_t written_ = 0;  // bytes handed to the engine
   std::size_t filled_ = 0;     // bytes in the current buffer
   std::size_t prepared_ = 0;
-  std::uint64_t reserved_ = 0;  // bytes reserved ahead
   unsigned current_ = 0;
   bool direct_on_ = false;
   bool direct_refused_ = false;

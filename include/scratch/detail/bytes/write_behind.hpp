@@ -68,6 +68,9 @@ class WriteBehind {
     return 0;
   }
 
+  /// Whether bytes may have left the memory.
+  bool has_begun() const noexcept { return begun_; }
+
   /// These bytes are going to be read: the disk gives them, unless they are in memory.
   void expect(int fd, std::uint64_t offset, std::uint64_t size) const {
     if (begun_) sys::fadvise(fd, offset, size, POSIX_FADV_WILLNEED);

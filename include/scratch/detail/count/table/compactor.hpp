@@ -26,7 +26,8 @@
 #include <scratch/detail/count/memory/lines.hpp>
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/contents.hpp>
-#include <scratch/detail/count/table/partition_counter.hpp>
+#include <scratch/detail/count/table/counting_job.hpp>
+#include <scratch/detail/count/table/read_ahead.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
@@ -56,25 +57,26 @@ class CompactorOf {
   /// Counts everything. False where that is in vain.
   /// @throws Error, std::bad_alloc
   static bool run(CompactingJob& job, std::size_t threads) {
+    ReadAhead ahead(job.from);
     std::vector<CompactorOf> workers;
     for (std::size_t i = 0; i < threads; ++i) {
       std::shared_ptr<AppendFile>& file = job.to.files[i % job.to.files.size()];
       if (!file) file = std::make_shared<AppendFile>(job.directory, job.shown, "spill counts of");
-      workers.emplace_back(job, i % job.to.files.size());
+      workers.emplace_back(job, ahead, i % job.to.files.size());
     }
     Sequencer::run(job.distinct.size(), workers);
     return !job.is_in_vain;
   }
 
   /// @param file that it writes to, of those of `job.to`
-  CompactorOf(CompactingJob& job, std::size_t file)
-      : job_(&job), file_(file), memory_(std::make_unique<CountingThread>()) {}
+  CompactorOf(CompactingJob& job, ReadAhead& ahead, std::size_t file)
+      : job_(&job), ahead_(&ahead), file_(file), memory_(std::make_unique<CountingThread>()) {}
   CompactorOf(const CompactorOf&) = delete;
   CompactorOf& operator=(const CompactorOf&) = delete;
   CompactorOf(CompactorOf&&) noexcept = default;
 
   void work(std::size_t p, Sequencer&) {
-    job_->from.expect(p);
+    ahead_->begin(p);
     if (!job_->is_in_vain && !count(p)) job_->is_in_vain = true;
   }
 
@@ -124,6 +126,7 @@ class CompactorOf {
   }
 
   CompactingJob* job_;
+  ReadAhead* ahead_;
   std::size_t file_;
   std::unique_ptr<CountingThread> memory_;
   std::array<ByteBuffer, kinds> buffers_{};

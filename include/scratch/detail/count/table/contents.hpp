@@ -57,10 +57,6 @@ struct Contents {
     for (const auto& file : files) bytes += file ? file->size() : 0;
     return bytes;
   }
-  /// All that is in files of a partition is going to be read. For whoever reads it: others may be gone by then.
-  void expect(std::size_t p) const {
-    for (const Segment& segment : partitions[p].segments) files[segment.file]->expect(segment.offset, segment.bytes);
-  }
 };
 
 /// A buffer for pieces of segments, with readable bytes behind them.

@@ -20,7 +20,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -46,15 +45,16 @@
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/compactor.hpp>
 #include <scratch/detail/count/table/contents.hpp>
+#include <scratch/detail/count/table/counting_job.hpp>
 #include <scratch/detail/count/table/drain_outlet.hpp>
 #include <scratch/detail/count/table/filler.hpp>
 #include <scratch/detail/count/table/finder.hpp>
 #include <scratch/detail/count/table/level.hpp>
-#include <scratch/detail/count/table/partition_counter.hpp>
 #include <scratch/detail/count/table/runs.hpp>
 #include <scratch/detail/count/table/sampler.hpp>
 #include <scratch/detail/count/table/settler.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
+#include <scratch/detail/count/table/spilled_bytes.hpp>
 #include <scratch/detail/count/table/table_outlet.hpp>
 #include <scratch/detail/workspace/directory.hpp>
 #include <scratch/error.hpp>
@@ -145,7 +145,7 @@ class CountStoreOf {
     collect();
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) filler_.evict_hot_keys(*lane);
     level_.flush(adders_.appenders());
-    if (const std::uint64_t news = unreported(); news > 0) directory_.emit(EventKind::spill, shown_, news);
+    if (const std::uint64_t news = spilled_.news(); news > 0) directory_.emit(EventKind::spill, shown_, news);
     pool_.release();
   }
 
@@ -193,8 +193,8 @@ class CountStoreOf {
   void make_room(std::unique_lock<std::mutex>& lock, std::size_t file) {
     constexpr std::size_t most_segments = 262'144;
     if (level_.is_exclusive()) return level_.wait_for_change(lock);
-    if (spilled() + run_estimate() + std::min<std::uint64_t>(pool_.count() * pool_.chunk_size() / 4, 4_MiB) > bound() ||
-        level_.segments() > most_segments)
+    const std::uint64_t next = std::min<std::uint64_t>(pool_.count() * pool_.chunk_size() / 4, 4_MiB);
+    if (spilled_.would_exceed(next) || level_.segments() > most_segments)
       return level_.exclusively(lock, [&] {
         if (!compact(lock)) consolidate(lock, {}, true);
       });
@@ -220,10 +220,10 @@ class CountStoreOf {
   void spill(std::unique_lock<std::mutex>& lock, std::size_t file) {
     level_.spill(lock, file);
     constexpr std::uint64_t worth_telling = 16_MiB;
-    if (level_.contents().spilled() < reported_ + worth_telling) return;
-    const std::uint64_t news = unreported();
+    const std::uint64_t news = spilled_.news(worth_telling);
+    if (news == 0) return;
     lock.unlock();
-    if (news > 0) directory_.emit(EventKind::spill, shown_, news);
+    directory_.emit(EventKind::spill, shown_, news);
     lock.lock();
   }
 
@@ -253,7 +253,7 @@ class CountStoreOf {
     }
     level_.drop(taken);
     level_.install(counts);
-    reported_ = 0;
+    spilled_.begin_anew();
     level_.tell();
     return true;
   }
@@ -361,28 +361,8 @@ class CountStoreOf {
     for (Appender* hand : hands)
       for (std::size_t p = 0; p < plan_.records.partitions(); ++p) hand->clear(p);
     runs_.replace(staying, std::move(run));
-    reported_ = 0;
+    spilled_.begin_anew();
     level_.tell();
-  }
-
-  // ---- the bound of what is spilled
-
-  std::uint64_t spilled() const { return level_.contents().spilled() + runs_.bytes(); }
-  // A key's content is itself and, at least, a byte of its count.
-  std::uint64_t bound() {
-    const std::uint64_t distinct = sampler_.distinct();
-    return 2 * plan_.budget + 4 * (key_bits_ / 8 + 1) * (distinct - distinct / 24);
-  }
-  // What consolidating would write.
-  std::uint64_t run_estimate() {
-    const std::uint64_t n = sampler_.distinct();
-    return std::max(n * (key_bits_ + 12 - static_cast<unsigned>(std::bit_width(n | 1))) / 8 + n, runs_.bytes());
-  }
-
-  // What was spilled since the last time.
-  std::uint64_t unreported() {
-    const std::uint64_t now = level_.contents().spilled(), before = std::exchange(reported_, now);
-    return now > before ? now - before : 0;
   }
 
   Directory directory_;
@@ -395,9 +375,10 @@ class CountStoreOf {
   FillerOf<Mixed> filler_;
   SettlerOf<Mixed> settler_;
   AddersOf<Mixed> adders_;
-  std::uint64_t base_total_ = 0, reported_ = 0;  // of the table that is added to; of what was spilled
+  std::uint64_t base_total_ = 0;  // of the table that is added to
   std::unique_ptr<SortedTable> included_{};
   RunsOf<Mixed> runs_{};
+  SpilledBytesOf<Mixed> spilled_{plan_.budget, key_bits_, level_, sampler_, runs_};
   std::size_t round_ = 1, settle_cursor_ = 0;
   bool settling_ = false;
 };

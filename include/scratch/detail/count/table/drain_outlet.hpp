@@ -76,7 +76,7 @@ class DrainOutletOf final : public OutletOf<Mixed> {
   void was_read(std::size_t partition) override {
     draining_->begun = true;
     const auto lock = level_->lock();
-    level_->drop(partition);
+    level_->give_back(partition);  // segments stay: others look ahead in them
     for (Appender* const appender : job_->appenders) {
       appender->clear(partition);
       appender->free.give_to(level_->pool());

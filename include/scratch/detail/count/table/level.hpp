@@ -200,16 +200,20 @@ class Level {
     flush(appenders, [] {});
   }
 
-  /// Forgets a partition.
-  void drop(std::size_t p) {
+  /// A partition is not read any more: its chunks are free. Its segments stay.
+  void give_back(std::size_t p) {
     Partition& partition = contents_.partitions[p];
     for (std::size_t k = 0; k < kinds; ++k) {
       partition.full[k].give_to(*pool_);
       partition.sorted[k].give_to(*pool_);
     }
     partition.sorted_records = {};
-    partition.segments = {};
     partition.records = 0;
+  }
+  /// Forgets a partition.
+  void drop(std::size_t p) {
+    give_back(p);
+    contents_.partitions[p].segments = {};
   }
 
   /// Takes everything out that was handed over; files, too.

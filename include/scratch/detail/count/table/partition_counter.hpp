@@ -34,79 +34,14 @@
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/commit_watch.hpp>
 #include <scratch/detail/count/table/contents.hpp>
+#include <scratch/detail/count/table/counting_job.hpp>
 #include <scratch/detail/count/table/level.hpp>
 #include <scratch/detail/count/table/outlet.hpp>
+#include <scratch/detail/count/table/read_ahead.hpp>
 #include <scratch/detail/count/table/sorted_table.hpp>
 #include <scratch/error.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
-
-/// What is counted.
-template <class Mixed>
-struct CountingJobOf {
-  const Directory& directory;
-  const std::filesystem::path& shown;
-  const Records& records;
-  const ChunkPool& pool;
-  const Contents& contents;
-  std::span<Appender* const> appenders;
-  std::span<const EntryOf<Mixed>> hot;  ///< sorted
-  std::span<const SortedTableOf<Mixed>* const> tables;
-  std::span<const std::uint64_t> distinct;  ///< of each partition, about
-  std::uint64_t split_memory;               ///< for the splits of one thread
-  CommitWatch* watch = nullptr;             ///< told of each partition's records
-};
-
-/// The memory of a thread that counts.
-template <class Mixed>
-struct CountingThreadOf {
-  CountingMemoryOf<Mixed> counting{};
-  SegmentBuffer buffer{};
-  typename TableFileOf<Mixed>::Buffers table{};
-};
-
-/// Shows the keys of records to a pass. False when it has no room.
-template <class Mixed>
-bool add_records(CountingMemoryOf<Mixed>& memory, CountingPassOf<Mixed>& pass, const Records& records, Kind kind,
-                 const std::byte* at, std::size_t n, std::type_identity_t<Mixed> mask) {
-  constexpr std::size_t batch = CountingMemoryOf<Mixed>::batch;
-  const std::size_t size = records.size(kind);
-  if (kind != Kind::plain) {
-    for (std::size_t some = 0; n > 0; at += some * size, n -= some) {
-      some = std::min(n, batch);
-      records.load(kind, at, some, mask, memory.keys(), memory.counts());
-      if (!pass.add(memory.keys(), memory.counts(), some)) return false;
-    }
-    return true;
-  }
-  for (std::size_t i = 0; i < n; i += batch) {
-    const std::size_t some = std::min(n - i, batch);
-    Mixed* const keys = memory.keys();
-    decode_plain(static_cast<unsigned>(size), at + i * size, some, mask, keys);
-    std::fill_n(keys + some, Lines::ahead, keys[0]);
-    if (!pass.add(keys, some)) return false;
-  }
-  return true;
-}
-
-/// Whether a partition of these has more keys, about, than a pass has room for.
-template <class Mixed>
-bool will_split(const Records& records, const ChunkPool& pool, const Contents& contents,
-                std::span<Appender* const> appenders, std::span<const std::uint64_t> distinct) {
-  constexpr std::size_t room = LinesOf<Mixed>::capacity(LinesOf<Mixed>::most_lines);
-  for (std::size_t p = 0; p < distinct.size(); ++p)
-    if (distinct[p] > room && PartitionSource{records, pool, contents, appenders, p}.count() > room) return true;
-  return false;
-}
-
-/// What was counted is what was added. @throws Error `corrupt`
-inline void require_total(const char* doing, const std::filesystem::path& shown, std::uint64_t counted,
-                          std::uint64_t added) {
-  if (counted != added)
-    throw_error(
-        errc::corrupt, doing, shown,
-        "the counts add up to " + std::to_string(counted) + ", not to " + std::to_string(added) + " as were added");
-}
 
 /// The worker of a `Sequencer` whose pieces are partitions.
 template <class Mixed>
@@ -124,14 +59,15 @@ class PartitionCounterOf {
   /// Counts all partitions, with a thread for each of these.
   template <class AnOutlet>
   static void count_all(const CountingJob& job, std::vector<AnOutlet>& outlets) {
+    ReadAhead ahead(job.contents);
     std::vector<PartitionCounterOf> counters;
     counters.reserve(outlets.size());
-    for (AnOutlet& outlet : outlets) counters.emplace_back(job, outlet);
+    for (AnOutlet& outlet : outlets) counters.emplace_back(job, ahead, outlet);
     Sequencer::run(job.distinct.size(), counters);
   }
 
-  PartitionCounterOf(const CountingJob& job, Outlet& outlet)
-      : job_(&job), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
+  PartitionCounterOf(const CountingJob& job, ReadAhead& ahead, Outlet& outlet)
+      : job_(&job), ahead_(&ahead), outlet_(&outlet), memory_(std::make_unique<CountingThread>()) {}
   PartitionCounterOf(const PartitionCounterOf&) = delete;
   PartitionCounterOf& operator=(const PartitionCounterOf&) = delete;
   PartitionCounterOf(PartitionCounterOf&&) noexcept = default;
@@ -143,7 +79,7 @@ class PartitionCounterOf {
     const PartitionSource source{job_->records, job_->pool, job_->contents, job_->appenders, p};
     const Range range{Mixed{p} << bits, bits};
     const std::uint64_t records = source.count();
-    job_->contents.expect(p);
+    ahead_->begin(p);
     look();
     count(source, range, job_->distinct[p], true, true);
     if (job_->watch != nullptr) job_->watch->done(records);
@@ -289,11 +225,12 @@ class PartitionCounterOf {
     };
     std::uint64_t all = 1;
     for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) all += part_of(q).count();
+    ReadAhead ahead(inner.level.contents());
     for (std::size_t q = 0; q < inner.level.records().partitions(); ++q) {
       const PartitionSource part = part_of(q);
       const bool ends = is_last && q + 1 == inner.level.records().partitions();
       if (part.count() == 0 && !ends) continue;
-      inner.level.contents().expect(q);
+      ahead.begin(q);
       const std::uint64_t share = static_cast<std::uint64_t>(
           static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
       const unsigned rest = inner.level.records().rest_bits();
@@ -386,6 +323,7 @@ class PartitionCounterOf {
   }
 
   const CountingJob* job_;
+  ReadAhead* ahead_;
   Outlet* outlet_;
   std::unique_ptr<CountingThread> memory_;
   Sequencer* sequencer_ = nullptr;

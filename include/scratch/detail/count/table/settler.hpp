@@ -21,8 +21,8 @@
 #include <scratch/detail/count/memory/lines.hpp>
 #include <scratch/detail/count/memory/records.hpp>
 #include <scratch/detail/count/table/contents.hpp>
+#include <scratch/detail/count/table/counting_job.hpp>
 #include <scratch/detail/count/table/level.hpp>
-#include <scratch/detail/count/table/partition_counter.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
