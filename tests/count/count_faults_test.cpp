@@ -231,6 +231,37 @@ TEST_CASE("a system call that fails once costs no count") {
     }
 }
 
+TEST_CASE("a long call that fails anywhere in it counts nothing, or what it says, and is made again") {
+  constexpr std::size_t calls = 40, in_a_call = 60'000;  // of which parts of 8,192 count all or nothing
+  const U64 often = 5;
+  for (const char* call : {"pwritev", "openat"}) {
+    const TempDir dir;
+    const Workspace where(dir.path());
+    int failures = 0;
+    for (long n = 0;; n += 1 + n / 2) {
+      INFO(call << " " << n);
+      CountTable<U64> table(where, "table", {.memory = 16_MiB, .existing = Existing::replace});
+      plan.fail_once(n, EIO);
+      plan.only = call;
+      std::vector<U64> keys(in_a_call);
+      for (std::size_t i = 0; i < calls; ++i) {
+        for (std::size_t k = 0; k < keys.size(); ++k)
+          keys[k] = k % 8 == 0 ? often : key_from<U64>(1'000 + i * in_a_call + k);
+        failures += go_on([&] { table.add(keys); });
+      }
+      failures += go_on([&] { table.commit(); });
+      const long fired = plan.fired;
+      plan.clear();
+      const CountReader<U64> reader(where, "table");
+      REQUIRE(reader.total() == calls * in_a_call);
+      REQUIRE(reader.distinct() == calls * in_a_call / 8 * 7 + 1);
+      REQUIRE(reader.get(often) == calls * in_a_call / 8);
+      if (fired == 0) break;
+    }
+    CHECK(failures > 0);
+  }
+}
+
 TEST_CASE("writes of a byte or two thousand at a time cost no count") {
   for (const Stream& stream : streams) {
     INFO(stream.name);

@@ -137,6 +137,21 @@ TEST_CASE("keys chosen to crowd are counted like any others") {
   compare_with_model<Key128>({.memory = 1_MiB}, 1000000, 3000000, Keys::level, false);
 }
 
+TEST_CASE("a table is asked in the middle whose keys all fall into one partition, and are more than a pass has room for") {
+  constexpr std::uint64_t keys = sanitized ? 300'000 : 1'500'000;
+  const TempDir dir;
+  const Workspace where(dir.path());
+  CountTable<std::uint64_t> table(where, "table", {.memory = 64_MiB});
+  for (int round = 0; round < 2; ++round) {
+    for (std::uint64_t key = 0; key < keys; ++key) table.add(detail::unmixed<std::uint64_t>(key));
+    for (const std::uint64_t key : {std::uint64_t{0}, keys / 2, keys - 1})
+      REQUIRE(table.get(detail::unmixed<std::uint64_t>(key)) == static_cast<std::uint64_t>(round) + 1);
+    REQUIRE(table.get(detail::unmixed<std::uint64_t>(keys)) == 0);
+  }
+  table.commit();
+  CHECK(CountReader<std::uint64_t>(where, "table").distinct() == keys);
+}
+
 TEMPLATE_TEST_CASE("zero, the largest key and all between are ordinary keys", "", std::uint16_t, std::uint32_t,
                    std::uint64_t, Key128) {
   constexpr TestType last = largest_key<TestType>();
