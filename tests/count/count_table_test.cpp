@@ -137,7 +137,7 @@ TEST_CASE("keys chosen to crowd are counted like any others") {
   compare_with_model<Key128>({.memory = 1_MiB}, 1000000, 3000000, Keys::level, false);
 }
 
-TEST_CASE("a table is asked in the middle whose keys all fall into one partition, and are more than a pass has room for") {
+TEST_CASE("a table is asked whose keys all fall into one partition, and are too many for one pass") {
   constexpr std::uint64_t keys = sanitized ? 300'000 : 1'500'000;
   const TempDir dir;
   const Workspace where(dir.path());
