@@ -99,6 +99,13 @@ TEST_CASE("a user who is not root has no other umask") {
   CHECK(mode_of(dir / "app") == 0700);
 }
 
+TEST_CASE("the file system's root is no place, neither to make nor to open") {
+  for (const auto& error : {refusal([] { open_root(root_at("/")); }), refusal([] { make_root(root_at("/")); })}) {
+    CHECK(says(error, "the file system's root is no place"));
+    CHECK(error->code() == errc::invalid_name);
+  }
+}
+
 TEST_CASE("where no root is there is nothing to open") {
   const TempDir dir;
   CHECK_FALSE(open_root(root_at(dir / "none")));

@@ -212,11 +212,49 @@ TEST_CASE("what a new session cannot do without is an error that says so, and no
   CHECK(locked);
   CHECK(left() == 0);
 
+  bool is_made = false;  // from there on each directory is somebody's before it can be locked
+  fail_named({{"flock", EWOULDBLOCK}}, [&](const std::string& name) {
+    is_made = is_made || name == "mkdirat";
+    return is_made;
+  });
+  const auto taken = refusal(make);
+  plan.clear();
+  CHECK(says(taken, "sweepers took every directory before it could be locked"));
+  CHECK(taken->code() == errc::busy);
+  sweep(place);
+  CHECK(left() == 0);
+
+  fail_named({{"mkdirat", ENAMETOOLONG}});  // a file system whose names are shorter than 255 bytes
+  const auto too_long = refusal(make);
+  plan.clear();
+  CHECK(says(too_long, "the name has "));
+  CHECK(too_long->code() == std::errc::filename_too_long);
+  CHECK(left() == 0);
+
   fail_named({{"linkat", EPERM}});
   CHECK_FALSE(refusal(make));  // exFAT: the lock's file has its name from the beginning
   plan.clear();
   CHECK(left() == 0);
   make();
+}
+
+TEST_CASE("a table outside of sessions is refused where nothing can be locked, and in a session it is not") {
+  const TempDir dir;
+  const Workspace where(dir.path());
+  const SessionDir<Under> session(Under{dir.path()}, "x");
+  const auto count = [](const Workspace& in) {
+    CountTable<std::uint64_t> table(in, "table", {.existing = Existing::replace});
+    table.add(7);
+    table.commit();
+  };
+  fail_named({{"flock", EOPNOTSUPP}, {"fcntl", EOPNOTSUPP}});
+  const auto outside = refusal([&] { count(where); }), inside = refusal([&] { count(session); });
+  plan.clear();
+  CHECK(says(outside, "two writers could lose counts: write it in a session"));
+  CHECK(outside->code() == errc::locks_unreliable);
+  CHECK_FALSE(inside);
+  CHECK_FALSE(fs::exists(dir / "table"));
+  count(where);
 }
 
 TEST_CASE("root's list and sweep of all users go on past what fails, and say so") {
