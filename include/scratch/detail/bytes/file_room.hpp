@@ -36,6 +36,8 @@ class FileRoom {
   /// @param file  what an error calls the file
   FileRoom(const Directory& where, const char* doing, const std::filesystem::path& file)
       : where_(&where), doing_(doing), file_(&file), reservation_(where.reservation()) {}
+  FileRoom(const FileRoom&) = delete;
+  FileRoom& operator=(const FileRoom&) = delete;
 
   /// Room for `n` bytes in all is taken now. @throws Error
   void reserve(int fd, std::uint64_t n) {
