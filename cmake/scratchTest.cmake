@@ -5,7 +5,8 @@
 option(SCRATCH_TEST_UNITS "Compile the sources of a test program as one unit" ON)
 set(SCRATCH_LEFT_OUT "" CACHE STRING "Regular expression: labels of the tests that are neither built nor run")
 set(SCRATCH_CASES "" CACHE STRING "Tags of Catch2: the cases that are run, of each source")
-set(SCRATCH_TEST_TIMEOUT 120 CACHE STRING "Seconds after which a test has failed that asks for no more")
+set(SCRATCH_TEST_TIMEOUT 120 CACHE STRING "Seconds after which a test that says nothing else has failed")
+set(SCRATCH_TEST_TIMEOUT_LEAST 0 CACHE STRING "Seconds that every test has, whatever it says")
 
 # scratch_is_left_out(<variable> <labels>): whether the lane does without one of them.
 function(scratch_is_left_out variable labels)
@@ -103,8 +104,8 @@ macro(scratch_read_marks source)
                           "serial optimised alone")
     endif()
   endforeach()
-  if(mark_timeout LESS SCRATCH_TEST_TIMEOUT)
-    set(mark_timeout ${SCRATCH_TEST_TIMEOUT})
+  if(mark_timeout LESS SCRATCH_TEST_TIMEOUT_LEAST)
+    set(mark_timeout ${SCRATCH_TEST_TIMEOUT_LEAST})
   endif()
   # A program that has one of these in two forms has either, without a word.
   file(STRINGS ${source} replaced REGEX "^ *# *define +SCRATCH_SYSCALLS_HEADER|^[^/]*void\\* operator new\\(")

@@ -141,7 +141,22 @@ TEST_CASE("any number of threads ask for each byte once") {
   for (std::size_t p = 0; p < partitions; ++p) REQUIRE(asked.has(spilled.contents, p));
 }
 
-TEST_CASE("nothing is asked for where all of it is in memory: the control for the others") {
+TEST_CASE("who looks ahead alone asks for bytes twice, what is not side by side is asked for alone: the control") {
+  Spilled spilled(true);
+  Asked asked;
+  ReadAhead even(spilled.contents), odd(spilled.contents);
+  for (std::size_t p = 0; p < partitions; ++p) (p % 2 == 0 ? even : odd).begin(p);
+  CHECK(asked.bytes > all);
+
+  Asked again;
+  for (auto& partition : spilled.contents.partitions)
+    for (Segment& segment : partition.segments) segment.offset *= 2;
+  ReadAhead ahead(spilled.contents);
+  for (std::size_t p = 0; p < partitions; ++p) ahead.begin(p);
+  CHECK(again.transfers.size() == partitions * turns);
+}
+
+TEST_CASE("nothing is asked for where all of it is in memory") {
   Spilled spilled(false);
   Asked asked;
   ReadAhead ahead(spilled.contents);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -47,4 +48,22 @@ TEST_CASE("a child is gone with its object, and its end is told, whatever signal
     support::Child other("sh", {"sh", "-c", "exit 3"});
     CHECK(WEXITSTATUS(other.wait()) == 3);
   }
+}
+
+TEST_CASE("a wait that is not repeated is interrupted: the control for the one before") {
+  const Interruptions here(200);
+  bool is_interrupted = false;
+  for (int i = 0; i < 1000 && !is_interrupted; ++i) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    REQUIRE(pid > 0);
+    ::kill(pid, SIGKILL);
+    is_interrupted = ::waitpid(pid, nullptr, 0) < 0 && errno == EINTR;
+    while (is_interrupted && ::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  CHECK(is_interrupted);
 }
