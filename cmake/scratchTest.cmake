@@ -147,6 +147,15 @@ function(scratch_unite target)
   target_sources(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/units/${target}.cpp)
 endfunction()
 
+# The same for programs that tests run, whose sources are made for it: no name of one is that of another.
+function(scratch_unite_programs)
+  foreach(target IN LISTS ARGN)
+    if(SCRATCH_TEST_UNITS AND TARGET ${target})
+      set_target_properties(${target} PROPERTIES UNITY_BUILD ON)
+    endif()
+  endforeach()
+endfunction()
+
 # A Catch2 program of the sources of one folder, each case of which is a test called "<folder>/<source>: <case>". A
 # source's line `// ctest: ...` gives its properties; those that are compiled otherwise than the others get a program of
 # their own. With INCLUDE_FIRST the headers are taken from there.

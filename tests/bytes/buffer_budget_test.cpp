@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-// ctest: optimised
 //
 // The memory of the engines' buffers: shared while in use, and not more than that when idle.
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=300 optimised
+// ctest: timeout=300
 //
 // Disks that are really full, limits that are really met.
 #include <scratch/atomic_file.hpp>

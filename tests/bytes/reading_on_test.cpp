@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: optimised syscalls=planned_syscalls
+// ctest: syscalls=planned_syscalls
 //
 // What cannot be read now can be read by the next call: nothing waits for what was never asked for, nothing is passed
 // over.

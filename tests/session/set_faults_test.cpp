@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: labels=asan timeout=600 optimised syscalls=planned_syscalls
+// ctest: labels=asan timeout=600 syscalls=planned_syscalls
 //
 // Sets of sessions when a process dies at any of its system calls, or one of them fails.
 #include <scratch/scratch.hpp>

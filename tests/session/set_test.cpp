@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-// ctest: optimised
 //
 // One session in each of several places.
 #include <scratch/scratch.hpp>

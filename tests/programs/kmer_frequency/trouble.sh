@@ -51,7 +51,7 @@ case $fact in
     printf '\n\n\n' >lines.fa
     printf '@one\nACGTACGT\n+\nIIIIIIII\n@two\nACGTAC' >cut.fq
     printf '@one\nACGTACGT\n+\nIIII' >cut_qualities.fq
-    head -c 100000 /dev/urandom >noise.fa.gz
+    { printf '\177' && head -c 100000 /dev/urandom; } >noise.fa.gz  # begins like no FASTA, FASTQ or gz
     # All of its bases, and the wrong sum: noise in the middle may look like a stream that only ends early.
     head -c $(($(wc -c <reads.fa.gz) - 8)) reads.fa.gz >damaged.fa.gz
     printf 'damaged!' >>damaged.fa.gz

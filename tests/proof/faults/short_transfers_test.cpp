@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: labels=asan timeout=900 optimised syscalls=planned_syscalls
+// ctest: labels=asan timeout=900 syscalls=planned_syscalls
 #include "scenarios.hpp"
 #include "support/catch.hpp"
 
