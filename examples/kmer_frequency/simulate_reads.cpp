@@ -31,7 +31,7 @@ class Dice {
   std::mt19937_64 engine_;
 };
 
-constexpr std::string_view bases = "ACGT";
+constexpr std::string_view acgt = "ACGT";
 
 char complement(char base) {
   switch (base) {
@@ -79,8 +79,8 @@ void simulate_reads(const std::vector<std::string>& genome, const Simulation& si
     std::size_t at = 0;
     for (; read.size() - at > correct; correct = dice.correct_ones(simulation.error_rate)) {
       at += static_cast<std::size_t>(correct);
-      const std::size_t was = bases.find(read[at]);
-      if (was != std::string_view::npos) read[at] = bases[(was + 1 + dice.below(3)) % 4];
+      const std::size_t was = acgt.find(read[at]);
+      if (was != std::string_view::npos) read[at] = acgt[(was + 1 + dice.below(3)) % 4];
       ++at;
     }
     correct -= read.size() - at;
