@@ -33,15 +33,6 @@ function(scratch_optimise)
   endforeach()
 endfunction()
 
-# Programs of which nothing is asked that takes time: compiling them is most of what they cost.
-function(scratch_unoptimise)
-  foreach(target IN LISTS ARGN)
-    if(TARGET ${target})
-      target_compile_options(${target} PRIVATE -O0)
-    endif()
-  endforeach()
-endfunction()
-
 # A test that is a command. Exit code 77 means skipped. Its labels are those of its folder, unless it says LABELS.
 function(scratch_add_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "TIMEOUT;WORKING_DIRECTORY" "LABELS;ENVIRONMENT;COMMAND")
