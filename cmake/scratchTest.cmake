@@ -147,10 +147,11 @@ function(scratch_unite target)
   target_sources(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/units/${target}.cpp)
 endfunction()
 
-# The same for programs that tests run, whose sources are made for it: no name of one is that of another.
+# The same for programs that tests run, where nothing is optimised: elsewhere each source must compile by itself.
 function(scratch_unite_programs)
+  scratch_is_unoptimised(unoptimised)
   foreach(target IN LISTS ARGN)
-    if(SCRATCH_TEST_UNITS AND TARGET ${target})
+    if(SCRATCH_TEST_UNITS AND unoptimised AND TARGET ${target})
       set_target_properties(${target} PROPERTIES UNITY_BUILD ON)
     endif()
   endforeach()

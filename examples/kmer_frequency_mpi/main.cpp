@@ -24,12 +24,12 @@
 namespace kmer_frequency {
 namespace {
 
-constexpr const char* program = "kmer_frequency_mpi";
+constexpr const char* name = "kmer_frequency_mpi";
 
 std::optional<Options> options_here(int argc, char** argv, int& exit_code, RankOptions& ranks) {
   const Sizes usual{
       .workers = support::usual_workers(), .memory = 256 << 20, .memory_is = "256MiB"};  // others may be on the node
-  auto options = options_of(argc, argv, exit_code, usual, program, [&](CLI::App& app) {
+  auto options = options_of(argc, argv, exit_code, usual, name, [&](CLI::App& app) {
     const char* how = "On several machines";
     app.add_option("--logs", ranks.logs, "Where the logs are afterwards [the result's name, with .logs]")
         ->transform(support::some_name())
@@ -73,5 +73,5 @@ int run(int argc, char** argv) {
 }  // namespace kmer_frequency
 
 int main(int argc, char** argv) {
-  return support::run_program(kmer_frequency::program, [&] { return kmer_frequency::run(argc, argv); });
+  return support::run_program(kmer_frequency::name, [&] { return kmer_frequency::run(argc, argv); });
 }
