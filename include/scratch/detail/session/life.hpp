@@ -46,11 +46,13 @@ class SessionLife {
  public:
   /// Creates a session.
   ///
-  /// 1. Shared lock on the root: sweepers list under the exclusive one. Tried for 100 ms, and done without.
+  /// 1. Shared lock on the root: sweepers list under the exclusive one. Tried for 100 ms, and done without; tried again
+  ///    whenever 2 begins again.
   /// 2. Make a directory of a name that nobody has.
   /// 3. Shared lock on it, without waiting; refused: somebody who sweeps or looks was faster, start again. Where there
   ///    are no locks: the mark that says so.
   /// 4. The name must still lead to the directory that was locked; else start again.
+  ///    For 5 s, after pauses: at once, the same sweeper could win each time.
   /// 5. Only now write: .lock, which is locked when it gets its name, then whatever the caller writes.
   ///
   /// @param number of its name, where others have the same; else any
@@ -69,20 +71,23 @@ class SessionLife {
                   "the naming policy must give at least a byte, and neither '/' nor NUL");
     // 1.
     UnlockAtEnd end_of_creation(own.root());
-    try_for(Patience{100}, [&] { return try_flock(own.root().get(), LOCK_SH, own.root_path()); });
-    for (int attempt = 0; attempt < most_attempts; ++attempt) {
-      if (!life.make(middle, number ? *number : random_number())) continue;
-      if (life.lock()) {
-        life.become_owner();
-        end_of_creation.release();
-        life.own_.spare_root();
-        return life;
-      }
+    const auto lock_root = [&] { return try_flock(own.root().get(), LOCK_SH, own.root_path()); };
+    LockAnswer root_lock = try_for(Patience{100}, lock_root);
+    const LockAnswer made = try_for(Patience{5000}, [&] {
+      if (root_lock == LockAnswer::busy) root_lock = lock_root();
+      if (!life.make(middle, number ? *number : random_number())) return LockAnswer::busy;
+      if (life.lock()) return LockAnswer::taken;
       // Whoever has it may be removing it, or only looking: then nobody else would.
       life.abandon();
-    }
-    throw_error(errc::busy, "create a session in", own.root_path(),
-                "sweepers took every directory before it could be locked");
+      return LockAnswer::busy;
+    });
+    if (made == LockAnswer::busy)
+      throw_error(errc::busy, "create a session in", own.root_path(),
+                  "for 5 s sweepers took every directory before it could be locked");
+    life.become_owner();
+    end_of_creation.release();
+    life.own_.spare_root();
+    return life;
   }
 
   /// Joins a session.
@@ -255,8 +260,6 @@ class SessionLife {
     adopting,     // not yet its owner, or one who has not said so
     in_use
   };
-
-  static constexpr int most_attempts = 1000;
 
   SessionLife(OwnDirectory own, const SessionGrammar& grammar) : own_(std::move(own)), grammar_(grammar) {}
 
