@@ -36,7 +36,8 @@ class SessionDir : public OwnedSession {
   /// Creates it.
   ///
   /// @param label any bytes; a part of the directory's name, see `label()`
-  /// @throws Error `untrusted_directory`, `insufficient_space`, `invalid_name`, what the kernel says; nothing is left
+  /// @throws Error `untrusted_directory`, `insufficient_space`, `invalid_name`, `busy` (for 5 s sweepers took whatever it
+  ///         made), what the kernel says; nothing is left
   /// After a crash: a directory that the next sweep takes.
   [[nodiscard("the session ends with the statement: give it a name")]]  //
   SessionDir(P place, std::string_view label, SessionOptions options = {})
