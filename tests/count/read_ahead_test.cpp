@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // ctest: syscalls=planned_syscalls
 //
-// Partitions that are in files are asked for before they are read, neighbours in one transfer.
+// Partitions that are in files are asked for before they are read, neighbours in one transfer, and leave the memory
+// together when they were read.
 #include <scratch/detail/count/table/read_ahead.hpp>
 #include <scratch/workspace.hpp>
 
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -55,11 +57,12 @@ struct Spilled {
   Contents contents;
 };
 
-/// What was asked for.
+/// What was asked for, or left the memory.
 struct Asked {
-  Asked() {
+  Asked() : Asked(plan.at_expect) {}
+  explicit Asked(std::function<void(std::uint64_t, std::uint64_t)>& told) {
     plan.clear();
-    plan.at_expect = [this](std::uint64_t offset, std::uint64_t size) {
+    told = [this](std::uint64_t offset, std::uint64_t size) {
       const std::lock_guard lock(mutex);
       transfers.emplace(offset, size);
       bytes += size;
@@ -82,6 +85,21 @@ struct Asked {
   std::mutex mutex{};
   std::multimap<std::uint64_t, std::uint64_t> transfers{};
   std::uint64_t bytes = 0;
+};
+
+/// What leaves the memory, and how much of it somebody still reads.
+struct Leaving {
+  explicit Leaving(const Contents& contents) : was_read(contents.partitions.size()) {
+    plan.at_drop = [this, record = plan.at_drop](std::uint64_t offset, std::uint64_t size) {
+      record(offset, size);
+      for (std::uint64_t at = offset / some; at < (offset + size) / some; ++at)
+        if (!was_read[at % partitions]) ++early;
+    };
+  }
+
+  Asked asked{plan.at_drop};
+  std::vector<std::atomic<bool>> was_read;
+  std::atomic<std::size_t> early{0};
 };
 
 }  // namespace
@@ -141,6 +159,55 @@ TEST_CASE("any number of threads ask for each byte once") {
   for (std::size_t p = 0; p < partitions; ++p) REQUIRE(asked.has(spilled.contents, p));
 }
 
+TEST_CASE("what was read leaves the memory, once, and neighbours in one transfer when all of them were read") {
+  Spilled spilled(true);
+  Leaving leaving(spilled.contents);
+  ReadAhead ahead(spilled.contents);
+  for (std::size_t p = 0; p < partitions; p += 2) {
+    ahead.begin(p);
+    ahead.begin(p + 1);
+    for (const std::size_t q : {p + 1, p}) {
+      leaving.was_read[q] = true;
+      ahead.end(q);
+    }
+  }
+  CHECK(leaving.early == 0);
+  CHECK(leaving.asked.bytes == all);
+  CHECK(leaving.asked.transfers.size() < partitions * turns / 6);
+}
+
+TEST_CASE("whoever of several threads reads, what the others read stays") {
+  Spilled spilled(true);
+  Leaving leaving(spilled.contents);
+  ReadAhead ahead(spilled.contents);
+  std::atomic<std::size_t> next{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      for (std::size_t p = next++; p < partitions; p = next++) {
+        ahead.begin(p);
+        if (p % 5 == 0) std::this_thread::yield();
+        leaving.was_read[p] = true;
+        ahead.end(p);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(leaving.early == 0);
+  CHECK(leaving.asked.bytes == all);
+}
+
+TEST_CASE("a partition that is ended while it is read leaves too early: the control") {
+  Spilled spilled(true);
+  Leaving leaving(spilled.contents);
+  ReadAhead ahead(spilled.contents);
+  for (std::size_t p = 0; p < partitions; ++p) {
+    ahead.begin(p);
+    ahead.end(p);
+    leaving.was_read[p] = true;
+  }
+  CHECK(leaving.early > 0);
+}
+
 TEST_CASE("who looks ahead alone asks for bytes twice, what is not side by side is asked for alone: the control") {
   Spilled spilled(true);
   Asked asked;
@@ -156,12 +223,17 @@ TEST_CASE("who looks ahead alone asks for bytes twice, what is not side by side 
   CHECK(again.transfers.size() == partitions * turns);
 }
 
-TEST_CASE("nothing is asked for where all of it is in memory") {
+TEST_CASE("nothing is asked for, and nothing leaves, where all of it is in memory") {
   Spilled spilled(false);
   Asked asked;
   ReadAhead ahead(spilled.contents);
-  for (std::size_t p = 0; p < partitions; ++p) ahead.begin(p);
+  Asked left(plan.at_drop);
+  for (std::size_t p = 0; p < partitions; ++p) {
+    ahead.begin(p);
+    ahead.end(p);
+  }
   CHECK(asked.transfers.empty());
+  CHECK(left.transfers.empty());
 }
 
 TEST_CASE("a partition that cannot be asked for is read all the same") {
@@ -171,7 +243,10 @@ TEST_CASE("a partition that cannot be asked for is read all the same") {
   plan.first = 0;
   plan.error = EINVAL;
   ReadAhead ahead(spilled.contents);
-  for (std::size_t p = 0; p < partitions; ++p) ahead.begin(p);
+  for (std::size_t p = 0; p < partitions; ++p) {
+    ahead.begin(p);
+    ahead.end(p);
+  }
   CHECK(plan.fired > 0);
   plan.clear();
 }

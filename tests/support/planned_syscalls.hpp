@@ -48,6 +48,9 @@ struct SyscallPlan {
   std::function<void(int operation)> at_flock = {};               ///< after each flock
   /// Told of each piece of a file that is going to be read.
   std::function<void(std::uint64_t offset, std::uint64_t size)> at_expect = {};
+  /// Told of each piece of a file that may leave the memory.
+  std::function<void(std::uint64_t offset, std::uint64_t size)> at_drop = {};
+  std::function<void(std::size_t size, int advice)> at_advice = {};  ///< before each madvise
   std::function<void(const DiskStep&)> behind = {};  ///< told behind each step that was made
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
@@ -71,6 +74,8 @@ struct SyscallPlan {
     at_look = {};
     at_flock = {};
     at_expect = {};
+    at_drop = {};
+    at_advice = {};
     behind = {};
     calls = 0;
     fired = 0;
@@ -279,6 +284,8 @@ struct Calls : Kernel {
   static int fadvise(int fd, off_t offset, off_t size, int advice) {
     if (test::plan.at_expect && advice == POSIX_FADV_WILLNEED)
       test::plan.at_expect(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(size));
+    if (test::plan.at_drop && advice == POSIX_FADV_DONTNEED)
+      test::plan.at_drop(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(size));
     return test::by_plan("fadvise", [&] { return Kernel::fadvise(fd, offset, size, advice); });
   }
   static int flock(int fd, int operation) {
@@ -298,6 +305,7 @@ struct Calls : Kernel {
     return test::by_plan("mmap", [&] { return Kernel::mmap(size, protection, flags, fd, offset); });
   }
   static int madvise(void* at, std::size_t size, int advice) {
+    if (test::plan.at_advice) test::plan.at_advice(size, advice);
     return test::by_plan("madvise", [&] { return Kernel::madvise(at, size, advice); });
   }
 

@@ -89,6 +89,8 @@ class AppendFile {
   bool is_behind() const noexcept { return behind_.has_begun(); }
   /// These bytes are going to be read.
   void expect(std::uint64_t offset, std::uint64_t size) const { behind_.expect(file_.fd(), offset, size); }
+  /// These bytes were read, and are not soon again: the memory that they take is free.
+  void drop(std::uint64_t offset, std::uint64_t size) const { behind_.drop(file_.fd(), offset, size); }
 
   /// Both.
   void write(Bytes bytes) { write_at(extend(bytes.size()), bytes); }

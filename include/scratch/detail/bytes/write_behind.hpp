@@ -5,7 +5,7 @@
 //
 // While they are few they stay, and are read back from memory. What is more than a share of the free memory would push
 // out what others have in the cache, and end with everybody waiting for the disk at once: it goes to the disk as it
-// comes, and is asked for again, all that is wanted at once, before it is read.
+// comes, is asked for again, all that is wanted at once, before it is read, and leaves the memory behind who read it.
 #pragma once
 
 #include <fcntl.h>
@@ -74,6 +74,10 @@ class WriteBehind {
   /// These bytes are going to be read: the disk gives them, unless they are in memory.
   void expect(int fd, std::uint64_t offset, std::uint64_t size) const {
     if (begun_) sys::fadvise(fd, offset, size, POSIX_FADV_WILLNEED);
+  }
+  /// These bytes were read: they leave the memory, save for what the disk does not have yet.
+  void drop(int fd, std::uint64_t offset, std::uint64_t size) const {
+    if (begun_) sys::fadvise(fd, offset, size, POSIX_FADV_DONTNEED);
   }
 
  private:

@@ -30,7 +30,7 @@ class BigMemory {
     if (raw_ == nullptr) throw_error(errno, "get memory to count in", {}, readable_size(mapped_) + " needed");
     const std::size_t misfit = reinterpret_cast<std::uintptr_t>(raw_) % huge_page;
     at_ = static_cast<std::byte*>(raw_) + (huge_page - misfit) % huge_page;
-    sys::madvise(at_, size_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    advise(huge);
   }
   BigMemory(const BigMemory&) = delete;
   BigMemory& operator=(const BigMemory&) = delete;
@@ -48,6 +48,9 @@ class BigMemory {
 
   /// These pages are zeros again, and take no memory.
   void drop(std::size_t begin, std::size_t end) noexcept { sys::madvise(at_ + begin, end - begin, MADV_DONTNEED); }
+  /// Whether what is touched from now on comes in huge pages, and the kernel makes some of small ones, as it does also
+  /// where most of these were dropped.
+  void advise(bool huge) noexcept { sys::madvise(at_, size_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE); }
 
  private:
   void swap(BigMemory& other) noexcept {

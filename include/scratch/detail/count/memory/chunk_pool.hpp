@@ -28,7 +28,10 @@ class ChunkPool {
 
   ChunkPool() = default;
   ChunkPool(std::uint64_t budget, std::size_t chunk)
-      : chunk_(chunk), count_(budget / chunk), memory_(count_ * chunk + padding, budget >= 4_MiB) {
+      : chunk_(chunk),
+        count_(budget / chunk),
+        huge_pages_(budget >= 4_MiB),
+        memory_(count_ * chunk + padding, huge_pages_) {
     next_.resize(count_);
     owner_.resize(count_);
   }
@@ -77,11 +80,17 @@ class ChunkPool {
     } catch (const std::bad_alloc&) {  // then it is kept
     }
   }
+  /// Whether its memory may come in huge pages again. Until then a page in use among many that were released stays one
+  /// small page.
+  void allow_huge_pages(bool allowed) noexcept {
+    if (huge_pages_) memory_.advise(allowed);
+  }
 
  private:
   std::size_t chunk_ = 1;
   std::size_t count_ = 0, made_ = 0, free_count_ = 0;
   std::uint32_t free_ = none;
+  bool huge_pages_ = false;
   BigMemory memory_{};
   PlainVector<std::uint32_t> next_{}, owner_{};
 };
@@ -128,6 +137,27 @@ struct ChunkList {
   }
 };
 
+/// What a pool released stays released while this lives, until it is used.
+class ReleasedChunks {
+ public:
+  ReleasedChunks() = default;
+  ReleasedChunks(const ReleasedChunks&) = delete;
+  ReleasedChunks& operator=(const ReleasedChunks&) = delete;
+  ~ReleasedChunks() {
+    if (pool_ != nullptr) pool_->allow_huge_pages(true);
+  }
+
+  /// @pre the pool outlives this
+  void release(ChunkPool& pool) noexcept {
+    pool_ = &pool;
+    pool.allow_huge_pages(false);
+    pool.release();
+  }
+
+ private:
+  ChunkPool* pool_ = nullptr;
+};
+
 /// Chunks whose memory somebody else has for a while: who takes chunks makes do with the others. Ends with the lock held.
 class ChunkLoan {
  public:
@@ -140,8 +170,9 @@ class ChunkLoan {
     chunks_.give_to(*pool_);
   }
 
-  /// Three quarters of what is there; their memory has been released. @pre locked
+  /// Releases what is free, and takes three quarters of it. @pre locked
   void take() {
+    released_.release(*pool_);
     const std::size_t n = pool_->available() - pool_->available() / 4;
     while (chunks_.count < n) chunks_.push_front(*pool_, pool_->take());
   }
@@ -151,6 +182,7 @@ class ChunkLoan {
   ChunkPool* pool_;
   std::unique_lock<std::mutex>* lock_;
   ChunkList chunks_{};
+  ReleasedChunks released_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

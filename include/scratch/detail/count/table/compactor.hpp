@@ -78,6 +78,7 @@ class CompactorOf {
   void work(std::size_t p, Sequencer&) {
     ahead_->begin(p);
     if (!job_->is_in_vain && !count(p)) job_->is_in_vain = true;
+    ahead_->end(p);
   }
 
  private:

@@ -302,9 +302,10 @@ class CountStoreOf {
     for (const std::unique_ptr<Lane>& lane : adders_.lanes()) sampler_.join(*lane);
     const std::vector<std::uint64_t> distinct = distinct_by_partition(tables);
     watch.begin(count_records(plan_.records, pool_, level_.contents(), all));
+    ReleasedChunks released;
     if (will_split<Mixed>(plan_.records, pool_, level_.contents(), all, distinct)) {
       level_.flush(all, [&] { watch.look(); });
-      pool_.release();
+      released.release(pool_);
     }
     count(job(level_.contents(), all, hot.all(), tables, distinct, &watch));
   }
@@ -336,7 +337,6 @@ class CountStoreOf {
     ChunkLoan lent(pool_, lock);  // to those who split
     if (will_split<Mixed>(plan_.records, pool_, level_.contents(), hands, distinct)) {
       level_.flush(hands);
-      pool_.release();
       lent.take();
     }
     Contents taken = level_.take_out();

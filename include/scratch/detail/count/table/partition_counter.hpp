@@ -82,6 +82,7 @@ class PartitionCounterOf {
     ahead_->begin(p);
     look();
     count(source, range, job_->distinct[p], true, true);
+    ahead_->end(p);
     if (job_->watch != nullptr) job_->watch->done(records);
   }
 
@@ -235,6 +236,7 @@ class PartitionCounterOf {
           static_cast<double>(distinct) * 1.1 * static_cast<double>(part.count()) / static_cast<double>(all));
       const unsigned rest = inner.level.records().rest_bits();
       count(part, {range.first | Mixed{q} << rest, rest}, share + 16, false, ends);
+      ahead.end(q);
       inner.clear(q);
     }
     inner.give_back();

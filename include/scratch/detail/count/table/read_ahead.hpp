@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// What is in files of partitions is asked for before somebody reads it, where the disk has to be asked.
+// What is in files of partitions is asked for before somebody reads it, and leaves the memory once it was read, where the
+// disk has to be asked: what is read once would push out what others have in the page cache.
 //
 // Partitions are spilled in turn, a few of them at a time: what neighbours have in a file is side by side there, piece by
-// piece. So some neighbours are asked for together, each piece of theirs in one transfer, and as long as others are read.
+// piece. So some neighbours are asked for together, each piece of theirs in one transfer, as long as others are read, and
+// leave together.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include <scratch/bytes.hpp>
@@ -40,7 +43,8 @@ class ReadAhead {
       std::unique_lock lock(mutex_);
       begun_ += bytes_of(p);
       while (end_ < contents_.partitions.size() && asked_ < begun_ + ahead) {
-        const std::vector<Segment> transfers = next();
+        groups_.push_back(next());
+        const std::vector<Segment> transfers = groups_.back().transfers;
         lock.unlock();
         for (const Segment& one : transfers) contents_.files[one.file]->expect(one.offset, one.bytes);
         lock.lock();
@@ -49,15 +53,37 @@ class ReadAhead {
     }
   }
 
+  /// A partition that was begun is not read again.
+  void end(std::size_t p) noexcept {
+    if (!is_wanted_) return;
+    std::vector<Segment> transfers;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto group =
+          std::find_if(groups_.begin(), groups_.end(), [p](const Group& one) { return one.first <= p && p < one.end; });
+      if (group == groups_.end() || --group->unread > 0) return;
+      transfers.swap(group->transfers);
+      groups_.erase(group);
+    }
+    for (const Segment& one : transfers) contents_.files[one.file]->drop(one.offset, one.bytes);
+  }
+
  private:
+  // Neighbours that were asked for together.
+  struct Group {
+    std::size_t first, end, unread;
+    std::vector<Segment> transfers;
+  };
+
   std::uint64_t bytes_of(std::size_t p) const {
     std::uint64_t sum = 0;
     for (const Segment& segment : contents_.partitions[p].segments) sum += segment.bytes;
     return sum;
   }
 
-  // What the next partitions have in files.
-  std::vector<Segment> next() {
+  // The next partitions, and what they have in files.
+  Group next() {
+    const std::size_t first = end_;
     std::vector<Segment> all;
     for (const std::uint64_t before = asked_; end_ < contents_.partitions.size() && asked_ < before + at_once; ++end_) {
       const std::vector<Segment>& some = contents_.partitions[end_].segments;
@@ -78,7 +104,7 @@ class ReadAhead {
         all[n++] = segment;
     }
     all.resize(n);
-    return all;
+    return {first, end_, end_ - first, std::move(all)};
   }
 
   const Contents& contents_;
@@ -86,6 +112,7 @@ class ReadAhead {
   std::mutex mutex_{};
   std::size_t end_ = 0;                  // of the partitions that were asked for
   std::uint64_t asked_ = 0, begun_ = 0;  // bytes
+  std::vector<Group> groups_{};          // of which a partition is still to be read
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail
