@@ -8,7 +8,8 @@
 // Each measurement is a process of its own, so that its peak of memory is its own. It does its job twice, and the second
 // one is measured: memory that was just used is there at once. Of N runs, which alternate, the one with the least
 // processor time is printed: other programs make a run longer, never shorter. Times are of the whole job (make the keys,
-// add all, commit, read all); every job compares the sum and a checksum over all counts with those of the others.
+// add all, commit, read all), each step by all threads; every job compares the sum and a checksum over all counts with
+// those of the others.
 // --short: a tenth of the keys. --long: the jobs that take minutes, too. --memory: budgets from 1 MiB to 1 GiB, each with
 // 1 to 64 adders and as many threads. --duckdb: DuckDB, too, from where npm installed it (duckdb.mjs). --data: what the
 // plot is made of. "over" is the peak of memory beyond the budget and what a process has that does nothing: 24 MiB are
@@ -109,6 +110,15 @@ void put(Figures& figures, U64 key, U64 count) {
   figures.check ^= bench::scramble(key * 31 + count);
 }
 
+/// Calls `work(i)` for each i below `count`, each on a thread of its own.
+template <class Work>
+void on_threads(unsigned count, Work work) {
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < count; ++i) threads.emplace_back(work, i);
+  work(0);
+  for (std::thread& thread : threads) thread.join();
+}
+
 Figures count_in_table(const Job& job, const std::string& dir) {
   Figures figures;
   const std::string place = dir + "/count_tables." + std::to_string(::getpid());
@@ -129,16 +139,27 @@ Figures count_in_table(const Job& job, const std::string& dir) {
     if (job.adders == 1) {
       add_all(table, 0, 1);
     } else {
-      std::vector<std::thread> threads;
-      for (unsigned a = 0; a < job.adders; ++a)
-        threads.emplace_back([&, a, adder = table.adder()]() mutable { add_all(adder, a, job.adders); });
-      for (std::thread& thread : threads) thread.join();
-      threads.clear();
+      on_threads(job.adders, [&](unsigned i) {
+        auto adder = table.adder();
+        add_all(adder, i, job.adders);
+      });
     }
     const double added = now();
     table.commit();
     const double committed = now();
-    for (const auto& [key, count] : scratch::CountReader<U64>(where, "table")) put(figures, key, count);
+    const scratch::CountReader<U64> reader(where, "table");
+    const unsigned readers = std::min(job.threads, std::thread::hardware_concurrency());
+    std::vector<Figures> parts(readers);
+    on_threads(readers, [&](unsigned i) {
+      Figures part;
+      for (const auto& [key, count] : reader.part(i, readers)) put(part, key, count);
+      parts[i] = part;
+    });
+    for (const Figures& part : parts) {
+      figures.distinct += part.distinct;
+      figures.sum += part.sum;
+      figures.check ^= part.check;
+    }
     const double end = now();
     figures.wall = end - start;
     figures.cpu = processor_time() - cpu_start;
