@@ -311,12 +311,16 @@ int run(int argc, char** argv) {
   crowded.way = Job::crowded;
   table("kinds of keys, 64 MiB", "uniform, twice each", weighted, "uniform");
   table("kinds of keys, 64 MiB", "all in one partition", crowded, "uniform");
-  table("growth, per add", "100 M adds of 20 M keys, 64 MiB", uniform, "");
+  const auto growth = [&](U64 millions, U64 memory) {
+    const std::string keys = millions < 5 ? "0.2" : std::to_string(millions / 5);
+    table("growth, per add", std::to_string(millions) + " M adds of " + keys + " M keys, " + size_of(memory),
+          with({"uniform", millions * million, millions * million / 5}, memory), "100 M adds of 20 M keys, 64 MiB");
+  };
+  for (const U64 millions : {1U, 10U, 100U}) growth(millions, 64_MiB);
   if (is_long) {
-    table("growth, per add", "1,000 M adds of 200 M keys, 16 MiB",
-          with({"uniform", 1000 * million, 200 * million}, 16_MiB), "100 M adds of 20 M keys, 64 MiB");
-    table("growth, per add", "3,000 M adds of 600 M keys, 64 MiB",
-          with({"uniform", 3000 * million, 600 * million}, 64_MiB), "100 M adds of 20 M keys, 64 MiB");
+    growth(1000, 64_MiB);
+    growth(3000, 64_MiB);
+    growth(1000, 16_MiB);
   }
   std::erase_if(rows, [&](const Row& row) { return (row.group + ": " + row.name).find(only) == std::string::npos; });
 

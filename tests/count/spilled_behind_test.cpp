@@ -73,9 +73,7 @@ struct Spilling {
 
 }  // namespace
 
-TEST_CASE(
-    "a table writes behind what it spills beyond 64 MiB where little memory is free, reads it once, and counts "
-    "exactly") {
+TEST_CASE("a table writes behind what it spills beyond 64 MiB where little memory is free, and counts exactly") {
   for (const unsigned threads : {1U, 2U}) {
     const TempDir dir(TempDir::On::disk);
     const Workspace where(dir.path());

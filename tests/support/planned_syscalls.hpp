@@ -51,7 +51,7 @@ struct SyscallPlan {
   /// Told of each piece of a file that may leave the memory.
   std::function<void(std::uint64_t offset, std::uint64_t size)> at_drop = {};
   std::function<void(std::size_t size, int advice)> at_advice = {};  ///< before each madvise
-  std::function<void(const DiskStep&)> behind = {};  ///< told behind each step that was made
+  std::function<void(const DiskStep&)> behind = {};                  ///< told behind each step that was made
 
   std::atomic<std::int64_t> slept{0};     ///< nanoseconds that the clock is ahead
   std::atomic<long> calls{0};             ///< made so far, of those that count

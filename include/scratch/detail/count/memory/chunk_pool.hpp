@@ -170,10 +170,10 @@ class ChunkLoan {
     chunks_.give_to(*pool_);
   }
 
-  /// Releases what is free, and takes three quarters of it. @pre locked
-  void take() {
+  /// Releases what is free, and takes all of it but one part of so many. @pre locked
+  void take(std::size_t parts) {
     released_.release(*pool_);
-    const std::size_t n = pool_->available() - pool_->available() / 4;
+    const std::size_t n = pool_->available() - pool_->available() / parts;
     while (chunks_.count < n) chunks_.push_front(*pool_, pool_->take());
   }
   std::uint64_t bytes() const { return chunks_.count * pool_->chunk_size(); }

@@ -63,10 +63,8 @@ class AddersOf {
     idle_.push_back(&state);  // has room for all
     --living_;
   }
-  std::size_t living() {
-    const auto lock = level_->lock();
-    return living_;
-  }
+  /// @pre locked
+  std::size_t living() const { return living_; }
 
   /// Held while a state's lane is used.
   std::unique_lock<std::mutex> share(AdderState& state) {

@@ -99,7 +99,10 @@ class CountStoreOf {
 
   AdderState& acquire() { return adders_.acquire(); }
   void release(AdderState& state) noexcept { adders_.release(state); }
-  std::size_t adders() { return adders_.living(); }
+  std::size_t adders() {
+    const auto lock = level_.lock();
+    return adders_.living();
+  }
 
   // ---- adding: as Filler's
 
@@ -337,7 +340,7 @@ class CountStoreOf {
     ChunkLoan lent(pool_, lock);  // to those who split
     if (will_split<Mixed>(plan_.records, pool_, level_.contents(), hands, distinct)) {
       level_.flush(hands);
-      lent.take();
+      lent.take(adders_.living() > 0 ? 4 : 16);
     }
     Contents taken = level_.take_out();
     RunOf<Mixed> run;
