@@ -78,10 +78,23 @@ namespace {
 
 using Decode = bool (*)(const detail::BlockRecord&, const std::byte*, CountEntry*);
 
+using Encode = detail::BlockRecord (*)(std::span<const CountEntry>, std::uint64_t first, unsigned width,
+                                       detail::ByteBuffer&, std::uint64_t& total);
+
+std::vector<Encode> encoders() {
+  std::vector<Encode> all{detail::encode_block_plainly};
+#if defined(__x86_64__)
+  if (detail::wide_processor()) all.push_back(detail::encode_block_wide);
+  if (detail::has_byte_shuffles()) all.push_back(detail::encode_block_by_eights);
+#endif
+  return all;
+}
+
 std::vector<Decode> decoders() {
   std::vector<Decode> all{detail::decode_block_plainly, detail::decode_block};
 #if defined(__x86_64__)
   if (detail::wide_processor()) all.push_back(detail::decode_block_wide);
+  if (detail::has_byte_shuffles()) all.push_back(detail::decode_block_by_eights);
 #endif
   return all;
 }
@@ -179,13 +192,16 @@ TEST_CASE("blocks of all shapes are the bytes of the specification, and read on 
       const std::uint64_t first = random() & ~detail::low_mask(width);
       const std::vector<CountEntry> entries = entries_within(random, first, width, n, count_bits, i % 3 == 0);
       detail::ByteBuffer bytes;
-      std::uint64_t total = 0, again = 0;
+      std::uint64_t total = 0;
       const detail::BlockRecord record = detail::encode_block<std::uint64_t>(entries, first, width, bytes, total);
       REQUIRE(total == sum_of(entries));
-      detail::ByteBuffer plain;
-      REQUIRE(detail::encode_block_plainly<std::uint64_t>(entries, first, width, plain, again).bytes == record.bytes);
-      REQUIRE(std::ranges::equal(plain.bytes(), bytes.bytes()));
-      REQUIRE(again == total);
+      for (const Encode encode : encoders()) {
+        detail::ByteBuffer again;
+        std::uint64_t its_total = 0;
+        REQUIRE(encode(entries, first, width, again, its_total).bytes == record.bytes);
+        REQUIRE(std::ranges::equal(again.bytes(), bytes.bytes()));
+        REQUIRE(its_total == total);
+      }
       REQUIRE(record.is_sound(64));
       REQUIRE(record.bytes == bytes.size());
       REQUIRE(record.count_bits == cheapest_count_bits(entries));
@@ -259,6 +275,10 @@ TEST_CASE("fields of all widths come out as they went in, and nothing behind the
 #if defined(__x86_64__)
       if (!detail::wide_processor()) continue;
       detail::unpack_fields_avx2(bytes.data(), n, bits, wide.data());
+      REQUIRE(wide == values);
+      if (!detail::has_byte_shuffles()) continue;
+      std::fill(wide.begin(), wide.end(), 1);
+      detail::unpack_fields_avx512(bytes.data(), n, bits, wide.data());
       REQUIRE(wide == values);
 #endif
     }

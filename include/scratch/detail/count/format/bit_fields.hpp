@@ -21,7 +21,25 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
+/// A program that is wholly compiled with SCRATCH_WITHOUT_AVX512 does as other processors do.
+#ifdef SCRATCH_WITHOUT_AVX512
+inline constexpr bool has_avx512 = false;
+#else
+inline constexpr bool has_avx512 = true;
+#endif
+
 #if defined(__x86_64__)
+/// For functions that only a processor with byte shuffles runs.
+#define SCRATCH_AVX512_BYTES __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi,bmi2,popcnt")))
+
+inline bool has_byte_shuffles() noexcept {
+  static const bool has = has_avx512 && __builtin_cpu_supports("avx512bw") != 0 &&
+                          __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+                          __builtin_cpu_supports("avx512vbmi") != 0 && __builtin_cpu_supports("bmi") != 0 &&
+                          __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  return has;
+}
+
 /// For functions that only a `wide_processor` runs.
 #define SCRATCH_WIDE __attribute__((target("avx2,bmi,bmi2,popcnt")))
 
@@ -134,30 +152,44 @@ SCRATCH_INLINED inline void pack_fields(std::byte* to, std::size_t n, unsigned b
   store_le(to, word);
 }
 
-/// Sets bit `place(i)` for each i below `n`.
+/// Sets bits of which some may lie in a byte with the ones before.
 /// @pre places rise; all bits are 0; 8 bytes behind the last one may be written
+class BitSetter {
+ public:
+  static constexpr std::size_t at_once = 56;  ///< so far behind the first one may the last one be
+
+  SCRATCH_INLINED explicit BitSetter(std::byte* to) : to_(to) {}
+
+  /// Sets `bits`, whose lowest one is 1, from place `first` on.
+  SCRATCH_INLINED void set(std::uint64_t bits, std::size_t first) {
+    const std::size_t ahead = first / 8 - at_;
+    word_ = (ahead < 8 ? word_ >> 8 * ahead : 0) | bits << first % 8;
+    at_ = first / 8;
+    store_le(to_ + at_, word_);
+  }
+
+ private:
+  std::byte* to_;
+  std::uint64_t word_ = 0;  // the last that was written, to byte `at_`: the next one may overlap it
+  std::size_t at_ = 0;
+};
+
+/// Sets bit `place(i)` for each i below `n`. @pre as there
 template <class Place>
 SCRATCH_INLINED inline void set_bits(std::byte* to, std::size_t n, Place place) {
-  std::uint64_t word = 0;  // the last that was written, to byte `at`: the next one may overlap it
-  std::size_t at = 0;
-  const auto put = [&](std::uint64_t bits, std::size_t first) SCRATCH_INLINED {
-    const std::size_t ahead = first / 8 - at;
-    word = (ahead < 8 ? word >> 8 * ahead : 0) | bits << first % 8;
-    at = first / 8;
-    store_le(to + at, word);
-  };
+  BitSetter all(to);
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
     const std::size_t first = place(i);
-    if (place(i + 7) - first <= 56) [[likely]] {  // eight at once
+    if (place(i + 7) - first <= BitSetter::at_once) [[likely]] {
       std::uint64_t bits = 0;
       for (std::size_t k = 0; k < 8; ++k) bits |= std::uint64_t{1} << (place(i + k) - first);
-      put(bits, first);
+      all.set(bits, first);
     } else {
-      for (std::size_t k = 0; k < 8; ++k) put(1, place(i + k));
+      for (std::size_t k = 0; k < 8; ++k) all.set(1, place(i + k));
     }
   }
-  for (std::size_t k = 0; k < n % 8; ++k) put(1, place(i + k));
+  for (std::size_t k = 0; k < n % 8; ++k) all.set(1, place(i + k));
 }
 
 /// Unpacks fields into `to`.
@@ -211,6 +243,37 @@ SCRATCH_WIDE inline void unpack_fields_avx2(const std::byte* from, std::size_t n
       }
   }
   for (std::size_t k = 0; i < n; ++i, ++k) to[i] = load_bits(from, k * bits, bits);
+}
+
+using EightWords [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
+using EightWordsAnywhere [[gnu::vector_size(64), gnu::aligned(1), gnu::may_alias]] = std::uint64_t;
+using SixtyFourChars [[gnu::vector_size(64), gnu::may_alias]] = char;
+
+/// Each byte of `from` whose number stands in `places`.
+SCRATCH_AVX512_BYTES inline SixtyFourChars shuffled(const SixtyFourChars& from, const SixtyFourChars& places) {
+#if defined(__clang__)
+  return __builtin_ia32_permvarqi512(from, places);
+#else
+  return __builtin_shuffle(from, places);
+#endif
+}
+
+/// The same as `unpack_fields_plainly`. @pre has_byte_shuffles()
+SCRATCH_AVX512_BYTES inline void unpack_fields_avx512(const std::byte* from, std::size_t n, unsigned bits,
+                                                      std::uint64_t* to) {
+  std::size_t i = 0;
+  if (bits <= 57) {
+    const EightWords begins = EightWords{0, 1, 2, 3, 4, 5, 6, 7} * bits, shifts = begins & 7;
+    const auto places = reinterpret_cast<SixtyFourChars>((begins >> 3) * 0x0101010101010101 + 0x0706050403020100);
+    const EightWords mask = EightWords{} + low_mask(bits);
+    const std::size_t readable = (n * bits + 7) / 8 + 16;
+    for (std::size_t at = 0; i + 8 <= n && at + sizeof(EightWords) <= readable; i += 8, at += bits, from += bits) {
+      const EightWords fields = *reinterpret_cast<const EightWordsAnywhere*>(from);
+      *reinterpret_cast<EightWordsAnywhere*>(to + i) =
+          reinterpret_cast<EightWords>(shuffled(reinterpret_cast<SixtyFourChars>(fields), places)) >> shifts & mask;
+    }
+  }
+  unpack_fields_avx2(from, n - i, bits, to + i);
 }
 #endif
 

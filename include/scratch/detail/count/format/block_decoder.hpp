@@ -4,6 +4,7 @@
 // The entries of a block of a count table, all of them or one.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -70,16 +71,11 @@ SCRATCH_INLINED inline bool rises(std::span<const Mixed> numbers, unsigned bits)
   return differences >> 63 == 0;
 }
 
-/// `decode_block` for one kind of processor.
-template <class Mixed, class UnpackFields>
-SCRATCH_INLINED inline bool decode_block_here(const BlockRecordOf<Mixed>& block, const std::byte* from,
-                                              EntryOf<Mixed>* to, UnpackFields unpack_fields) {
-  const BlockShape shape(block);
-  const std::size_t n = shape.entries;
-  if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
+/// High parts. There may be as many ones as there are bits, and a byte writes the high parts of eight.
+using Highs = std::array<std::uint16_t, 2 * most_block_entries + 8>;
 
-  // There may be as many ones as there are bits, and a byte writes the high parts of eight.
-  std::array<std::uint16_t, 2 * most_block_entries + 8> highs;
+/// False where they are not those of a block.
+SCRATCH_INLINED inline bool decode_highs(const BlockShape& shape, const std::byte* from, Highs& highs) {
   std::size_t ones = 0;
   for (std::size_t bit = 0; bit < shape.high_size; bit += 8) {
     auto byte = static_cast<std::size_t>(from[shape.highs + bit / 8]);
@@ -89,7 +85,36 @@ SCRATCH_INLINED inline bool decode_block_here(const BlockRecordOf<Mixed>& block,
     ones += high_parts.ones[byte];
   }
   // A last high part beyond the range would be a key beyond it.
-  if (ones != n || highs[n - 1] >> shape.high_bits != 0) return false;
+  return ones == shape.entries && highs[ones - 1] >> shape.high_bits == 0;
+}
+
+/// Adds to counts what does not stand in their fields. False where that cannot be.
+/// @param all the bits of all counts
+template <class Mixed>
+bool add_long_counts(const BlockRecordOf<Mixed>& block, const BlockShape& shape, std::uint64_t all,
+                     const std::byte* from, EntryOf<Mixed>* to) {
+  const std::uint64_t longer = low_mask(shape.count_bits);
+  if (block.bytes == shape.longs) return (all & (longer + 1)) == 0;
+  LongCounts longs(from + shape.longs, from + block.bytes);
+  for (std::size_t i = 0; i < shape.entries; ++i) {
+    if (to[i].count <= longer) continue;
+    const auto rest = longs.next();
+    if (!rest || *rest > ~longer - 1) return false;
+    to[i].count = longer + 1 + *rest;
+  }
+  return longs.at_end();
+}
+
+/// `decode_block` for one kind of processor.
+template <class Mixed, class UnpackFields>
+SCRATCH_INLINED inline bool decode_block_here(const BlockRecordOf<Mixed>& block, const std::byte* from,
+                                              EntryOf<Mixed>* to, UnpackFields unpack_fields) {
+  const BlockShape shape(block);
+  const std::size_t n = shape.entries;
+  if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
+
+  Highs highs;
+  if (!decode_highs(shape, from, highs)) return false;
 
   std::array<std::uint64_t, most_block_entries> counts;
   std::array<Mixed, most_block_entries> distances;
@@ -117,16 +142,7 @@ SCRATCH_INLINED inline bool decode_block_here(const BlockRecordOf<Mixed>& block,
     to[i] = {block.first + distances[i], counts[i] + 1};
     all |= counts[i] + 1;
   }
-  const std::uint64_t longer = low_mask(shape.count_bits);
-  if (block.bytes == shape.longs) return (all & (longer + 1)) == 0;
-  LongCounts longs(from + shape.longs, from + block.bytes);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (to[i].count <= longer) continue;
-    const auto rest = longs.next();
-    if (!rest || *rest > ~longer - 1) return false;
-    to[i].count = longer + 1 + *rest;
-  }
-  return longs.at_end();
+  return add_long_counts(block, shape, all, from, to);
 }
 
 template <class Mixed>
@@ -139,6 +155,57 @@ template <class Mixed>
 SCRATCH_WIDE bool decode_block_wide(const BlockRecordOf<Mixed>& block, const std::byte* from, EntryOf<Mixed>* to) {
   return decode_block_here(block, from, to, unpack_fields_avx2);
 }
+
+/// The same, of eight entries at a time. @pre has_byte_shuffles()
+SCRATCH_AVX512_BYTES inline bool decode_block_by_eights(const BlockRecord& block, const std::byte* from,
+                                                        CountEntry* to) {
+  const BlockShape shape(block);
+  const std::size_t n = shape.entries;
+  if (block.bytes < (shape.count_bits == 0 ? shape.counts : shape.longs)) return false;
+
+  Highs highs;
+  if (!decode_highs(shape, from, highs)) return false;
+  constexpr std::size_t most = most_block_entries;
+  std::array<std::uint64_t, most> lows, counts;
+  unpack_fields_avx512(from, n, shape.low_bits, lows.data());
+  std::fill_n(counts.begin(), (n + 7) / 8 * 8, 0);
+  if (shape.count_bits > 0) unpack_fields_avx512(from + shape.counts, n, shape.count_bits, counts.data());
+
+  using EightHighs [[gnu::vector_size(16), gnu::aligned(1), gnu::may_alias]] = std::uint16_t;
+  const EightWords first = EightWords{} + block.first;
+  const unsigned shift = shape.low_bits & 63;
+  EightWords places{0, 1, 2, 3, 4, 5, 6, 7}, before{}, all{};
+  EightWords fallen{};  // ones in what is not larger than the one before
+  for (std::size_t i = 0; i < n; i += 8, places += 8) {
+    const EightWords high = __builtin_convertvector(*reinterpret_cast<const EightHighs*>(highs.data() + i), EightWords);
+    const EightWords distances = *reinterpret_cast<const EightWordsAnywhere*>(lows.data() + i) | high << shift;
+    const EightWords previous = __builtin_shufflevector(before, distances, 7, 8, 9, 10, 11, 12, 13, 14);
+    fallen |= reinterpret_cast<EightWords>(distances <= previous) & reinterpret_cast<EightWords>(places - 1 < n - 1);
+    before = distances;
+    const EightWords keys = distances + first;
+    const EightWords some = *reinterpret_cast<const EightWordsAnywhere*>(counts.data() + i) + 1;
+    all |= some;
+    const EightWords lower = __builtin_shufflevector(keys, some, 0, 8, 1, 9, 2, 10, 3, 11);
+    const EightWords upper = __builtin_shufflevector(keys, some, 4, 12, 5, 13, 6, 14, 7, 15);
+    if (i + 8 <= n) {
+      *reinterpret_cast<EightWordsAnywhere*>(to + i) = lower;
+      *reinterpret_cast<EightWordsAnywhere*>(to + i + 4) = upper;
+    } else {
+      std::array<CountEntry, 8> last;
+      *reinterpret_cast<EightWordsAnywhere*>(last.data()) = lower;
+      *reinterpret_cast<EightWordsAnywhere*>(last.data() + 4) = upper;
+      std::copy_n(last.begin(), n - i, to + i);
+    }
+  }
+  std::uint64_t any_fallen = 0, any_count = 0;
+  for (std::size_t k = 0; k < 8; ++k) {
+    any_fallen |= fallen[k];
+    any_count |= all[k];
+  }
+  if (any_fallen != 0) return false;
+  if (shape.count_bits == 0) return block.bytes == shape.counts;
+  return add_long_counts(block, shape, any_count, from, to);
+}
 #endif
 
 /// Writes `block.entries` entries to `to`, in order.
@@ -147,6 +214,8 @@ SCRATCH_WIDE bool decode_block_wide(const BlockRecordOf<Mixed>& block, const std
 template <class Mixed>
 bool decode_block(const BlockRecordOf<Mixed>& block, const std::byte* from, EntryOf<Mixed>* to) {
 #if defined(__x86_64__)
+  if constexpr (sizeof(Mixed) == 8)
+    if (has_byte_shuffles()) return decode_block_by_eights(block, from, to);
   if (wide_processor()) return decode_block_wide(block, from, to);
 #endif
   return decode_block_plainly(block, from, to);

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -17,49 +16,11 @@
 #include <scratch/detail/bytes/byte_buffer.hpp>
 #include <scratch/detail/count/format/bit_fields.hpp>
 #include <scratch/detail/count/format/block.hpp>
+#include <scratch/detail/count/format/block_parts.hpp>
 #include <scratch/detail/count/format/layout.hpp>
 #include <scratch/detail/text/little_endian.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
-
-/// A one in the byte that stands for the length of a count, of 1 to 8 bits.
-inline constexpr std::array<std::uint64_t, 256> count_lengths = [] {
-  std::array<std::uint64_t, 256> lengths{};
-  for (unsigned count = 1; count < 256; ++count) lengths[count] = std::uint64_t{1} << 8 * (std::bit_width(count) - 1);
-  return lengths;
-}();
-
-/// What an encoder must know of the counts of a block.
-struct CountSummary {
-  std::array<std::size_t, 65> of_length{};  // how many have 1, 2, ... 64 bits
-  std::uint64_t all_bits = 0;               // of any
-  std::uint64_t total = 0;                  // saturating
-
-  /// @param counts 1 to 512, each at least 1
-  template <class Mixed>
-  SCRATCH_INLINED explicit CountSummary(std::span<const EntryOf<Mixed>> counts) {
-    // How many have 1, 2, ... 8 bits: eight sums of a byte each.
-    constexpr std::size_t at_once = 255;
-    std::uint64_t any = 0, sum = 0;
-    for (std::size_t i = 0; i < counts.size(); i += at_once) {
-      std::uint64_t lengths = 0;
-      for (const EntryOf<Mixed>& entry : counts.subspan(i, std::min(counts.size() - i, at_once))) {
-        any |= entry.count;
-        sum += entry.count;
-        if (entry.count < count_lengths.size()) [[likely]]
-          lengths += count_lengths[static_cast<std::size_t>(entry.count)];
-        else
-          ++of_length[static_cast<std::size_t>(std::bit_width(entry.count))];
-      }
-      for (std::size_t length = 1; length <= 8; ++length) of_length[length] += lengths >> 8 * (length - 1) & 0xff;
-    }
-    all_bits = any;
-    total = sum;
-    if (all_bits >> 54 == 0) return;  // 512 of them have a sum
-    total = 0;
-    for (const EntryOf<Mixed>& entry : counts) total = saturating_add(total, entry.count);
-  }
-};
 
 /// The number of bits of a stored count that makes a block of `n` entries smallest; the smallest such number.
 inline unsigned best_count_bits(std::size_t n, const CountSummary& counts) {
@@ -80,41 +41,32 @@ inline unsigned best_count_bits(std::size_t n, const CountSummary& counts) {
 }
 
 /// `encode_block` for one kind of processor.
-template <class Mixed>
-SCRATCH_INLINED inline BlockRecordOf<Mixed> encode_block_here(std::span<const EntryOf<Mixed>> entries, Mixed first,
-                                                              unsigned width, ByteBuffer& out, std::uint64_t& total) {
+template <class Parts, class Mixed>
+SCRATCH_INLINED inline BlockRecordOf<Mixed> encode_block_here(Parts&& parts, std::span<const EntryOf<Mixed>> entries,
+                                                              Mixed first, unsigned width, ByteBuffer& out,
+                                                              std::uint64_t& total) {
   const std::size_t n = entries.size();
-  const CountSummary counts(entries);
+  const CountSummary counts = parts.counts();
   total = saturating_add(total, counts.total);
   const BlockShape shape(std::type_identity<BlockRecordOf<Mixed>>{}, n, width, best_count_bits(n, counts));
-  std::byte* const start = out.prepare(shape.longs + 10 * n + 32);
+  std::byte* const start = out.prepare(shape.longs + 10 * n + 128);  // a part may be written over the next one's place
 
   if (shape.has_raw)
     for (std::size_t i = 0; i < n; ++i) store_le(start + 8 * i, static_cast<std::uint64_t>(entries[i].mixed));
-  const auto distance = [&](std::size_t i) SCRATCH_INLINED {  // what of it is not raw
-    if constexpr (sizeof(Mixed) > 8)
-      return (entries[i].mixed - first) >> (shape.has_raw ? 64 : 0);
-    else
-      return entries[i].mixed - first;
-  };
+  const unsigned raw_bits = shape.has_raw ? 64 : 0;
   if (shape.low_bits == 64) {  // one entry, and no high bits
-    store_le(start + shape.lows, static_cast<std::uint64_t>(distance(0)));
+    store_le(start + shape.lows, static_cast<std::uint64_t>((entries[0].mixed - first) >> raw_bits));
     start[shape.highs] = std::byte{1};
   } else {
-    const std::uint64_t mask = low_mask(shape.low_bits);
-    pack_fields(start + shape.lows, n, shape.low_bits,
-                [&](std::size_t i) SCRATCH_INLINED { return static_cast<std::uint64_t>(distance(i)) & mask; });
+    parts.pack_lows(start + shape.lows, shape.low_bits, raw_bits);
     std::memset(start + shape.highs, 0, shape.counts - shape.highs);
-    set_bits(start + shape.highs, n, [&](std::size_t i) SCRATCH_INLINED {
-      return i + static_cast<std::size_t>(distance(i) >> shape.low_bits);
-    });
+    parts.set_highs(start + shape.highs, raw_bits + shape.low_bits);
   }
 
   std::size_t size = shape.counts;
   if (shape.count_bits > 0) {
     const std::uint64_t longer = low_mask(shape.count_bits);
-    pack_fields(start + shape.counts, n, shape.count_bits,
-                [&](std::size_t i) SCRATCH_INLINED { return std::min(entries[i].count - 1, longer); });
+    parts.pack_counts(start + shape.counts, shape.count_bits);
     size = shape.longs;
     if (counts.all_bits > longer) {
       for (const EntryOf<Mixed>& entry : entries) {
@@ -138,14 +90,19 @@ SCRATCH_INLINED inline BlockRecordOf<Mixed> encode_block_here(std::span<const En
 template <class Mixed>
 BlockRecordOf<Mixed> encode_block_plainly(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width,
                                           ByteBuffer& out, std::uint64_t& total) {
-  return encode_block_here(entries, first, width, out, total);
+  return encode_block_here(PartsInTurn<Mixed>(entries, first), entries, first, width, out, total);
 }
 
 #if defined(__x86_64__)
 template <class Mixed>
 SCRATCH_WIDE BlockRecordOf<Mixed> encode_block_wide(std::span<const EntryOf<Mixed>> entries, Mixed first,
                                                     unsigned width, ByteBuffer& out, std::uint64_t& total) {
-  return encode_block_here(entries, first, width, out, total);
+  return encode_block_here(PartsInTurn<Mixed>(entries, first), entries, first, width, out, total);
+}
+
+SCRATCH_AVX512_BYTES inline BlockRecord encode_block_by_eights(std::span<const CountEntry> entries, std::uint64_t first,
+                                                               unsigned width, ByteBuffer& out, std::uint64_t& total) {
+  return encode_block_here(PartsByEights(entries, first), entries, first, width, out, total);
 }
 #endif
 
@@ -156,6 +113,8 @@ template <class Mixed>
 BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width, ByteBuffer& out,
                                   std::uint64_t& total) {
 #if defined(__x86_64__)
+  if constexpr (sizeof(Mixed) == 8)
+    if (has_byte_shuffles()) return encode_block_by_eights(entries, first, width, out, total);
   if (wide_processor()) return encode_block_wide(entries, first, width, out, total);
 #endif
   return encode_block_plainly(entries, first, width, out, total);

@@ -30,14 +30,8 @@
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
-/// Which instructions to use. A program that is wholly compiled with SCRATCH_WITHOUT_AVX512 does as other processors do.
+/// Which instructions to use.
 enum class Instructions : std::uint8_t { plain, avx2, avx512 };
-
-#ifdef SCRATCH_WITHOUT_AVX512
-inline constexpr bool has_avx512 = false;
-#else
-inline constexpr bool has_avx512 = true;
-#endif
 
 inline Instructions best_instructions() {
 #if defined(__x86_64__)

@@ -104,8 +104,6 @@ struct Records {
 };
 
 #if defined(__x86_64__)
-#define SCRATCH_AVX512_BYTES __attribute__((target("avx512f,avx512bw,avx512vbmi")))
-
 template <unsigned Size, std::size_t... I>
 SCRATCH_AVX512_BYTES inline void decode_wide(const std::byte* at, std::size_t n, std::uint64_t mask, std::uint64_t* to,
                                              std::index_sequence<I...>) {
@@ -118,11 +116,6 @@ SCRATCH_AVX512_BYTES inline void decode_wide(const std::byte* at, std::size_t n,
         __builtin_shufflevector(bytes, bytes, (Size * (I / 8) + I % 8 < 64 ? Size * (I / 8) + I % 8 : 63)...);
     *reinterpret_cast<Line*>(to + i) = reinterpret_cast<Line>(spread) & masks;
   }
-}
-inline bool has_byte_shuffles() {
-  static const bool has =
-      has_avx512 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
-  return has;
 }
 #endif
 
