@@ -209,6 +209,7 @@ class Ranks {
       why = " ";
     } catch (const support::GivenUp&) {  // another one has failed
     } catch (const std::exception& error) {
+      support::check_stop();  // what was stopped on the way is no failure
       if (told_) told_(error);
       failure_ = std::current_exception();
       why = error.what();

@@ -251,23 +251,30 @@ case_damage_that_a_start_goes_on_with_is_found_and_the_one_behind_it_is_new() {
   cmp <(cat one/part_*) <(cat four/part_*) >&2 || fail "other records, or another order"
 }
 
-# The others of those tests: nobody is said to be killed who was not.
-case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
-  reads reads.fa 4000 120
+# asked_to_stop_in <phase>: in the middle of what the library does there, the last rank for certain.
+asked_to_stop_in() {
   local job pid code=0
-  export OMPI_MCA_odls_base_sigkill_timeout=5  # it waits for so long: a second may be too short on a busy machine
-  stopped_in 3 counting "$many" --workers 1 --memory 64MiB -k 21 -o four.tsv reads.fa
+  rm -rf four.*
+  stopped_in 3 "$1" "$many" --workers 1 --memory 64MiB -k 21 -o four.tsv reads.fa
   # shellcheck disable=SC2046
-  kill -TERM $(find place -name worker_health.csv -exec sed -n 's/.*Z,[0-3],[01],\([0-9]*\),counting,.*/\1/p' {} + | sort -u)
+  kill -TERM $(find place -name worker_health.csv -exec sed -n "s/.*Z,[0-3],[01],\([0-9]*\),$1,.*/\1/p" {} + | sort -u)
   kill -CONT "$pid"
   wait $job || code=$?
-  [ $code != 0 ] && [ ! -e four.tsv ] || fail "it was done"
+  [ $code != 0 ] && [ ! -e four.tsv ] || fail "$1: it was done"
   for node in 0 1; do
-    grep -q -- '-> stopped, a signal' four.tsv.logs/node_$node/metrics/state_transitions.log || fail "node $node"
-    [ "$(wc -l <four.tsv.logs/node_$node/metrics/error_log.csv)" = 1 ] || fail "an error: node $node"
+    grep -q -- '-> stopped, a signal' four.tsv.logs/node_$node/metrics/state_transitions.log || fail "$1: node $node"
+    [ "$(wc -l <four.tsv.logs/node_$node/metrics/error_log.csv)" = 1 ] ||
+      fail "$1: an error: node $node: $(cat four.tsv.logs/node_$node/metrics/error_log.csv)"
   done
-  ! grep -r killed four.tsv.logs || fail "somebody was killed"
+  ! grep -r killed four.tsv.logs || fail "$1: somebody was killed"
   nothing_of_sessions place
+}
+# The others of those tests: nobody is said to be killed who was not, and nothing to have failed.
+case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
+  reads reads.fa 4000 120
+  export OMPI_MCA_odls_base_sigkill_timeout=5  # it waits for so long: a second may be too short on a busy machine
+  asked_to_stop_in counting
+  asked_to_stop_in summing
 }
 
 # one_line <exit code> <words>
