@@ -113,10 +113,9 @@ void put(Figures& figures, U64 key, U64 count) {
 /// Calls `work(i)` for each i below `count`, each on a thread of its own.
 template <class Work>
 void on_threads(unsigned count, Work work) {
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;
   for (unsigned i = 1; i < count; ++i) threads.emplace_back(work, i);
   work(0);
-  for (std::thread& thread : threads) thread.join();
 }
 
 Figures count_in_table(const Job& job, const std::string& dir) {

@@ -196,6 +196,23 @@ TEST_CASE("whoever of several threads reads, what the others read stays") {
   CHECK(leaving.asked.bytes == all);
 }
 
+TEST_CASE("a partition that has nothing in files is passed over, and holds up none of its neighbours") {
+  Spilled spilled(true);
+  for (std::size_t p = 0; p < partitions; p += 3) spilled.contents.partitions[p].segments.clear();
+  for (std::size_t p = partitions / 2; p < partitions; ++p) spilled.contents.partitions[p].segments.clear();
+  Asked left(plan.at_drop);
+  std::uint64_t asked = 0;
+  plan.at_expect = [&](std::uint64_t, std::uint64_t size) { asked += size; };
+  ReadAhead ahead(spilled.contents);
+  for (std::size_t p = 0; p < partitions; ++p) {
+    if (spilled.contents.partitions[p].segments.empty()) continue;
+    ahead.begin(p);
+    ahead.end(p);
+  }
+  CHECK(asked > 0);
+  CHECK(left.bytes == asked);
+}
+
 TEST_CASE("a partition that is ended while it is read leaves too early: the control") {
   Spilled spilled(true);
   Leaving leaving(spilled.contents);

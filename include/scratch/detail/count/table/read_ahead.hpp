@@ -43,8 +43,9 @@ class ReadAhead {
       std::unique_lock lock(mutex_);
       begun_ += bytes_of(p);
       while (end_ < contents_.partitions.size() && asked_ < begun_ + ahead) {
-        groups_.push_back(next());
-        const std::vector<Segment> transfers = groups_.back().transfers;
+        Group group = next();
+        const std::vector<Segment> transfers = group.transfers;
+        if (group.unread > 0) groups_.push_back(std::move(group));
         lock.unlock();
         for (const Segment& one : transfers) contents_.files[one.file]->expect(one.offset, one.bytes);
         lock.lock();
@@ -53,9 +54,9 @@ class ReadAhead {
     }
   }
 
-  /// A partition that was begun is not read again.
+  /// A partition that was begun is not read again. Of one that has nothing in files neither need be said.
   void end(std::size_t p) noexcept {
-    if (!is_wanted_) return;
+    if (!is_wanted_ || contents_.partitions[p].segments.empty()) return;
     std::vector<Segment> transfers;
     {
       const std::lock_guard lock(mutex_);
@@ -69,7 +70,7 @@ class ReadAhead {
   }
 
  private:
-  // Neighbours that were asked for together.
+  // Neighbours that were asked for together, and how many of those that are in files are still to be read.
   struct Group {
     std::size_t first, end, unread;
     std::vector<Segment> transfers;
@@ -83,13 +84,15 @@ class ReadAhead {
 
   // The next partitions, and what they have in files.
   Group next() {
-    const std::size_t first = end_;
-    std::vector<Segment> all;
+    Group group{end_, end_, 0, {}};
+    std::vector<Segment>& all = group.transfers;
     for (const std::uint64_t before = asked_; end_ < contents_.partitions.size() && asked_ < before + at_once; ++end_) {
       const std::vector<Segment>& some = contents_.partitions[end_].segments;
       all.insert(all.end(), some.begin(), some.end());
+      group.unread += some.empty() ? 0 : 1;
       asked_ += bytes_of(end_);
     }
+    group.end = end_;
     std::sort(all.begin(), all.end(), [](const Segment& a, const Segment& b) {
       return a.file != b.file ? a.file < b.file : a.offset < b.offset;
     });
@@ -104,7 +107,7 @@ class ReadAhead {
         all[n++] = segment;
     }
     all.resize(n);
-    return {first, end_, end_ - first, std::move(all)};
+    return group;
   }
 
   const Contents& contents_;
