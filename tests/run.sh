@@ -21,6 +21,9 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 fi
 
+# Each compiler has a processor: more of them take longer, and more memory.
+export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
+
 preset=$workflow
 if [ "$workflow" = soak ]; then preset=release; fi
 rm -f "build/$preset/tests.xml"

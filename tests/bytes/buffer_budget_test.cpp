@@ -189,8 +189,8 @@ TEST_CASE("many chunk readers keep to the budget, and every block is checked all
     most = std::max(most, held);
   }
   REQUIRE(refused);
-  for (std::size_t i = 1; i < readers; ++i) REQUIRE(all[i].seen == bytes);
-  REQUIRE(std::ranges::equal(scratch::Bytes(all[0].seen).subspan(4_MiB), scratch::Bytes(bytes).subspan(8_MiB)));
+  for (std::size_t i = 1; i < readers; ++i) REQUIRE(same(all[i].seen, bytes));
+  REQUIRE(same(scratch::Bytes(all[0].seen).subspan(4_MiB), scratch::Bytes(bytes).subspan(8_MiB)));
   // One buffer each, of which 256 KiB are touched; the first ones had whole blocks before there were more readers.
   REQUIRE(most <= (readers + 4) * Io::buffer_size);
 }
@@ -210,7 +210,7 @@ TEST_CASE("what was checked once is not read whole again for a few bytes") {
     const auto before = read_so_far();
     reader.read_at(offset, seen);
     const auto after = read_so_far();
-    REQUIRE(std::ranges::equal(seen, scratch::Bytes(bytes).subspan(offset, size)));
+    REQUIRE(same(seen, scratch::Bytes(bytes).subspan(offset, size)));
     return after - before;
   };
   CHECK(cost(5'000'000, 8) >= 4_MiB);
@@ -225,7 +225,7 @@ TEST_CASE("what was checked once is not read whole again for a few bytes") {
       std::vector<std::byte> seen(3);
       for (std::uint64_t at = static_cast<std::uint64_t>(t); at + 3 <= bytes.size(); at += 99'991) {
         reader.read_at(at, seen);
-        wrong += std::ranges::equal(seen, scratch::Bytes(bytes).subspan(at, 3)) ? 0 : 1;
+        wrong += same(seen, scratch::Bytes(bytes).subspan(at, 3)) ? 0 : 1;
       }
     });
   for (std::thread& thread : threads) thread.join();

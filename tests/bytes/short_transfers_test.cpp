@@ -27,9 +27,9 @@ void write_and_read(const Workspace& where, const std::vector<std::byte>& bytes)
   reader.verify();
   std::vector<std::byte> some(bytes.size());
   reader.read_at(0, some);
-  REQUIRE(some == bytes);
+  REQUIRE(same(some, bytes));
   write_file(where, "name", bytes);
-  REQUIRE(read_file(where, "name") == bytes);
+  REQUIRE(same(read_file(where, "name"), bytes));
 }
 
 /// Replaces the file "name", whose fsync fails once. `write` returns what its error says, or "" when it says that all
@@ -170,7 +170,7 @@ TEST_CASE("where O_TMPFILE is missing, a named file does the same and leaves not
     Workspace other(dir.path());  // takes nothing away that is being written
     REQUIRE(ChunkReader(where, chunk.commit()).size() == bytes.size());
   });
-  REQUIRE(read_file(where, "name") == bytes);
+  REQUIRE(same(read_file(where, "name"), bytes));
   for (const std::string& name : names_in(dir.path())) REQUIRE(!name.starts_with(".scratch-temp-"));
 }
 

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/bytes.hpp"
 #include "support/catch.hpp"
 #include "support/refusal.hpp"
 #include "support/temp_dir.hpp"
@@ -49,7 +50,7 @@ bool is_whole(const AppendFile& file) {
   std::vector<std::byte> bytes(piece);
   for (std::size_t i = 0; i < pieces; ++i) {
     file.read(i * piece, bytes);
-    if (!std::ranges::all_of(bytes, [&](std::byte byte) { return byte == byte_of(i); })) return false;
+    if (!same(bytes, std::vector<std::byte>(piece, byte_of(i)))) return false;
   }
   return true;
 }

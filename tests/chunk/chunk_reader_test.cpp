@@ -59,18 +59,18 @@ TEST_CASE("a chunk is read as it was written: in order, at any place, as memory"
   ChunkReader reader(where, info);
   REQUIRE(reader.info() == info);
   REQUIRE(reader.size() == size);
-  REQUIRE(all_of(reader) == bytes);
-  REQUIRE(all_of(reader) == bytes);
+  REQUIRE(same(all_of(reader), bytes));
+  REQUIRE(same(all_of(reader), bytes));
   const Bytes mapped = reader.map();
-  REQUIRE(std::equal(mapped.begin(), mapped.end(), bytes.begin(), bytes.end()));
+  REQUIRE(same(mapped, bytes));
   reader.verify();
   for (const double at : {0.0, 0.3, 0.9, 1.0}) {
     const auto offset = static_cast<std::size_t>(static_cast<double>(size) * at);
     std::vector<std::byte> some((size - offset) / 2);
     reader.read_at(offset, some);
-    REQUIRE(std::equal(some.begin(), some.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset)));
+    REQUIRE(same(some, Bytes(bytes).subspan(offset, some.size())));
   }
-  REQUIRE(all_of(reader) == bytes);
+  REQUIRE(same(all_of(reader), bytes));
   std::byte one;
   REQUIRE(says(refusal([&] { reader.read_at(size, MutableBytes(&one, 1)); }), "Invalid argument"));
   REQUIRE(refusal([&] { reader.read_at(UINT64_MAX, MutableBytes(&one, 1)); }));
@@ -92,7 +92,7 @@ TEST_CASE("a damaged block throws, naming file and offset, before its bytes are 
   std::size_t seen = 0;
   const auto said = refusal([&] {
     for (const Bytes block : reader) {
-      REQUIRE(std::equal(block.begin(), block.end(), bytes.begin() + static_cast<std::ptrdiff_t>(seen)));
+      REQUIRE(same(block, Bytes(bytes).subspan(seen, block.size())));
       seen += block.size();
     }
   });
@@ -250,7 +250,7 @@ TEST_CASE("a reader outlives its workspace: a temporary one, that of a function,
   const std::vector<std::byte> bytes = noise(9'000'000);
   reader_of_a_function(dir).verify();
   ChunkReader temporary(Workspace(dir.path(), {.io = setting.engine.make}), 0);
-  CHECK(all_of(temporary) == bytes);
+  CHECK(same(all_of(temporary), bytes));
   temporary.verify();
   std::optional<ChunkReader> kept;
   {
@@ -259,7 +259,7 @@ TEST_CASE("a reader outlives its workspace: a temporary one, that of a function,
     CHECK(kept->begin() != kept->end());
   }
   CHECK(names_in(other.path()).empty());
-  CHECK(all_of(*kept) == bytes);
+  CHECK(same(all_of(*kept), bytes));
 }
 
 TEST_CASE("a file that shrinks while it is read is an error") {
@@ -304,10 +304,10 @@ TEST_CASE("blocks of a size that this version does not have are refused, smaller
     record.sums.push_back(detail::xxh3(Bytes(bytes).subspan(at, std::min<std::size_t>(1001, bytes.size() - at))));
   detail::chunk_log(detail::directory_of(where).state()).append(record, false);
   ChunkReader reader(where, info.id);
-  REQUIRE(all_of(reader) == bytes);
+  REQUIRE(same(all_of(reader), bytes));
   std::vector<std::byte> some(5000);
   reader.read_at(7777, some);
-  REQUIRE(std::equal(some.begin(), some.end(), bytes.begin() + 7777));
+  REQUIRE(same(some, Bytes(bytes).subspan(7777, some.size())));
 }
 
 TEST_CASE("many threads read from anywhere in a chunk at a time") {
@@ -327,7 +327,7 @@ TEST_CASE("many threads read from anywhere in a chunk at a time") {
       for (std::size_t i = 0; i < 200; ++i) {
         const std::size_t offset = (i * 4999 + t * 77'777) % (bytes.size() - some.size());
         reader.read_at(offset, some);
-        if (!std::equal(some.begin(), some.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset))) ++wrong;
+        if (!same(some, Bytes(bytes).subspan(offset, some.size()))) ++wrong;
       }
     });
   for (std::thread& thread : threads) thread.join();
@@ -349,7 +349,7 @@ TEST_CASE("pinnable memory is the chunk's own pages: pinned, written by O_DIRECT
   REQUIRE(memory.size() == size);
   CHECK(reinterpret_cast<std::uintptr_t>(memory.data()) % 2_MiB == 0);
   CHECK(reader.map_pinnable().data() == memory.data());
-  CHECK(std::equal(memory.begin(), memory.end(), bytes.begin()));
+  CHECK(same(memory, Bytes(bytes).first(memory.size())));
   CHECK(std::all_of(memory.data() + size, memory.data() + (size + 4095) / 4096 * 4096,
                     [](std::byte byte) { return byte == std::byte{0}; }));
 
@@ -360,7 +360,7 @@ TEST_CASE("pinnable memory is the chunk's own pages: pinned, written by O_DIRECT
   if (const detail::Fd to(::open((disk / "copy").c_str(), O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600)); to) {
     const std::size_t whole = size / 4096 * 4096;
     CHECK(::pwrite(to.get(), memory.data(), whole, 0) == static_cast<ssize_t>(whole));
-    CHECK(std::ranges::equal(bytes_in(disk / "copy"), Bytes(bytes).first(whole)));
+    CHECK(same(bytes_in(disk / "copy"), Bytes(bytes).first(whole)));
   } else {
     CHECK(errno == EINVAL);
   }

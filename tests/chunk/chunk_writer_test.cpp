@@ -48,7 +48,7 @@ TEST_CASE("a chunk is its bytes and nothing else, and what xxhsum -H3 says of it
   const Workspace where(dir.path(), {.io = setting.engine.make});
   const std::vector<std::byte> bytes = noise(size);
   const ChunkInfo info = write_chunk(where, bytes, {.rows = 12, .user = "{\"table\": \"customer\"}"});
-  REQUIRE(bytes_in(dir / "chunk_0.bin") == bytes);
+  REQUIRE(same(bytes_in(dir / "chunk_0.bin"), bytes));
   REQUIRE(info == ChunkInfo{0, "chunk_0.bin", size, 12, detail::checksum_text(detail::xxh3(bytes)),
                             "{\"table\":\"customer\"}"});
   REQUIRE(where.chunks() == std::vector<ChunkInfo>{info});
@@ -92,7 +92,7 @@ TEST_CASE("prepare and advance, in steps of any size, mixed with append", "[sing
       rest = rest.subspan(part.size());
     }
     const ChunkInfo info = chunk.commit();
-    REQUIRE(bytes_in(dir / info.file) == bytes);
+    REQUIRE(same(bytes_in(dir / info.file), bytes));
     REQUIRE(info.checksum == detail::checksum_text(detail::xxh3(bytes)));
     ChunkReader(where, info).verify();
   }
@@ -234,13 +234,13 @@ TEST_CASE("blocks have the size that was asked for, on record and to readers", "
   std::size_t seen = 0;
   for (const Bytes part : reader) {
     REQUIRE(part.size() <= block);
-    REQUIRE(std::equal(part.begin(), part.end(), bytes.begin() + static_cast<std::ptrdiff_t>(seen)));
+    REQUIRE(same(part, Bytes(bytes).subspan(seen, part.size())));
     seen += part.size();
   }
   CHECK(seen == bytes.size());
   std::vector<std::byte> some(20'000);
   reader.read_at(4'000'000, some);
-  CHECK(std::equal(some.begin(), some.end(), bytes.begin() + 4'000'000));
+  CHECK(same(some, Bytes(bytes).subspan(4'000'000, some.size())));
   CHECK(text_of(dir / "chunks.jsonl").find("\"block\":" + std::to_string(block) + ",") != std::string::npos);
 }
 
@@ -439,7 +439,7 @@ TEST_CASE("chunks of many threads and processes at once are all there and all wh
   REQUIRE(chunks.size() == processes * threads * each);
   for (const ChunkInfo& info : chunks) {
     ChunkReader(where, info).verify();
-    REQUIRE(bytes_in(dir / info.file) == noise(info.rows * 20011, info.rows));
+    REQUIRE(same(bytes_in(dir / info.file), noise(info.rows * 20011, info.rows)));
   }
 }
 
@@ -481,7 +481,7 @@ TEST_CASE("room that is expected is taken at once: a quota is met before the fir
     ChunkWriter chunk(where, {.expected = 4'000'000});
     chunk.append(noise(size));
     const ChunkInfo info = chunk.commit();
-    REQUIRE(bytes_in(dir / info.file) == noise(size));
+    REQUIRE(same(bytes_in(dir / info.file), noise(size)));
     struct stat facts {};
     REQUIRE(::stat((dir / info.file).c_str(), &facts) == 0);
     REQUIRE(static_cast<std::size_t>(facts.st_blocks) * 512 < size + 300'000);
@@ -533,6 +533,6 @@ TEST_CASE("use in a forked child is an error, and the parent notices nothing", "
   REQUIRE(in_child([&] { chunk.reset(); }) == Ending::finished);
   REQUIRE(in_child([&] { write_chunk(where, bytes); }) == Ending::failed);
   chunk->append(Bytes(bytes).subspan(15000000));
-  REQUIRE(bytes_in(dir / chunk->commit().file) == bytes);
+  REQUIRE(same(bytes_in(dir / chunk->commit().file), bytes));
   REQUIRE(where.chunks().size() == 1);
 }

@@ -8,10 +8,13 @@
 #include <scratch/count_reader.hpp>
 #include <scratch/count_table.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,18 +83,70 @@ int go_on(Step step) {
   }
 }
 
+/// What a program does with a table of a stream, the same every time, and what the table has in the end.
+template <CountKey Key>
+struct Script {
+  struct Step {
+    std::vector<Key> keys{};
+    std::vector<U64> counts{};  ///< of each key, where the stream has some
+    bool one_by_one = false;
+    bool flushed = false;           ///< behind it
+    std::optional<U64> found = {};  ///< so often the first key was counted then, where that is asked
+  };
+
+  Stream stream;
+  std::vector<Step> steps{};
+  std::vector<Count<Key>> counts{};  ///< of all keys, as they lie in the table
+  U64 total = 0;
+
+  explicit Script(const Stream& s) : stream(s) {
+    constexpr std::size_t at_once = 1000;
+    const bool has_counts = s.kind == Stream::weighted || s.kind == Stream::skewed_weighted;
+    std::mt19937_64 random(7);
+    Model<Key> model;
+    for (std::size_t i = 0; i < s.adds; i += at_once) {
+      Step step;
+      for (std::size_t k = 0; k < at_once; ++k) {
+        U64 number = random() % s.range;
+        if ((s.kind == Stream::skewed || s.kind == Stream::skewed_weighted) && random() % 2 == 0) number = random() % 5;
+        step.keys.push_back(s.kind == Stream::crowded ? detail::unmixed<Key>(number) : key_from<Key>(number));
+        if (has_counts) step.counts.push_back(random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4);
+      }
+      // A long call, of several parts
+      if (s.kind == Stream::uniform && !s.by_adders && !s.ask && i + 5 * at_once < s.adds && i % 7000 == 0)
+        while (step.keys.size() < 6 * at_once) step.keys.push_back(key_from<Key>(random() % s.range));
+      else
+        step.one_by_one = !has_counts && !s.by_adders && i / at_once % 3 == 0;
+      for (std::size_t k = 0; k < step.keys.size(); ++k)
+        if (const U64 count = has_counts ? step.counts[k] : 1; count > 0) model[step.keys[k]] += count;
+      if (s.ask && i / at_once % 4 == 3) {
+        const auto at = model.find(step.keys[0]);
+        step.found = at == model.end() ? 0 : at->second;
+      }
+      step.flushed = i == s.adds / at_once / 2 * at_once && !s.by_adders;
+      steps.push_back(std::move(step));
+    }
+    for (const auto& [key, count] : model) counts.push_back({key, count});
+    sort(counts);
+    total = sum(model);
+  }
+
+  static void sort(std::vector<Count<Key>>& counts) {
+    std::ranges::sort(counts, {}, [](const Count<Key>& count) { return detail::mix(count.key); });
+  }
+};
+
 /// Drains a table, again where it fails and has all of its counts. Those that were given before it failed for good are
 /// right, and it says how many they are. Returns how often it failed.
 template <CountKey Key>
-int drain_to_the_end(CountTable<Key>& table, const Model<Key>& model) {
+int drain_to_the_end(CountTable<Key>& table, const Script<Key>& script) {
   std::mutex mutex;
-  Model<Key> given;
-  bool twice = false;
+  std::vector<Count<Key>> given;
   int ended = 0;
   const auto take = [&](std::span<const Count<Key>> counts, unsigned) {
     const bool watched = std::exchange(memory_plan.watching, false);
     const std::lock_guard lock(mutex);
-    for (const auto& [key, count] : counts) twice = !given.emplace(key, count).second || twice;
+    given.insert(given.end(), counts.begin(), counts.end());
     memory_plan.watching = watched;
   };
   const int failures = go_on([&] {
@@ -106,24 +161,24 @@ int drain_to_the_end(CountTable<Key>& table, const Model<Key>& model) {
       ++ended;
     }
   });
-  U64 sum = 0, all = 0;
-  for (const auto& [key, count] : model) all += count;
-  for (const auto& [key, count] : given) {
-    sum += count;
-    const auto at = model.find(key);
-    if (at == model.end() || at->second != count) throw std::runtime_error("a count that was given is wrong");
+  Script<Key>::sort(given);
+  U64 sum = 0;
+  auto at = script.counts.begin();
+  for (const Count<Key>& count : given) {
+    sum += count.count;
+    at = std::find(at, script.counts.end(), count);
+    if (at == script.counts.end()) throw std::runtime_error("a count that was given is wrong, or was given twice");
+    ++at;
   }
-  if (twice) throw std::runtime_error("a key was given twice");
   if (table.total() != sum || table.distinct() != given.size()) throw std::runtime_error("it gave something else");
-  if (sum != all && ended == 0) throw std::runtime_error("counts were lost in silence");
+  if (sum != script.total && ended == 0) throw std::runtime_error("counts were lost in silence");
   return failures + ended;
 }
 
-/// Counts a stream, step by step, and compares every count with a map's. Returns how many steps failed.
+/// Counts a stream, step by step, and compares every count. Returns how many steps failed.
 template <CountKey Key>
-int count_to_the_end_of(const Stream& stream, const Workspace& where) {
-  std::mt19937_64 random(7);
-  Model<Key> model;
+int count_to_the_end(const Script<Key>& script, const Workspace& where) {
+  const Stream& stream = script.stream;
   int failures = 0;
   std::optional<CountTable<Key>> table;
   failures += go_on([&] {
@@ -136,60 +191,51 @@ int count_to_the_end_of(const Stream& stream, const Workspace& where) {
     adders.reserve(2);
     while (adders.size() < 2) failures += go_on([&] { adders.push_back(table->adder()); });
   }
-  const bool has_counts = stream.kind == Stream::weighted || stream.kind == Stream::skewed_weighted;
-  std::vector<Key> keys(1000);
-  std::vector<U64> counts(keys.size());
-  for (std::size_t i = 0; i < stream.adds; i += keys.size()) {
-    for (std::size_t k = 0; k < keys.size(); ++k) {
-      U64 number = random() % stream.range;
-      if ((stream.kind == Stream::skewed || stream.kind == Stream::skewed_weighted) && random() % 2 == 0)
-        number = random() % 5;
-      keys[k] = stream.kind == Stream::crowded ? detail::unmixed<Key>(number) : key_from<Key>(number);
-      counts[k] = !has_counts ? 1 : random() % 100 == 0 ? 1 + random() % 1'000'000 : random() % 4;
-      if (counts[k] > 0) model[keys[k]] += counts[k];
-    }
-    if (has_counts)
-      failures += go_on([&] { table->add(keys, counts); });
+  std::size_t number = 0;
+  for (const auto& step : script.steps) {
+    if (!step.counts.empty())
+      failures += go_on([&] { table->add(step.keys, step.counts); });
     else if (stream.by_adders)
-      failures += go_on([&] { adders[i / keys.size() % 2].add(keys); });
-    else if (stream.kind == Stream::uniform && !stream.ask && i + 5 * keys.size() < stream.adds && i % 7000 == 0) {
-      // A long call, of several parts
-      for (int more = 0; more < 5000; ++more) {
-        keys.push_back(key_from<Key>(random() % stream.range));
-        ++model[keys.back()];
-      }
-      failures += go_on([&] { table->add(keys); });
-      keys.resize(1000);
-    } else if (i / keys.size() % 3 == 0)
-      for (const Key key : keys) failures += go_on([&] { table->add(key); });
+      failures += go_on([&] { adders[number % 2].add(step.keys); });
+    else if (step.one_by_one)
+      for (const Key key : step.keys) failures += go_on([&] { table->add(key); });
     else
-      failures += go_on([&] { table->add(keys); });
-    if (stream.ask && i / keys.size() % 4 == 3) {
+      failures += go_on([&] { table->add(step.keys); });
+    if (step.found) {
       U64 found = 0;
-      failures += go_on([&] { found = table->get(keys[0]); });
-      const auto at = model.find(keys[0]);
-      if (found != (at == model.end() ? 0 : at->second)) throw std::runtime_error("get() is wrong");
+      failures += go_on([&] { found = table->get(step.keys[0]); });
+      if (found != *step.found) throw std::runtime_error("get() is wrong");
     }
-    if (i == stream.adds / keys.size() / 2 * keys.size() && !stream.by_adders)
-      failures += go_on([&] { table->flush(); });
+    if (step.flushed) failures += go_on([&] { table->flush(); });
+    ++number;
   }
   adders.clear();
-  if (stream.drained) return failures + drain_to_the_end(*table, model);
+  if (stream.drained) return failures + drain_to_the_end(*table, script);
   failures += go_on([&] { table->commit(); });
   plan.first = plan.last = plan.never;
-  CountReader<Key>(where, "table").verify();
-  if (read_table<Key>(where, "table") != model) throw std::runtime_error("a count is wrong");
+  const CountReader<Key> reader(where, "table");
+  reader.verify();
+  auto at = script.counts.begin();
+  for (const Count<Key>& count : reader)
+    if (at == script.counts.end() || *at++ != count) throw std::runtime_error("a count is wrong");
+  if (at != script.counts.end()) throw std::runtime_error("counts are missing");
   return failures;
 }
-int count_to_the_end(const Stream& stream, const Workspace& where) {
-  return stream.wide ? count_to_the_end_of<Key128>(stream, where) : count_to_the_end_of<U64>(stream, where);
+
+/// Counts a stream to the end, again and again.
+using Program = std::function<int(const Workspace&)>;
+template <CountKey Key>
+Program program_of(const Stream& stream) {
+  return [script = Script<Key>(stream)](const Workspace& where) { return count_to_the_end(script, where); };
 }
+Program program_of(const Stream& stream) { return stream.wide ? program_of<Key128>(stream) : program_of<U64>(stream); }
 
 }  // namespace
 
 TEST_CASE("an allocation that fails once costs no count") {
   for (const Stream& stream : streams) {
     INFO(stream.name);
+    const Program counts_to_the_end = program_of(stream);
     const TempDir dir;
     const Workspace where(dir.path());
     plan.clear();
@@ -198,7 +244,7 @@ TEST_CASE("an allocation that fails once costs no count") {
       INFO("allocation " << k);
       memory_plan.fail(k, false);
       memory_plan.watching = false;
-      REQUIRE_NOTHROW(failures += count_to_the_end(stream, where));
+      REQUIRE_NOTHROW(failures += counts_to_the_end(where));
       if (!memory_plan.fired) break;
     }
     memory_plan.failing = -1;
@@ -211,7 +257,8 @@ TEST_CASE("a system call that fails once costs no count") {
     const char* call;
     int error;
   };
-  for (const Stream& stream : streams)
+  for (const Stream& stream : streams) {
+    const Program counts_to_the_end = program_of(stream);
     for (const Fault fault : {Fault{"mmap", ENOMEM}, Fault{"pwritev", ENOSPC}, Fault{"pwritev", EIO},
                               Fault{"pread", EIO}, Fault{"openat", EMFILE}}) {
       INFO(stream.name << ", " << fault.call << ", " << fault.error);
@@ -222,13 +269,14 @@ TEST_CASE("a system call that fails once costs no count") {
         INFO("call " << n);
         plan.fail_once(n, fault.error);
         plan.only = fault.call;
-        REQUIRE_NOTHROW(count_to_the_end(stream, where));
+        REQUIRE_NOTHROW(counts_to_the_end(where));
         calls += plan.fired;
         if (plan.fired == 0) break;
       }
       plan.clear();
       CHECK(calls > 0);
     }
+  }
 }
 
 TEST_CASE("a long call that fails anywhere in it counts nothing, or what it says, and is made again") {
@@ -269,7 +317,7 @@ TEST_CASE("writes of a byte or two thousand at a time cost no count") {
     const Workspace where(dir.path());
     plan.clear();
     plan.longest = 2001;
-    REQUIRE_NOTHROW(count_to_the_end(stream, where));
+    REQUIRE_NOTHROW(program_of(stream)(where));
     CHECK(plan.fired > 0);
     plan.clear();
   }

@@ -10,11 +10,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace scratch::test {
 
@@ -57,7 +58,9 @@ inline void put(const std::filesystem::path& file, std::string_view text = "") {
 
 inline std::string text_of(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::ostringstream text;
+  if (in.peek() != in.eof()) text << in.rdbuf();
+  return std::move(text).str();
 }
 
 /// All names in a directory, bookkeeping too.

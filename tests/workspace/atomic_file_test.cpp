@@ -36,8 +36,8 @@ TEST_CASE("what was appended is in the file, and invisible before the commit", "
   file.append(bytes);
   REQUIRE(where.list().empty());
   file.commit();
-  REQUIRE(bytes_in(dir / "name") == bytes);
-  REQUIRE(read_file(where, "name") == bytes);
+  REQUIRE(same(bytes_in(dir / "name"), bytes));
+  REQUIRE(same(read_file(where, "name"), bytes));
 }
 
 TEST_CASE("pieces of any size make the same file", "[single-threaded]") {
@@ -54,7 +54,7 @@ TEST_CASE("pieces of any size make the same file", "[single-threaded]") {
     rest = rest.subspan(part.size());
   }
   file.commit();
-  REQUIRE(bytes_in(dir / "name") == bytes);
+  REQUIRE(same(bytes_in(dir / "name"), bytes));
 }
 
 TEST_CASE("a stream and append() write to the same end") {
@@ -127,9 +127,9 @@ TEST_CASE("after a refused commit_new() more can be added, and all of it is comm
   file.commit();
   const std::string text = text_of(dir / "name");
   REQUIRE(text.size() == 3 * size + 6);
-  REQUIRE(std::ranges::equal(std::as_bytes(std::span(text)).first(2 * size), all));
+  REQUIRE(same(std::as_bytes(std::span(text)).first(2 * size), all));
   REQUIRE(text.substr(2 * size, 6) == " three");
-  REQUIRE(std::ranges::equal(std::as_bytes(std::span(text)).subspan(2 * size + 6), end));
+  REQUIRE(same(std::as_bytes(std::span(text)).subspan(2 * size + 6), end));
 }
 
 TEST_CASE("a text is written without its NUL") {
@@ -266,8 +266,8 @@ TEST_CASE("a small file needs no engine, however it is written and read; a large
   REQUIRE(FileReader(where, "name").read(seen) == bytes.size());
   ChunkReader reader(where, info);
   reader.verify();
-  for (const Bytes block : reader) REQUIRE(std::ranges::equal(block, bytes));
-  REQUIRE(bytes_in(dir / "pieces") == bytes);
+  for (const Bytes block : reader) REQUIRE(same(block, bytes));
+  REQUIRE(same(bytes_in(dir / "pieces"), bytes));
   REQUIRE(made == 0);
   write_file(where, "name", noise(262'144));
   REQUIRE(made == 1);
@@ -313,7 +313,7 @@ TEST_CASE("use in a forked child is an error, and the child harms nothing", "[si
   REQUIRE(in_child([&] { file.reset(); }) == Ending::finished);
   file->append(Bytes(bytes).subspan(6000000));
   file->commit();
-  REQUIRE(bytes_in(dir / "name") == bytes);
+  REQUIRE(same(bytes_in(dir / "name"), bytes));
 }
 
 TEST_CASE("what a stream met is thrown by the commit") {
@@ -428,7 +428,7 @@ TEST_CASE("many files open at once share the memory") {
   const std::string status = text_of("/proc/self/status");
   const long resident = std::stol(status.substr(status.find("VmRSS:") + 6));
   for (AtomicFile& file : files) file.commit();
-  for (std::size_t i = 0; i < count; ++i) REQUIRE(bytes_in(dir / ("file_" + std::to_string(i))) == bytes);
+  for (std::size_t i = 0; i < count; ++i) REQUIRE(same(bytes_in(dir / ("file_" + std::to_string(i))), bytes));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   REQUIRE(resident < 128 * 1024);
 #else

@@ -40,7 +40,7 @@ TEST_CASE("a file is read whole, as a range and into memory, in any mixture") {
 
   std::vector<std::byte> seen;
   for (const Bytes block : FileReader(where, "name")) seen.insert(seen.end(), block.begin(), block.end());
-  REQUIRE(seen == bytes);
+  REQUIRE(same(seen, bytes));
 
   FileReader reader(where, "name");
   REQUIRE(reader.size() == size);
@@ -56,7 +56,7 @@ TEST_CASE("a file is read whole, as a range and into memory, in any mixture") {
   REQUIRE(reader.read(MutableBytes(seen).subspan(at)) == size - at);
   REQUIRE(reader.read(MutableBytes(seen)) == 0);
   seen.resize(size);
-  REQUIRE(seen == bytes);
+  REQUIRE(same(seen, bytes));
 }
 
 TEST_CASE("reading begins where it is told to, and at the end beyond it") {
@@ -75,12 +75,12 @@ TEST_CASE("reading begins where it is told to, and at the end beyond it") {
     REQUIRE(reader.size() == size);
     std::vector<std::byte> seen(size);
     REQUIRE(reader.read(seen) == rest.size());
-    REQUIRE(std::ranges::equal(MutableBytes(seen).first(rest.size()), rest));
+    REQUIRE(same(MutableBytes(seen).first(rest.size()), rest));
     REQUIRE(reader.read(seen) == 0);
     seen.clear();
     for (const Bytes block : FileReader(where, "name", {.offset = offset}))
       seen.insert(seen.end(), block.begin(), block.end());
-    REQUIRE(std::ranges::equal(seen, rest));
+    REQUIRE(same(seen, rest));
   }
 }
 
@@ -133,7 +133,7 @@ TEST_CASE("a forked child cannot read on") {
           }) == Ending::failed);
   REQUIRE(in_child([&] { reader.reset(); }) == Ending::finished);
   REQUIRE(reader->read(MutableBytes(seen).subspan(1000)) == bytes.size() - 1000);
-  REQUIRE(seen == bytes);
+  REQUIRE(same(seen, bytes));
 }
 
 TEST_CASE("a reader outlives its workspace, the handle that it was made from, and its session") {
@@ -233,7 +233,7 @@ TEST_CASE("an engine with O_DIRECT that does one transfer at a time reads and wr
   write_file(where, "name", bytes);
   std::vector<std::byte> seen(size);
   REQUIRE(FileReader(where, "name").read(seen) == size);
-  REQUIRE(seen == bytes);
+  REQUIRE(same(seen, bytes));
   const ChunkInfo info = write_chunk(where, bytes);
   ChunkReader reader(where, info);
   reader.verify();
@@ -244,5 +244,5 @@ TEST_CASE("an engine with O_DIRECT that does one transfer at a time reads and wr
     reader.read_at(size - 1, {&last, 1});  // in the middle of a loop
     REQUIRE(last == bytes.back());
   }
-  REQUIRE(seen == bytes);
+  REQUIRE(same(seen, bytes));
 }

@@ -179,7 +179,7 @@ case_an_output_with_parts_in_it_is_refused_before_the_work() {
 # Each rename of the end is a death: of parts out of the session, of the whole set, of one part after the other.
 case_a_death_while_the_names_are_given_loses_no_part() {
   need_program strace
-  generate -n 300000 --text -o records
+  generate -n 100000 --text -o records
   sort records >expected
   for way in new there replaced; do
     prepare() {

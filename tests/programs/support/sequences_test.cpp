@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <optional>
 #include <random>
 #include <set>
@@ -37,27 +36,25 @@ class Memory : public support::ByteSource {
   std::size_t at_a_time_, at_ = 0;
 };
 
-using Counts = std::map<std::string, int>;
+/// Of each 4-mer, spelled by digits of base 4.
+using Counts = std::array<int, 256>;
 
 /// The k-mers of a row.
 void count(const std::string& row, Counts& counts) {
-  constexpr std::size_t k = 4;
-  std::string piece;
-  for (const char c : row + "N") {
-    const char upper = static_cast<char>(c & ~0x20);
-    if (std::string_view("ACGT").find(upper) != std::string_view::npos) {
-      piece += upper;
-      if (piece.size() >= k) ++counts[piece.substr(piece.size() - k)];
-    } else {
-      piece.clear();
-    }
+  constexpr std::string_view letters = "ACGT";
+  unsigned kmer = 0, length = 0;
+  for (const char c : row) {
+    const std::size_t digit = letters.find(static_cast<char>(c & ~0x20));
+    kmer = (kmer * 4 + static_cast<unsigned>(digit)) % 256;
+    length = digit == letters.npos ? 0 : length + 1;
+    if (length >= 4) ++counts[kmer];
   }
 }
 
 /// What comes of an input: counts, or an error; and what is said of it.
 struct Outcome {
   std::optional<std::string> error;
-  Counts counts;
+  Counts counts{};
   std::set<std::string> said;
 };
 
@@ -383,7 +380,7 @@ TEST_CASE("what comes in pieces is read as what comes at once") {
   for (const std::string& text : {fasta, fastq, with_cr(fasta, true), with_cr(fastq, false), deflated(fasta, false)}) {
     const Outcome whole = read(text);
     REQUIRE(!whole.error);
-    REQUIRE(whole.counts.size() > 20);
+    REQUIRE(std::ranges::count(whole.counts, 0) < 236);
     for (const std::size_t most : {1U, 2U, 3U, 7U, 64U}) {
       CHECK(read(text, most).counts == whole.counts);
       CHECK(read(text, 1 << 20, most).counts == whole.counts);
