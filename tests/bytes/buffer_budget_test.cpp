@@ -30,6 +30,7 @@ namespace {
 using namespace scratch::literals;
 using scratch::Io;
 using scratch::detail::EnginePool;
+using scratch::test::same;
 using scratch::test::TempDir;
 
 std::size_t held = 0;                  // by all engines of the case
