@@ -50,26 +50,29 @@ class CountRange {
     using iterator_concept = std::input_iterator_tag;
 
     iterator() = default;
-    Count<Key> operator*() const { return walk_->here(); }
+    Count<Key> operator*() const { return cursor_.here(); }
     iterator& operator++() {
-      walk_->next();
+      cursor_.next();
       return *this;
     }
     using detail::Postfix<iterator>::operator++;
-    friend bool operator==(const iterator& at, std::default_sentinel_t) { return !at.walk_ || at.walk_->at_end(); }
+    friend bool operator==(const iterator& at, std::default_sentinel_t) { return at.cursor_.at_end(); }
 
    private:
     friend class CountRange;
-    using Walk = typename detail::TableView<Key>::Walk;
+    using Cursor = detail::WalkCursor<Key>;
 
-    explicit iterator(std::shared_ptr<Walk> walk) : walk_(std::move(walk)) {}
+    explicit iterator(Cursor cursor) : cursor_(std::move(cursor)) {}
 
-    std::shared_ptr<Walk> walk_;  // copies of an input iterator are one position
+    Cursor cursor_{};
   };
 
   /// A pass from the beginning. Passes are independent of each other.
   /// @throws Error `checksum_mismatch`, `corrupt`; so does every step
-  iterator begin() const { return iterator(std::make_shared<typename iterator::Walk>(table_, wanted_)); }
+  iterator begin() const {
+    using Cursor = typename iterator::Cursor;
+    return iterator(Cursor(std::make_shared<typename Cursor::Walk>(table_, wanted_)));
+  }
   std::default_sentinel_t end() const { return {}; }
 
  private:
@@ -173,15 +176,19 @@ class CountReader {
     };
     std::vector<Count<Key>> highest;  // a heap with the least of them in front
     if (n == 0) return highest;
-    for (Walk walk(table_, {}); !walk.at_end(); walk.next()) {
-      const Count<Key> one = walk.here();
-      if (highest.size() == n) {
-        if (!higher(one, highest.front())) continue;
-        std::pop_heap(highest.begin(), highest.end(), higher);
-        highest.pop_back();
+    Walk walk(table_, {});
+    for (Entries entries = walk.next(); !entries.empty(); entries = walk.next()) {
+      for (const auto& entry : entries) {
+        if (highest.size() == n && entry.count < highest.front().count) continue;
+        const Count<Key> one{detail::entry_key<Key>(entry), entry.count};
+        if (highest.size() == n) {
+          if (!higher(one, highest.front())) continue;
+          std::pop_heap(highest.begin(), highest.end(), higher);
+          highest.pop_back();
+        }
+        highest.push_back(one);
+        std::push_heap(highest.begin(), highest.end(), higher);
       }
-      highest.push_back(one);
-      std::push_heap(highest.begin(), highest.end(), higher);
       if (highest.size() == n) walk.raise(highest.front().count);
     }
     std::sort_heap(highest.begin(), highest.end(), higher);
@@ -192,8 +199,9 @@ class CountReader {
   std::map<std::uint64_t, std::uint64_t> histogram() const {
     std::array<std::uint64_t, 1024> low{};
     std::map<std::uint64_t, std::uint64_t> keys;
-    for (Walk walk(table_, {}); !walk.at_end(); walk.next())
-      ++(walk.count() < low.size() ? low[static_cast<std::size_t>(walk.count())] : keys[walk.count()]);
+    for_each_entry([&](const auto& entry) {
+      ++(entry.count < low.size() ? low[static_cast<std::size_t>(entry.count)] : keys[entry.count]);
+    });
     for (std::size_t count = 0; count < low.size(); ++count)
       if (low[count] > 0) keys[count] = low[count];
     return keys;
@@ -214,7 +222,7 @@ class CountReader {
   /// @throws Error `checksum_mismatch`, `corrupt`
   void verify() const {
     std::uint64_t sum = 0;
-    for (Walk walk(table_, {}); !walk.at_end(); walk.next()) sum = detail::saturating_add(sum, walk.count());
+    for_each_entry([&](const auto& entry) { sum = detail::saturating_add(sum, entry.count); });
     if (sum != kept_total())
       detail::throw_error(errc::corrupt, "verify the count table", path_,
                           "the counts do not add up to the total on record");
@@ -223,6 +231,14 @@ class CountReader {
  private:
   friend class JoinedCounts<Key>;
   using Walk = typename detail::TableView<Key>::Walk;
+  using Entries = std::span<const detail::EntryOf<detail::MixedOf<Key>>>;
+
+  template <class Visit>
+  void for_each_entry(Visit visit) const {
+    Walk walk(table_, {});
+    for (Entries entries = walk.next(); !entries.empty(); entries = walk.next())
+      for (const auto& entry : entries) visit(entry);
+  }
 
   static void explain_absence(const detail::Directory& directory, std::string_view name, const Error& error) {
     for (const detail::Claim& claim : detail::claims_in(directory))
@@ -259,44 +275,40 @@ class JoinedCounts {
 
     iterator() = default;
     JoinedCount<Key> operator*() const {
-      JoinedCount<Key> both{in_a() ? walks_->a.here().key : walks_->b.here().key};
-      if (in_a()) both.a = walks_->a.count();
-      if (in_b()) both.b = walks_->b.count();
+      JoinedCount<Key> both{in_a() ? a_.here().key : b_.here().key};
+      if (in_a()) both.a = a_.count();
+      if (in_b()) both.b = b_.count();
       return both;
     }
     iterator& operator++() {
       const bool a = in_a(), b = in_b();
-      if (a) walks_->a.next();
-      if (b) walks_->b.next();
+      if (a) a_.next();
+      if (b) b_.next();
       return *this;
     }
     using detail::Postfix<iterator>::operator++;
-    friend bool operator==(const iterator& at, std::default_sentinel_t) {
-      return !at.walks_ || (at.walks_->a.at_end() && at.walks_->b.at_end());
-    }
+    friend bool operator==(const iterator& at, std::default_sentinel_t) { return at.a_.at_end() && at.b_.at_end(); }
 
    private:
     friend class JoinedCounts;
-    using Walk = typename CountReader<Key>::Walk;
-    using Table = std::shared_ptr<const detail::TableView<Key>>;
-    struct Walks {
-      Walks(const Table& of_a, const Table& of_b) : a(of_a, {}), b(of_b, {}) {}
-      Walk a, b;
-    };
+    using Cursor = detail::WalkCursor<Key>;
+
+    iterator(Cursor a, Cursor b) : a_(std::move(a)), b_(std::move(b)) {}
 
     // Whether the table has the key that comes next.
-    bool in_a() const { return !walks_->a.at_end() && (walks_->b.at_end() || walks_->a.place() <= walks_->b.place()); }
-    bool in_b() const { return !walks_->b.at_end() && (walks_->a.at_end() || walks_->b.place() <= walks_->a.place()); }
+    bool in_a() const { return !a_.at_end() && (b_.at_end() || a_.place() <= b_.place()); }
+    bool in_b() const { return !b_.at_end() && (a_.at_end() || b_.place() <= a_.place()); }
 
-    std::shared_ptr<Walks> walks_{};
+    Cursor a_{}, b_{};
   };
 
   /// A pass from the beginning.
   /// @throws Error as `CountRange::begin`
   iterator begin() const {
-    iterator first;
-    first.walks_ = std::make_shared<typename iterator::Walks>(a_, b_);
-    return first;
+    using Walk = typename iterator::Cursor::Walk;
+    const detail::Wanted<Key> all;
+    return {typename iterator::Cursor(std::make_shared<Walk>(a_, all)),
+            typename iterator::Cursor(std::make_shared<Walk>(b_, all))};
   }
   std::default_sentinel_t end() const { return {}; }
 

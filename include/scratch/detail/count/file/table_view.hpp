@@ -39,6 +39,15 @@ struct Wanted {
   std::uint64_t least = 0;
 };
 
+/// The key of an entry that a walk gives: mixed, save for 16 bits.
+template <CountKey Key>
+Key entry_key(const EntryOf<MixedOf<Key>>& entry) {
+  if constexpr (sizeof(Key) == 2)
+    return static_cast<Key>(entry.mixed);
+  else
+    return unmixed<Key>(entry.mixed);
+}
+
 /// Mixed keys and where they were, in order of the keys. They are uniform, or all the slower to sort.
 template <CountKey Key>
 class SortedKeys {
@@ -102,55 +111,42 @@ class TableView {
     }
   }
 
-  /// Goes through what is wanted, some blocks at a time; the last step is the one that knows whether the index was
-  /// still the one on record. Blocks that have nothing of it are not read.
+  /// Goes through what is wanted, block by block; the last step is the one that knows whether the index was still the
+  /// one on record. Blocks that have nothing of it are not read.
   class Walk {
    public:
     Walk(std::shared_ptr<const TableView> table, const Wanted<Key>& wanted)
-        : table_(std::move(table)), wanted_(wanted), index_(table_->file_), offset_(index_.offset()) {
-      more();
-      skip();
-    }
+        : table_(std::move(table)), wanted_(wanted), index_(table_->file_), offset_(index_.offset()) {}
 
-    bool at_end() const { return at_ == size_; }
-    Count<Key> here() const { return {unmixed<Key>(place()), count()}; }
-    /// In the order of the table.
-    Mixed place() const { return entries_[at_].mixed; }
-    std::uint64_t count() const { return entries_[at_].count; }
-    void next() {
-      step();
-      skip();
-    }
-    /// From here on, only counts that are at least so high.
-    void raise(std::uint64_t least) { wanted_.least = least; }
-
-   private:
-    static constexpr std::size_t blocks_at_once = 32;
-
-    void step() {
-      if (++at_ == size_) more();
-    }
-    void skip() {
-      while (!at_end() && count() < wanted_.least) step();
-    }
-
-    bool wants(const BlockRecord& record) const {
-      return record.last() >= wanted_.first && record.first <= wanted_.last && most_count(record) >= wanted_.least;
-    }
-
-    void more() {
-      for (at_ = size_ = 0; at_ == size_;) {
-        if (block_ == records_.size() && !read()) return;
+    /// The next entries, of one block; none at the end. They are there until the next call.
+    std::span<const CountEntry> next() {
+      for (;;) {
+        if (block_ == records_.size() && !read()) return {};
         const BlockRecord& record = records_[block_++];
         const std::uint64_t offset = std::exchange(offset_, offset_ + record.bytes);
         if (offset < start_ || offset >= end_ || !wants(record)) continue;
         const Bytes block = bytes_.bytes().subspan(offset - start_, record.bytes);
         table_->file_.check_block(record, offset, block);
         table_->file_.unpack(record, offset, block.data(), entries_);
-        const std::span<const CountEntry> all = std::span(entries_).first(record.entries);
-        size_ = count_up_to<Mixed>(all, wanted_.last);
-        at_ = wanted_.first == 0 ? 0 : std::min(size_, count_up_to<Mixed>(all, wanted_.first - 1));
+        const std::span<const CountEntry> entries = wanted(std::span(entries_).first(record.entries));
+        if (!entries.empty()) return entries;
       }
+    }
+    /// From the next block on, only counts that are at least so high.
+    void raise(std::uint64_t least) { wanted_.least = least; }
+
+   private:
+    static constexpr std::size_t blocks_at_once = 32;
+
+    bool wants(const BlockRecord& record) const {
+      return record.last() >= wanted_.first && record.first <= wanted_.last && most_count(record) >= wanted_.least;
+    }
+    std::span<const CountEntry> wanted(std::span<CountEntry> all) const {
+      std::span<CountEntry> some = all.first(count_up_to<Mixed>(all, wanted_.last));
+      if (wanted_.first != 0) some = some.subspan(count_up_to<Mixed>(some, wanted_.first - 1));
+      if (wanted_.least < 2) return some;
+      const auto lower = [this](const CountEntry& entry) { return entry.count < wanted_.least; };
+      return {some.begin(), std::remove_if(some.begin(), some.end(), lower)};
     }
 
     // Those of the next blocks that are wanted, and what lies between them.
@@ -180,7 +176,6 @@ class TableView {
     std::uint64_t start_ = 0, end_ = 0;  // of what was read
     ByteBuffer bytes_{};
     CountEntry entries_[most_block_entries];
-    std::size_t at_ = 0, size_ = 0;
   };
 
  private:
@@ -267,35 +262,58 @@ class TableView<std::uint16_t> {
    public:
     Walk(std::shared_ptr<const TableView> table, const Wanted<std::uint16_t>& wanted)
         : table_(std::move(table)),
-          least_(wanted.least),
-          key_(wanted.first),
-          end_(std::min(wanted.last, last_key) + 1) {
-      key_ = std::min(key_, end_);
-      skip();
+          least_(std::max<std::uint64_t>(wanted.least, 1)),
+          end_(std::min<std::uint64_t>(wanted.last, small_keys - 1) + 1),
+          key_(std::min(wanted.first, end_)) {}
+
+    std::span<const CountEntry> next() {
+      std::size_t n = 0;
+      for (; n < most_block_entries && key_ < end_; ++key_)
+        if (const std::uint64_t count = table_->counts_[static_cast<std::uint16_t>(key_)]; count >= least_)
+          entries_[n++] = {key_, count};
+      return std::span(entries_).first(n);
     }
-    bool at_end() const { return key_ == end_; }
-    Count<std::uint16_t> here() const { return {static_cast<std::uint16_t>(key_), count()}; }
-    std::uint64_t place() const { return key_; }
-    std::uint64_t count() const { return table_->counts_[static_cast<std::uint16_t>(key_)]; }
-    void next() {
-      ++key_;
-      skip();
-    }
-    void raise(std::uint64_t least) { least_ = least; }
+    void raise(std::uint64_t least) { least_ = std::max<std::uint64_t>(least, 1); }
 
    private:
-    static constexpr std::uint64_t last_key = small_keys - 1;
-
-    void skip() {
-      while (key_ < end_ && (count() == 0 || count() < least_)) ++key_;
-    }
     std::shared_ptr<const TableView> table_;
-    std::uint64_t least_, key_, end_;
+    std::uint64_t least_, end_, key_;
+    CountEntry entries_[most_block_entries];
   };
 
  private:
   CountHeader header_;
   SmallCounts counts_;
+};
+
+/// The entries of a walk, one by one. Copies share the walk: only one of them goes on.
+template <CountKey Key>
+class WalkCursor {
+ public:
+  using Walk = typename TableView<Key>::Walk;
+
+  WalkCursor() = default;
+  explicit WalkCursor(std::shared_ptr<Walk> walk) : walk_(std::move(walk)) { more(); }
+
+  bool at_end() const { return here_ == end_; }
+  /// In the order of the table.
+  MixedOf<Key> place() const { return here_->mixed; }
+  std::uint64_t count() const { return here_->count; }
+  Count<Key> here() const { return {entry_key<Key>(*here_), count()}; }
+  void next() {
+    if (++here_ == end_) more();
+  }
+
+ private:
+  void more() {
+    const std::span<const EntryOf<MixedOf<Key>>> entries = walk_->next();
+    here_ = entries.data();
+    end_ = here_ + entries.size();
+  }
+
+  std::shared_ptr<Walk> walk_{};
+  const EntryOf<MixedOf<Key>>* here_ = nullptr;
+  const EntryOf<MixedOf<Key>>* end_ = nullptr;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail
