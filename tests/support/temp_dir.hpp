@@ -59,7 +59,7 @@ inline void put(const std::filesystem::path& file, std::string_view text = "") {
 inline std::string text_of(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   std::ostringstream text;
-  if (in.peek() != in.eof()) text << in.rdbuf();
+  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
   return std::move(text).str();
 }
 

@@ -295,25 +295,21 @@ class WalkCursor {
   WalkCursor() = default;
   explicit WalkCursor(std::shared_ptr<Walk> walk) : walk_(std::move(walk)) { more(); }
 
-  bool at_end() const { return here_ == end_; }
+  bool at_end() const { return rest_.empty(); }
   /// In the order of the table.
-  MixedOf<Key> place() const { return here_->mixed; }
-  std::uint64_t count() const { return here_->count; }
-  Count<Key> here() const { return {entry_key<Key>(*here_), count()}; }
+  MixedOf<Key> place() const { return rest_.front().mixed; }
+  std::uint64_t count() const { return rest_.front().count; }
+  Count<Key> here() const { return {entry_key<Key>(rest_.front()), count()}; }
   void next() {
-    if (++here_ == end_) more();
+    rest_ = rest_.subspan(1);
+    if (rest_.empty()) more();
   }
 
  private:
-  void more() {
-    const std::span<const EntryOf<MixedOf<Key>>> entries = walk_->next();
-    here_ = entries.data();
-    end_ = here_ + entries.size();
-  }
+  void more() { rest_ = walk_->next(); }
 
   std::shared_ptr<Walk> walk_{};
-  const EntryOf<MixedOf<Key>>* here_ = nullptr;
-  const EntryOf<MixedOf<Key>>* end_ = nullptr;
+  std::span<const EntryOf<MixedOf<Key>>> rest_{};  // of the block
 };
 
 }  // namespace scratch::inline SCRATCH_ABI::detail

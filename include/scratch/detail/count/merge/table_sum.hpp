@@ -175,7 +175,8 @@ class SumWorker {
   // for the sum of the others where fewer entries are moved so: its own are then moved once, and not by each round.
   std::span<CountEntry> merge_all_runs() {
     const auto moves = [](std::size_t runs, std::size_t entries) {
-      return static_cast<std::size_t>(std::bit_width(runs - 1)) * entries;
+      const std::size_t rounds = std::bit_width(runs - 1);
+      return rounds * entries;
     };
     const std::size_t all_entries = entries_.size(), others = all_entries - runs_.back().size();
     const bool last_waits = moves(runs_.size() - 1, others) + all_entries < moves(runs_.size(), all_entries);
