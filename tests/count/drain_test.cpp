@@ -39,7 +39,7 @@ class Given {
     most_ = std::max(most_, counts.size());
     empty_ += counts.empty();
     last_thread_ = std::max(last_thread_, thread);
-    for (const auto& [key, count] : counts) twice_ += !model_.try_emplace(key, count).second;
+    for (const auto& [key, count] : counts) twice_ += !model_.insert(key, count);
   }
   const Model<Key>& model() const { return model_; }
   void must_be_sound(unsigned threads) const {
@@ -67,8 +67,9 @@ class Given {
 template <CountKey Key>
 void must_drain(CountTable<Key>& table, const Model<Key>& model, unsigned threads, CommitOptions options = {}) {
   const std::uint64_t least = options.at_least;
-  Model<Key> kept = model;
-  std::erase_if(kept, [&](const auto& each) { return each.second < least; });
+  Model<Key> kept;
+  for (const auto& [key, count] : model)
+    if (count >= least) kept[key] = count;
   Given<Key> given;
   table.drain(std::ref(given), std::move(options));
   given.must_be_sound(threads);

@@ -170,11 +170,11 @@ std::string wrong_counts(const RecordedDisk& disk, std::uint64_t tables, std::ui
       std::string wrong;
       try {
         Counts found = disk.recovered(names, last_first);
-        if (found[added] <= 1) found.erase(added);
+        const bool added_once = found[added] <= 1;
         for (std::uint64_t key = 1; key <= tables; ++key)
           if (found[key] != 1)
             wrong += " table " + std::to_string(key) + " counted " + std::to_string(found[key]) + " times";
-        if (found.size() != tables) wrong += " more keys";
+        if (!added_once || found.size() != tables + 1) wrong += " more keys";
       } catch (const Error& error) {
         wrong = error.what();
       }
