@@ -578,8 +578,8 @@ int run(Bench bench) {
             -1e6 / static_cast<double>(n / 50), "us", 3);
   Job reading{"scratch read", "", "", 0, n / 10, 0, 2}, reading_alone = reading;
   reading_alone.threads = 1;
-  bench.row("reading a committed table in 2 parts, beside 1", reading, {reading_alone},
-            static_cast<double>(n) / 1e6, "M keys/s", 1.7);
+  bench.row("reading a committed table in 2 parts, beside 1", reading, {reading_alone}, static_cast<double>(n) / 1e6,
+            "M keys/s", 1.7);
 
   bench.row("get, 100,000 before the commit", job("get", "uniform", small, 1), {}, -1, "seconds", 0);
 
