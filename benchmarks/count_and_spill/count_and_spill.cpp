@@ -304,7 +304,7 @@ Figures get_ours_at_once(const Job& job) {
   return figures;
 }
 
-/// All keys, ten times, by `job.threads` threads each time: once is over in the time that it takes a processor to wake.
+/// All keys, ten times, by `job.threads` threads each time: a single pass is over in 10 to 20 ms, and varies much.
 Figures read_ours(const Job& job) {
   const scratch::Workspace where(job.dir);
   write_ours(job.dir, "a", job.distinct, 0);

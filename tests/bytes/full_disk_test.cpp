@@ -234,7 +234,7 @@ std::string merged_where_it_is_full(double share, const std::function<void(const
   const TempDir dir;
   const TinyTmpfs tiny(dir / "tiny", "size=4m");
   const Workspace where(tiny.path());
-  const Model<Key> a = some_counts<Key>(30000, 1), b = some_counts<Key>(30000, 2);
+  const Model<Key> a = some_counts<Key>(100000, 1), b = some_counts<Key>(100000, 2);
   write_table(where, "a", a);
   write_table(where, "b", b);
   const auto files = [&] { return std::pair(text_of(tiny.path() / "a"), text_of(tiny.path() / "b")); };

@@ -49,8 +49,8 @@ constexpr Key largest_key() {
     return static_cast<Key>(~Key{0});
 }
 
-/// A model of a count table: a map that goes on where most of a test's time would be the model's, under a sanitizer above
-/// all. What is found, and what is added, ends at the next new key. In a list of counts, keys are numbers.
+/// A model of a count table: a map laid out flat, as one of nodes takes most of a test's time, under a sanitizer above
+/// all. A new key ends what was referred to before. In a list of counts, keys are numbers.
 template <CountKey Key>
 class Model {
  public:

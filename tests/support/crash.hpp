@@ -16,12 +16,16 @@ namespace scratch::test {
 
 enum class Ending { finished, killed, failed };
 
+/// Each child gets a copy of what ASan keeps of all that was freed in its parent: that goes now and then.
+inline void forget_what_was_freed() {
+  static int children = 0;
+  if (__sanitizer_purge_allocator != nullptr && ++children % 20 == 0) __sanitizer_purge_allocator();
+}
+
 /// Runs `work` in a forked child that leaves without destructors of the parent's objects.
 template <class Work>
 Ending in_child(Work work) {
-  // Each child gets a copy of what ASan keeps of all that was freed here.
-  static int children = 0;
-  if (__sanitizer_purge_allocator != nullptr && ++children % 20 == 0) __sanitizer_purge_allocator();
+  forget_what_was_freed();
   const pid_t child = fork();
   if (child == 0) {
     int code = 0;

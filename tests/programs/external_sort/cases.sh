@@ -47,8 +47,8 @@ case_little_memory_takes_many_partitions() {
 }
 
 case_memory_stays_within_what_was_given() {
+  generate -n 1500000 -o records
   for memory in 32 64 128; do
-    generate -n $((memory * 12000)) -o records # a fifth more than that
     for how in '--workers 2' '--workers 3' '--workers 2 --place shm'; do
       # shellcheck disable=SC2086
       "$program" sort --memory ${memory}MiB $how -o sorted records 2>err || fail "exit code $?"
@@ -286,9 +286,9 @@ case_unique_lines_are_validated_with_those_that_were_left_out() {
 }
 
 case_memory_stays_within_what_was_given_for_lines() {
+  generate -n 1500000 --lines -o lines
+  seq 20000000 | cut -c 1-2 >short
   for memory in 32 64 128; do
-    generate -n $((memory * 12000)) --lines -o lines
-    seq $((memory * 150000)) | cut -c 1-2 >short
     for how in '--workers 2' '--workers 3' '--workers 2 -u' '--workers 2 --place shm'; do
       for input in lines short; do
         # shellcheck disable=SC2086

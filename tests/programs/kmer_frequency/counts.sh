@@ -65,7 +65,7 @@ a_genome_in_one_row() {
   python3 -c '
 import random
 random.seed(5)
-genome = "".join(random.choices("ACGT", k=250000))
+genome = "".join(random.choices("ACGT", k=600000))
 print(">all\n" + genome + "ACGT" * 9 + genome[1000:90000] + "N" * 7 + genome[::-1])' >reads.fa
 }
 many_rows_of_one_base() {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -171,15 +170,10 @@ class SumWorker {
     }
   }
 
-  // In pairs, again and again, while what was read stays where it is. The last run, which is the largest as a rule, waits
-  // for the sum of the others where fewer entries are moved so: its own are then moved once, and not by each round.
+  // In pairs, again and again, while what was read stays where it is. A run that is larger than all others together
+  // comes last: its entries are moved once.
   std::span<CountEntry> merge_all_runs() {
-    const auto moves = [](std::size_t runs, std::size_t entries) {
-      const std::size_t rounds = std::bit_width(runs - 1);
-      return rounds * entries;
-    };
-    const std::size_t all_entries = entries_.size(), others = all_entries - runs_.back().size();
-    const bool last_waits = moves(runs_.size() - 1, others) + all_entries < moves(runs_.size(), all_entries);
+    const bool last_waits = runs_.back().size() > entries_.size() / 2;
     std::size_t side = 0, n = runs_.size() - last_waits;
     std::span<CountEntry> all;
     for (; n > 1; n = (n + 1) / 2, side ^= 1) {
