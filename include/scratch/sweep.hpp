@@ -18,7 +18,7 @@ namespace scratch::inline SCRATCH_ABI {
 /// Made for a program's start: it ends within its budget, and what it cannot do it reports, a bad entry in `failed`,
 /// and in `refused` what keeps it from the whole place: `untrusted_directory`, `locks_unreliable`, `busy`, what the
 /// kernel says. Thread-safe, and uses threads of its own where there is much to do; any number of processes may sweep
-/// one place.
+/// one place. What is not older than 20 ms and may be about to be locked it meets again after 10 ms, once for all.
 /// @throws Error EINVAL for an option that makes no sense; EPERM for `all_users` by another user than root, and where
 ///         users have no roots of their own; with `must` what else would be `refused`
 /// After a crash: what it was removing is trash, which the next sweep takes.

@@ -76,10 +76,12 @@ void each_call_fails_once(Before before, Work work, After after) {
       before(dir);
       const std::size_t descriptors = open_descriptors();
       plan.fail_once(call, error);
+      plan.sleepless = true;
       work(dir, error);
       fired = plan.fired;
       const std::string what = plan.fired_at.load();
       plan.clear();
+      plan.sleepless = true;
       INFO("call " << call << " (" << what << "): " << std::strerror(error));
       CHECK(open_descriptors() == descriptors);
       after(dir);
@@ -209,6 +211,37 @@ TEST_CASE("a sweep ends within its budget, ten seconds unless said otherwise, an
   report = sweep(Under{dir.path()}, options);
   CHECK(report.removed == 2);
   CHECK(report.finished);
+}
+
+TEST_CASE("whoever has just made a directory is given the time to lock it, and what is older goes at once") {
+  const TempDir dir;
+  const fs::path fresh = dir / "session_fresh_0000000000000000", old = dir / "session_old_0000000000000000";
+  fs::create_directory(old);
+  fs::last_write_time(old, fs::file_time_type::clock::now() - 1s);
+  fs::create_directory(fresh);
+  fs::last_write_time(fresh, fs::file_time_type::clock::now());
+  int creator = -1;
+  int pauses = 0;
+  bool old_was_gone = false;
+  plan.clear();
+  plan.slept = 0;
+  plan.at_call = [&](const char* name) {
+    if (std::string_view(name) != "nanosleep") return;
+    ++pauses;
+    old_was_gone = !fs::exists(old);
+    creator = ::open(fresh.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(::flock(creator, LOCK_SH | LOCK_NB) == 0);
+  };
+  const SweepReport report = sweep(Under{dir.path()});
+  plan.clear();
+  CHECK(pauses == 1);
+  CHECK(old_was_gone);
+  CHECK(report.removed == 1);
+  CHECK(report.live == 1);
+  CHECK(fs::exists(fresh));
+  ::close(creator);
+  CHECK(sweep(Under{dir.path()}).removed == 1);
+  CHECK(names_in(dir.path()).empty());
 }
 
 TEST_CASE("a dry run measures when it has let go of the session") {

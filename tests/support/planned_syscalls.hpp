@@ -37,6 +37,7 @@ struct SyscallPlan {
   long kill_after = never;        ///< SIGKILL when this call has been made
   const char* only = nullptr;     ///< count only calls of this name
   bool without_dioalign = false;  ///< statx does not say what O_DIRECT needs
+  bool sleepless = false;         ///< a pause is over at once
   bool without_types = false;     ///< a listing does not say what its entries are
   std::uint32_t file_system = 0;  ///< what statfs calls every file system; 0: by its number
   int error_at_close = 0;  ///< what each close says, as NFS says of a quota; the descriptor is closed all the same
@@ -64,6 +65,7 @@ struct SyscallPlan {
     error = 0;
     error_at_close = 0;
     without_dioalign = false;
+    sleepless = false;
     without_types = false;
     file_system = 0;
     only = nullptr;
@@ -311,6 +313,8 @@ struct Calls : Kernel {
 
   // Where a call fails for ever nobody needs to wait for it: the clock is put on, and the patience ends all the same.
   static int nanosleep(const struct timespec* time) {
+    if (test::plan.at_call) test::plan.at_call("nanosleep");
+    if (test::plan.sleepless) return 0;
     if (!test::plan.fails_for_ever()) return Kernel::nanosleep(time);
     test::plan.slept += time->tv_sec * 1'000'000'000 + time->tv_nsec;
     return 0;

@@ -11,8 +11,10 @@
 //   race leave  <closings> <long form>                  owners and joiners without a sweeper: the last one out removes,
 //                                                       nothing stays
 //
-// Each is run as it is, and then as a control that leaves out what the race is about, which must do harm. The first
-// runs do without the root's lock too: that is a courtesy, and safety must not need it.
+// Each is run as it is, and then as a control that leaves out what the race is about, which must do harm. They do
+// without courtesies: without the root's lock, and with sweepers that give nobody the time to lock what he has just
+// made. Safety must not need them; a creator who finds no way past such sweepers may only be told so. With sweepers
+// that do, which is a race of its own, nobody may be told so.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -58,10 +60,18 @@ struct Board {
   std::atomic<long> good{0};
   std::atomic<long> gone{0};
   std::atomic<long> swept{0};
+  bool patient = false;  // the sweepers
   char first_words[1000] = {};
 
   void note(const std::string& what) {
     if (harm++ == 0) std::snprintf(first_words, sizeof first_words, "%s", what.c_str());
+  }
+
+  void note_refusal(const scratch::Error& error) {
+    if (!patient && error.code() == scratch::errc::busy)
+      ++gone;
+    else
+      note(error.what());
   }
 };
 
@@ -107,10 +117,11 @@ class Crew {
   std::vector<pid_t> workers_;
 };
 
-// What a dead session looks like: unlocked, with a file in it.
+// What a dead session looks like: nothing is locked.
 void leave_for_dead(const scratch::Under& place, std::mt19937_64& random) {
   const std::string path = place.root().string() + "/session_dead_" + scratch::detail::hex16(random());
-  if (mkdir(path.c_str(), 0700) == 0) close(open((path + "/data").c_str(), O_CREAT | O_WRONLY, 0600));
+  if (mkdir(path.c_str(), 0700) != 0) return;
+  for (const char* name : {"/.lock", "/data"}) close(open((path + name).c_str(), O_CREAT | O_WRONLY, 0600));
 }
 
 // Asked of the kernel itself: the controls lie to the library.
@@ -142,6 +153,8 @@ void create_on(Board& board, const scratch::Under& place, unsigned seed) {
       else
         board.note("lost: " + session.path().string());
       session.close();
+    } catch (const scratch::Error& error) {
+      board.note_refusal(error);
     } catch (const std::exception& error) {
       board.note(error.what());
     }
@@ -160,6 +173,8 @@ void own_on(Board& board, const scratch::Under& place, Slot* slot, unsigned seed
       for (auto n = random() % 8; n > 0; --n) sched_yield();
       if (!is_there(session.path())) board.note("lost: " + session.path().string());
       session.close();
+    } catch (const scratch::Error& error) {
+      board.note_refusal(error);
     } catch (const std::exception& error) {
       board.note(error.what());
     }
@@ -353,7 +368,7 @@ struct Race {
     stat(dir.path().c_str(), &facts);
     Sabotage none;
     none.root = facts.st_ino;
-    none.no_courtesy = none.yielding = true;
+    none.no_courtesy = none.impatient = none.yielding = true;
     return none;
   }
 
@@ -367,7 +382,7 @@ struct Race {
     if (!crew.wait()) board.note("a process died");
     const std::size_t leftovers = scratch::test::names_in(dir.path()).size();
     if (leftovers_are_harm && leftovers > 0) board.note(std::to_string(leftovers) + " directories were left");
-    std::printf("%s: %ld harmed, %ld well, %ld told it was gone, %ld swept, %zu left%s%s\n", name, board.harm.load(),
+    std::printf("%s: %ld harmed, %ld well, %ld told so, %ld swept, %zu left%s%s\n", name, board.harm.load(),
                 board.good.load(), board.gone.load(), board.swept.load(), leftovers, board.harm > 0 ? "; first: " : "",
                 board.first_words);
     std::fflush(stdout);
@@ -375,12 +390,16 @@ struct Race {
   }
 };
 
-long race_create(const char* name, long rounds, TempDir::On on, bool control) {
+enum class Create { without_courtesies, patiently, as_control };
+
+long race_create(const char* name, long rounds, TempDir::On on, Create how) {
   Race race{name, rounds, TempDir(on)};
   Sabotage creators = race.fair();
-  creators.no_identity = control;
+  creators.no_identity = how == Create::as_control;
   Sabotage sweepers = race.fair();
   sweepers.yielding = false;
+  sweepers.impatient = how != Create::patiently;
+  race.board.patient = !sweepers.impatient;
   return race.run(
       [&] {
         for (int i = 0; i < 5; ++i)
@@ -462,24 +481,27 @@ int main(int argc, char** argv) {
   const long short_form = std::atol(argv[2]), rounds = scratch::test::rounds(short_form, std::atol(argv[3]));
   const bool disk = argc > 4 && std::strcmp(argv[4], "disk") == 0;
   long harm = 0, control = 0;
+  // Two of a control must meet within a few system calls: some runs pass without.
+  const auto until_caught = [&](auto race) {
+    for (int again = 0; again < 20 && control == 0; ++again) control = race();
+  };
   if (what == "create") {
     const auto on = disk ? TempDir::On::disk : TempDir::On::memory;
-    harm = race_create("create and sweep", rounds, on, false);
-    control = race_create("control: no identity check", short_form, on, true);
+    harm = race_create("create and sweep", rounds, on, Create::without_courtesies);
+    harm += race_create("create and sweep patiently", rounds, on, Create::patiently);
+    until_caught([&] { return race_create("control: no identity check", short_form, on, Create::as_control); });
   } else if (what == "close") {
     harm = race_close("close and sweep", rounds, false);
-    control = race_close("control: sweepers take no lock", short_form, true);
+    until_caught([&] { return race_close("control: sweepers take no lock", short_form, true); });
   } else if (what == "join") {
     harm = race_join("join and sweep", rounds, false, 2);
-    control = race_join("control: joiners take no lock", short_form / 5, true, 2);
+    until_caught([&] { return race_join("control: joiners take no lock", short_form / 5, true, 2); });
   } else if (what == "adopt") {
     harm = race_adopt("adopt, join and sweep", rounds, false);
-    // Two adopters must meet within a few system calls: some runs of a hundred rounds pass without.
-    for (int again = 0; again < 20 && control == 0; ++again)
-      control = race_adopt("control: the owner's byte is taken last", short_form / 4, true);
+    until_caught([&] { return race_adopt("control: the owner's byte is taken last", short_form / 4, true); });
   } else if (what == "leave") {
     harm = race_join("leave", rounds, false, 0);
-    control = race_join("control: joiners take no lock", short_form / 5, true, 0);
+    until_caught([&] { return race_join("control: joiners take no lock", short_form / 5, true, 0); });
   } else {
     return 2;
   }

@@ -14,6 +14,7 @@ namespace scratch::test {
 struct Sabotage {
   ino_t root = 0;             ///< the root's inode
   bool no_courtesy = false;   ///< take no shared lock on the root
+  bool impatient = false;     ///< believe no directory to be newborn
   bool no_identity = false;   ///< believe that each name still leads to the directory examined last
   bool no_shared = false;     ///< take no shared lock on sessions
   bool no_exclusive = false;  ///< take no exclusive lock on sessions, and believe every owner dead
@@ -43,6 +44,7 @@ struct Calls : Kernel {
 
   static int fstat(int fd, struct stat* facts) {
     const int result = Kernel::fstat(fd, facts);
+    if (result == 0 && test::sabotage.impatient) facts->st_mtim = {};
     if (result == 0) last_ = *facts;
     return result;
   }

@@ -137,10 +137,12 @@ enum class Spared : std::uint8_t {
   in_use,   ///< somebody uses it, or its owner is alive
   gone,     ///< nothing has this name any more
   foreign,  ///< another user's, or nothing that this library made
+  newborn,  ///< just made, and perhaps about to be locked: look again in a moment
 };
 
 struct CondemnOptions {
   bool trash = false;                 ///< it has a trash name already
+  bool spare_newborn = false;         ///< what has no .lock yet and changed within the last 20 ms
   std::optional<uid_t> owner = {};    ///< it must be this user's
   const struct stat* only = nullptr;  ///< this directory, and not another that has taken its name
   bool owner_is_gone = false;         ///< the owner's byte is not looked at: who has it has the shared lock, too
@@ -248,10 +250,12 @@ class Condemned {
       const bool examined = sys::fstatat(entry_.root, entry_.at(entry_.name).c_str(), facts_) == 0;
       if (examined && is_foreign()) return Spared::foreign;
       if (!examined || error != EACCES) throw_error(error, "open", entry_.path(), open_files_hint(error));
+      if (options.spare_newborn && is_newborn()) return Spared::newborn;
       return std::nullopt;  // its creator died between making it and setting its mode: then it is empty
     }
     facts_ = facts_of(directory_.get(), entry_.path());
     if (is_foreign()) return Spared::foreign;
+    if (options.spare_newborn && is_newborn()) return Spared::newborn;
     // 2.
     const LockAnswer lock = try_flock(directory_.get(), LOCK_EX, entry_.path());
     if (lock == LockAnswer::busy) return Spared::in_use;
@@ -269,6 +273,12 @@ class Condemned {
     if (options.only == nullptr && !is_ours(*listing_, entry_.path())) return Spared::foreign;
     empty_ = listing_->is_empty().value_or(false);
     return std::nullopt;
+  }
+
+  // Before the lock, which its creator would miss. By clocks that tick every few milliseconds, and need not be one.
+  bool is_newborn() const {
+    return std::chrono::abs(age_of(facts_)) < std::chrono::milliseconds(20) &&
+           (!directory_ || !has_file(directory_.get(), lock_name, entry_.path()));
   }
 
   Removal remove_empty() const {

@@ -9,6 +9,8 @@
 // 3. List it, and let go of the lock: creators wait for nothing else.
 // 4. For each entry in the grammar of sessions or trash, a directory, and of the right user: condemn it
 //    (entry.hpp), and remove it unless it is kept or too young.
+// 5. What somebody may have made a moment ago, and not locked yet, is met again after 10 ms: whoever sweeps without a
+//    pause would else take a creator's directories one after the other.
 #pragma once
 
 #include <algorithm>
@@ -78,6 +80,7 @@ class Sweeping {
   struct Found {
     std::string name;
     bool is_directory = false;  ///< false where the file system does not say, too
+    bool newborn = false;
   };
 
   static void check(const char* name, std::chrono::milliseconds time) {
@@ -121,17 +124,26 @@ class Sweeping {
     // 2. and 3.
     std::vector<Found> found = list_locked(root.get(), wanted.path);
     // 4.
+    sweep_found(root.get(), wanted, found);
+    // 5.
+    std::erase_if(found, [](const Found& one) { return !one.newborn; });
+    if (found.empty()) return;
+    if (!out_of_time()) sys::sleep_microseconds(10'000);
+    sweep_found(root.get(), wanted, found);
+  }
+
+  void sweep_found(int root, const RootWanted& wanted, std::vector<Found>& found) {
     std::atomic<std::size_t> next{0};
     const auto work = [&](SweepReport& report) {
-      SessionEntry entry{root.get(), wanted.path, {}};
+      SessionEntry entry{root, wanted.path, {}};
       for (std::size_t i; (i = next++) < found.size();) {
         if (i > 0 && out_of_time()) {  // one is begun in any case: the shortest budget gets on
           report.finished = false;
           return;
         }
-        entry.name = std::move(found[i].name);
+        entry.name = found[i].name;
         try {
-          sweep_entry(report, entry, found[i].is_directory, wanted.owner);
+          sweep_entry(report, entry, found[i], wanted.owner);
         } catch (const Error& error) {
           note_failure(report, entry.path(), error);
         }
@@ -200,10 +212,11 @@ class Sweeping {
     return found;
   }
 
-  void sweep_entry(SweepReport& report, const SessionEntry& entry, bool is_directory, uid_t owner) {
+  // Of what is newborn, and was not known to be, it only says so.
+  void sweep_entry(SweepReport& report, const SessionEntry& entry, Found& found, uid_t owner) {
     const SessionGrammar& grammar = location_.grammar;
     const bool trash = grammar.is_trash(entry.name);
-    if (!is_directory || options_.dry_run) {
+    if (!found.is_directory || options_.dry_run) {
       struct stat facts {};
       if (sys::fstatat(entry.root, entry.name.c_str(), facts) != 0) {
         if (errno == ENOENT) return;
@@ -220,7 +233,9 @@ class Sweeping {
     CondemnOptions how;
     how.trash = trash;
     how.owner = owner;
+    how.spare_newborn = !trash && !found.newborn;
     Condemned session(entry, how);
+    found.newborn = session.spared() == Spared::newborn;
     if (session.spared()) {
       if (*session.spared() == Spared::foreign) ++report.foreign;
       if (*session.spared() == Spared::in_use && !trash) ++report.live;  // trash: somebody is removing it
