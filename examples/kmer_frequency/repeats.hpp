@@ -48,7 +48,7 @@ class Repeats {
     double rate = 0, missed = 0;  // how often each comes that is there, and how many were not seen
     double single = 0;
   };
-  static constexpr unsigned slot_bits = 17;  // what fits the second cache
+  static constexpr unsigned slot_bits = 15;  // what fits the second cache
   static constexpr std::size_t slot_count = std::size_t{1} << slot_bits;
 
   double scale() const { return static_cast<double>(mask_ + 1); }

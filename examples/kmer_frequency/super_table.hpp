@@ -132,7 +132,7 @@ class SuperTable final : public Table {
   void commit(Counted& counted, OnCommit progress) override {
     const auto began = std::chrono::steady_clock::now();
     expand_all();
-    partitions_.reset();
+    drop_all();
     counted.adding += seconds_since(began);
     const auto expanded = std::chrono::steady_clock::now();
     table_.commit({.progress = std::move(progress), .stop = support::Stop::token()});
@@ -147,18 +147,24 @@ class SuperTable final : public Table {
     partitions_->finish();
     std::atomic<std::size_t> next = 0;
     std::atomic<bool> given_up = false;
-    support::in_threads(
-        std::min(counting_.threads(), std::max(std::thread::hardware_concurrency(), 1U)),
-        [&](unsigned) {
-          Expanding<Key> expanding(counting_, table_.adder());
-          for (std::size_t p; !given_up && (p = next++) < Records::count;) {
-            support::check_stop();
-            expanding.expand(*partitions_, p);
-          }
-          expanding.finish();
-        },
-        given_up);
+    const auto expand_some = [&](unsigned) {
+      Expanding<Key> expanding(counting_, table_.adder());
+      for (std::size_t p; !given_up && (p = next++) < Records::count;) {
+        support::check_stop();
+        expanding.expand(*partitions_, p);
+      }
+      expanding.finish();
+    };
+    support::in_threads(threads(), expand_some, given_up);
   }
+  void drop_all() {
+    std::atomic<unsigned> next = 0;
+    support::in_threads(threads(), [&](unsigned) {
+      for (unsigned lane; (lane = next++) < partitions_->lanes();) partitions_->drop(lane);
+    });
+    partitions_.reset();
+  }
+  unsigned threads() const { return std::min(counting_.threads(), std::max(std::thread::hardware_concurrency(), 1U)); }
 
   Counting counting_;
   unsigned first_;

@@ -2,16 +2,19 @@
 //
 // Super-k-mers: neighbouring k-mers as one record of 16 bytes, and back.
 //
-// A record is 2 bits a base, the last one lowest, and in the top byte how many k-mers it has. With `most_kmers` of them
-// it has 2k - m bases: 106 bits for k = 32. Two records with the same k-mers are the same bytes, and where strands do
-// not matter so are a record and its reverse complement.
+// The first base is highest, 2 bits each, and in the lowest byte is how many k-mers it has: whatever their number, neither
+// making a record nor reading it takes a branch. With `most_kmers` of them it has 2k - m bases: 106 bits for k = 32. Two
+// records with the same k-mers are the same bytes, and where strands do not matter so are a record and its reverse
+// complement.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
 
+#include "minima.hpp"
 #include "packed.hpp"
 
 namespace kmer_frequency {
@@ -19,8 +22,7 @@ namespace kmer_frequency {
 struct SuperKmer {
   std::uint64_t low = 0, high = 0;
 
-  unsigned kmers() const { return static_cast<unsigned>(high >> 56); }
-  Wide bases() const { return static_cast<Wide>(high << 8 >> 8) << 64 | low; }
+  unsigned kmers() const { return static_cast<unsigned>(low & 0xff); }
   /// All bits of it are even in all bits of this.
   std::uint64_t hash() const {
     const Wide product = static_cast<Wide>(low ^ 0x9e3779b97f4a7c15) * (high ^ 0xd6e8feb86659fd93);
@@ -39,15 +41,31 @@ class SuperKmers {
   static constexpr std::size_t padding = 4;
   static constexpr unsigned least_k = 15, longest_k = 32;
 
-  SuperKmers(unsigned k, bool canonical, Simd simd = support::best_simd())
-      : k_(k), canonical_(canonical), simd_(simd) {}
+  SuperKmers(unsigned k, bool canonical, Simd simd = support::best_simd()) : k_(k), canonical_(canonical), simd_(simd) {
+    for (unsigned n = 1; n <= Minima::most_kmers(k); ++n) {
+      const unsigned behind = 128 - 2 * (n + k - 1);  // bits that are no bases
+      masks_[n] = {behind < 64 ? ~std::uint64_t{0} << behind : 0,
+                   behind < 64 ? ~std::uint64_t{0} : ~std::uint64_t{0} << (behind - 64)};
+    }
+  }
 
   /// The n k-mers from base `at` on. @pre n <= most_kmers of `Minima`
   SuperKmer make(const Packed& packed, std::size_t at, unsigned n) const {
-    const unsigned bases = n + k_ - 1;
-    Wide number = packed.forward(at, bases);
-    if (canonical_) number = std::min(number, packed.backward(at, bases));
-    return {static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(number >> 64) | std::uint64_t{n} << 56};
+    const std::uint8_t* const from = packed.highest_first() + at / 4;
+    SuperKmer super =
+        shifted(Packed::big_endian(from), Packed::big_endian(from + 8), static_cast<unsigned>(2 * (at % 4)), n);
+    if (canonical_) {
+      const std::size_t end = at + n + k_ - 1;
+      const std::uint8_t* const back = packed.lowest_first() + (end + 3) / 4;
+      const SuperKmer other = shifted(Packed::little_endian(back - 8), Packed::little_endian(back - 16),
+                                      static_cast<unsigned>(2 * (-end % 4)), n);
+      // Where 32 bases at either end are each other's, all of them are. Which is less is as good as thrown: no branch.
+      const std::uint64_t is_less = -std::uint64_t{other.high < super.high};
+      super.low ^= (super.low ^ other.low) & is_less;
+      super.high ^= (super.high ^ other.high) & is_less;
+    }
+    super.low |= n;
+    return super;
   }
 
   /// Its k-mers, in one order or the other, written to `to`. Returns how many.
@@ -56,12 +74,11 @@ class SuperKmers {
     if (simd_ == Simd::avx2) return canonical_ ? write_avx2<true>(super, to) : write_avx2<false>(super, to);
 #endif
     const unsigned n = super.kmers();
-    const Wide forward = super.bases(), backward = canonical_ ? reverse_complement(forward, n + k_ - 1) : 0;
-    const std::uint64_t mask = ~std::uint64_t{0} >> (64 - 2 * k_);
-    for (unsigned i = 0; i < n; ++i) {
-      const std::uint64_t kmer = static_cast<std::uint64_t>(forward >> (2 * i)) & mask;
-      const std::uint64_t other = static_cast<std::uint64_t>(backward >> (2 * (n - 1 - i))) & mask;
-      to[i] = canonical_ ? std::min(kmer, other) : kmer;
+    const std::uint64_t first = reversed(~super.high), second = reversed(~super.low);
+    for (unsigned by = 0; by < 2 * n; by += 2) {
+      const std::uint64_t kmer = (super.high << by | super.low >> 1 >> (63 - by)) >> (64 - 2 * k_);
+      const std::uint64_t other = (first >> by | second << 1 << (63 - by)) & ~std::uint64_t{0} >> (64 - 2 * k_);
+      *to++ = canonical_ ? std::min(kmer, other) : kmer;
     }
     return n;
   }
@@ -79,39 +96,47 @@ class SuperKmers {
   }
 
  private:
+  // Those of so many k-mers, of words of which the first bits are others.
+  SuperKmer shifted(std::uint64_t high, std::uint64_t low, unsigned others, unsigned n) const {
+    return {low << others & masks_[n].low, (high << others | low >> 1 >> (63 - others)) & masks_[n].high};
+  }
+
 #if defined(__x86_64__)
-  // Four at a time. No shift is more than 62, since no record has more than 22 k-mers; those of 64 and more give 0.
+  SUPPORT_AVX2 static __m256i broadcast(std::uint64_t word) { return _mm256_set1_epi64x(static_cast<long long>(word)); }
+
+  // Four at a time: of the words as they are, from the highest bits on; of the other strand, whose bases are those of the
+  // words in the opposite order, from the lowest bits on.
   template <bool canonical>
   SUPPORT_AVX2 unsigned write_avx2(const SuperKmer& super, std::uint64_t* to) const {
     const unsigned n = super.kmers();
-    const Wide forward = super.bases(), backward = canonical ? reverse_complement(forward, n + k_ - 1) : 0;
-    const __m256i mask = _mm256_set1_epi64x(static_cast<long long>(~std::uint64_t{0} >> (64 - 2 * k_)));
-    const __m256i sign = _mm256_set1_epi64x(static_cast<long long>(std::uint64_t{1} << 63));
-    const __m256i a = _mm256_set1_epi64x(static_cast<long long>(forward));
-    const __m256i b = _mm256_set1_epi64x(static_cast<long long>(forward >> 64));
-    const __m256i c = _mm256_set1_epi64x(static_cast<long long>(backward));
-    const __m256i d = _mm256_set1_epi64x(static_cast<long long>(backward >> 64));
-    const __m256i whole = _mm256_set1_epi64x(64), four = _mm256_set1_epi64x(8);
-    __m256i up = _mm256_setr_epi64x(0, 2, 4, 6);
-    // Of lanes behind the last k-mer it is below zero, which shifts to 0.
-    __m256i down = _mm256_sub_epi64(_mm256_set1_epi64x(2 * (static_cast<long long>(n) - 1)), up);
+    const __m256i high = broadcast(super.high), low = broadcast(super.low);
+    const __m256i first = broadcast(reversed(~super.high)), second = broadcast(reversed(~super.low));
+    const __m256i mask = broadcast(~std::uint64_t{0} >> (64 - 2 * k_)), sign = broadcast(std::uint64_t{1} << 63);
+    const __m256i word = _mm256_set1_epi64x(64), four = _mm256_set1_epi64x(8);
+    const __m128i unused = _mm_cvtsi32_si128(static_cast<int>(64 - 2 * k_));
+    __m256i by = _mm256_setr_epi64x(0, 2, 4, 6);
     for (unsigned i = 0; i < n; i += 4) {
-      __m256i kmer = _mm256_and_si256(
-          _mm256_or_si256(_mm256_srlv_epi64(a, up), _mm256_sllv_epi64(b, _mm256_sub_epi64(whole, up))), mask);
+      const __m256i rest = _mm256_sub_epi64(word, by);
+      __m256i kmer =
+          _mm256_srl_epi64(_mm256_or_si256(_mm256_sllv_epi64(high, by), _mm256_srlv_epi64(low, rest)), unused);
       if constexpr (canonical) {
-        const __m256i other = _mm256_and_si256(
-            _mm256_or_si256(_mm256_srlv_epi64(c, down), _mm256_sllv_epi64(d, _mm256_sub_epi64(whole, down))), mask);
+        const __m256i other =
+            _mm256_and_si256(_mm256_or_si256(_mm256_srlv_epi64(first, by), _mm256_sllv_epi64(second, rest)), mask);
         kmer = _mm256_blendv_epi8(kmer, other,
                                   _mm256_cmpgt_epi64(_mm256_xor_si256(kmer, sign), _mm256_xor_si256(other, sign)));
-        down = _mm256_sub_epi64(down, four);
       }
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), kmer);
-      up = _mm256_add_epi64(up, four);
+      by = _mm256_add_epi64(by, four);
     }
     return n;
   }
 #endif
 
+  // What is bases, by the number of k-mers.
+  struct Masks {
+    std::uint64_t low = 0, high = 0;
+  };
+  std::array<Masks, Minima::widest + 1> masks_{};
   unsigned k_;
   bool canonical_;
   Simd simd_;

@@ -69,8 +69,13 @@ class WideSuperKmers {
       const std::uint8_t* const back = packed.lowest_first() + (end + 3) / 4;
       const WideSuperKmer other = shifted(Packed::little_endian(back - 8), Packed::little_endian(back - 16),
                                           Packed::little_endian(back - 24), static_cast<unsigned>(2 * (-end % 4)), n);
-      // Where 64 bases at either end are each other's, all of them are.
-      if (other.high != super.high ? other.high < super.high : other.middle < super.middle) super = other;
+      // Where 64 bases at either end are each other's, all of them are. Which is less is as good as thrown: no branch.
+      const Wide all = static_cast<Wide>(super.high) << 64 | super.middle,
+                 others = static_cast<Wide>(other.high) << 64 | other.middle;
+      const std::uint64_t is_less = -std::uint64_t{others < all};
+      super.low ^= (super.low ^ other.low) & is_less;
+      super.middle ^= (super.middle ^ other.middle) & is_less;
+      super.high ^= (super.high ^ other.high) & is_less;
     }
     super.low |= n;
     return super;

@@ -47,7 +47,7 @@ template <class Record>
 Record record_of(std::uint64_t i) {
   const std::uint64_t kmers = 1 + i % 21, bases = i * 0x9e3779b97f4a7c15 >> 20;
   if constexpr (std::same_as<Record, SuperKmer>)
-    return {bases, i % 3 | kmers << 56};
+    return {bases << 8 | kmers, i % 3};
   else
     return {kmers, bases, i % 3};
 }
@@ -102,6 +102,22 @@ TEMPLATE_TEST_CASE("a record for which there is no room is not put, and goes in 
   CHECK(refused > 1000);
   partitions.finish();
   CHECK((all_of(partitions) == expected));
+}
+
+TEST_CASE("a lane that is dropped has no file any more, and others have theirs") {
+  const scratch::test::TempDir dir;
+  const scratch::Workspace workspace(dir.path());
+  Partitions<SuperKmer> partitions(workspace, "records", 300 << 10, 2);
+  const std::size_t before = scratch::test::open_descriptors();
+  for (unsigned lane = 0; lane < 2; ++lane)
+    for (std::uint64_t i = 0; i < 60000; ++i) partitions.lane(lane).put(record_of<SuperKmer>(i));
+  partitions.finish();
+  REQUIRE(partitions.lanes() == 2);
+  CHECK(scratch::test::open_descriptors() == before + 2);
+  partitions.drop(0);
+  CHECK(scratch::test::open_descriptors() == before + 1);
+  partitions.drop(1);
+  CHECK(scratch::test::open_descriptors() == before);
 }
 
 }  // namespace

@@ -81,7 +81,11 @@ void check_hashes(MakeRecord make) {
 }
 
 TEST_CASE("neighbours have other hashes, all bits of which are even") {
-  check_hashes<SuperKmer>([](std::uint64_t i) { return SuperKmer{i << 2, std::uint64_t{7} << 56}; });
+  for (unsigned by = 8; by + 14 <= 128; by += 14)
+    check_hashes<SuperKmer>([by](std::uint64_t i) {
+      const Wide bits = Wide{i} << by;
+      return SuperKmer{static_cast<std::uint64_t>(bits) | 7, static_cast<std::uint64_t>(bits >> 64)};
+    });
   for (unsigned by = 2; by + 14 <= 192; by += 14)
     check_hashes<WideSuperKmer>([by](std::uint64_t i) {
       const Wide bits = Wide{i} << by % 64;
