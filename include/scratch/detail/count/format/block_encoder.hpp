@@ -100,9 +100,12 @@ SCRATCH_WIDE BlockRecordOf<Mixed> encode_block_wide(std::span<const EntryOf<Mixe
   return encode_block_here(PartsInTurn<Mixed>(entries, first), entries, first, width, out, total);
 }
 
-SCRATCH_AVX512_BYTES inline BlockRecord encode_block_by_eights(std::span<const CountEntry> entries, std::uint64_t first,
-                                                               unsigned width, ByteBuffer& out, std::uint64_t& total) {
-  return encode_block_here(PartsByEights(entries, first), entries, first, width, out, total);
+/// @pre has_byte_shuffles(), and the block has raws where its keys have 128 bits
+template <class Mixed>
+SCRATCH_AVX512_BYTES BlockRecordOf<Mixed> encode_block_by_eights(std::span<const EntryOf<Mixed>> entries, Mixed first,
+                                                                 unsigned width, ByteBuffer& out,
+                                                                 std::uint64_t& total) {
+  return encode_block_here(PartsByEights<Mixed>(entries, first), entries, first, width, out, total);
 }
 #endif
 
@@ -113,8 +116,11 @@ template <class Mixed>
 BlockRecordOf<Mixed> encode_block(std::span<const EntryOf<Mixed>> entries, Mixed first, unsigned width, ByteBuffer& out,
                                   std::uint64_t& total) {
 #if defined(__x86_64__)
-  if constexpr (sizeof(Mixed) == 8)
-    if (has_byte_shuffles()) return encode_block_by_eights(entries, first, width, out, total);
+  if constexpr (sizeof(Mixed) >= 8) {
+    constexpr unsigned most_high_bits = 9;
+    const bool is_packed_by_words = sizeof(Mixed) == 8 || width >= 64 + most_high_bits;
+    if (is_packed_by_words && has_byte_shuffles()) return encode_block_by_eights(entries, first, width, out, total);
+  }
   if (wide_processor()) return encode_block_wide(entries, first, width, out, total);
 #endif
   return encode_block_plainly(entries, first, width, out, total);

@@ -125,13 +125,15 @@ alignas(64) inline constexpr std::array<EightPlaces, most_shuffled_bits + 1> eig
   return all;
 }();
 
-/// The same as `PartsInTurn`. @pre has_byte_shuffles()
+/// The same as `PartsInTurn`. Of 128 bits only the upper halves are in these parts.
+/// @pre has_byte_shuffles(); of 128 bits the lower halves are raw
+template <class Mixed>
 class PartsByEights {
  public:
-  using CountEntry = EntryOf<std::uint64_t>;
+  using CountEntry = EntryOf<Mixed>;
 
-  SCRATCH_AVX512_BYTES PartsByEights(std::span<const CountEntry> entries, std::uint64_t first)
-      : entries_(entries), first_(first), in_turn_(entries, first) {
+  SCRATCH_AVX512_BYTES PartsByEights(std::span<const CountEntry> entries, Mixed first)
+      : entries_(entries), first_(static_cast<std::uint64_t>(first >> raw_bits)), in_turn_(entries, first) {
     rest_.fill({first, 1});
     std::copy(entries.end() - static_cast<std::ptrdiff_t>(entries.size() % 8), entries.end(), rest_.begin());
   }
@@ -186,7 +188,7 @@ class PartsByEights {
     const Words first = Words{} + first_, mask = Words{} + low_mask(bits);
     const Shuffle shuffle(bits);
     for (std::size_t i = 0; i < entries_.size(); i += 8, to += bits)
-      shuffle.store(to, (keys_at(i) - first) >> skipped & mask);
+      shuffle.store(to, (keys_at(i) - first) >> (skipped - raw_bits) & mask);
   }
 
   SCRATCH_AVX512_BYTES void set_highs(std::byte* to, unsigned skipped) const {
@@ -196,7 +198,7 @@ class PartsByEights {
     BitSetter bits(to);
     std::size_t i = 0;
     for (; i + 8 <= n; i += 8, places += 8) {
-      const Words eight = ((keys_at(i) - first) >> skipped) + places;
+      const Words eight = ((keys_at(i) - first) >> (skipped - raw_bits)) + places;
       const std::uint64_t begin = eight[0];
       if (eight[7] - begin <= BitSetter::at_once) [[likely]] {
         const Words ones = (Words{} + 1) << (eight - begin);
@@ -207,7 +209,7 @@ class PartsByEights {
         for (std::size_t k = 0; k < 8; ++k) bits.set(1, eight[k]);
       }
     }
-    for (; i < n; ++i) bits.set(1, i + ((entries_[i].mixed - first_) >> skipped));
+    for (; i < n; ++i) bits.set(1, i + ((packed_half(entries_[i].mixed) - first_) >> (skipped - raw_bits)));
   }
 
   /// @pre counts() was called
@@ -265,20 +267,36 @@ class PartsByEights {
     }
   };
 
+  static constexpr unsigned raw_bits = sizeof(Mixed) > 8 ? 64 : 0;
+  static std::uint64_t packed_half(Mixed mixed) { return static_cast<std::uint64_t>(mixed >> raw_bits); }
+
   // Behind the last one stand entries that are `first`, once: nothing in any part, but for highs.
   const CountEntry* at(std::size_t i) const { return i + 8 <= entries_.size() ? entries_.data() + i : rest_.data(); }
+  // An entry of 64 bits is two words, one of 128 four: its halves, its count, and nothing.
   SCRATCH_AVX512_BYTES Words keys_at(std::size_t i) const {
     const WordsAnywhere* const words = reinterpret_cast<const WordsAnywhere*>(at(i));
-    return __builtin_shufflevector(words[0], words[1], 0, 2, 4, 6, 8, 10, 12, 14);
+    if constexpr (raw_bits == 0) {
+      return __builtin_shufflevector(words[0], words[1], 0, 2, 4, 6, 8, 10, 12, 14);
+    } else {
+      const Words four = __builtin_shufflevector(words[0], words[1], 1, 5, 9, 13, 1, 5, 9, 13);
+      return __builtin_shufflevector(four, __builtin_shufflevector(words[2], words[3], 1, 5, 9, 13, 1, 5, 9, 13), 0, 1,
+                                     2, 3, 8, 9, 10, 11);
+    }
   }
   SCRATCH_AVX512_BYTES Words counts_at(std::size_t i) const {
     const WordsAnywhere* const words = reinterpret_cast<const WordsAnywhere*>(at(i));
-    return __builtin_shufflevector(words[0], words[1], 1, 3, 5, 7, 9, 11, 13, 15);
+    if constexpr (raw_bits == 0) {
+      return __builtin_shufflevector(words[0], words[1], 1, 3, 5, 7, 9, 11, 13, 15);
+    } else {
+      const Words four = __builtin_shufflevector(words[0], words[1], 2, 6, 10, 14, 2, 6, 10, 14);
+      return __builtin_shufflevector(four, __builtin_shufflevector(words[2], words[3], 2, 6, 10, 14, 2, 6, 10, 14), 0,
+                                     1, 2, 3, 8, 9, 10, 11);
+    }
   }
 
   std::span<const CountEntry> entries_;
-  std::uint64_t first_;
-  PartsInTurn<std::uint64_t> in_turn_;
+  std::uint64_t first_;  // its packed half
+  PartsInTurn<Mixed> in_turn_;
   std::array<CountEntry, 8> rest_{};
   alignas(64) std::uint8_t bytes_[most_block_entries + 64];  // of counts, 255 for all that are more
 };
