@@ -128,29 +128,9 @@ class Appender {
   /// @pre the counts are allowed
   template <class Mixed>
   std::size_t append(const Mixed* keys, const std::uint64_t* counts, std::size_t n) {
-    Stage& to = stage(Kind::counted);
-    std::byte* const memory = to.memory.data();
-    std::uint16_t* const used = to.used.data();
-    const unsigned shift = records_.rest_bits();
-    const Mixed mask = low_mask<Mixed>(shift);
-    const std::uint64_t most = records_.most_counted();
-    constexpr std::size_t room = 64 * sizeof(Mixed), last = (Records::granule(Kind::counted) - 1) * sizeof(Mixed);
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::uint64_t count = counts[i];
-      if (count - 1 >= most) [[unlikely]] {
-        if (count != 0 && !append_large(keys[i], count)) return i;
-        continue;
-      }
-      const auto p = static_cast<std::size_t>(keys[i] >> shift);
-      const std::size_t at = used[p];
-      store_mixed(memory + p * room + at, (keys[i] & mask) | Mixed{count} << shift);
-      if (at == last) [[unlikely]] {
-        if (!put_granule(Kind::counted, p)) return i;
-        continue;
-      }
-      used[p] = static_cast<std::uint16_t>(at + sizeof(Mixed));
-    }
-    return n;
+    if constexpr (sizeof(Mixed) > 8)
+      if (records_.is_tall()) return append_here<true>(keys, counts, n);
+    return append_here<false>(keys, counts, n);
   }
   template <class Mixed>
   requires(!std::is_pointer_v<Mixed>) bool append(Mixed key, std::uint64_t count) {
@@ -206,6 +186,33 @@ class Appender {
   }
 
  private:
+  // @param Tall `Records::is_tall`
+  template <bool Tall, class Mixed>
+  std::size_t append_here(const Mixed* keys, const std::uint64_t* counts, std::size_t n) {
+    Stage& to = stage(Kind::counted);
+    std::byte* const memory = to.memory.data();
+    std::uint16_t* const used = to.used.data();
+    const CountedWords<Tall, Mixed> words(records_.rest_bits());
+    const std::uint64_t most = records_.most_counted();
+    constexpr std::size_t room = 64 * sizeof(Mixed), last = (Records::granule(Kind::counted) - 1) * sizeof(Mixed);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t count = counts[i];
+      if (count - 1 >= most) [[unlikely]] {
+        if (count != 0 && !append_large(keys[i], count)) return i;
+        continue;
+      }
+      const std::size_t p = words.partition(keys[i]);
+      const std::size_t at = used[p];
+      store_mixed(memory + p * room + at, words.word(keys[i], count));
+      if (at == last) [[unlikely]] {
+        if (!put_granule(Kind::counted, p)) return i;
+        continue;
+      }
+      used[p] = static_cast<std::uint16_t>(at + sizeof(Mixed));
+    }
+    return n;
+  }
+
   struct Stage {
     BigMemory memory{};
     PlainVector<std::uint16_t> used{};    // bytes, by partition

@@ -29,6 +29,38 @@ enum class Kind : std::uint8_t {
 };
 inline constexpr std::size_t kinds = 3;
 
+/// Words of `counted` records: a count above what of a key does not choose its partition.
+/// @tparam Tall the key's part has 64 bits or more, so that the count is in the upper half, and shifts know it
+template <bool Tall, class Mixed>
+class CountedWords {
+ public:
+  explicit CountedWords(unsigned rest_bits)
+      : shift_(Tall ? rest_bits - 64 : rest_bits), mask_(low_mask<Mixed>(rest_bits)) {}
+
+  std::size_t partition(Mixed key) const {
+    if constexpr (Tall)
+      return static_cast<std::size_t>(high_half(key) >> shift_);
+    else
+      return static_cast<std::size_t>(key >> shift_);
+  }
+  Mixed word(Mixed key, std::uint64_t count) const {
+    if constexpr (Tall)
+      return (key & mask_) | Mixed{count << shift_} << 64;
+    else
+      return (key & mask_) | Mixed{count} << shift_;
+  }
+  std::uint64_t count(const std::byte* from) const {
+    if constexpr (Tall)
+      return load_le<std::uint64_t>(from + 8) >> shift_;
+    else
+      return static_cast<std::uint64_t>(load_mixed<Mixed>(from) >> shift_);
+  }
+
+ private:
+  unsigned shift_;
+  Mixed mask_;
+};
+
 /// Keys of `key_bits` bits, of which the first `bits` choose one of 2^`bits` partitions, and records of the rest.
 struct Records {
   unsigned key_bits = 0, bits = 0;
@@ -46,6 +78,8 @@ struct Records {
   Mixed rest_of(Mixed key) const {
     return key & low_mask<Mixed>(rest_bits());
   }
+  /// What `CountedWords` asks: of 128 bits, unless all but half of them choose partitions.
+  bool is_tall() const { return word == 16 && rest_bits() >= 64; }
   /// Counts up to this stand in `counted` records: 255 as a rule with keys of 64 bits or 128. Digits of base 64 with their
   /// place would take as many bits, and two records from 64 on.
   std::uint64_t most_counted() const { return low_mask(8 * word - rest_bits()); }
@@ -93,13 +127,22 @@ struct Records {
   template <class Mixed>
   void load(Kind kind, const std::byte* from, std::size_t n, std::type_identity_t<Mixed> mask, Mixed* keys,
             std::uint64_t* counts) const {
-    const bool is_word = kind == Kind::counted;
-    const unsigned shift = is_word ? rest_bits() : 0;
-    const std::size_t size = is_word ? sizeof(Mixed) : sizeof(Mixed) + 8, count_at = is_word ? 0 : sizeof(Mixed);
-    for (std::size_t i = 0; i < n; ++i) {
-      keys[i] = load_mixed<Mixed>(from + i * size) & mask;
-      counts[i] = static_cast<std::uint64_t>(load_mixed<Mixed>(from + i * size + count_at) >> shift);
-    }
+    const std::size_t size = this->size(kind);
+    const auto load_all = [&](auto count) {
+      for (std::size_t i = 0; i < n; ++i) {
+        keys[i] = load_mixed<Mixed>(from + i * size) & mask;
+        counts[i] = count(from + i * size);
+      }
+    };
+    if (kind == Kind::large)
+      load_all([](const std::byte* record) { return load_le<std::uint64_t>(record + sizeof(Mixed)); });
+    else if (sizeof(Mixed) > 8 && is_tall())
+      load_all([words = CountedWords<(sizeof(Mixed) > 8), Mixed>(rest_bits())](const std::byte* record) {
+        return words.count(record);
+      });
+    else
+      load_all(
+          [words = CountedWords<false, Mixed>(rest_bits())](const std::byte* record) { return words.count(record); });
   }
 };
 
