@@ -272,6 +272,9 @@ int run(int argc, char** argv) {
         table("memory: " + size_of(memory), std::to_string(adders), with(uniform, memory, adders), "1");
   const std::string usual = "64 MiB, 1 thread";
   table("peers", usual, uniform, "");
+  Job helped = uniform;
+  helped.threads = 2;
+  table("peers", "64 MiB, 1 adder, 2 threads for the rest", helped, usual);
   table("peers", "64 MiB, 2 adders", with(uniform, 64_MiB, 2), usual);
 #ifdef HAVE_ABSL
   rows.push_back({"peers", "absl::flat_hash_map", uniform,
