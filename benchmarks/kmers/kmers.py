@@ -7,7 +7,7 @@
 
 The reads are made here, the same every time, of a bacterium's genome: E. coli 536, NC_008253.1, from Debian's
 bowtie-examples, or of GENOME=file.fa[.gz]; where neither is there, of 4.6 million random bases. Those at 1x are of 100
-million random bases: a program has read a bacterium before it has started its threads. Each program goes from
+million random bases: of a bacterium they are counted within 0.05 s, of which much is the start. Each program goes from
 reads in the page cache to its own table or database; it is a process of its own, whose processor time and peak memory
 the kernel tells (a peak is at least this program's, some 15 MiB). In every round each program runs once, jellyfish in
 the first one only, and another one is the first. Printed are the best and the median of the rounds, and at the end what

@@ -14,7 +14,8 @@
 // Each is run as it is, and then as a control that leaves out what the race is about, which must do harm. They do
 // without courtesies: without the root's lock, and with sweepers that give nobody the time to lock what he has just
 // made. Safety must not need them; a creator who finds no way past such sweepers may only be told so. With sweepers
-// that do, which is a race of its own, nobody may be told so.
+// that do, which is a race of its own, nobody may be told so, and they must take fewer directories from creators than
+// the others: that these do is its control.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -60,7 +61,8 @@ struct Board {
   std::atomic<long> good{0};
   std::atomic<long> gone{0};
   std::atomic<long> swept{0};
-  bool patient = false;  // the sweepers
+  std::atomic<long> dead{0};  // which sweepers shall take
+  bool patient = false;       // the sweepers
   char first_words[1000] = {};
 
   void note(const std::string& what) {
@@ -118,9 +120,10 @@ class Crew {
 };
 
 // What a dead session looks like: nothing is locked.
-void leave_for_dead(const scratch::Under& place, std::mt19937_64& random) {
+void leave_for_dead(Board& board, const scratch::Under& place, std::mt19937_64& random) {
   const std::string path = place.root().string() + "/session_dead_" + scratch::detail::hex16(random());
   if (mkdir(path.c_str(), 0700) != 0) return;
+  ++board.dead;
   for (const char* name : {"/.lock", "/data"}) close(open((path + name).c_str(), O_CREAT | O_WRONLY, 0600));
 }
 
@@ -142,7 +145,7 @@ void sweep_on(Board& board, const scratch::Under& place) {
 void create_on(Board& board, const scratch::Under& place, unsigned seed) {
   std::mt19937_64 random(seed);
   while (board.left-- > 0) {
-    if (random() % 4 == 0) leave_for_dead(place, random);
+    if (random() % 4 == 0) leave_for_dead(board, place, random);
     try {
       scratch::SessionDir session(place, "race");
       bool there = is_there(session.path());
@@ -392,7 +395,8 @@ struct Race {
 
 enum class Create { without_courtesies, patiently, as_control };
 
-long race_create(const char* name, long rounds, TempDir::On on, Create how) {
+// @param taken how many directories were taken from creators, about: some of the dead may be left
+long race_create(const char* name, long rounds, TempDir::On on, Create how, long* taken = nullptr) {
   Race race{name, rounds, TempDir(on)};
   Sabotage creators = race.fair();
   creators.no_identity = how == Create::as_control;
@@ -400,13 +404,15 @@ long race_create(const char* name, long rounds, TempDir::On on, Create how) {
   sweepers.yielding = false;
   sweepers.impatient = how != Create::patiently;
   race.board.patient = !sweepers.impatient;
-  return race.run(
+  const long harm = race.run(
       [&] {
         for (int i = 0; i < 5; ++i)
           race.crew.start(creators, [&](unsigned seed) { create_on(race.board, race.place, seed); });
         for (int i = 0; i < 3; ++i) race.crew.start(sweepers, [&](unsigned) { sweep_on(race.board, race.place); });
       },
       false);
+  if (taken != nullptr) *taken = race.board.swept - race.board.dead;
+  return harm;
 }
 
 long race_close(const char* name, long rounds, bool control) {
@@ -487,8 +493,11 @@ int main(int argc, char** argv) {
   };
   if (what == "create") {
     const auto on = disk ? TempDir::On::disk : TempDir::On::memory;
-    harm = race_create("create and sweep", rounds, on, Create::without_courtesies);
-    harm += race_create("create and sweep patiently", rounds, on, Create::patiently);
+    long by_hasty = 0, by_patient = 0;
+    harm = race_create("create and sweep", rounds, on, Create::without_courtesies, &by_hasty);
+    harm += race_create("create and sweep patiently", rounds, on, Create::patiently, &by_patient);
+    std::printf("taken from creators: %ld, patiently %ld\n", by_hasty, by_patient);
+    if (by_patient >= by_hasty) return std::puts("patience changes nothing"), 1;
     until_caught([&] { return race_create("control: no identity check", short_form, on, Create::as_control); });
   } else if (what == "close") {
     harm = race_close("close and sweep", rounds, false);

@@ -78,7 +78,7 @@ struct Records {
   Mixed rest_of(Mixed key) const {
     return key & low_mask<Mixed>(rest_bits());
   }
-  /// What `CountedWords` asks: of 128 bits, unless all but half of them choose partitions.
+  /// What `CountedWords` asks: of 128 bits, unless more than half of them choose partitions.
   bool is_tall() const { return word == 16 && rest_bits() >= 64; }
   /// Counts up to this stand in `counted` records: 255 as a rule with keys of 64 bits or 128. Digits of base 64 with their
   /// place would take as many bits, and two records from 64 on.
