@@ -9,7 +9,8 @@ cxx="${CXX:-c++} -std=c++20 -I $include -include $headers -fsyntax-only $flags"
 sentence=$(sed -n 's@^// expect: @@p' "$case")
 [ -n "$sentence" ] || { echo "$case expects nothing"; exit 1; }
 
-if ! $cxx -DRIGHT "$case"; then
+# Without flags of its own it has been compiled with all others.
+if [ -n "$flags" ] && ! $cxx -DRIGHT "$case"; then
   echo "the right form does not compile either"
   exit 1
 fi
