@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -64,8 +65,10 @@ class SharePartitioner {
         area_(stage.session.area("partitioning").area(worker_name(stage.worker))) {}
 
   Work run() {
+    std::set<std::uint64_t> done;
+    for (const Placed& slice : area_.list(slices())) done.insert(slice.index);
     for (unsigned slice = 0; slice < stage_.plan.slices; ++slice)
-      if (area_.list(slices().name(slice)).empty()) partition(slice);
+      if (!done.contains(slice)) partition(slice);
     for (const Placed& slice : area_.list(slices()))
       work_.set += Multiset::from_json(nlohmann::json::parse(scratch::read_text(slice.here, slice.name)));
     return work_;

@@ -39,7 +39,7 @@ struct Stage {
     if (plan.keep_finished)
       file.here.move(file.name, session.area("finished").in(file.place), kept_name);
     else
-      file.here.remove_matching(file.name);
+      file.here.remove(file.name);
   }
 };
 

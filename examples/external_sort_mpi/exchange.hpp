@@ -51,7 +51,7 @@ class FileExchange {
         });
       });
       ranks_.together([&] {
-        for (const std::string& name : names) sent.remove_matching(name);
+        for (const std::string& name : names) sent.remove(name);
       });
     }
   }
