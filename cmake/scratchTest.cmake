@@ -33,23 +33,14 @@ function(scratch_optimise)
   endforeach()
 endfunction()
 
-# What is about failures, or shows how something is done, has -O1 where others have -O2: it compiles in two thirds of the
-# time, and has little that the tests beside it do not have with -O2.
+# What has its system calls replaced, or makes what tests look at, has -O1 where others have -O2: it compiles in two thirds
+# of the time, and has little that the tests beside it do not have with -O2.
 function(scratch_optimise_less)
   if(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_CXX_FLAGS MATCHES "-O2")
     foreach(target IN LISTS ARGN)
       target_compile_options(${target} PRIVATE -O1)
     endforeach()
   endif()
-endfunction()
-
-# Programs that are run by tests of other lanes alone: with a sanitizer they are built when they are asked for.
-function(scratch_leave_out_where_sanitized)
-  foreach(target IN LISTS ARGN)
-    if(CMAKE_CXX_FLAGS MATCHES "-fsanitize" AND TARGET ${target})
-      set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
-    endif()
-  endforeach()
 endfunction()
 
 # A test that is a command. Exit code 77 means skipped. Its labels are those of its folder, unless it says LABELS.

@@ -2,16 +2,10 @@
 //
 // A program as a user would write it, built in every way that a user can take the library in.
 //   consumer <expected interface: uring | posix | any>
-#include <cstdio>
-#include <filesystem>
-#include <string_view>
-#include <system_error>
+#include <scratch/scratch.hpp>
 
-#include <scratch/chunk_writer.hpp>
-#include <scratch/error.hpp>
-#include <scratch/place.hpp>
-#include <scratch/session_dir.hpp>
-#include <scratch/version.hpp>
+#include <cstdio>
+#include <string_view>
 
 #if defined(SCRATCH_WITH_URING) && SCRATCH_WITH_URING
 constexpr std::string_view interface_here = "uring";
@@ -36,11 +30,15 @@ int main(int argc, char** argv) {
     scratch::ChunkWriter chunk(session);
     chunk.append(std::string_view("a few bytes"));
     if (!fs::exists(where / chunk.commit({.rows = 1}).file)) return 2;
+    scratch::CountTable<std::uint64_t> counts(session, "counts");
+    counts.add(7);
+    counts.commit();
+    if (scratch::CountReader<std::uint64_t>(session, "counts").get(7) != 1) return 3;
   }
-  if (fs::exists(where)) return 3;
+  if (fs::exists(where)) return 4;
   try {
     throw scratch::Error(scratch::errc::busy, "run the example", "/nowhere");
   } catch (const std::system_error& error) {
-    return error.code() == scratch::errc::busy ? 0 : 4;
+    return error.code() == scratch::errc::busy ? 0 : 5;
   }
 }

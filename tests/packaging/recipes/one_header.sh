@@ -14,6 +14,7 @@ if grep -n '#include <scratch/' "$there/scratch/scratch.hpp"; then
 fi
 cp "$source/examples/first.cpp" "$source/examples/tour.cpp" "$there"
 cd "$there"
-"$cxx" -std=c++20 -Wall -Wextra -Werror -I . -fsyntax-only tour.cpp
-"$cxx" -std=c++20 -O0 -Wall -Wextra -Werror -I . first.cpp -o first -pthread
+for program in first tour; do
+  "$cxx" -std=c++20 -O0 -Wall -Wextra -Werror -I . "$program.cpp" -o "$program" -pthread
+done
 ./first >/dev/null

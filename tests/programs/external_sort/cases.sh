@@ -287,7 +287,7 @@ case_unique_lines_are_validated_with_those_that_were_left_out() {
 
 case_memory_stays_within_what_was_given_for_lines() {
   generate -n 1500000 --lines -o lines
-  seq 10000000 | cut -c 1-2 >short
+  seq 20000000 | cut -c 1-2 >short
   for memory in 32 64 128; do
     for how in '--workers 2' '--workers 3' '--workers 2 -u' '--workers 2 --place shm'; do
       for input in lines short; do

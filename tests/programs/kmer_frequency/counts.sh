@@ -64,18 +64,20 @@ a_genome_in_one_row() {
   python3 -c '
 import random
 random.seed(5)
-genome = "".join(random.choices("ACGT", k=300000))
+genome = "".join(random.choices("ACGT", k=600000))
 print(">all\n" + genome + "ACGT" * 9 + genome[1000:90000] + "N" * 7 + genome[::-1])' >reads.fa
 }
 many_rows_of_one_base() {
-  awk 'BEGIN { for (i = 0; i < 100; ++i) row = row "A"; for (i = 0; i < 100000; ++i) print ">" i "\n" row }' >reads.fa
+  awk 'BEGIN { for (i = 0; i < 100; ++i) row = row "A"; for (i = 0; i < 300000; ++i) print ">" i "\n" row }' >reads.fa
 }
 odd_letters() { make_reads; }
 
 # The same as jellyfish and as kmc, and for k = 1 as Python counts letters too.
+# like_others <input> [more k for kmc ...]
 like_others() {
   need_program jellyfish kmc kmc_tools python3
   "$1"
+  shift
   python3 - reads.fa >theirs.tsv <<END
 import sys
 rows = "".join(line for line in open(sys.argv[1]) if not line.startswith(">")).upper()
@@ -88,7 +90,7 @@ END
   strands=canonical
   for k in 1 15 16 21 31 32 33 47 63; do
     like_jellyfish
-    if among 1 31 63; then like_kmc; fi
+    if among 1 31 63 "$@"; then like_kmc; fi
     # Less memory than there are super-k-mers, and workers of the other kind.
     ours --count occurrences --sorted --memory 24MiB --workers 1 -o ours.tsv reads.fa
     same theirs.tsv ours.tsv
@@ -96,7 +98,7 @@ END
   strands=plain
   for k in 1 15 16 21 31 32 33 47 63; do
     like_jellyfish
-    if among 16 33; then like_kmc; fi
+    if among 16 33 "$@"; then like_kmc; fi
     ours --count occurrences --sorted --processes -o ours.tsv reads.fa
     same theirs.tsv ours.tsv
   done
@@ -104,6 +106,7 @@ END
 }
 
 case $fact in
+  like_others_in_odd_letters) like_others odd_letters 15 31 47 ;;
   like_others_*) like_others "${fact#like_others_in_}" ;;
   rows_are_counted_once)
     need_program python3

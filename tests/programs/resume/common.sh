@@ -18,19 +18,6 @@ refuses() {
   says "$words"
 }
 
-# becomes_there <job> <name of a file>: waits until such a file is below the place; false: the job ended before. No process
-# is started for it, of which there would be hundreds a second.
-shopt -s globstar
-mkfifo never
-exec {never}<>never
-rm never
-becomes_there() {
-  until compgen -G "place/**/$2" >/dev/null; do
-    kill -0 "$1" 2>/dev/null || return 1
-    read -rt 0.002 -u "$never" || true
-  done
-}
-
 # stopped <signal> <name of a file> <program and arguments ...>: gets the signal as soon as such a file is there. In $code
 # what it ends with.
 stopped() {
@@ -38,7 +25,8 @@ stopped() {
   shift 2
   "$@" >out 2>err &
   local job=$!
-  becomes_there $job "$name" && kill "-$signal" $job 2>/dev/null || fail "it was over before there was a $name"
+  while kill -0 $job 2>/dev/null && [ -z "$(find place -name "$name" -print -quit)" ]; do sleep 0.002; done
+  kill "-$signal" $job 2>/dev/null || fail "it was over before there was a $name"
   code=0
   wait $job 2>/dev/null || code=$?
   [ -n "$(session)" ] || fail "killed too late to leave anything"

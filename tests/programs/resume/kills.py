@@ -131,11 +131,11 @@ class Kills:
         extra = []
         for _ in range(40):
             found = self.killed_once(again=anew, earliest=0.5)
+            self.sweep()  # or the next one goes on with it
             if found is not None:
                 extra.append(found)
                 if found > share:
                     break
-        self.sweep()
         check(extra and max(extra) > share, "a new start each time is not noticed", extra)
         if extra:
             figures("the control, which starts anew", extra)
