@@ -16,9 +16,11 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -40,6 +42,9 @@ namespace external_sort {
 
 namespace fs = std::filesystem;
 
+/// In a directory that others put parts in.
+inline constexpr const char* token_name = ".token";
+
 class Delivery {
  public:
   Delivery() = default;
@@ -55,6 +60,10 @@ class Delivery {
   virtual void begin(const nlohmann::json& /* left by `delivering()` of the one before */, bool /* goes_on */) {}
   /// Whether an earlier run had gathered and checked all, and was about to give the names.
   virtual bool was_delivering() const { return false; }
+  /// Lets others than whoever delivers put there what they have, if they see it: a file as long as all of it, into which
+  /// each part goes at its place, or a directory for files that are called as parts are. `token` can be read there, in `token_name`, or
+  /// at its beginning. Empty: nobody else can.
+  virtual fs::path open_to_others(std::uint64_t /* bytes */, std::string_view /* token */) { return {}; }
   /// Gathers the parts, so that `parts()` of `workspace()` are what will be delivered.
   virtual void take(support::Sessions& sessions, const Format& format) = 0;
   virtual Area gathered(support::Sessions& sessions, std::uint64_t buffers) const = 0;
@@ -65,6 +74,18 @@ class Delivery {
   /// Gives them their name. @throws Refused and all is in the session, or as the error says
   virtual void finish(support::Sessions& sessions) = 0;
 };
+
+/// It has its name when it is whole. @throws Refused, support::Stopped
+inline void copy_whole(const fs::path& from, const fs::path& to) {
+  const fs::path beside = to.parent_path() / ("." + to.filename().string() + ".copying");
+  ::unlink(beside.c_str());  // what a killed one left
+  const support::File source(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  support::File target(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  int error = !source || !target ? errno : support::copy_rest(source.get(), target.get());
+  if (error == 0) error = target.close();
+  if (error == 0 && ::rename(beside.c_str(), to.c_str()) != 0) error = errno;
+  if (error != 0) throw Refused("cannot write " + to.string() + ": " + support::text_of(error));
+}
 
 class PartsDirectory : public Delivery {
  public:
@@ -104,6 +125,11 @@ class PartsDirectory : public Delivery {
   }
   bool was_delivering() const override { return was_delivering_; }
 
+  fs::path open_to_others(std::uint64_t, std::string_view token) override {
+    std::ofstream out(fs::path(lock_->path()) / token_name);
+    return out << token << std::flush ? fs::path(lock_->path()) : fs::path();
+  }
+
   void take(support::Sessions& sessions, const Format& format) override {
     for (std::size_t i = 0; i < sessions.size(); ++i) {
       scratch::OwnedSession& session = sessions[i];
@@ -114,7 +140,7 @@ class PartsDirectory : public Delivery {
         if (renames)
           output.move(part.name, session, part.name);
         else if (const fs::path to = fs::path(lock_->path()) / part.name; !fs::exists(to))
-          copy(output.path() / part.name, to);
+          copy_whole(output.path() / part.name, to);
       }
       for (const scratch::Numbered& part : parts().list(session))
         session.persist(part.name, fs::path(lock_->path()) / part.name);
@@ -232,18 +258,6 @@ class PartsDirectory : public Delivery {
                     " (--replace puts these in their place)");
   }
 
-  // It has its name when it is whole.
-  static void copy(const fs::path& from, const fs::path& to) {
-    const fs::path beside = to.parent_path() / ".copying";
-    ::unlink(beside.c_str());  // what a killed one left
-    const support::File source(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    support::File target(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    int error = !source || !target ? errno : support::copy_rest(source.get(), target.get());
-    if (error == 0) error = target.close();
-    if (error == 0 && ::rename(beside.c_str(), to.c_str()) != 0) error = errno;
-    if (error != 0) throw Refused("cannot write " + to.string() + ": " + support::text_of(error));
-  }
-
   /// The parts are whole, and have no place: they stay there under another name.
   [[noreturn]] void keep(int error) {
     const std::string kept = called_ + ".not-delivered-" + std::to_string(::getpid());
@@ -269,9 +283,19 @@ class OneFile : public Delivery {
 
   fs::path place() const override { return target_.is_stream() ? fs::path() : fs::path(target_.directory()); }
   bool renames_from(const Area&) const override { return target_.is_stream(); }
+  fs::path open_to_others(std::uint64_t bytes, std::string_view token) override {
+    if (target_.name().ends_with(".gz")) return {};
+    const fs::path path = target_.open_to_others(bytes, token);
+    is_open_ = !path.empty();
+    return path;
+  }
   void take(support::Sessions&, const Format&) override {}
   Area gathered(support::Sessions& sessions, std::uint64_t) const override { return as_area(sessions).area("output"); }
   void finish(support::Sessions& sessions) override {
+    if (is_open_) {  // and all of it is there
+      target_.commit();
+      return;
+    }
     const std::vector<Placed> all_parts = as_area(sessions).area("output").list(parts());
     if (target_.name().ends_with(".gz")) {
       compress(all_parts);
@@ -298,6 +322,7 @@ class OneFile : public Delivery {
   }
 
   support::Target& target_;
+  bool is_open_ = false;  // to others
 };
 
 /// Reads parts back.

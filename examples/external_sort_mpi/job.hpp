@@ -7,8 +7,8 @@
 //   exchanging     partitions to their owners
 //   sorting, output   one rank's partitions, each of which becomes a part
 //   validation     every rank reads its parts, and what it saw goes to the first one
-//   gathering      parts to the first rank's node
-//   delivering     by the first rank, as external_sort does
+//   gathering      parts to the first rank's node, of those who do not see where the output will be
+//   delivering     by the first rank, as external_sort does; whoever sees the output puts its own parts there
 //
 // With --resume a phase that all have done is on record in the checkpoint; within one the files say it.
 #pragma once
@@ -39,6 +39,7 @@
 #include "mpi/kept_logs.hpp"
 #include "mpi/logs.hpp"
 #include "mpi/node_session.hpp"
+#include "open_output.hpp"
 #include "support/names.hpp"
 #include "support/place.hpp"
 #include "support/resume.hpp"
@@ -246,27 +247,58 @@ class Job {
           if (ranks_.is_first()) check_all(session, options_.format, seen("input"), seen("left_out"));
         });
       });
-    phase("gathering", [&] { exchange.to_first(session.area("output"), is_mine); });
-    sent_ = stream.sent();
+    const scratch::Workspace sorted = session.area("output");
+    const std::uint64_t expected = plan_.inputs.bytes() - seen("left_out").bytes;
+    OpenOutput output(ranks_, plan_, sorted);
+    const auto gather = [&] {
+      exchange.to_first(sorted, [&](const std::string& name) { return is_mine(name) && !output.puts(ranks_.rank()); });
+    };
+    const bool was_delivering =
+        checkpoint_->is_done("delivered") || ranks_.sum(ranks_.is_first() && delivery_->was_delivering() ? 1 : 0) > 0;
+    if (!was_delivering)
+      output.open([&](std::uint64_t bytes, const std::string& token) {
+        if (options_.to_file) check_bytes(bytes, expected);
+        return delivery_->open_to_others(bytes, token);
+      });
+    if (output.is_open()) {  // what is gathered does not hold for a later run, which may see other things
+      logs_->begin("gathering");
+      gather();
+    } else if (!was_delivering) {
+      phase("gathering", gather);
+    }
     logs_->begin("delivering");
+    std::string why;
+    if (output.is_open()) {
+      Work work;
+      why = output.put(work, options_.output.string(), [&](const std::exception& error) { logs_->error(error); });
+      tell(work.bytes_read, work.bytes_written, {});
+      if (!why.empty()) exchange.to_first(sorted, is_mine);  // what has no place is kept, in one
+    }
+    sent_ = stream.sent();
     ranks_.together([&] {
-      if (ranks_.is_first()) deliver(session_->sessions(), plan_.inputs.bytes() - seen("left_out").bytes);
+      if (ranks_.is_first()) deliver(session_->sessions(), output, expected, why);
     });
   }
 
-  void deliver(support::Sessions& sessions, std::uint64_t expected) {
+  void check_bytes(std::uint64_t bytes, std::uint64_t expected) const {
+    if (bytes != expected)
+      throw support::Damaged("the sorted parts have " + std::to_string(bytes) + " bytes of " +
+                             std::to_string(expected));
+  }
+
+  /// @param why it cannot be; empty: it can
+  void deliver(support::Sessions& sessions, const OpenOutput& output, std::uint64_t expected, const std::string& why) {
     scratch::OwnedSession& session = sessions[0];
     if (!checkpoint_->is_done("delivered")) {
-      if (!delivery_->was_delivering()) {
+      if (!delivery_->was_delivering() && why.empty()) {
         delivery_->take(sessions, options_.format);
         std::uint64_t bytes = 0;
         for (const Placed& part : delivery_->gathered(sessions, plan_.buffers).list(parts())) bytes += part.bytes;
-        if (bytes != expected)
-          throw support::Damaged("the sorted parts have " + std::to_string(bytes) + " bytes of " +
-                                 std::to_string(expected));
+        if (!output.is_file()) check_bytes(bytes, expected);
       }
       results_->attempt(
           [&] {
+            if (!why.empty()) throw Refused(why);
             delivery_->make_way();
             if (options_.resume) {
               facts()["delivering"] = delivery_->delivering();
@@ -276,7 +308,7 @@ class Job {
           },
           "output");
     }
-    results_->finish(session);
+    results_->finish(session, options_.resume);
     if (!options_.resume) return;
     facts()["done"].push_back("delivered");
     checkpoint_->write(session);

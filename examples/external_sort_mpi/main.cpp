@@ -6,6 +6,7 @@
 //
 //   job.hpp            the phases
 //   validation.hpp     the output read back
+//   open_output.hpp    the output, where ranks put their own parts
 //   exchange.hpp       files of sessions from rank to rank
 //   ../external_sort/  what a worker does in each phase, and the delivery
 //   ../mpi/            ranks that wait and fail together, streams between them, logs

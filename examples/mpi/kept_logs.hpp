@@ -26,6 +26,7 @@ class KeptLogs {
   /// With all others.
   void bring() {
     if (directory_.empty()) return;
+    ranks_.together([] {});  // all have written their last line
     for (const auto& [name, head] : log_files) {
       std::string text = ranks_.worker() == 0 ? logs_.text_of(name) : std::string();
       if (!ranks_.is_first() && !text.empty()) text.erase(0, std::string_view(head).size());

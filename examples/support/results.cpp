@@ -374,6 +374,14 @@ void Target::commit() {
   if (::ftruncate(target.get(), ::lseek(target.get(), 0, SEEK_CUR)) != 0) refuse(errno);
 }
 
+std::string Target::open_to_others(std::uint64_t bytes, std::string_view beginning) {
+  if (kind_ != Kind::replaced || bytes < beginning.size() || bytes > room()) return {};
+  const int file = lock_->fd();
+  if (write_some(file, beginning) == 0 && ::ftruncate(file, static_cast<off_t>(bytes)) == 0) return lock_->path();
+  ::lseek(file, 0, SEEK_SET);
+  return {};
+}
+
 void Target::take(scratch::OwnedSession& session, const std::string& file) try {
   const std::filesystem::path path = session.path() / file;
   File made(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

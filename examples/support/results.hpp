@@ -104,6 +104,9 @@ class Target {
   /// @throws Stopped, ClosedOutput, Refused
   void write(std::string_view bytes);
   void commit();
+  /// A file of so many bytes that takes the name with `commit()`: whoever sees it can write to it. `beginning` stands in
+  /// it. Empty where it must be written from here, in one go.
+  std::string open_to_others(std::uint64_t bytes, std::string_view beginning);
   /// Puts a file of the session in its place. @throws as `write`; the place is as before where it can be
   void take(scratch::OwnedSession& session, const std::string& file);
   /// The same of several files, one after the other, which stay where they are.

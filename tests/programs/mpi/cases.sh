@@ -403,6 +403,75 @@ with open("odd/lines", "wb") as out:
   nothing_of_sessions place
 }
 
+# What is sent where all see the output, and where the second node does not; the same comes out.
+case_ranks_that_see_the_output_put_their_parts_there_and_send_none() {
+  unshare $own_mounts true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
+  records 200000
+  sort records >expected
+  mkdir out
+  local blind=(unshare $own_mounts --propagation private bash -c 'mount -t tmpfs none "$0" && exec "$@"' "$here/out")
+  for kind in --to-file ''; do
+    sorts 4 $kind -o out/seen records
+    few=$(sent)
+    mpirun -n 2 "$sort_on_many" sort --memory 32MiB $kind -o out/unseen records : \
+      -n 2 "${blind[@]}" "$sort_on_many" sort --memory 32MiB $kind -o out/unseen records 2>err || fail "unseen: $(words)"
+    much=$(sent)
+    echo "sent of 20 MB: $few bytes, $much where two ranks do not see the output"
+    [ "$few" -lt 11000000 ] || fail "half of the records were to be exchanged, and nothing else"
+    [ "$much" -gt 18000000 ] || fail "the other node's parts were not sent"
+    for sorted in out/seen out/unseen; do
+      find $sorted -type f | sort | xargs cat | cmp - expected >&2 || fail "$sorted: other than sort"
+    done
+    grep -q '^delivering,3,1,.*,0,0,0$' out/unseen.logs/metrics/phase_timings.csv || fail "a rank put what it does not see"
+    ! grep -q '^delivering,3,1,.*,0,0,0$' out/seen.logs/metrics/phase_timings.csv || fail "a rank put nothing"
+    [ "$(find out -mindepth 1 -maxdepth 1 | wc -l)" = 4 ] || fail "something else is there: $(ls -a out)"
+    rm -r out/*
+  done
+  sorts 4 --to-file -o out/packed.gz records
+  gzip -dc out/packed.gz | cmp - expected >&2 || fail "other than sort"
+  nothing_of_sessions place
+}
+
+# Room that goes when all have begun to put their parts there: what has no place is kept in one, whole.
+case_an_output_without_room_for_one_rank_is_kept_whole() {
+  unshare $own_mounts true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }
+  if [ -z "${inside:-}" ]; then
+    rm -r "$here"
+    inside=1 TMPDIR=/tmp exec unshare $own_mounts --propagation private bash "$source/tests/programs/mpi/cases.sh" "${programs[@]}"
+  fi
+  local job pid options
+  records 200000
+  sort records >expected
+  for options in --to-file --resume '--to-file --resume'; do
+    mkdir small
+    mount -t tmpfs -o size=24m none small
+    trap 'umount "$here/small"; rm -rf "$here"' EXIT
+    # shellcheck disable=SC2086
+    stopped_in 3 delivering "$sort_on_many" sort --memory 32MiB -q $options --logs logs -o small/sorted records
+    dd if=/dev/zero of=small/filler bs=64K 2>/dev/null || true
+    kill -CONT "$pid"
+    code=0
+    wait $job || code=$?
+    [ "$code" = 1 ] || fail "$options: exit code $code"
+    [ "$(words | grep -vc notice)" = 1 ] || fail "$options: not one line: $(words)"
+    words | grep -q 'cannot write .*: No space left on device; it is kept as' || fail "$options: other words: $(words)"
+    kept=$(words | sed -n 's/.*it is kept as //p')
+    cat "$kept"/part_* | cmp - expected >&2 || fail "$options: not all of it is kept"
+    [ ! -e small/sorted ] || fail "$options: there is a result"
+    rm small/filler
+    if [[ $options = *--resume ]]; then
+      # shellcheck disable=SC2086
+      mpirun -n 4 "$sort_on_many" sort --memory 32MiB -q $options --logs logs -o small/sorted records 2>err || fail "again: $(words)"
+      words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+      find small/sorted -type f | sort | xargs cat | cmp - expected >&2 || fail "$options: other than sort"
+      nothing_of_sessions place
+    fi
+    umount small
+    rm -rf small place/*
+  done
+  trap 'rm -rf "$here"' EXIT
+}
+
 # Damage to a part of the last rank, before it reads that back: bytes from a place on are others.
 damaged() {
   local job pid
@@ -455,12 +524,21 @@ late_sort_killed() {
     *) sort_killed "$1" "$2" 'sampling partitioning' ../records ;;
   esac
 }
+file_killed() {
+  killed_in 3 "$1" "$sort_on_many" sort --memory 32MiB --resume --to-file -o four.out ../records
+  [ ! -e four.out ] || fail "there is a result after a kill in $1"
+  sorts 4 --resume --to-file -o four.out ../records
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  same four.out ../expected
+}
 case_a_rank_that_is_killed_leaves_its_sort_to_the_next_start_which_goes_on() {
   records 200000
   sort records >expected
   cat records records >twice
   in_each early_sort_killed sampling partitioning
   in_each late_sort_killed exchanging sorting output validation gathering delivering
+  rm -r gathering delivering
+  in_each file_killed gathering delivering
 }
 
 swept_sort() {
