@@ -61,8 +61,8 @@ class Delivery {
   /// Whether an earlier run had gathered and checked all, and was about to give the names.
   virtual bool was_delivering() const { return false; }
   /// Lets others than whoever delivers put there what they have, if they see it: a file as long as all of it, into which
-  /// each part goes at its place, or a directory for files that are called as parts are. `token` can be read there, in `token_name`, or
-  /// at its beginning. Empty: nobody else can.
+  /// each part goes at its place, or a directory for files that are called as parts are. `token` can be read at the
+  /// file's beginning, or in `token_name` there. Empty: nobody else can.
   virtual fs::path open_to_others(std::uint64_t /* bytes */, std::string_view /* token */) { return {}; }
   /// Gathers the parts, so that `parts()` of `workspace()` are what will be delivered.
   virtual void take(support::Sessions& sessions, const Format& format) = 0;

@@ -80,7 +80,9 @@ class OpenOutput {
   bool puts(unsigned rank) const { return puts_[rank] != 0; }
 
   /// With all others: each puts what is its own, and the first one what it has of those who do not see the output.
-  /// @returns what the first of them who failed says, at the first rank; empty where nobody failed, anywhere
+  /// @param called   what the user calls the output
+  /// @param on_error told where one fails
+  /// @returns everywhere what the first of them who failed says; empty where nobody did
   template <class OnError>
   std::string put(Work& work, const std::string& called, OnError on_error) {
     std::string why;
