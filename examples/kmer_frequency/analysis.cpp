@@ -145,7 +145,8 @@ AllCounted count_rows(support::Sessions& sessions, const Options& options, RowSo
   for (unsigned i = 0; i < counting.tables(); ++i) all.tables.push_back(table_of_worker(i));
   all.workers = counting.processes
                     ? count_in_processes(sessions, counting, rows, options.events)
-                    : count_in_threads(sessions.of(all.tables[0]), all.tables[0], counting, rows, committing);
+                    : count_in_threads(*make_table(sessions.of(all.tables[0]), all.tables[0], 0, counting), counting, rows,
+                                       committing);
   all.read = rows.found();
   gather(sessions, all.tables);
   return all;

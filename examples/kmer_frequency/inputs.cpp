@@ -80,7 +80,7 @@ AllCounted count_each_input(support::Sessions& sessions, const Options& options,
       for (const Counted& worker : workers) input.counted += worker;
       put_on_record(session, read, input);
     };
-    const std::vector<Counted> workers = count_in_threads(where, table, counting, rows, committing, counted);
+    const std::vector<Counted> workers = count_in_threads(*make_table(where, table, 0, counting), counting, rows, committing, counted);
     for (std::size_t w = 0; w < workers.size(); ++w) all.workers[w] += workers[w];
     all.read += input.read;
   }

@@ -155,7 +155,7 @@ class Seeing {
     for (const Kmer& kmer : std::span(kmers_).first(n)) see(kmer);
     sample_->kmers += static_cast<double>(n);
     if (!counting_.joins()) return;
-    minima_.find(packed_, run, [this](std::uint32_t at, std::uint32_t kmers) {
+    minima_.find(packed_, run, [this](std::uint32_t at, std::uint32_t kmers, std::uint32_t) {
       sample_->equal_supers.see(even(supers_->make(packed_, at, kmers).hash()));
       sample_->supers += 1;
     });

@@ -10,13 +10,16 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "engine/joined.hpp"
 #include "engine/minima.hpp"
@@ -54,7 +57,9 @@ class SuperWorker final : public Worker {
     packed_.pack(batch.bases, batch.ends);
     for (const Run& run : packed_.runs()) {
       minima_.find(packed_, run,
-                   [this](std::uint32_t at, std::uint32_t n) { lane_->put(supers_.make(packed_, at, n)); });
+                   [this](std::uint32_t at, std::uint32_t n, std::uint32_t hash) {
+                     lane_->put(supers_.make(packed_, at, n), hash);
+                   });
       counted_.kmers += run.to - run.from - k_ + 1;
     }
   }
@@ -84,8 +89,10 @@ class Expanding {
   Expanding(const Counting& counting, scratch::CountAdder<Key> adder)
       : supers_(counting.k, counting.canonical), joined_(counting.most_joined()), adder_(std::move(adder)) {}
 
-  void expand(const Partitions<Record>& partitions, std::size_t p) {
-    partitions.for_each(p, buffer_, [this](std::span<const Record> records) {
+  /// @param partitions `Partitions`, or what else has a `for_each` like theirs
+  template <class Records>
+  void expand(const Records& partitions, std::size_t p) {
+    partitions.for_each(p, std::span(buffer_), [this](std::span<const Record> records) {
       joined_.add(records);
       if (joined_.is_full()) give();
     });
@@ -110,10 +117,38 @@ class Expanding {
   }
 
   Supers supers_;
-  typename Partitions<Record>::Buffer buffer_;
+  std::vector<Record> buffer_ = std::vector<Record>(1 << 12);
   Joined<Record> joined_;
   KmerAdder<Key> adder_;
 };
+
+/// Threads that expand at once.
+inline unsigned expanding_threads(const Counting& counting) {
+  return std::min(counting.threads(), std::max(std::thread::hardware_concurrency(), 1U));
+}
+
+/// Expands partitions, by as many threads.
+/// @param progress told how many are done, by one thread at a time
+/// @throws support::Stopped; scratch::Error
+template <scratch::CountKey Key, class Records>
+void expand_all(const Records& partitions, const PartitionRange& range, const Counting& counting,
+                scratch::CountTable<Key>& table, const std::function<void(std::size_t)>& progress = {}) {
+  std::atomic<std::size_t> next = range.first;
+  std::atomic<bool> given_up = false;
+  std::mutex mutex;
+  std::size_t done = 0;
+  const auto expand_some = [&](unsigned) {
+    Expanding<Key> expanding(counting, table.adder());
+    for (std::size_t p; !given_up && (p = next++) < range.last;) {
+      support::check_stop();
+      expanding.expand(partitions, p);
+      const std::lock_guard lock(mutex);
+      if (progress) progress(++done);
+    }
+    expanding.finish();
+  };
+  support::in_threads(expanding_threads(counting), expand_some, given_up);
+}
 
 template <scratch::CountKey Key>
 class SuperTable final : public Table {
@@ -122,7 +157,8 @@ class SuperTable final : public Table {
   SuperTable(const scratch::Workspace& workspace, const std::string& name, unsigned number, const Counting& counting)
       : counting_(counting),
         first_(number),
-        partitions_(std::in_place, workspace, "super_kmers", counting.table_memory() / 2, counting.threads()),
+        partitions_(std::in_place, workspace, "super_kmers",
+                    typename Records::Options{.memory = counting.table_memory() / 2, .lanes = counting.threads()}),
         table_(workspace, name, {.memory = counting.table_memory() / 2, .threads = counting.threads()}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
@@ -131,7 +167,8 @@ class SuperTable final : public Table {
 
   void commit(Counted& counted, OnCommit progress) override {
     const auto began = std::chrono::steady_clock::now();
-    expand_all();
+    partitions_->finish();
+    expand_all<Key>(*partitions_, {0, partitions_->count()}, counting_, table_);
     drop_all();
     counted.adding += seconds_since(began);
     const auto expanded = std::chrono::steady_clock::now();
@@ -143,28 +180,13 @@ class SuperTable final : public Table {
  private:
   using Records = Partitions<typename SuperKmersOf<Key>::Record>;
 
-  void expand_all() {
-    partitions_->finish();
-    std::atomic<std::size_t> next = 0;
-    std::atomic<bool> given_up = false;
-    const auto expand_some = [&](unsigned) {
-      Expanding<Key> expanding(counting_, table_.adder());
-      for (std::size_t p; !given_up && (p = next++) < Records::count;) {
-        support::check_stop();
-        expanding.expand(*partitions_, p);
-      }
-      expanding.finish();
-    };
-    support::in_threads(threads(), expand_some, given_up);
-  }
   void drop_all() {
     std::atomic<unsigned> next = 0;
-    support::in_threads(threads(), [&](unsigned) {
+    support::in_threads(expanding_threads(counting_), [&](unsigned) {
       for (unsigned lane; (lane = next++) < partitions_->lanes();) partitions_->drop(lane);
     });
     partitions_.reset();
   }
-  unsigned threads() const { return std::min(counting_.threads(), std::max(std::thread::hardware_concurrency(), 1U)); }
 
   Counting counting_;
   unsigned first_;

@@ -12,8 +12,7 @@
 
 namespace kmer_frequency {
 
-std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const std::string& name,
-                                      const Counting& counting, RowSource& rows, OnCommit committing,
+std::vector<Counted> count_in_threads(Table& table, const Counting& counting, RowSource& rows, OnCommit committing,
                                       const OnCounted& on_counted) {
   std::vector<Counted> counted(counting.workers);
   std::mutex mutex;
@@ -29,11 +28,10 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
       throw support::Refused("worker " + std::to_string(number) + ": " + error.what());
     }
   };
-  const std::unique_ptr<Table> table = make_table(workspace, name, 0, counting);
   const auto work = [&](unsigned number) noexcept {
     try {
       std::unique_ptr<Worker> worker;
-      named(number, [&] { worker = table->make_worker(number); });
+      named(number, [&] { worker = table.make_worker(number); });
       for (Batch batch; rows.next(batch);) named(number, [&] { worker->add(batch); });
       if (!failed) named(number, [&] { counted[number] = worker->finish(); });
     } catch (...) {
@@ -58,7 +56,7 @@ std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const
   if (failure) std::rethrow_exception(failure);
   if (rows.is_stopped()) return counted;
   if (on_counted) on_counted(counted);
-  table->commit(counted[0], std::move(committing));
+  table.commit(counted[0], std::move(committing));
   return counted;
 }
 

@@ -18,11 +18,11 @@ namespace kmer_frequency {
 
 using OnCounted = std::function<void(const std::vector<Counted>&)>;
 
-/// Counts all rows into one table, which is there afterwards.
+/// Counts all rows into one table, which is committed.
+/// @param table   its workers are numbered from 0
 /// @param counted told what was counted, when all of that is still to be committed
 /// @throws what the first worker that failed threw; all have ended then
-std::vector<Counted> count_in_threads(const scratch::Workspace& workspace, const std::string& table,
-                                      const Counting& counting, RowSource& rows, OnCommit committing,
+std::vector<Counted> count_in_threads(Table& table, const Counting& counting, RowSource& rows, OnCommit committing,
                                       const OnCounted& counted = {});
 
 /// The same in processes that join the session, each with a table of its own, `table_of_worker(number)`, in the place

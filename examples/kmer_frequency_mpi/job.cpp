@@ -18,12 +18,12 @@
 #include <vector>
 
 #include <scratch/any_place.hpp>
-#include <scratch/atomic_file.hpp>
 #include <scratch/count_key.hpp>
 #include <scratch/count_reader.hpp>
-#include <scratch/file_reader.hpp>
 #include <scratch/merge.hpp>
 
+#include "by_super_kmers.hpp"
+#include "by_tables.hpp"
 #include "kmer_frequency/histogram.hpp"
 #include "kmer_frequency/identity.hpp"
 #include "kmer_frequency/measures.hpp"
@@ -35,7 +35,7 @@
 #include "mpi/node_session.hpp"
 #include "mpi/stream.hpp"
 #include "pieces.hpp"
-#include "share_counter.hpp"
+#include "rank_work.hpp"
 #include "support/names.hpp"
 #include "support/place.hpp"
 #include "support/program.hpp"
@@ -78,35 +78,6 @@ double processor_seconds() {
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
-
-/// What comes from a rank: `partition.N.from_WK`, whole or absent.
-class PartitionFile final : public ranks::Incoming {
- public:
-  PartitionFile(scratch::Workspace area, unsigned rank) : area_(std::move(area)), rank_(rank) {}
-
-  static std::string name(unsigned rank, unsigned from) {
-    return "partition." + std::to_string(rank) + ".from_W" + std::to_string(from);
-  }
-  void from(unsigned rank) { from_ = rank; }
-  void begin(std::uint64_t bytes) override {
-    file_.reset();
-    if (bytes > 0) file_.emplace(area_, name(rank_, from_));
-  }
-  void write(std::span<const std::byte> bytes) override { file_->append(bytes); }
-  void end() override {
-    if (!file_) return;
-    file_->commit();
-    names_.push_back(name(rank_, from_));
-    file_.reset();
-  }
-  const std::vector<std::string>& names() const { return names_; }
-
- private:
-  scratch::Workspace area_;
-  unsigned rank_, from_ = 0;
-  std::optional<scratch::AtomicFile> file_;
-  std::vector<std::string> names_;
-};
 
 class Job {
  public:
@@ -178,35 +149,43 @@ class Job {
     }
     ranks_.together(tidy);
   }
+  static constexpr const char* table_of_rank = "range";
   nlohmann::json& facts() { return checkpoint_->facts(); }
   std::uint64_t fact(const char* name) { return facts().at(name).get<std::uint64_t>(); }
 
   void work() {
     scratch::with_key_type(options_.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
-      Area area = session_->workspace().area("rank_" + std::to_string(ranks_.rank()));
-      Area share = area.area("share"), received = area.area("received");
       Stream stream(ranks_, static_cast<std::size_t>(rank_options_.round));
-      phase(
-          "counting", [&] { count(share); }, [&] { share.remove_matching("piece_*"); });
-      phase(
-          "exchanging", [&] { exchange<Key>(share, received, stream); }, [&] { share.clear(); });
-      phase(
-          "summing", [&] { sum<Key>(received); }, [] {});
-      phase(
-          "gathering", [&] { gather<Key>(area, received, stream); }, [&] { area.clear(); });
-      phase(
-          "writing", [&] { write(); }, [] {});
-      sent_ = stream.sent();
+      RankWork work{ranks_, options_, share_, *logs_, stream, session_->workspace()};
+      if constexpr (sizeof(Key) >= 4) {
+        if (options_.counting.joins()) return perform<Key>(work, BySuperKmers<Key>(work));
+      }
+      perform<Key>(work, ByTables<Key>(work));
     });
   }
 
-  void count(const Area& share) {
+  template <class Key, class Way>
+  void perform(RankWork& work, Way way) {
+    phase(
+        "counting", [&] { count(way); }, [&] { way.tidy_counted(); });
+    phase(
+        "exchanging", [&] { way.exchange(); }, [&] { way.tidy_exchanged(); });
+    phase(
+        "summing", [&] { sum<Key>(work, way); }, [&] { way.tidy_summed(); });
+    phase(
+        "gathering", [&] { gather<Key, Way>(work); }, [&] { work.area.clear(); });
+    phase(
+        "writing", [&] { write(); }, [] {});
+    sent_ = work.stream.sent();
+  }
+
+  template <class Way>
+  void count(Way& way) {
     InputRead mine;
-    ShareCounter counter(share, share_, options_.counting, options_.resume);
-    counter.on_progress([&](std::uint64_t bytes) { logs_->progress(bytes, bytes_there_); });
+    way.share().on_progress([&](std::uint64_t bytes) { logs_->progress(bytes, bytes_there_); });
     ranks_.together(
-        [&] { mine = counter.count([&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); }); },
-        [&] { counter.stop(); });
+        [&] { mine = way.count([&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); }); },
+        [&] { way.share().stop(); });
     const ReadSoFar& read = mine.read.so_far;
     logs_->work = {read.bytes, 0, mine.counted.kmers};
     facts()["rows"] = ranks_.sum(read.rows);
@@ -235,40 +214,12 @@ class Job {
     });
   }
 
-  // In as many steps as there are ranks, each of which has one to send to and one to receive from.
-  template <class Key>
-  void exchange(const Area& share, const Area& received, Stream& stream) {
-    using Mixed = scratch::detail::MixedOf<Key>;
-    std::vector<Cut<Mixed>> cuts;
-    ranks_.together([&] { cuts = cuts_of<Key>(share, table_of_worker(0), KeyRanges<Key>(ranks_.size())); });
-    PartitionFile partition(received, ranks_.rank());
-    for (unsigned step = 0; step < ranks_.size(); ++step) {
-      const unsigned to = (ranks_.rank() + step) % ranks_.size();
-      const unsigned from = (ranks_.rank() + ranks_.size() - step) % ranks_.size();
-      const bool is_there = !received.list(PartitionFile::name(ranks_.rank(), from)).empty();
-      const std::vector<std::uint64_t> have = ranks_.all(is_there ? 1 : 0);
-      CutBytes<Mixed> out(std::exchange(cuts[to], {}));
-      partition.from(from);
-      ranks_.together([&] {
-        const bool sends = have[to] == 0;
-        stream.move(sends ? std::optional<unsigned>(to) : std::nullopt, sends ? &out : nullptr,
-                    is_there ? std::nullopt : std::optional<unsigned>(from), is_there ? nullptr : &partition);
-      });
-      logs_->progress(step + 1, ranks_.size());
-    }
-    logs_->work = {stream.received(), stream.sent(), 0};
-  }
-
-  template <class Key>
-  void sum(const Area& received) {
+  template <class Key, class Way>
+  void sum(RankWork& work, Way& way) {
     std::uint64_t distinct = 0, total = 0;
     ranks_.together([&] {
-      scratch::merge_all<Key>(received, "range", parts_of(received),
-                              {.threads = options_.counting.workers,
-                               .memory = options_.counting.memory / 2,
-                               .progress = [&](std::uint64_t done, std::uint64_t all) { logs_->progress(done, all); },
-                               .stop = support::Stop::token()});
-      const scratch::CountReader<Key> range(received, "range");
+      way.sum(table_of_rank, [&](std::uint64_t done, std::uint64_t all) { logs_->progress(done, all); });
+      const scratch::CountReader<Key> range(work.received, table_of_rank);
       distinct = range.distinct();
       total = range.total();
     });
@@ -282,73 +233,64 @@ class Job {
                                std::to_string(read) + " k-mers that were read: this is a defect of the program");
     });
   }
-  // Of these the sum is made: some are in it where that was begun before.
-  std::vector<std::string> parts_of(const Area& received) const {
-    constexpr const char* list = "parts";
-    if (received.list(list).empty()) {
-      std::string names;
-      for (const std::string& name : received.list("partition.*")) names += name + '\n';
-      scratch::write_file(received, list, names);
-    }
-    const std::vector<std::byte> bytes = scratch::read_file(received, list);
-    std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    std::vector<std::string> parts;
-    for (std::string name; std::getline(lines, name);) parts.push_back(name);
-    return parts;
-  }
 
-  // One after the other: the first rank writes them as they come.
-  template <class Key>
-  void gather(const Area& area, const Area& range, Stream& stream) {
-    const bool is_there = ranks_.is_first() && !session_->workspace().list(table_of_worker(0)).empty();
+  // One after the other: the first rank writes them as they come. Of ranks that have no k-mer in common each leaves out
+  // what nobody asked for.
+  template <class Key, class Way>
+  void gather(RankWork& work) {
+    using Mixed = scratch::detail::MixedOf<Key>;
+    const bool is_there = ranks_.is_first() && !work.session.list(table_of_worker(0)).empty();
     if (ranks_.sum(is_there ? 1 : 0) > 0) return;
-    namespace lib = scratch::detail;
-    using File = lib::TableFileOf<lib::MixedOf<Key>>;
-    const std::uint64_t sent = stream.sent(), received = stream.received();
-    const auto whole_range = [&] {
-      const auto file = std::make_shared<const File>(lib::table_directory(range), "range", lib::key_bits<Key>);
-      return CutBytes<lib::MixedOf<Key>>({file, {}, {{{0, file->size()}, {0, 0}}}});
-    };
-    const bool is_large = fact("distinct") >= KeyRanges<Key>(ranks_.size()).enough_entries();
-    const bool is_one = lib::key_bits<Key> == 16 || ranks_.size() == 1;
+    const std::uint64_t sent = work.stream.sent(), received = work.stream.received();
+    const std::uint64_t wanted = Way::is_in_order ? 1 : least_wanted();
+    const bool is_large = Way::is_in_order && fact("distinct") >= KeyRanges<Key>(ranks_.size()).enough_entries();
+    const bool is_one = scratch::detail::key_bits<Key> == 16 || ranks_.size() == 1;
     std::optional<JoinedRanges<Key>> joined;
-    Area small = area.area("gathered");
-    ranks_.together([&] { small.clear(); });
     std::optional<PartitionFile> files;
-    if (ranks_.is_first() && !is_one) {
-      ranks_.together([&] {
-        if (is_large)
-          joined.emplace(session_->workspace(), table_of_worker(0));
-        else
-          files.emplace(small, 0);
-      });
-    } else if (!is_one) {
-      ranks_.together([] {});
-    }
+    Area small = work.area.area("gathered");
+    Cut<Mixed> mine;
+    ranks_.together([&] {
+      small.clear();
+      if (is_one) return;
+      mine = wanted > 1 ? frequent<Key>(work.received, table_of_rank, wanted)
+                        : whole_table<Key>(work.received, table_of_rank);
+      if (!ranks_.is_first()) return;
+      if (is_large)
+        joined.emplace(work.session, table_of_worker(0));
+      else
+        files.emplace(small, 0);
+    });
     for (unsigned from = 0; from < ranks_.size() && !is_one; ++from) {
-      const auto role = [&] {
-        std::optional<CutBytes<lib::MixedOf<Key>>> out;
-        if (ranks_.rank() == from) out.emplace(whole_range());
+      ranks_.together([&] {
+        std::optional<CutBytes<Mixed>> out;
+        if (ranks_.rank() == from) out.emplace(std::exchange(mine, {}));
         ranks::Incoming* const in = joined ? static_cast<ranks::Incoming*>(&*joined) : files ? &*files : nullptr;
         if (files) files->from(from);
         const auto to = out ? std::optional<unsigned>(0) : std::nullopt;
         const auto source = in != nullptr ? std::optional<unsigned>(from) : std::nullopt;
-        if (out || in != nullptr) stream.move(to, out ? &*out : nullptr, source, in);
-      };
-      ranks_.together(role);
+        if (out || in != nullptr) work.stream.move(to, out ? &*out : nullptr, source, in);
+      });
       logs_->progress(from + 1, ranks_.size());
     }
     ranks_.together([&] {
       if (joined) {
         joined->commit();
       } else if (files) {
-        scratch::merge_all<Key>(small, "table", files->names(), {.memory = options_.counting.memory / 2});
-        small.move("table", session_->workspace(), table_of_worker(0));
+        scratch::merge_all<Key>(small, "table", files->names(),
+                                {.threads = options_.counting.workers,
+                                 .memory = options_.counting.memory / 2,
+                                 .stop = support::Stop::token()});
+        small.move("table", work.session, table_of_worker(0));
       } else if (ranks_.is_first()) {
-        Area(range).move("range", session_->workspace(), table_of_worker(0));
+        work.received.move(table_of_rank, work.session, table_of_worker(0));
       }
     });
-    logs_->work = {stream.received() - received, stream.sent() - sent, 0};
+    logs_->work = {work.stream.received() - received, work.stream.sent() - sent, 0};
+  }
+  // Counts below are in no result.
+  std::uint64_t least_wanted() {
+    const bool all = options_.histogram || !options_.histogram_svg.empty() || options_.top > 0 || !options_.table.empty();
+    return all ? 1 : options_.threshold.least_count(fact("rows"));
   }
 
   void write() {

@@ -2,14 +2,21 @@
 //
 // kmer_frequency on several machines: mpirun -n 64 kmer_frequency_mpi ... reads.fa
 //
-// Every rank counts its share of the input into a table in the session of its node, cuts that by ranges of its order,
-// gives each rank its range, and adds up what it gets. The first rank puts the ranges together, and does with the table
-// what the program of one machine does.
+// K-mers that are counted every time are exchanged as super-k-mers: every rank reads its share of the input, gives each
+// rank those of its partitions, and counts what it gets. Of others every rank counts its share into a table in the session
+// of its node, cuts that by ranges of its order, gives each rank its range, and adds up what it gets. The first rank puts
+// together what ranks counted, and does with the table what the program of one machine does.
 //
-//   pieces.hpp      which rank reads what
-//   table_cuts.hpp  a table cut by ranges, and put together
-//   share_counter.cpp   a rank's share, counted
 //   job.cpp         the phases
+//   pieces.hpp      which rank reads what
+//   by_super_kmers.hpp   super-k-mers from rank to rank
+//     super_share.cpp    a rank's share, in files by partitions
+//     run_exchange.hpp   what of it goes to a rank
+//   by_tables.hpp        tables from rank to rank
+//     share_counter.cpp  a rank's share, counted
+//     table_cuts.hpp     a table cut by ranges, and put together
+//   share_reader.cpp     pieces of a share, read by workers
+//   rank_work.hpp, partition_file.hpp   what both work with
 //   ../mpi/         ranks that wait and fail together, streams between them, logs
 //   ../kmer_frequency/   everything else
 #include <optional>

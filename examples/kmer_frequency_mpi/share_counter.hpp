@@ -3,18 +3,13 @@
 // A rank's share, counted into one table.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <mutex>
-#include <string>
+#include <utility>
 
 #include <scratch/workspace.hpp>
 
-#include "kmer_frequency/input_read.hpp"
-#include "kmer_frequency/options.hpp"
-#include "kmer_frequency/rows.hpp"
-#include "kmer_frequency/worker.hpp"
+#include "share_reader.hpp"
 
 namespace kmer_frequency {
 
@@ -26,31 +21,24 @@ class ShareCounter {
   /// @param where    what is there is of this very share, counted by the same options
   /// @param by_piece it can be gone on with
   ShareCounter(scratch::Workspace where, Share share, const Counting& counting, bool by_piece)
-      : where_(std::move(where)), share_(std::move(share)), counting_(counting), by_piece_(by_piece) {}
+      : where_(std::move(where)), share_(std::move(share)), counting_(counting), by_piece_(by_piece), reader_(counting) {}
 
   /// @param told bytes of the share that were read
-  void on_progress(std::function<void(std::uint64_t)> told) { told_ = std::move(told); }
+  void on_progress(std::function<void(std::uint64_t)> told) { reader_.on_progress(std::move(told)); }
 
   /// `table_of_worker(0)` is there afterwards, with all of the share.
   /// @throws support::Refused; support::Stopped; support::GivenUp after `stop()`; scratch::Error
   InputRead count(const OnCommit& committing);
 
   /// Of another thread.
-  void stop() noexcept;
+  void stop() noexcept { reader_.stop(); }
 
  private:
-  InputRead count_into(const std::string& table, const Share& share, std::uint64_t before, const OnCommit& committing,
-                       const std::function<void(const InputRead&)>& counted);
-
   scratch::Workspace where_;
   Share share_;
   const Counting& counting_;
   bool by_piece_;
-  std::function<void(std::uint64_t)> told_;
-
-  std::mutex mutex_;
-  bool stopped_ = false;
-  RowSource* rows_ = nullptr;
+  ShareReader reader_;
 };
 
 }  // namespace kmer_frequency

@@ -26,7 +26,7 @@
 #include <scratch/detail/count/merge/table_guest.hpp>
 #include <scratch/workspace.hpp>
 
-#include "mpi/stream.hpp"
+#include "mpi/ends.hpp"
 #include "support/errors.hpp"
 
 namespace kmer_frequency {
@@ -97,24 +97,23 @@ class CutBytes final : public ranks::Outgoing {
 
 namespace detail {
 
-/// The same entries as a file of its own, packed anew. Nothing where there are none.
-template <scratch::CountKey Key, class File>
-Cut<scratch::detail::MixedOf<Key>> repacked(const scratch::Workspace& area, const File& file, unsigned rank,
-                                            const KeyRanges<Key>& ranges) {
+/// Some entries of a table as a file of its own, packed anew. Nothing where there are none.
+/// @param some what to keep of entries that come in order
+template <scratch::CountKey Key, class File, class Some>
+Cut<scratch::detail::MixedOf<Key>> repacked(const scratch::Workspace& area, const File& file, const std::string& name,
+                                            typename File::Position from, typename File::Position to,
+                                            scratch::detail::MixedOf<Key> first, scratch::detail::MixedOf<Key> last,
+                                            Some some) {
   namespace lib = scratch::detail;
   using Mixed = lib::MixedOf<Key>;
-  const std::array<Mixed, 1> start{ranges.first(rank)};
-  const auto positions = file.find_positions(start);
-  const std::string name = "cut." + std::to_string(rank);
   const lib::Directory& directory = lib::table_directory(area);
   lib::TableWriterOf<Mixed> out(directory, area.path() / name, lib::key_bits<Key>, "cut");
   lib::BlocksOf<Mixed> none;
   auto buffers = std::make_unique<typename File::Buffers>();
-  file.for_each_span(positions[0], positions[1], start[0], ranges.last(rank), *buffers,
-                     [&](std::span<const lib::EntryOf<Mixed>> entries) {
-                       const lib::CutEntriesOf<Mixed> cut(lib::key_bits<Key>, entries, none);
-                       out.append(cut, none);
-                     });
+  file.for_each_span(from, to, first, last, *buffers, [&](std::span<const lib::EntryOf<Mixed>> entries) {
+    const lib::CutEntriesOf<Mixed> cut(lib::key_bits<Key>, some(entries), none);
+    out.append(cut, none);
+  });
   out.finish(0);
   if (out.header().entries == 0) return {};
   out.commit(name, lib::Replacing::whatever_is_there);
@@ -170,7 +169,10 @@ std::vector<Cut<scratch::detail::MixedOf<Key>>> cuts_of(const scratch::Workspace
     auto buffers = std::make_unique<typename File::Buffers>();
     for (unsigned r = 0; r < ranges.ranks(); ++r) {
       if (!is_whole) {
-        cuts[r] = detail::repacked<Key>(area, *file, r, ranges);
+        const std::array<Mixed, 1> start{ranges.first(r)};
+        const auto positions = file->find_positions(start);
+        cuts[r] = detail::repacked<Key>(area, *file, "cut." + std::to_string(r), positions[0], positions[1], start[0],
+                                        ranges.last(r), [](auto entries) { return entries; });
         continue;
       }
       Part& part = parts[r];
@@ -193,6 +195,34 @@ std::vector<Cut<scratch::detail::MixedOf<Key>>> cuts_of(const scratch::Workspace
     }
     return cuts;
   }
+}
+
+/// All of a table. @throws scratch::Error
+template <scratch::CountKey Key>
+Cut<scratch::detail::MixedOf<Key>> whole_table(const scratch::Workspace& area, const std::string& name) {
+  namespace lib = scratch::detail;
+  const auto file =
+      std::make_shared<const lib::TableFileOf<lib::MixedOf<Key>>>(lib::table_directory(area), name, lib::key_bits<Key>);
+  return {file, {}, {{{0, file->size()}, {0, 0}}}};
+}
+
+/// What of a table was counted so often, as a file `name.frequent` beside it. @throws scratch::Error
+template <scratch::CountKey Key>
+Cut<scratch::detail::MixedOf<Key>> frequent(const scratch::Workspace& area, const std::string& name,
+                                            std::uint64_t at_least) {
+  namespace lib = scratch::detail;
+  using Mixed = lib::MixedOf<Key>;
+  using File = lib::TableFileOf<Mixed>;
+  const File file(lib::table_directory(area), name, lib::key_bits<Key>);
+  const typename File::Position begin{0, file.header().size()}, end{file.block_count(), file.header().body_end()};
+  std::vector<lib::EntryOf<Mixed>> kept;
+  return detail::repacked<Key>(area, file, name + ".frequent", begin, end, Mixed{}, lib::low_mask<Mixed>(lib::key_bits<Key>),
+                               [&](std::span<const lib::EntryOf<Mixed>> entries) {
+                                 kept.clear();
+                                 for (const auto& entry : entries)
+                                   if (entry.count >= at_least) kept.push_back(entry);
+                                 return std::span<const lib::EntryOf<Mixed>>(kept);
+                               });
 }
 
 /// Tables of ranges one behind the other, made one.

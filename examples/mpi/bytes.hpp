@@ -19,7 +19,7 @@
 #include <scratch/file_reader.hpp>
 #include <scratch/workspace.hpp>
 
-#include "stream.hpp"
+#include "ends.hpp"
 #include "support/errors.hpp"
 
 namespace ranks {

@@ -44,7 +44,8 @@ class Minima {
   /// What is compared.
   static std::uint32_t hash(std::uint32_t mmer) { return (mmer ^ 0x35a7c9d1) * 0x9e3779b1; }
 
-  /// Calls `found(at, n)` for each super-k-mer of a run, from left to right: the n k-mers from base `at` on.
+  /// Calls `found(at, n, hash)` for each super-k-mer of a run, from left to right: the n k-mers from base `at` on, and what
+  /// all of them have as their least m-mer's hash. The same k-mer has the same one wherever it stands.
   template <class Found>
   void find(const Packed& packed, const Run& run, Found found) {
     const unsigned most = most_kmers(k_);
@@ -55,8 +56,8 @@ class Minima {
       least_of_windows(packed, base, kmers);
       std::uint32_t first = from - base;
       const auto close = [&](std::uint32_t to) {
-        for (; to - first > most; first += most) found(base + first, most);
-        found(base + first, to - first);
+        for (; to - first > most; first += most) found(base + first, most, hashes_[first]);
+        found(base + first, to - first, hashes_[first]);
         first = to;
       };
       for (std::uint32_t at = 0; at + 1 < kmers; at += 64) {
@@ -70,7 +71,7 @@ class Minima {
       if (base + kmers == end)
         close(kmers);
       else
-        for (; kmers - first >= most; first += most) found(base + first, most);
+        for (; kmers - first >= most; first += most) found(base + first, most, hashes_[first]);
       from = base + first;
     }
   }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Super-k-mers in partitions: equal ones in the same one, within a budget of memory, and beyond it in files without a
-// name in the session.
+// Super-k-mers in partitions: those that share a k-mer in the same one, within a budget of memory, and beyond it in files
+// without a name in the session, or with one where they are for others.
+//
+// A k-mer's least m-mer is its own, wherever it stands, and all k-mers of a record have the same: it says which partition.
 //
 // Every thread has a lane. A record waits in a stage of 512 bytes or so for each partition, which fits the cache; what is full
 // goes to the lane's heap, one behind the other, past the cache. A heap that is full goes to the lane's file in the
@@ -17,29 +19,47 @@
 #include <memory>
 #include <new>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <scratch/detail/bytes/append_file.hpp>
+#include <scratch/detail/text/checksum.hpp>
 #include <scratch/event.hpp>
 #include <scratch/workspace.hpp>
 
+#include "runs.hpp"
 #include "support/simd.hpp"
 
 namespace kmer_frequency {
+
+inline constexpr std::size_t usual_partitions = 256;
 
 /// @tparam Record `SuperKmer` or `WideSuperKmer`
 template <class Record>
 class Partitions {
  public:
-  static constexpr std::size_t count = 256;
-  static std::size_t of(const Record& record) { return record.hash() >> 56; }
+  struct Options {
+    std::uint64_t memory = 0;
+    unsigned lanes = 1;
+    std::size_t count = usual_partitions;
+    bool keeps = false;  ///< lanes can be committed
+  };
 
   /// @param name what errors call them
-  Partitions(const scratch::Workspace& workspace, std::string name, std::uint64_t memory, unsigned lanes)
-      : directory_(scratch::detail::directory_of(workspace)), name_(std::move(name)) {
-    for (unsigned i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<Lane>(*this, memory / lanes));
+  Partitions(const scratch::Workspace& workspace, std::string name, const Options& options)
+      : directory_(scratch::detail::directory_of(workspace)), name_(std::move(name)), options_(options) {
+    for (unsigned i = 0; i < options.lanes; ++i)
+      lanes_.push_back(std::make_unique<Lane>(*this, options.memory / options.lanes));
+  }
+
+  std::size_t count() const { return options_.count; }
+  /// Those of one hash are in one partition, and hashes are spread evenly, whichever there are.
+  std::size_t of(std::uint32_t hash) const {
+    hash = (hash ^ hash >> 16) * 0x7feb352d;
+    hash = (hash ^ hash >> 15) * 0x846ca68b;
+    return static_cast<std::size_t>((std::uint64_t{hash ^ hash >> 16} * options_.count) >> 32);
   }
 
   /// For one thread.
@@ -48,11 +68,21 @@ class Partitions {
     Lane(Partitions& all, std::uint64_t memory) : Lane(all, granules_in(memory)) {}
 
     /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
-    void put(const Record& record) {
-      const std::size_t p = of(record);
+    /// @param hash of what all records have that must be in the same partition
+    void put(const Record& record, std::uint32_t hash) {
+      const std::size_t p = all_->of(hash);
       if (used_[p] == in_granule) [[unlikely]]
         put_granule(p);
       stage_[p].records[used_[p]++] = record;
+    }
+
+    /// All of it is in a file of this name afterwards, whole or absent: `RunFile` reads it. Nothing is put any more.
+    /// @pre lanes can be committed
+    /// @throws scratch::Error
+    void commit(const std::string& name) {
+      spill(true);
+      file_->write(RunIndex::stored(runs_, {0, all_->count()}, sizeof(Record)));
+      file_->commit(name, scratch::detail::Replacing::whatever_is_there);
     }
 
    private:
@@ -66,16 +96,17 @@ class Partitions {
     };
     using Granules = std::unique_ptr<Granule[], Free>;
     static std::uint32_t granules_in(std::uint64_t memory) {
-      return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 6), 64, 1U << 31));
+      return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 7), 64, 1U << 31));
     }
 
     Lane(Partitions& all, std::uint32_t granules)
         : all_(&all),
           at_once_(std::min(granules / 8, 256U)),
           most_(granules - at_once_),
-          stage_(allocate(count)),
+          stage_(allocate(all.count())),
+          used_(all.count()),
           heap_(allocate(most_)),
-          owners_(std::make_unique_for_overwrite<std::uint8_t[]>(most_)) {}
+          owners_(std::make_unique_for_overwrite<std::uint16_t[]>(most_)) {}
 
     // Not touched before it is used.
     static Granules allocate(std::size_t n) {
@@ -85,9 +116,9 @@ class Partitions {
     }
 
     [[gnu::noinline]] void put_granule(std::size_t p) {
-      if (in_heap_ == most_) spill();
+      if (in_heap_ == most_) spill(false);
       copy(stage_[p], heap_[in_heap_]);
-      owners_[in_heap_++] = static_cast<std::uint8_t>(p);
+      owners_[in_heap_++] = static_cast<std::uint16_t>(p);
       used_[p] = 0;
     }
 
@@ -106,7 +137,7 @@ class Partitions {
 #if defined(__x86_64__)
       _mm_sfence();
 #endif
-      begins_.assign(count + 1, 0);
+      begins_.assign(all_->count() + 1, 0);
       order_.resize(in_heap_);
       for (std::uint32_t i = 0; i < in_heap_; ++i) ++begins_[owners_[i] + 1U];
       std::partial_sum(begins_.begin(), begins_.end(), begins_.begin());
@@ -114,43 +145,68 @@ class Partitions {
       for (std::uint32_t i = 0; i < in_heap_; ++i) order_[next[owners_[i]]++] = i;
     }
 
-    void spill() {
+    // What is in the heap; at the end with what is in the stage.
+    void spill(bool at_end) {
       sort();
       if (!file_)
         file_ = std::make_unique<scratch::detail::AppendFile>(all_->directory_, all_->directory_.path() / all_->name_,
                                                               "spill super-k-mers of");
-      // One by one the kernel copies granules at half the speed of what was gathered before.
-      constexpr std::uint32_t ahead = 4;
-      if (!gathered_) gathered_ = allocate(at_once_);
-      const std::uint64_t bytes = std::uint64_t{in_heap_} * sizeof(Granule), begin = file_->extend(bytes);
-      for (std::uint32_t done = 0; done < in_heap_;) {
-        const std::uint32_t n = std::min(at_once_, in_heap_ - done);
-        for (std::uint32_t i = 0; i < n; ++i) {
-          if (done + i + ahead < in_heap_) prefetch(heap_[order_[done + i + ahead]]);
-          gathered_[i] = heap_[order_[done + i]];
-        }
-        file_->write_at(begin + std::uint64_t{done} * sizeof(Granule),
-                        std::as_bytes(std::span<const Granule>(gathered_.get(), n)));
-        done += n;
+      RecordRun run;
+      std::uint64_t records = 0;
+      for (std::size_t p = 0; p < all_->count(); ++p) {
+        records += std::uint64_t{begins_[p + 1] - begins_[p]} * in_granule + (at_end ? used_[p] : 0);
+        run.ends.push_back(records);
       }
-      spills_.push_back({begin, begins_});
+      run.offset = file_->extend(records * sizeof(Record));
+      write(run, at_end);
+      runs_.push_back(std::move(run));
       in_heap_ = 0;
-      all_->directory_.emit(scratch::EventKind::spill, all_->directory_.path() / all_->name_, bytes);
+      if (at_end) std::fill(used_.begin(), used_.end(), 0);
+      all_->directory_.emit(scratch::EventKind::spill, all_->directory_.path() / all_->name_, records * sizeof(Record));
     }
 
-    struct Spill {
-      std::uint64_t offset;
-      std::vector<std::uint32_t> begins;  // granules
-    };
+    // One by one the kernel copies granules at half the speed of what was gathered before.
+    void write(RecordRun& run, bool at_end) {
+      constexpr std::uint32_t ahead = 4;
+      gathered_.resize(at_once_ * in_granule);
+      std::size_t n = 0;
+      std::uint64_t offset = run.offset;
+      const auto write_gathered = [&] {
+        const auto bytes = std::as_bytes(std::span(gathered_).first(n));
+        file_->write_at(offset, bytes);
+        offset += bytes.size();
+        n = 0;
+      };
+      std::optional<scratch::detail::Xxh3> sum;
+      if (all_->options_.keeps) sum.emplace();
+      const auto gather = [&](const Granule& granule, std::size_t records) {
+        if (n + in_granule > gathered_.size()) write_gathered();
+        std::copy_n(granule.records.begin(), records, gathered_.begin() + static_cast<std::ptrdiff_t>(n));
+        if (sum) sum->update(std::as_bytes(std::span(gathered_).subspan(n, records)));
+        n += records;
+      };
+      for (std::size_t p = 0; p < all_->count(); ++p) {
+        if (sum) sum->reset();
+        for (std::uint32_t i = begins_[p]; i < begins_[p + 1]; ++i) {
+          if (i + ahead < in_heap_) prefetch(heap_[order_[i + ahead]]);
+          gather(heap_[order_[i]], in_granule);
+        }
+        if (at_end) gather(stage_[p], used_[p]);
+        if (sum) run.sums.push_back(sum->digest());
+      }
+      if (n > 0) write_gathered();
+    }
 
     Partitions* all_;
     std::uint32_t at_once_, most_;  // granules
     std::uint32_t in_heap_ = 0;
-    Granules stage_, heap_, gathered_{};
-    std::array<std::uint8_t, count> used_{};
-    std::unique_ptr<std::uint8_t[]> owners_;
+    Granules stage_;
+    std::vector<std::uint8_t> used_;  // records of each granule of the stage
+    Granules heap_;
+    std::vector<Record> gathered_;
+    std::unique_ptr<std::uint16_t[]> owners_;
     std::vector<std::uint32_t> begins_, order_;
-    std::vector<Spill> spills_;
+    std::vector<RecordRun> runs_;
     std::unique_ptr<scratch::detail::AppendFile> file_;
   };
 
@@ -165,17 +221,13 @@ class Partitions {
     for (const auto& lane : lanes_) lane->sort();
   }
 
-  /// Where a thread reads what was spilled.
-  class Buffer {
-    friend class Partitions;
-    std::vector<Record> records = std::vector<Record>(1 << 12);
-  };
-
-  /// Calls `visit(records)` for all records of a partition, some at a time. @throws scratch::Error
+  /// Calls `visit(records)` for all records of a partition, some at a time.
+  /// @param buffer for this thread: what was spilled is read there
+  /// @throws scratch::Error
   template <class Visit>
-  void for_each(std::size_t p, Buffer& buffer, Visit visit) const {
+  void for_each(std::size_t p, std::span<Record> buffer, Visit visit) const {
     for (const auto& lane : lanes_) {
-      for (const typename Lane::Spill& spill : lane->spills_) read(*lane->file_, spill, p, buffer.records, visit);
+      for (const RecordRun& run : lane->runs_) read(*lane->file_, run, p, buffer, visit);
       const std::span order(lane->order_);
       for (std::size_t i = lane->begins_[p]; i < lane->begins_[p + 1]; ++i) {
         if (i + 2 < lane->begins_[p + 1]) prefetch(lane->heap_[order[i + 2]]);
@@ -191,12 +243,11 @@ class Partitions {
   }
 
   template <class Visit>
-  static void read(const scratch::detail::AppendFile& file, const typename Lane::Spill& spill, std::size_t p,
-                   std::vector<Record>& buffer, Visit visit) {
-    std::size_t left = (spill.begins[p + 1] - spill.begins[p]) * Lane::in_granule;
-    std::uint64_t offset = spill.offset + std::uint64_t{spill.begins[p]} * sizeof(typename Lane::Granule);
-    while (left > 0) {
-      const std::span<Record> some = std::span(buffer).first(std::min(left, buffer.size()));
+  static void read(const scratch::detail::AppendFile& file, const RecordRun& run, std::size_t p,
+                   std::span<Record> buffer, Visit visit) {
+    std::uint64_t offset = run.offset + run.begin(p) * sizeof(Record);
+    for (std::uint64_t left = run.records(p); left > 0;) {
+      const std::span<Record> some = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
       file.read(offset, std::as_writable_bytes(some));
       visit(std::span<const Record>(some));
       offset += some.size_bytes();
@@ -206,6 +257,7 @@ class Partitions {
 
   scratch::detail::Directory directory_;
   std::string name_;
+  Options options_;
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 

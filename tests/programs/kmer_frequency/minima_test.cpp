@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "model.hpp"
@@ -14,7 +13,11 @@
 namespace {
 
 using namespace kmer_frequency;
-using Pieces = std::vector<std::pair<std::uint32_t, std::uint32_t>>;
+struct Piece {
+  std::uint32_t at, kmers, least;
+  bool operator==(const Piece&) const = default;
+};
+using Pieces = std::vector<Piece>;
 
 std::uint32_t least(const std::string& kmer, unsigned m, bool canonical) {
   std::uint32_t found = ~0U;
@@ -34,10 +37,10 @@ Pieces pieces_of(const model::Rows& rows, unsigned k, bool canonical) {
     const std::size_t margin = Minima::margin(k);
     const std::uint32_t minimum =
         least(kmer.text.substr(margin, k - 2 * margin), Minima::bases_of_minimum(k), canonical);
-    if (kmer.at == before + 1 && minimum == least_before && all.back().second < Minima::most_kmers(k))
-      ++all.back().second;
+    if (kmer.at == before + 1 && minimum == least_before && all.back().kmers < Minima::most_kmers(k))
+      ++all.back().kmers;
     else
-      all.emplace_back(static_cast<std::uint32_t>(kmer.at), 1);
+      all.push_back({static_cast<std::uint32_t>(kmer.at), 1, minimum});
     before = kmer.at;
     least_before = minimum;
   }
@@ -50,7 +53,7 @@ Pieces found_in(const model::Rows& rows, unsigned k, bool canonical, support::Si
   Minima minima(k, canonical, simd);
   Pieces all;
   for (const Run& run : packed.runs())
-    minima.find(packed, run, [&](std::uint32_t at, std::uint32_t n) { all.emplace_back(at, n); });
+    minima.find(packed, run, [&](std::uint32_t at, std::uint32_t n, std::uint32_t hash) { all.push_back({at, n, hash}); });
   return all;
 }
 
@@ -83,7 +86,7 @@ TEST_CASE("a piece of a genome is cut alike on both strands, wherever a row begi
     Pieces pieces = found_in(rows, k, true, support::best_simd());
     std::vector<std::string> all;
     for (std::size_t i = skip; i + skip < pieces.size(); ++i)
-      all.push_back(model::canonical(row.substr(pieces[i].first, pieces[i].second + k - 1)));
+      all.push_back(model::canonical(row.substr(pieces[i].at, pieces[i].kmers + k - 1)));
     std::sort(all.begin(), all.end());
     return all;
   };

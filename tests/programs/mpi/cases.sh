@@ -53,6 +53,19 @@ equal() {
   nothing_of_sessions place
 }
 
+# equal_lines <ranks> <option of both ...>: likewise without the table, of which ranks leave out what no line is of.
+equal_lines() {
+  local n=$1
+  shift
+  rm -rf one.* four.*
+  "$one" -q --workers 2 --memory 64MiB -o one.tsv "$@" 2>out || fail "one: $*"
+  ranks "$n" -o four.tsv "$@" 2>err || fail "$n ranks: $*"
+  same one.tsv four.tsv
+  [ -s four.tsv ] || fail "nothing was counted: $*"
+  [ "$(sed -n 's/^over threshold *//p' err)" = "$(wc -l <four.tsv)" ] || fail "over threshold: $(grep over err)"
+  nothing_of_sessions place
+}
+
 case_four_ranks_count_what_one_machine_counts() {
   reads reads.fa 4000 120
   fastq reads.fa >reads.fq
@@ -64,6 +77,27 @@ case_four_ranks_count_what_one_machine_counts() {
   more="--round 4096"
   equal 4 -k 8 --count occurrences reads.fa
   equal 4 -k 14 --canonical --min-count 3 --sorted reads.fq genome.fa.gz
+  equal 4 -k 31 --canonical reads.fa genome.fa
+}
+
+case_super_k_mers_from_rank_to_rank_are_counted_by_one_of_them() {
+  reads reads.fa 4000 120
+  gzip -c genome.fa >genome.fa.gz
+  more="--round 4096"
+  equal_lines 4 -k 31 --canonical --count occurrences --min-count 3 reads.fa genome.fa.gz
+  few=$(sent)
+  equal 4 -k 31 --canonical --count occurrences --min-count 3 reads.fa genome.fa.gz
+  [ "$(sent)" -gt "$few" ] || fail "no more is sent for the table: $(sent) bytes, $few for lines"
+  more="--workers 3"
+  equal_lines 3 -k 15 --count occurrences --min-count 2 --sorted reads.fa
+  equal_lines 5 -k 33 --canonical --count occurrences --max-appearance-rate 0.001 reads.fa
+  equal 4 -k 63 --canonical --count occurrences reads.fa
+  more=''
+  SCRATCH_FAKE_NODES=1 equal_lines 4 -k 21 --count occurrences --min-count 2 reads.fa genome.fa.gz
+  SCRATCH_FAKE_NODES=4 equal_lines 4 -k 21 --count occurrences --min-count 2 reads.fa genome.fa.gz
+  equal_lines 1 -k 21 --count occurrences --min-count 2 reads.fa
+  printf '>one\nACGTACGTAACCGATTACG\n' >tiny.fa
+  equal 4 -k 19 --count occurrences tiny.fa
 }
 
 case_any_number_of_ranks_counts_the_same() {
@@ -97,7 +131,7 @@ print("".join(random.choices("ACGT", k=1200000)))' >genome.fa
   [ "$much" -gt $((3 * few)) ] || fail "not much more was sent: $few, $much"
   [ "$large" -le $((small + 80)) ] || fail "memory grew from $small to $large tenths of a MiB"
   "$one" -q --workers 2 --memory 64MiB -k 31 --canonical --count occurrences --table one.table large.fa
-  same one.table large.table
+  same_table one.table large.table
 }
 
 # in_each <function> <phase ...>: `function phase rank` for each of them, side by side, in a directory and a place of its
@@ -168,8 +202,10 @@ case_a_rank_that_is_killed_in_any_phase_is_found_in_three_logs_and_the_next_star
   in_each kmers_killed counting exchanging summing gathering writing
 }
 
+# What all jobs of a test are asked for.
+how=()
 kmers_resumed() {
-  local phase=$1 options=(--resume -k 21 --canonical --table four.table -o four.tsv ../reads.fa ../more.fa.gz ../few.fa)
+  local phase=$1 options=(--resume -k 21 --canonical "${how[@]}" --table four.table -o four.tsv ../reads.fa ../more.fa.gz ../few.fa)
   killed_in "$2" "$phase" "$many" --workers 1 --memory 64MiB "${options[@]}"
   [ ! -e four.tsv ] && [ ! -e four.table ] || fail "there is a result after a kill in $phase"
   found_in_three_logs "$phase" four.tsv.logs
@@ -193,6 +229,13 @@ few_kmers_resumed() {
   words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
   same ../few.tsv four.tsv
 }
+lines_resumed() {
+  local options=(--resume -k 31 --canonical --count occurrences --min-count 2 -o four.tsv ../reads.fa ../more.fa.gz)
+  killed_in "$2" "$1" "$many" --workers 1 --memory 64MiB "${options[@]}"
+  ranks 4 -q "${options[@]}" 2>err || fail "the next start: $1"
+  words | grep -q 'notice: going on with what 2 nodes have' || fail "not gone on with: $(words)"
+  same ../lines.tsv four.tsv
+}
 case_a_rank_that_is_killed_leaves_its_count_to_the_next_start_which_goes_on() {
   reads reads.fa 40000 120
   gzip -c genome.fa >more.fa.gz
@@ -202,6 +245,17 @@ case_a_rank_that_is_killed_leaves_its_count_to_the_next_start_which_goes_on() {
   in_each kmers_resumed counting exchanging summing gathering writing
   for phase in counting exchanging summing gathering writing; do rm -r $phase; done
   in_each few_kmers_resumed summing gathering writing
+}
+case_a_rank_that_is_killed_leaves_its_super_k_mers_to_the_next_start_which_goes_on() {
+  reads reads.fa 40000 120
+  gzip -c genome.fa >more.fa.gz
+  head -n 6 reads.fa >few.fa
+  how=(--count occurrences)
+  "$one" -q --workers 2 --memory 64MiB -k 21 --canonical "${how[@]}" --table one.table -o one.tsv reads.fa more.fa.gz few.fa
+  "$one" -q --workers 2 --memory 64MiB -k 31 --canonical "${how[@]}" --min-count 2 -o lines.tsv reads.fa more.fa.gz
+  in_each kmers_resumed counting exchanging summing gathering writing
+  for phase in counting exchanging summing gathering writing; do rm -r $phase; done
+  in_each lines_resumed exchanging summing gathering
 }
 case_a_count_that_other_inputs_or_other_ranks_ask_for_begins_anew() {
   reads reads.fa 4000 120
@@ -243,6 +297,16 @@ case_damage_that_a_start_goes_on_with_is_found_and_the_one_behind_it_is_new() {
   killed_in 1 summing "${counting[@]}"
   gives_up_damage "$(find place -name 'partition.*' | sort | head -n 1)" 2000 'checksum mismatch' "${counting[@]}"
   same one.tsv four.tsv
+  # Super-k-mers of the rank that was killed: what came from the other node, and what the other rank of its own has for it.
+  "$one" -q --workers 2 --memory 64MiB -k 21 --count occurrences -o one.tsv reads.fa
+  counting+=(--count occurrences)
+  local file
+  for file in '*/rank_1/received/partition.1.from_W2' '*/rank_0/share/piece_0.lane_0'; do
+    killed_in 1 summing "${counting[@]}"
+    file=$(find place -path "$file")
+    gives_up_damage "$file" $(($(stat -c %s "$file") * 3 / 8)) 'checksum mismatch' "${counting[@]}"
+    same one.tsv four.tsv
+  done
   records 20000
   "$sorting" sort -q -o one records
   local sorting_them=("$sort_on_many" sort --memory 32MiB -q --resume -o four records)

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+//
+// Ranks that exchange super-k-mers, before anything is counted: each gets those of its partitions, and counts k-mers that
+// no other rank has. What ranks of one node have for each other is read where it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <scratch/count_key.hpp>
+#include <scratch/count_table.hpp>
+
+#include "kmer_frequency/super_table.hpp"
+#include "rank_work.hpp"
+#include "run_exchange.hpp"
+#include "super_share.hpp"
+#include "support/stop.hpp"
+
+namespace kmer_frequency {
+
+template <scratch::CountKey Key>
+class BySuperKmers {
+ public:
+  explicit BySuperKmers(RankWork& work)
+      : work_(&work),
+        partitions_(work.ranks.size()),
+        reader_(work.share, work.input, work.options.counting, partitions_.count(), work.options.resume) {
+    for (const std::uint64_t node : work.ranks.all(work.ranks.node())) is_here_.push_back(node == work.ranks.node());
+  }
+
+  SuperShare& share() { return reader_; }
+  InputRead count(const OnCommit&) { return reader_.read(); }
+  void tidy_counted() {}
+
+  void exchange() {
+    work_->exchange(
+        [&](unsigned to) { return std::optional<RunBytes<Record>>(std::in_place, work_->share, partitions_.of(to)); },
+        [&](unsigned from) { return is_here_[from]; });
+  }
+  void tidy_exchanged() {}
+
+  /// `table` is there afterwards.
+  void sum(const std::string& table, const OnCommit& progress) {
+    if (!work_->received.list(table).empty()) return;
+    RunFiles<Record> files;
+    for (unsigned rank = 0; rank < work_->ranks.size(); ++rank) {
+      if (!is_here_[rank]) {
+        files.add(work_->received, PartitionFile::name(work_->ranks.rank(), rank));
+        continue;
+      }
+      const scratch::Workspace share = share_of(work_->session, rank);
+      for (const std::string& name : SuperShare::files(share)) files.add(share, name);
+    }
+    const Counting& counting = work_->options.counting;
+    const PartitionRange mine = partitions_.of(work_->ranks.rank());
+    scratch::CountTable<Key> counts(work_->received, table,
+                                    {.memory = counting.table_memory() / 2, .threads = counting.threads()});
+    expand_all<Key>(files, mine, counting, counts, [&](std::size_t done) { progress(done, mine.size()); });
+    counts.commit({.progress = progress, .stop = support::Stop::token()});
+  }
+  /// When all ranks have theirs.
+  void tidy_summed() {
+    work_->received.remove_matching("partition.*");
+    work_->share.clear();
+  }
+
+  static constexpr bool is_in_order = false;
+
+ private:
+  using Record = typename SuperKmersOf<Key>::Record;
+
+  RankWork* work_;
+  RankPartitions partitions_;
+  SuperShare reader_;
+  std::vector<bool> is_here_;  // of each rank: on this node
+};
+
+}  // namespace kmer_frequency
