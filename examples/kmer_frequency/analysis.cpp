@@ -143,10 +143,14 @@ AllCounted count_rows(support::Sessions& sessions, const Options& options, RowSo
   rows.on_progress(told);
   AllCounted all;
   for (unsigned i = 0; i < counting.tables(); ++i) all.tables.push_back(table_of_worker(i));
-  all.workers = counting.processes
-                    ? count_in_processes(sessions, counting, rows, options.events)
-                    : count_in_threads(*make_table(sessions.of(all.tables[0]), all.tables[0], 0, counting), counting, rows,
-                                       committing);
+  if (counting.processes) {
+    all.workers = count_in_processes(sessions, counting, rows, options.events);
+  } else {
+    const std::string& name = all.tables.front();
+    all.workers = count_in_threads(*make_table(sessions.of(name), name, 0, counting), counting, rows, committing,
+                                   [&](const auto&) { return options.least_wanted(rows.found().so_far.rows); });
+    all.distinct = all.workers[0].distinct;
+  }
   all.read = rows.found();
   gather(sessions, all.tables);
   return all;
@@ -265,6 +269,7 @@ void analyse(const Options& options) {
     const auto writing = Clock::now();
     session.progress(options.files.size() + 1, options.files.size() + 2, "writing");
     facts.found = write_results(session, table, options, facts.read.rows, targets, results, progress);
+    facts.found.distinct = all.distinct.value_or(facts.found.distinct);
     facts.most_in_files = std::max(facts.most_in_files, sessions.usage().bytes);
     facts.writing = seconds_since(writing);
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,8 @@ namespace kmer_frequency {
 struct AllCounted {
   std::vector<Counted> workers;
   FilesRead read;
-  std::vector<std::string> tables;  ///< in the first place
+  std::vector<std::string> tables;        ///< in the first place
+  std::optional<std::uint64_t> distinct;  ///< keys, where the table may have fewer
 };
 
 /// Counts each input, save those whose table is there.

@@ -121,6 +121,11 @@ std::uint64_t Threshold::least_count(std::uint64_t rows) const {
   return most == none ? 1 : most + 1;
 }
 
+std::uint64_t Options::least_wanted(std::uint64_t rows) const {
+  const bool all = histogram || !histogram_svg.empty() || top > 0 || !table.empty();
+  return all ? 1 : threshold.least_count(rows);
+}
+
 std::optional<Options> options_of(int argc, char** argv, int& exit_code, const Sizes& usual, const std::string& name,
                                   const std::function<void(CLI::App&)>& more) {
   Options options;

@@ -88,6 +88,9 @@ struct Options {
 
   Simulation simulation;
 
+  /// Keys that were counted less often are in no result.
+  std::uint64_t least_wanted(std::uint64_t rows) const;
+
   // A worker process, started by this program itself.
   std::string join;
   unsigned worker = 0;

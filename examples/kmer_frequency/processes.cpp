@@ -193,7 +193,7 @@ Counted count_for_parent(const Socket& parent, const Options& options) {
   }
   Counted counted = worker->finish();
   worker.reset();
-  table->commit(counted, {});
+  table->commit(counted, 1, {});
   counted.spilled = spilled;
   counted.peak_rss = peak_rss();
   return counted;

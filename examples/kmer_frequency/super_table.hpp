@@ -165,15 +165,15 @@ class SuperTable final : public Table {
     return std::make_unique<SuperWorker<SuperKmersOf<Key>>>(counting_, partitions_->lane(number - first_));
   }
 
-  void commit(Counted& counted, OnCommit progress) override {
+  void commit(Counted& counted, std::uint64_t at_least, OnCommit progress) override {
     const auto began = std::chrono::steady_clock::now();
     partitions_->finish();
     expand_all<Key>(*partitions_, {0, partitions_->count()}, counting_, table_);
     drop_all();
     counted.adding += seconds_since(began);
     const auto expanded = std::chrono::steady_clock::now();
-    table_.commit({.progress = std::move(progress), .stop = support::Stop::token()});
-    counted.distinct = table_.distinct();
+    table_.commit({.at_least = at_least, .progress = std::move(progress), .stop = support::Stop::token()});
+    counted.distinct = table_.distinct() + table_.left_out();
     counted.committing = seconds_since(expanded);
   }
 

@@ -55,8 +55,8 @@ std::vector<Counted> count_in_threads(Table& table, const Counting& counting, Ro
   }
   if (failure) std::rethrow_exception(failure);
   if (rows.is_stopped()) return counted;
-  if (on_counted) on_counted(counted);
-  table.commit(counted[0], std::move(committing));
+  const std::uint64_t at_least = on_counted ? on_counted(counted) : 1;
+  table.commit(counted[0], at_least, std::move(committing));
   return counted;
 }
 

@@ -32,10 +32,10 @@ class DirectTable final : public Table {
     return std::make_unique<DirectWorker<Key>>(counting_, table_.adder());
   }
 
-  void commit(Counted& counted, OnCommit progress) override {
+  void commit(Counted& counted, std::uint64_t at_least, OnCommit progress) override {
     const auto began = std::chrono::steady_clock::now();
-    table_.commit({.progress = std::move(progress), .stop = support::Stop::token()});
-    counted.distinct = table_.distinct();
+    table_.commit({.at_least = at_least, .progress = std::move(progress), .stop = support::Stop::token()});
+    counted.distinct = table_.distinct() + table_.left_out();
     counted.committing = seconds_since(began);
   }
 

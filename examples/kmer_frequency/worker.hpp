@@ -60,9 +60,10 @@ class Table {
   virtual std::unique_ptr<Worker> make_worker(unsigned number) = 0;
   /// The table is there afterwards. All workers have finished.
   /// @param counted  of one of the workers: keys and time are put in
+  /// @param at_least keys that were counted less often are left out of the table; they are keys all the same
   /// @param progress told how far it is
   /// @throws scratch::Error ECANCELED when a signal asked to stop
-  virtual void commit(Counted& counted, OnCommit progress) = 0;
+  virtual void commit(Counted& counted, std::uint64_t at_least, OnCommit progress) = 0;
 };
 
 /// @param name   of the table

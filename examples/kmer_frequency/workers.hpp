@@ -16,11 +16,12 @@
 
 namespace kmer_frequency {
 
-using OnCounted = std::function<void(const std::vector<Counted>&)>;
+/// Told what was counted, when all of that is still to be committed. Says what of it may be left out: keys that were
+/// counted less often.
+using OnCounted = std::function<std::uint64_t(const std::vector<Counted>&)>;
 
 /// Counts all rows into one table, which is committed.
 /// @param table   its workers are numbered from 0
-/// @param counted told what was counted, when all of that is still to be committed
 /// @throws what the first worker that failed threw; all have ended then
 std::vector<Counted> count_in_threads(Table& table, const Counting& counting, RowSource& rows, OnCommit committing,
                                       const OnCounted& counted = {});

@@ -44,9 +44,9 @@ class BySuperKmers {
   }
   void tidy_exchanged() {}
 
-  /// `table` is there afterwards.
-  void sum(const std::string& table, const OnCommit& progress) {
-    if (!work_->received.list(table).empty()) return;
+  /// `table` is there afterwards, with the keys that were counted so often. Returns how many keys there are in all.
+  std::uint64_t sum(const std::string& table, std::uint64_t at_least, const OnCommit& progress) {
+    work_->received.remove_matching(table);  // of what it has not nobody knows how many they are
     RunFiles<Record> files;
     for (unsigned rank = 0; rank < work_->ranks.size(); ++rank) {
       if (!is_here_[rank]) {
@@ -61,7 +61,8 @@ class BySuperKmers {
     scratch::CountTable<Key> counts(work_->received, table,
                                     {.memory = counting.table_memory() / 2, .threads = counting.threads()});
     expand_all<Key>(files, mine, counting, counts, [&](std::size_t done) { progress(done, mine.size()); });
-    counts.commit({.progress = progress, .stop = support::Stop::token()});
+    counts.commit({.at_least = at_least, .progress = progress, .stop = support::Stop::token()});
+    return counts.distinct() + counts.left_out();
   }
   /// When all ranks have theirs.
   void tidy_summed() {

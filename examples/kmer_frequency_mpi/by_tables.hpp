@@ -15,6 +15,7 @@
 
 #include <scratch/atomic_file.hpp>
 #include <scratch/count_key.hpp>
+#include <scratch/count_reader.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/merge.hpp>
 
@@ -44,13 +45,14 @@ class ByTables {
   }
   void tidy_exchanged() { work_->share.clear(); }
 
-  /// `table` is there afterwards.
-  void sum(const std::string& table, const OnCommit& progress) {
+  /// `table` is there afterwards, with all keys. Returns how many.
+  std::uint64_t sum(const std::string& table, std::uint64_t, const OnCommit& progress) {
     scratch::merge_all<Key>(work_->received, table, parts(),
                             {.threads = work_->options.counting.workers,
                              .memory = work_->options.counting.memory / 2,
                              .progress = progress,
                              .stop = support::Stop::token()});
+    return scratch::CountReader<Key>(work_->received, table).distinct();
   }
   void tidy_summed() {}
 

@@ -218,10 +218,9 @@ class Job {
   void sum(RankWork& work, Way& way) {
     std::uint64_t distinct = 0, total = 0;
     ranks_.together([&] {
-      way.sum(table_of_rank, [&](std::uint64_t done, std::uint64_t all) { logs_->progress(done, all); });
-      const scratch::CountReader<Key> range(work.received, table_of_rank);
-      distinct = range.distinct();
-      total = range.total();
+      distinct = way.sum(table_of_rank, options_.least_wanted(fact("rows")),
+                         [&](std::uint64_t done, std::uint64_t all) { logs_->progress(done, all); });
+      total = scratch::CountReader<Key>(work.received, table_of_rank).total();
     });
     logs_->work.records = distinct;
     facts()["distinct"] = ranks_.sum(distinct);
@@ -234,15 +233,13 @@ class Job {
     });
   }
 
-  // One after the other: the first rank writes them as they come. Of ranks that have no k-mer in common each leaves out
-  // what nobody asked for.
+  // One after the other: the first rank writes them as they come.
   template <class Key, class Way>
   void gather(RankWork& work) {
     using Mixed = scratch::detail::MixedOf<Key>;
     const bool is_there = ranks_.is_first() && !work.session.list(table_of_worker(0)).empty();
     if (ranks_.sum(is_there ? 1 : 0) > 0) return;
     const std::uint64_t sent = work.stream.sent(), received = work.stream.received();
-    const std::uint64_t wanted = Way::is_in_order ? 1 : least_wanted();
     const bool is_large = Way::is_in_order && fact("distinct") >= KeyRanges<Key>(ranks_.size()).enough_entries();
     const bool is_one = scratch::detail::key_bits<Key> == 16 || ranks_.size() == 1;
     std::optional<JoinedRanges<Key>> joined;
@@ -252,8 +249,7 @@ class Job {
     ranks_.together([&] {
       small.clear();
       if (is_one) return;
-      mine = wanted > 1 ? frequent<Key>(work.received, table_of_rank, wanted)
-                        : whole_table<Key>(work.received, table_of_rank);
+      mine = whole_table<Key>(work.received, table_of_rank);
       if (!ranks_.is_first()) return;
       if (is_large)
         joined.emplace(work.session, table_of_worker(0));
@@ -287,12 +283,6 @@ class Job {
     });
     logs_->work = {work.stream.received() - received, work.stream.sent() - sent, 0};
   }
-  // Counts below are in no result.
-  std::uint64_t least_wanted() {
-    const bool all = options_.histogram || !options_.histogram_svg.empty() || options_.top > 0 || !options_.table.empty();
-    return all ? 1 : options_.threshold.least_count(fact("rows"));
-  }
-
   void write() {
     Found found;
     ranks_.together([&] {

@@ -25,6 +25,7 @@ InputRead ShareReader::read(const Share& pieces, std::uint64_t before, Table& ta
     input.read = rows.found();
     for (const Counted& worker : workers) input.counted += worker;
     if (counted) counted(input);
+    return std::uint64_t{1};
   };
   try {
     count_in_threads(table, counting_, rows, committing, all_counted);

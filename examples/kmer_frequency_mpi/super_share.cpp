@@ -33,7 +33,7 @@ class Kept final : public Table {
     return std::make_unique<SuperWorker<Supers>>(counting_, partitions_.lane(number));
   }
 
-  void commit(Counted& counted, OnCommit) override {
+  void commit(Counted& counted, std::uint64_t, OnCommit) override {
     const auto began = std::chrono::steady_clock::now();
     std::atomic<unsigned> next = 0;
     std::atomic<bool> given_up = false;

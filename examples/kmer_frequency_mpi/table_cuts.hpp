@@ -97,23 +97,33 @@ class CutBytes final : public ranks::Outgoing {
 
 namespace detail {
 
-/// Some entries of a table as a file of its own, packed anew. Nothing where there are none.
-/// @param some what to keep of entries that come in order
-template <scratch::CountKey Key, class File, class Some>
-Cut<scratch::detail::MixedOf<Key>> repacked(const scratch::Workspace& area, const File& file, const std::string& name,
-                                            typename File::Position from, typename File::Position to,
-                                            scratch::detail::MixedOf<Key> first, scratch::detail::MixedOf<Key> last,
-                                            Some some) {
+/// The entries of a rank's as a file of its own, packed anew. Nothing where there are none.
+template <scratch::CountKey Key, class File>
+Cut<scratch::detail::MixedOf<Key>> repacked(const scratch::Workspace& area, const File& file, unsigned rank,
+                                            const KeyRanges<Key>& ranges) {
   namespace lib = scratch::detail;
   using Mixed = lib::MixedOf<Key>;
+  using Entry = lib::EntryOf<Mixed>;
+  constexpr std::size_t at_once = 1 << 15;
+  const std::array<Mixed, 1> start{ranges.first(rank)};
+  const auto positions = file.find_positions(start);
+  const std::string name = "cut." + std::to_string(rank);
   const lib::Directory& directory = lib::table_directory(area);
   lib::TableWriterOf<Mixed> out(directory, area.path() / name, lib::key_bits<Key>, "cut");
-  lib::BlocksOf<Mixed> none;
+  std::vector<Entry> some;
+  lib::BlocksOf<Mixed> blocks;
+  const auto append = [&] {
+    const lib::CutEntriesOf<Mixed> cut(lib::key_bits<Key>, some, blocks);
+    out.append(cut, blocks);
+    some.clear();
+  };
   auto buffers = std::make_unique<typename File::Buffers>();
-  file.for_each_span(from, to, first, last, *buffers, [&](std::span<const lib::EntryOf<Mixed>> entries) {
-    const lib::CutEntriesOf<Mixed> cut(lib::key_bits<Key>, some(entries), none);
-    out.append(cut, none);
-  });
+  file.for_each_span(positions[0], positions[1], start[0], ranges.last(rank), *buffers,
+                     [&](std::span<const Entry> entries) {
+                       some.insert(some.end(), entries.begin(), entries.end());
+                       if (some.size() >= at_once) append();
+                     });
+  append();
   out.finish(0);
   if (out.header().entries == 0) return {};
   out.commit(name, lib::Replacing::whatever_is_there);
@@ -169,10 +179,7 @@ std::vector<Cut<scratch::detail::MixedOf<Key>>> cuts_of(const scratch::Workspace
     auto buffers = std::make_unique<typename File::Buffers>();
     for (unsigned r = 0; r < ranges.ranks(); ++r) {
       if (!is_whole) {
-        const std::array<Mixed, 1> start{ranges.first(r)};
-        const auto positions = file->find_positions(start);
-        cuts[r] = detail::repacked<Key>(area, *file, "cut." + std::to_string(r), positions[0], positions[1], start[0],
-                                        ranges.last(r), [](auto entries) { return entries; });
+        cuts[r] = detail::repacked<Key>(area, *file, r, ranges);
         continue;
       }
       Part& part = parts[r];
@@ -197,32 +204,18 @@ std::vector<Cut<scratch::detail::MixedOf<Key>>> cuts_of(const scratch::Workspace
   }
 }
 
-/// All of a table. @throws scratch::Error
+/// All of a table; of one that keys were left out of, a table of the others alone. @throws scratch::Error
 template <scratch::CountKey Key>
 Cut<scratch::detail::MixedOf<Key>> whole_table(const scratch::Workspace& area, const std::string& name) {
   namespace lib = scratch::detail;
   const auto file =
       std::make_shared<const lib::TableFileOf<lib::MixedOf<Key>>>(lib::table_directory(area), name, lib::key_bits<Key>);
-  return {file, {}, {{{0, file->size()}, {0, 0}}}};
-}
-
-/// What of a table was counted so often, as a file `name.frequent` beside it. @throws scratch::Error
-template <scratch::CountKey Key>
-Cut<scratch::detail::MixedOf<Key>> frequent(const scratch::Workspace& area, const std::string& name,
-                                            std::uint64_t at_least) {
-  namespace lib = scratch::detail;
-  using Mixed = lib::MixedOf<Key>;
-  using File = lib::TableFileOf<Mixed>;
-  const File file(lib::table_directory(area), name, lib::key_bits<Key>);
-  const typename File::Position begin{0, file.header().size()}, end{file.block_count(), file.header().body_end()};
-  std::vector<lib::EntryOf<Mixed>> kept;
-  return detail::repacked<Key>(area, file, name + ".frequent", begin, end, Mixed{}, lib::low_mask<Mixed>(lib::key_bits<Key>),
-                               [&](std::span<const lib::EntryOf<Mixed>> entries) {
-                                 kept.clear();
-                                 for (const auto& entry : entries)
-                                   if (entry.count >= at_least) kept.push_back(entry);
-                                 return std::span<const lib::EntryOf<Mixed>>(kept);
-                               });
+  lib::CountHeader header = file->header();
+  if (header.at_least <= 1) return {file, {}, {{{0, file->size()}, {0, 0}}}};
+  header.at_least = 1;
+  header.total = header.kept_total;
+  const auto bytes = lib::store_count_header(header);
+  return {file, {bytes.begin(), bytes.end()}, {{{header.size(), file->size()}, {0, 0}}}};
 }
 
 /// Tables of ranges one behind the other, made one.

@@ -25,6 +25,7 @@
 #include <scratch/count_key.hpp>
 #include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/detail/count/file/table_file.hpp>
+#include <scratch/detail/count/file/table_writer.hpp>
 #include <scratch/detail/count/merge/claim.hpp>
 #include <scratch/detail/count/merge/table_guest.hpp>
 #include <scratch/detail/count/table/adder_state.hpp>
@@ -166,7 +167,7 @@ class CountTable {
     input_ = std::move(other.input_);
     exceptions_ = other.exceptions_;
     total_ = other.total_;
-    distinct_ = other.distinct_;
+    keys_ = other.keys_;
     return *this;
   }
   ~CountTable() { close(); }
@@ -246,13 +247,13 @@ class CountTable {
     store().drain(input_.here());
     const std::uint64_t total = store().total();
     detail::CommitWatch watch(input_.state()->path, std::move(options.progress), std::move(options.stop));
-    distinct_ = store().commit(
+    keys_ = store().commit(
         name_, existing_ == Existing::refuse ? detail::Replacing::nothing : detail::Replacing::whatever_is_there, total,
         std::max<std::uint64_t>(options.at_least, 1), watch);
     total_ = total;
     input_.state()->end(detail::Ended::committed);
     lock_.reset();
-    directory_.emit(EventKind::table_committed, input_.state()->path, 0, std::to_string(*distinct_) + " keys");
+    directory_.emit(EventKind::table_committed, input_.state()->path, 0, std::to_string(keys_->kept) + " keys");
   }
 
   /// Gives all that was counted to `f`, instead of writing it: each key once, with its exact count, in no promised
@@ -289,7 +290,7 @@ class CountTable {
                       .at_least = std::max<std::uint64_t>(options.at_least, 1),
                       .watch = watch};
     const auto end = [&]() noexcept {
-      distinct_ = draining.keys;
+      keys_ = {draining.keys, draining.left_out};
       total_ = draining.total;
       input_.state()->end(detail::Ended::drained);
       lock_.reset();
@@ -306,19 +307,26 @@ class CountTable {
   /// How many keys there are in the table; of one that was drained, how many were given.
   /// @pre `commit()` or `drain()` has ended this
   std::uint64_t distinct() const {
-    if (!distinct_)
-      detail::throw_error(std::make_error_code(std::errc::invalid_argument), "tell how many keys has",
-                          directory_.path() / name_, "that is known after commit()");
-    return *distinct_;
+    return keys().kept;
   }
+  /// How many keys are not there, since they were counted less often than `CommitOptions::at_least`.
+  /// @pre `commit()` or `drain()` has ended this
+  std::uint64_t left_out() const { return keys().left_out; }
   /// The sum of all counts; 2^64 - 1 also stands for whatever is more. What adders that live have in hand may be
   /// missing.
-  std::uint64_t total() const noexcept { return !input_ ? 0 : distinct_ ? total_ : input_.state()->store.total(); }
+  std::uint64_t total() const noexcept { return !input_ ? 0 : keys_ ? total_ : input_.state()->store.total(); }
 
  private:
   using State = detail::CountState<Key>;
   using Input = detail::KeyInput<Key>;
   static constexpr std::uint64_t least_memory = 256_KiB;
+
+  const detail::CommittedKeys& keys() const {
+    if (!keys_)
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument), "tell how many keys has",
+                          directory_.path() / name_, "that is known after commit()");
+    return *keys_;
+  }
 
   static std::string check(std::string_view name, const CountOptions& options) {
     constexpr const char* doing = "write the count table";
@@ -363,7 +371,7 @@ class CountTable {
   Input input_{};
   int exceptions_ = std::uncaught_exceptions();
   std::uint64_t total_ = 0;  // of the table that is added to; after the commit, of all
-  std::optional<std::uint64_t> distinct_{};
+  std::optional<detail::CommittedKeys> keys_{};
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

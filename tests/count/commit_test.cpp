@@ -60,6 +60,7 @@ TEMPLATE_TEST_CASE("what is counted too seldom is left out, and what was added i
       REQUIRE(read_table<TestType>(where, "table") == kept);
       REQUIRE(table.distinct() == kept.size());
       REQUIRE(reader.distinct() == kept.size());
+      REQUIRE(table.left_out() == model.size() - kept.size());
       REQUIRE(table.total() == sum(model));
       REQUIRE(reader.total() == sum(model));
       REQUIRE(reader.kept_total() == sum(kept));
@@ -80,6 +81,7 @@ TEST_CASE("what is left out of a partition that is split is on record, too") {
   table.commit({.at_least = 2});
   const CountReader<std::uint64_t> reader(where, "table");
   REQUIRE(reader.distinct() == 1000);
+  REQUIRE(table.left_out() == keys.size() - 1000);
   REQUIRE(reader.total() == keys.size() + 1000);
   REQUIRE(reader.kept_total() == 2000);
   reader.verify();

@@ -75,6 +75,7 @@ void must_drain(CountTable<Key>& table, const Model<Key>& model, unsigned thread
   given.must_be_sound(threads);
   REQUIRE(given.model() == kept);
   REQUIRE(table.distinct() == kept.size());
+  REQUIRE(table.left_out() == model.size() - kept.size());
   REQUIRE(table.total() == sum(model));
 }
 

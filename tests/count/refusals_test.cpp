@@ -238,7 +238,7 @@ TEST_CASE("16-bit counts that were lost or came twice are neither committed nor 
     detail::DrainingOf<std::uint64_t> draining{.give = [&](auto, unsigned) { ++given; }, .at_least = 1, .watch = watch};
     CHECK(refuses_with(errc::corrupt, [&] { store.give_all(draining, said); }));
     CHECK(given == 0);
-    CHECK(store.commit("table", detail::Replacing::whatever_is_there, 1000, 1, watch) == 1);
+    CHECK(store.commit("table", detail::Replacing::whatever_is_there, 1000, 1, watch).kept == 1);
     CHECK(read_table<std::uint16_t>(where, "table") == Model<std::uint16_t>{{5, 1000}});
     std::filesystem::remove(dir / "table");
   }

@@ -55,18 +55,37 @@ struct CutEntriesOf {
   }
 };
 
-/// The entries that a table has which keeps counts from `at_least` on. Those of others are added to `left_out`.
+/// Keys that a table has not, since they were counted too seldom.
+struct LeftOut {
+  std::uint64_t keys = 0;
+  std::uint64_t counts = 0;  ///< of all of them; saturating
+
+  LeftOut& operator+=(const LeftOut& more) {
+    keys += more.keys;
+    counts = saturating_add(counts, more.counts);
+    return *this;
+  }
+};
+
+/// Of a table that was committed.
+struct CommittedKeys {
+  std::uint64_t kept = 0;
+  std::uint64_t left_out = 0;
+};
+
+/// The entries that a table has which keeps counts from `at_least` on. Others are added to `left_out`.
 /// @param room for them, where some are left out
 template <class Mixed>
 std::span<const EntryOf<Mixed>> entries_kept(std::span<const EntryOf<Mixed>> entries, std::uint64_t at_least,
-                                             PlainVector<EntryOf<Mixed>>& room, std::uint64_t& left_out) {
+                                             PlainVector<EntryOf<Mixed>>& room, LeftOut& left_out) {
   if (at_least <= 1) return entries;
   room.clear();
   for (const EntryOf<Mixed>& entry : entries)
     if (entry.count >= at_least)
       room.push_back(entry);
     else
-      left_out = saturating_add(left_out, entry.count);
+      left_out.counts = saturating_add(left_out.counts, entry.count);
+  left_out.keys += entries.size() - room.size();
   return room.all();
 }
 
@@ -125,7 +144,8 @@ class TableWriterOf {
 
   /// Keys with lower counts are left out: whoever appends sees to that, and says what all their counts are.
   void keep_from(std::uint64_t at_least) { header_.at_least = at_least; }
-  void leave_out(std::uint64_t counts) { left_out_ = saturating_add(left_out_, counts); }
+  void leave_out(const LeftOut& some) { left_out_ += some; }
+  const LeftOut& left_out() const noexcept { return left_out_; }
 
   /// Everything is in the file afterwards, header and all.
   void finish(std::uint64_t absorbed) {
@@ -136,7 +156,7 @@ class TableWriterOf {
     out_->write(cut_.bytes.bytes());
     header_.key_bits = bits_;
     header_.absorbed = absorbed;
-    header_.total = saturating_add(header_.kept_total, left_out_);
+    header_.total = saturating_add(header_.kept_total, left_out_.counts);
     header_.body = out_->size() - count_header_size;
     Xxh3 sum;
     const auto put_index = [&](Bytes bytes) {
@@ -187,7 +207,7 @@ class TableWriterOf {
   std::unique_ptr<AppendFile> index_file_{};
   ByteBuffer index_{}, lead_{};
   CountHeader header_{};
-  std::uint64_t left_out_ = 0;
+  LeftOut left_out_{};
   PlainVector<CountEntry> pending_{};
   Blocks cut_{};
 };

@@ -124,7 +124,7 @@ class SumWorker {
   void work(std::size_t part, Sequencer& sequencer) {
     check_stop(job_->options, job_->into);
     load(part);
-    std::uint64_t left_out = 0;
+    LeftOut left_out;
     const Run kept = entries_kept<Mixed>(join_runs(), job_->options.at_least, kept_, left_out);
     const CutEntriesOf<Mixed> cut(key_bits<Key>, kept, blocks_);
     sequencer.wait_for(part);

@@ -152,10 +152,10 @@ class CountStoreOf {
     pool_.release();
   }
 
-  /// All counts as a table of this name: how many keys it has. Nothing is here afterwards; where it fails, everything is.
+  /// All counts as a table of this name: how many keys it has, and has not. Nothing is here afterwards; where it fails, everything is.
   /// @param total    of all that was added
   /// @param at_least what is counted less often is left out
-  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
+  CommittedKeys commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
                        CommitWatch& watch) {
     TableWriterOf<Mixed> out(directory_, shown_, key_bits_, "write the count table");
     out.keep_from(at_least);
@@ -164,7 +164,7 @@ class CountStoreOf {
     watch.end();
     out.commit(name, replacing);
     forget();
-    return out.header().entries;
+    return {out.header().entries, out.left_out().keys};
   }
 
   /// All counts to whoever wants them. As `commit`, save that nothing is here, too, where it fails once it has begun.

@@ -38,6 +38,7 @@ struct DrainingOf {
 
   std::atomic<bool> begun{false};  ///< some counts may be neither here nor given any more
   std::uint64_t keys = 0;          ///< that were given
+  std::uint64_t left_out = 0;      ///< keys
   std::uint64_t total = 0;         ///< of all counts that were given or left out; saturating
 };
 
@@ -57,6 +58,7 @@ class DrainOutletOf final : public OutletOf<Mixed> {
     const auto sum_up = [&] {
       for (const DrainOutletOf& outlet : outlets) {
         draining.keys += outlet.keys_;
+        draining.left_out += outlet.left_out_.keys;
         draining.total = saturating_add(draining.total, outlet.total_);
       }
     };
@@ -84,9 +86,10 @@ class DrainOutletOf final : public OutletOf<Mixed> {
   }
 
   void put(std::size_t, std::span<const CountEntry> all, bool, Sequencer& sequencer) override {
-    std::uint64_t left_out = 0;
+    LeftOut left_out;
     std::span<const CountEntry> entries = entries_kept(all, draining_->at_least, kept_, left_out);
-    total_ = saturating_add(total_, left_out);
+    left_out_ += left_out;
+    total_ = saturating_add(total_, left_out.counts);
     while (!entries.empty()) {
       const auto some = entries.first(std::min(entries.size(), Draining::most));
       sequencer.look();
@@ -107,6 +110,7 @@ class DrainOutletOf final : public OutletOf<Mixed> {
   unsigned thread_;
   Draining* draining_;
   std::uint64_t keys_ = 0, total_ = 0;
+  LeftOut left_out_{};
   PlainVector<CountEntry> kept_{};
 };
 

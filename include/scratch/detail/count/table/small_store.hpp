@@ -131,7 +131,7 @@ class SmallStore {
     flushed_ = std::move(copy);
   }
 
-  std::uint64_t commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
+  CommittedKeys commit(const std::string& name, Replacing replacing, std::uint64_t total, std::uint64_t at_least,
                        CommitWatch& watch) {
     watch.begin(small_keys);
     watch.look();
@@ -144,7 +144,7 @@ class SmallStore {
     watch.end();
     out.commit(name, replacing);
     flushed_.reset();
-    return kept.distinct();
+    return {kept.distinct(), counts_.distinct() - kept.distinct()};
   }
 
   /// On the caller's thread alone: there is little to give.
@@ -162,7 +162,10 @@ class SmallStore {
       for (; key < small_keys && n < some.size(); ++key) {
         const std::uint64_t count = std::as_const(counts_)[static_cast<std::uint16_t>(key)];
         sum = saturating_add(sum, count);
-        if (count > 0 && count >= draining.at_least) some[n++] = {key, count};
+        if (count > 0 && count >= draining.at_least)
+          some[n++] = {key, count};
+        else if (count > 0)
+          ++draining.left_out;
       }
       draining.watch.look();
       draining.begun = true;

@@ -37,7 +37,7 @@ struct CutPieceOf {
   BlocksOf<Mixed> blocks{};
   ByteBuffer lead{};
   std::uint64_t offset = 0;
-  std::uint64_t left_out = 0;
+  LeftOut left_out{};
 
   std::size_t size() const { return blocks.bytes.size() + (head.size() + tail.size()) * sizeof(CountEntry); }
 };
@@ -66,7 +66,7 @@ class TableOutletOf final : public OutletOf<Mixed> {
 
   void put(std::size_t partition, std::span<const CountEntry> all, bool is_last, Sequencer& sequencer) override {
     std::unique_ptr<CutPiece> item = window_->spare(sequencer);
-    item->left_out = 0;
+    item->left_out = {};
     const std::span<const CountEntry> entries = entries_kept(all, out_->header().at_least, kept_, item->left_out);
     const CutEntriesOf<Mixed> cut(key_bits_, entries, item->blocks);
     item->piece = partition;
