@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What comes from a rank, as a file of this one.
+// What comes from a rank, as a file of this one. It is read soon: it goes through the page cache.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +8,9 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include <scratch/atomic_file.hpp>
+#include <scratch/detail/bytes/append_file.hpp>
 #include <scratch/workspace.hpp>
 
 #include "mpi/ends.hpp"
@@ -21,7 +20,8 @@ namespace kmer_frequency {
 /// `partition.N.from_WK`, whole or absent: one that has no byte is absent.
 class PartitionFile final : public ranks::Incoming {
  public:
-  PartitionFile(scratch::Workspace area, unsigned rank) : area_(std::move(area)), rank_(rank) {}
+  PartitionFile(const scratch::Workspace& area, unsigned rank)
+      : area_(area), directory_(scratch::detail::directory_of(area)), rank_(rank) {}
 
   static std::string name(unsigned rank, unsigned from) {
     return "partition." + std::to_string(rank) + ".from_W" + std::to_string(from);
@@ -32,12 +32,12 @@ class PartitionFile final : public ranks::Incoming {
 
   void begin(std::uint64_t bytes) override {
     file_.reset();
-    if (bytes > 0) file_.emplace(area_, name(rank_, from_));
+    if (bytes > 0) file_.emplace(directory_, directory_.path() / name(rank_, from_), "receive");
   }
-  void write(std::span<const std::byte> bytes) override { file_->append(bytes); }
+  void write(std::span<const std::byte> bytes) override { file_->write(bytes); }
   void end() override {
     if (!file_) return;
-    file_->commit();
+    file_->commit(name(rank_, from_), scratch::detail::Replacing::whatever_is_there);
     names_.push_back(name(rank_, from_));
     file_.reset();
   }
@@ -45,8 +45,9 @@ class PartitionFile final : public ranks::Incoming {
 
  private:
   scratch::Workspace area_;
+  scratch::detail::Directory directory_;
   unsigned rank_, from_ = 0;
-  std::optional<scratch::AtomicFile> file_;
+  std::optional<scratch::detail::AppendFile> file_;
   std::vector<std::string> names_;
 };
 
