@@ -88,9 +88,13 @@ class Job {
       const std::uint64_t freed = finished ? finished->clear() : 0;
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
-    const bool cached = support::cache_session_files(need.total());
+    const bool cached = support::stays_in_cache(need.total());
     scratch::SessionOptions session_options{
-        .need = need.total(), .quota = options_.quota, .buffers = plan_.buffers, .on_full = [&](std::uint64_t) {
+        .need = need.total(),
+        .quota = options_.quota,
+        .buffers = plan_.buffers,
+        .engine = cached ? scratch::Engine::posix : scratch::Engine::as_policy,
+        .on_full = [&](std::uint64_t) {
           free_finished();
           return plan_.keep_finished;  // perhaps another worker freed some just now
         }};

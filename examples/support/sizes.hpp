@@ -55,15 +55,12 @@ inline std::uint64_t usual_memory(const std::string& root = {}) {
   return std::clamp(memory_left(root).value_or(4 * least_memory) / 4, least_memory, most_memory) >> 20 << 20;
 }
 
-/// Has the files of sessions, of this process and of those that it starts, go through the page cache where they are few:
-/// they stay there until they are read again, and nobody waits for a disk. Call it before there are threads.
+/// Whether the files of a session are to go through the page cache, since they are few: they stay there until they are
+/// read again, and nobody waits for a disk. At most a tenth of the memory that is free, and the user has not said how.
 /// @param root put before the paths that are read
-/// @returns whether it is so: they are at most a tenth of the memory that is free, and the user has not said how
-inline bool cache_session_files(std::uint64_t bytes, const std::string& root = {}) {
+inline bool stays_in_cache(std::uint64_t bytes, const std::string& root = {}) {
   const char* const asked = std::getenv("SCRATCH_IO");
-  if ((asked != nullptr && *asked != '\0') || bytes > memory_left(root).value_or(0) / 10) return false;
-  ::setenv("SCRATCH_IO", "posix", 1);
-  return true;
+  return (asked == nullptr || *asked == '\0') && bytes <= memory_left(root).value_or(0) / 10;
 }
 
 }  // namespace support

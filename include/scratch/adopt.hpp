@@ -26,7 +26,7 @@ namespace detail {
 struct Adopting {
   template <Place P, SessionPolicy... Ps>
   static SessionDir<P, Ps...> adopt(P place, std::string_view id, SessionOptions options) {
-    const SessionChoices choices = SessionDir<P, Ps...>::choices();
+    const SessionChoices choices = choices_with(options, SessionDir<P, Ps...>::choices());
     const Cleanup cleanup = cleanup_among(options, choices);
     place = resolved(std::move(place));
     const Location location = location_of(place);

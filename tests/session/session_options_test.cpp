@@ -3,11 +3,14 @@
 // What a session is told: each option, and what it is where nobody says.
 #include <scratch/session_options.hpp>
 
+#include <scratch/adopt.hpp>
 #include <scratch/atomic_file.hpp>
 #include <scratch/chunk_writer.hpp>
 #include <scratch/file_reader.hpp>
 #include <scratch/joined_session.hpp>
 #include <scratch/session_dir.hpp>
+#include <scratch/session_json.hpp>
+#include <scratch/session_set.hpp>
 #include <scratch/space.hpp>
 #include <scratch/sweep.hpp>
 
@@ -21,6 +24,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,7 +42,7 @@ namespace fs = std::filesystem;
 TEST_CASE("who says nothing asks for no room, has no limit, ends as the policy says, and tells and asks nobody") {
   const SessionOptions options;
   CHECK((options.need == 0 && options.quota == 0 && options.buffers == 32_MiB));
-  CHECK(options.cleanup == Cleanup::as_policy);
+  CHECK((options.cleanup == Cleanup::as_policy && options.engine == Engine::as_policy));
   CHECK_FALSE(options.on_full);
   CHECK_FALSE(options.on_event);
   CHECK(Cleanup{} == Cleanup::as_policy);
@@ -134,6 +138,35 @@ TEST_CASE("as an option and as a policy the same is done: of each end, whatever 
   }
   CHECK(stays(RemoveAlways(), Cleanup::unless_completed, End::nothing));
   CHECK_FALSE(stays(KeepAlways(), Cleanup::unless_completed, End::completed));
+}
+
+TEST_CASE("as an option and as a policy the same engine moves the bytes, whatever the policy says") {
+  const TempDir dir(TempDir::On::disk);
+  const Under place{dir / "root"};
+  const auto same = [&]<class Policy>(std::type_identity<Policy>, Engine engine, const std::string& name) {
+    CAPTURE(name);
+    const std::string expected = SessionDir<Under, Policy>(place, "x").engine();
+    const SessionOptions options{.engine = engine};
+    const auto check = [&](auto&& session) {
+      CHECK(session.engine() == expected);
+      CHECK(metadata_json(session)["engine"] == name);
+      const JoinedSession joined(session.path(), {.engine = engine == Engine::posix ? Engine::uring : Engine::posix});
+      CHECK(joined.engine() == expected);
+    };
+    check(SessionDir<Under>(place, "x", options));
+    check(SessionDir<Under, PosixIo>(place, "x", options));
+    check(SessionDir<Under, UringIo>(place, "x", options));
+    check(SessionDir<Under, Policy>(place, "x", {.engine = Engine::as_policy}));
+    std::optional<SessionDir<Under, KeepAlways>> kept(std::in_place, place, "x");
+    const std::string id = kept->id();
+    kept.reset();
+    check(adopt<Under>(place, id, options));
+    SessionSet<Under> set({place, Under{dir / "other"}}, "x", options);
+    check(set[1]);
+  };
+  same(std::type_identity<BestIo>(), Engine::best, "best");
+  same(std::type_identity<PosixIo>(), Engine::posix, "posix");
+  same(std::type_identity<UringIo>(), Engine::uring, "uring");
 }
 
 TEST_CASE("who writes is asked for room by whom he was told of: the owner by the owner's, a worker by his own") {

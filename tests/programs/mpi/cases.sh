@@ -467,6 +467,24 @@ with open("odd/lines", "wb") as out:
   nothing_of_sessions place
 }
 
+# SCRATCH_IO is what these tests say otherwise.
+case_files_of_ranks_that_stay_in_memory_go_through_the_page_cache() {
+  local job pid asked engine
+  records 20000
+  sort records >expected
+  for asked in '' uring; do
+    export SCRATCH_IO=$asked
+    engine=$([ -z "$asked" ] && echo posix || echo best)
+    stopped_in 3 sorting "$sort_on_many" sort --memory 32MiB -q --to-file -o four records
+    [ "$(find place -name metadata.json -exec grep -l "\"engine\":\"$engine\"" {} + | wc -l)" = 2 ] ||
+      fail "not $engine: $(find place -name metadata.json -exec grep -o '"engine":"[a-z]*"' {} +)"
+    kill -CONT "$pid"
+    wait $job || fail "$engine: it failed"
+    same four expected
+    rm four
+  done
+}
+
 # What is sent where all see the output, and where the second node does not; the same comes out.
 case_ranks_that_see_the_output_put_their_parts_there_and_send_none() {
   unshare $own_mounts true 2>/dev/null || { echo "skipped: nothing can be mounted"; exit 77; }

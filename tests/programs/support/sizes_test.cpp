@@ -116,23 +116,18 @@ TEST_CASE("memory is a quarter of what is free, within bounds") {
 TEST_CASE(
     "files of sessions go through the page cache where they are a tenth of the free memory, or as the user says") {
   const Machine machine = Machine::with_version_2();
-  const auto io = [] {
-    const char* const asked = std::getenv("SCRATCH_IO");
-    return std::string(asked == nullptr ? "" : asked);
-  };
   ::unsetenv("SCRATCH_IO");
-  CHECK_FALSE(support::cache_session_files(820 * MiB, machine.root()));
-  CHECK(io().empty());
+  CHECK_FALSE(support::stays_in_cache(820 * MiB, machine.root()));
   ::setenv("SCRATCH_IO", "uring", 1);
-  CHECK_FALSE(support::cache_session_files(MiB, machine.root()));
-  CHECK(io() == "uring");
+  CHECK_FALSE(support::stays_in_cache(MiB, machine.root()));
+  ::setenv("SCRATCH_IO", "", 1);
+  CHECK(support::stays_in_cache(MiB, machine.root()));
   ::unsetenv("SCRATCH_IO");
   machine.says("/cgroup/jobs/ours/memory.max", std::to_string(500 * MiB) + "\n");
   machine.says("/cgroup/jobs/ours/memory.current", "0\n");
-  CHECK_FALSE(support::cache_session_files(51 * MiB, machine.root()));
-  CHECK(support::cache_session_files(50 * MiB, machine.root()));
-  CHECK(io() == "posix");
-  ::unsetenv("SCRATCH_IO");
+  CHECK_FALSE(support::stays_in_cache(51 * MiB, machine.root()));
+  CHECK(support::stays_in_cache(50 * MiB, machine.root()));
+  CHECK(std::getenv("SCRATCH_IO") == nullptr);
 }
 
 TEST_CASE("memory is a quarter of what the cgroups leave") {

@@ -45,14 +45,23 @@ inline Cleanup cleanup_among(const SessionOptions& options, const SessionChoices
   return options.cleanup == Cleanup::as_policy ? choices.cleanup : options.cleanup;
 }
 
+/// With the engine that the options say.
+inline SessionChoices choices_with(const SessionOptions& options, SessionChoices choices) {
+  if (options.engine == Engine::as_policy) return choices;
+  choices.engine = options.engine == Engine::posix ? "posix" : options.engine == Engine::uring ? "uring" : "best";
+  choices.io = engine_named(choices.engine);
+  return choices;
+}
+
 /// A session that nobody knows yet, without a record: `begin_record()`, `begin_mark()`, `announce()`.
 /// @param number of its name, where others have the same
 /// @param set    that it is to be of
 /// @throws Error and then nothing is left
 inline std::shared_ptr<SessionState> make_session(const Location& location, const std::string& label,
                                                   std::string_view middle, SessionOptions options,
-                                                  const SessionChoices& choices,
+                                                  const SessionChoices& policies,
                                                   std::optional<std::uint64_t> number = {}, SetFacts set = {}) {
+  const SessionChoices choices = choices_with(options, policies);
   const Cleanup cleanup = cleanup_among(options, choices);
   RootWanted wanted = location.wanted();
   wanted.durable = choices.durable;

@@ -170,7 +170,8 @@ class SetAdoption {
   std::size_t place(std::size_t i) const { return order_[i]; }
 
   /// 3 to 6. @throws Error and then it can be adopted again
-  SetStates finish(const SessionOptions& options, const SessionChoices& choices) {
+  SetStates finish(const SessionOptions& options, const SessionChoices& policies) {
+    const SessionChoices choices = choices_with(options, policies);
     const AdoptionChoices chosen{choices.engine, cleanup_among(options, choices)};
     std::vector<std::filesystem::path> roots;
     for (std::size_t i = 0; i < members_.size(); ++i) roots.push_back(location(i).root);
