@@ -81,7 +81,8 @@ AllCounted count_each_input(support::Sessions& sessions, const Options& options,
       put_on_record(session, read, input);
       return std::uint64_t{1};
     };
-    const std::vector<Counted> workers = count_in_threads(*make_table(where, table, 0, counting), counting, rows, committing, counted);
+    const std::vector<Counted> workers =
+        count_in_threads(*make_table(where, table, 0, counting), counting, rows, committing, counted);
     for (std::size_t w = 0; w < workers.size(); ++w) all.workers[w] += workers[w];
     all.read += input.read;
   }

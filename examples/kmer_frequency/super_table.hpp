@@ -56,10 +56,9 @@ class SuperWorker final : public Worker {
   void add(const Batch& batch) override {
     packed_.pack(batch.bases, batch.ends);
     for (const Run& run : packed_.runs()) {
-      minima_.find(packed_, run,
-                   [this](std::uint32_t at, std::uint32_t n, std::uint32_t hash) {
-                     lane_->put(supers_.make(packed_, at, n), hash);
-                   });
+      minima_.find(packed_, run, [this](std::uint32_t at, std::uint32_t n, std::uint32_t hash) {
+        lane_->put(supers_.make(packed_, at, n), hash);
+      });
       counted_.kmers += run.to - run.from - k_ + 1;
     }
   }

@@ -40,8 +40,9 @@ class ByTables {
     std::vector<Cut<Mixed>> cuts;
     const KeyRanges<Key> ranges(work_->ranks.size());
     work_->ranks.together([&] { cuts = cuts_of<Key>(work_->share, table_of_worker(0), ranges); });
-    work_->exchange([&](unsigned to) { return std::optional<CutBytes<Mixed>>(std::in_place, std::exchange(cuts[to], {})); },
-                    [](unsigned) { return false; });
+    work_->exchange(
+        [&](unsigned to) { return std::optional<CutBytes<Mixed>>(std::in_place, std::exchange(cuts[to], {})); },
+        [](unsigned) { return false; });
   }
   void tidy_exchanged() { work_->share.clear(); }
 

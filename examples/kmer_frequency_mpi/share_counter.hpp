@@ -21,7 +21,11 @@ class ShareCounter {
   /// @param where    what is there is of this very share, counted by the same options
   /// @param by_piece it can be gone on with
   ShareCounter(scratch::Workspace where, Share share, const Counting& counting, bool by_piece)
-      : where_(std::move(where)), share_(std::move(share)), counting_(counting), by_piece_(by_piece), reader_(counting) {}
+      : where_(std::move(where)),
+        share_(std::move(share)),
+        counting_(counting),
+        by_piece_(by_piece),
+        reader_(counting) {}
 
   /// @param told bytes of the share that were read
   void on_progress(std::function<void(std::uint64_t)> told) { reader_.on_progress(std::move(told)); }

@@ -23,11 +23,9 @@ class Kept final : public Table {
   Kept(const scratch::Workspace& where, const std::string& name, const Counting& counting, std::size_t partitions)
       : name_(name),
         counting_(counting),
-        partitions_(where, name,
-                    {.memory = counting.table_memory(),
-                     .lanes = counting.threads(),
-                     .count = partitions,
-                     .keeps = true}) {}
+        partitions_(
+            where, name,
+            {.memory = counting.table_memory(), .lanes = counting.threads(), .count = partitions, .keeps = true}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
     return std::make_unique<SuperWorker<Supers>>(counting_, partitions_.lane(number));

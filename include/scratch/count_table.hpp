@@ -306,9 +306,7 @@ class CountTable {
 
   /// How many keys there are in the table; of one that was drained, how many were given.
   /// @pre `commit()` or `drain()` has ended this
-  std::uint64_t distinct() const {
-    return keys().kept;
-  }
+  std::uint64_t distinct() const { return keys().kept; }
   /// How many keys are not there, since they were counted less often than `CommitOptions::at_least`.
   /// @pre `commit()` or `drain()` has ended this
   std::uint64_t left_out() const { return keys().left_out; }

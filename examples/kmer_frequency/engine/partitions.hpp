@@ -247,7 +247,8 @@ class Partitions {
                    std::span<Record> buffer, Visit visit) {
     std::uint64_t offset = run.offset + run.begin(p) * sizeof(Record);
     for (std::uint64_t left = run.records(p); left > 0;) {
-      const std::span<Record> some = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
+      const std::span<Record> some =
+          buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
       file.read(offset, std::as_writable_bytes(some));
       visit(std::span<const Record>(some));
       offset += some.size_bytes();

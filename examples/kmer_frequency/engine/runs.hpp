@@ -30,9 +30,9 @@ namespace kmer_frequency {
 
 /// Partitions of a run.
 struct RecordRun {
-  std::uint64_t offset = 0;          ///< in the file
-  std::vector<std::uint64_t> ends;   ///< of each partition, in records of the run
-  std::vector<std::uint64_t> sums;   ///< of each; none where the file is nobody else's
+  std::uint64_t offset = 0;         ///< in the file
+  std::vector<std::uint64_t> ends;  ///< of each partition, in records of the run
+  std::vector<std::uint64_t> sums;  ///< of each; none where the file is nobody else's
 
   std::uint64_t begin(std::size_t p) const { return p == 0 ? 0 : ends[p - 1]; }
   std::uint64_t records(std::size_t p) const { return ends[p] - begin(p); }
@@ -121,7 +121,8 @@ class RunFile {
       std::uint64_t offset = run.offset + run.begin(i) * sizeof(Record);
       sum.reset();
       for (std::uint64_t left = run.records(i); left > 0;) {
-        const std::span<Record> some = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
+        const std::span<Record> some =
+            buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
         read(file, offset, std::as_writable_bytes(some));
         sum.update(std::as_bytes(some));
         visit(std::span<const Record>(some));

@@ -53,7 +53,9 @@ Pieces found_in(const model::Rows& rows, unsigned k, bool canonical, support::Si
   Minima minima(k, canonical, simd);
   Pieces all;
   for (const Run& run : packed.runs())
-    minima.find(packed, run, [&](std::uint32_t at, std::uint32_t n, std::uint32_t hash) { all.push_back({at, n, hash}); });
+    minima.find(packed, run, [&](std::uint32_t at, std::uint32_t n, std::uint32_t hash) {
+      all.push_back({at, n, hash});
+    });
   return all;
 }
 
