@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kmer_frequency_mpi/share_counter.hpp"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -17,15 +14,17 @@
 
 #include <scratch/count_reader.hpp>
 
+#include "share.hpp"
 #include "support/catch.hpp"
-#include "support/crash.hpp"
 #include "support/temp_dir.hpp"
 
 namespace {
 
 using namespace kmer_frequency;
-using scratch::test::Ending;
 using scratch::test::TempDir;
+using share::directory;
+using share::must_go_on;
+using share::require_equal;
 
 Counting counting() {
   Counting all;
@@ -85,18 +84,6 @@ Run run(const std::filesystem::path& where, const Share& share, bool by_piece, E
   return run;
 }
 
-void require_equal(const Run& seen, const Run& expected) {
-  REQUIRE(seen.counts == expected.counts);
-  REQUIRE(seen.found.counted.kmers == expected.found.counted.kmers);
-  REQUIRE(seen.found.read.so_far.rows == expected.found.read.so_far.rows);
-  REQUIRE(seen.found.read.so_far.bases == expected.found.read.so_far.bases);
-}
-
-std::filesystem::path directory(const TempDir& dir, const std::string& name) {
-  std::filesystem::create_directory(dir.path() / name);
-  return dir.path() / name;
-}
-
 TEST_CASE("a share that is counted by pieces is what it is when it is counted at once") {
   const TempDir dir(TempDir::On::memory);
   const Share share = share_in(dir);
@@ -110,32 +97,7 @@ TEST_CASE("a share that is counted by pieces is what it is when it is counted at
 TEST_CASE("a share whose counter was stopped or killed, however often, is counted once") {
   const TempDir dir(TempDir::On::memory);
   const Share share = share_in(dir);
-  std::uint64_t steps = 0;
-  const Run expected = run(directory(dir, "whole"), share, true, [&](ShareCounter&) { ++steps; });
-  REQUIRE(steps > 4);
-  int killed = 0, stopped = 0;
-  for (std::uint64_t step = 1; step <= steps; ++step) {
-    const std::filesystem::path where = directory(dir, "step_" + std::to_string(step));
-    std::uint64_t n = 0;
-    const Ending ending = scratch::test::in_child([&] {
-      run(where, share, true, [&](ShareCounter&) {
-        if (++n == step) ::kill(::getpid(), SIGKILL);
-      });
-    });
-    killed += ending == Ending::killed ? 1 : 0;
-    n = 0;
-    try {  // and once more
-      run(where, share, true, [&](ShareCounter& counter) {
-        if (++n == 1 + step % 3) counter.stop();
-      });
-    } catch (const support::GivenUp&) {
-      ++stopped;
-    }
-    require_equal(run(where, share, true, [](ShareCounter&) {}), expected);
-    std::filesystem::remove_all(where);
-  }
-  REQUIRE(killed > 4);
-  REQUIRE(stopped > 0);
+  must_go_on(dir, [&](const std::filesystem::path& where, auto each) { return run(where, share, true, each); });
 }
 
 TEST_CASE("a piece whose table is there is not read again") {

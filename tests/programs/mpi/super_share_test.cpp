@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "kmer_frequency_mpi/super_share.hpp"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -24,15 +21,17 @@
 
 #include "kmer_frequency/super_table.hpp"
 #include "kmer_frequency_mpi/run_exchange.hpp"
+#include "share.hpp"
 #include "support/catch.hpp"
-#include "support/crash.hpp"
 #include "support/temp_dir.hpp"
 
 namespace {
 
 using namespace kmer_frequency;
-using scratch::test::Ending;
 using scratch::test::TempDir;
+using share::directory;
+using share::must_go_on;
+using share::require_equal;
 
 constexpr unsigned ranks = 3;
 
@@ -233,18 +232,6 @@ Outcome run(const std::filesystem::path& where, const Share& share, bool by_piec
   return outcome;
 }
 
-void require_equal(const Outcome& seen, const Outcome& expected) {
-  REQUIRE((seen.counts == expected.counts));
-  REQUIRE(seen.found.counted.kmers == expected.found.counted.kmers);
-  REQUIRE(seen.found.read.so_far.rows == expected.found.read.so_far.rows);
-  REQUIRE(seen.found.read.so_far.bases == expected.found.read.so_far.bases);
-}
-
-std::filesystem::path directory(const TempDir& dir, const std::string& name) {
-  std::filesystem::create_directory(dir.path() / name);
-  return dir.path() / name;
-}
-
 TEST_CASE("a share that is read by pieces is what it is when it is read at once") {
   const TempDir dir(TempDir::On::memory);
   const Reads reads = reads_in(dir);
@@ -258,32 +245,7 @@ TEST_CASE("a share that is read by pieces is what it is when it is read at once"
 TEST_CASE("a share whose reader was stopped or killed, however often, is read once") {
   const TempDir dir(TempDir::On::memory);
   const Reads reads = reads_in(dir);
-  std::uint64_t steps = 0;
-  const Outcome expected = run(directory(dir, "whole"), reads.share, true, [&](SuperShare&) { ++steps; });
-  REQUIRE(steps > 4);
-  int killed = 0, stopped = 0;
-  for (std::uint64_t step = 1; step <= steps; ++step) {
-    const std::filesystem::path where = directory(dir, "step_" + std::to_string(step));
-    std::uint64_t n = 0;
-    const Ending ending = scratch::test::in_child([&] {
-      run(where, reads.share, true, [&](SuperShare&) {
-        if (++n == step) ::kill(::getpid(), SIGKILL);
-      });
-    });
-    killed += ending == Ending::killed ? 1 : 0;
-    n = 0;
-    try {  // and once more
-      run(where, reads.share, true, [&](SuperShare& reader) {
-        if (++n == 1 + step % 3) reader.stop();
-      });
-    } catch (const support::GivenUp&) {
-      ++stopped;
-    }
-    require_equal(run(where, reads.share, true, [](SuperShare&) {}), expected);
-    std::filesystem::remove_all(where);
-  }
-  REQUIRE(killed > 4);
-  REQUIRE(stopped > 0);
+  must_go_on(dir, [&](const std::filesystem::path& where, auto each) { return run(where, reads.share, true, each); });
 }
 
 TEST_CASE("a piece that is on record is not read again, and one whose record is damaged is") {
