@@ -67,8 +67,8 @@ class Partitions {
    public:
     Lane(Partitions& all, std::uint64_t memory) : Lane(all, granules_in(memory)) {}
 
+    /// @param hash of what those records share that must be in one partition
     /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
-    /// @param hash of what all records have that must be in the same partition
     void put(const Record& record, std::uint32_t hash) {
       const std::size_t p = all_->of(hash);
       if (used_[p] == in_granule) [[unlikely]]
@@ -77,8 +77,8 @@ class Partitions {
     }
 
     /// All of it is in a file of this name afterwards, whole or absent: `RunFile` reads it. Nothing is put any more.
-    /// @pre lanes can be committed
-    /// @throws scratch::Error
+    /// @pre `keeps`
+    /// @throws scratch::Error and nothing is lost: make room and commit again
     void commit(const std::string& name) {
       spill(true);
       file_->write(RunIndex::stored(runs_, {0, all_->count()}, sizeof(Record)));
@@ -96,7 +96,7 @@ class Partitions {
     };
     using Granules = std::unique_ptr<Granule[], Free>;
     static std::uint32_t granules_in(std::uint64_t memory) {
-      return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 7), 64, 1U << 31));
+      return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(memory / (sizeof(Granule) + 8), 64, 1U << 31));
     }
 
     Lane(Partitions& all, std::uint32_t granules)
@@ -106,7 +106,7 @@ class Partitions {
           stage_(allocate(all.count())),
           used_(all.count()),
           heap_(allocate(most_)),
-          owners_(std::make_unique_for_overwrite<std::uint16_t[]>(most_)) {}
+          owners_(std::make_unique_for_overwrite<std::uint32_t[]>(most_)) {}
 
     // Not touched before it is used.
     static Granules allocate(std::size_t n) {
@@ -118,7 +118,7 @@ class Partitions {
     [[gnu::noinline]] void put_granule(std::size_t p) {
       if (in_heap_ == most_) spill(false);
       copy(stage_[p], heap_[in_heap_]);
-      owners_[in_heap_++] = static_cast<std::uint16_t>(p);
+      owners_[in_heap_++] = static_cast<std::uint32_t>(p);
       used_[p] = 0;
     }
 
@@ -204,7 +204,7 @@ class Partitions {
     std::vector<std::uint8_t> used_;  // records of each granule of the stage
     Granules heap_;
     std::vector<Record> gathered_;
-    std::unique_ptr<std::uint16_t[]> owners_;
+    std::unique_ptr<std::uint32_t[]> owners_;
     std::vector<std::uint32_t> begins_, order_;
     std::vector<RecordRun> runs_;
     std::unique_ptr<scratch::detail::AppendFile> file_;
