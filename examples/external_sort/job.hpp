@@ -89,14 +89,16 @@ class Job {
       if (freed > 0) say("freed " + scratch::readable_size(freed) + " of finished phases");
     };
     const bool cached = support::stays_in_cache(need.total());
-    scratch::SessionOptions session_options{.need = need.total(),
-                                            .quota = options_.quota,
-                                            .buffers = plan_.buffers,
-                                            .engine = cached ? scratch::Engine::posix : scratch::Engine::as_policy,
-                                            .on_full = [&](std::uint64_t) {
-                                              free_finished();
-                                              return plan_.keep_finished;  // perhaps another worker freed some just now
-                                            }};
+    scratch::SessionOptions session_options{
+        .need = need.total(),
+        .quota = options_.quota,
+        .buffers = plan_.buffers,
+        .on_full =
+            [&](std::uint64_t) {
+              free_finished();
+              return plan_.keep_finished;  // perhaps another worker freed some just now
+            },
+        .engine = cached ? scratch::EngineChoice::posix : scratch::EngineChoice::as_policy};
     support::Sessions sessions(places, "external_sort", std::move(session_options), earlier);
     auto& session = sessions[0];
     finished.emplace(as_area(sessions).area("finished"));  // a full disk would have no room for a directory

@@ -77,7 +77,7 @@ class Job {
     session_options.buffers = plan_.buffers;
     ranks::NodeSession session(ranks_, session_options, [&] {
       session_options.need = need();
-      if (support::stays_in_cache(session_options.need)) session_options.engine = scratch::Engine::posix;
+      if (support::stays_in_cache(session_options.need)) session_options.engine = scratch::EngineChoice::posix;
       return checkpoint_->session("external_sort_mpi", session_options, plan_.to_json());
     });
     session_ = &session;

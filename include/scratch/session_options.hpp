@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // floor 4: on the way
 //
-// The numbers of a session, when it goes, who moves its bytes, and whom it tells and asks.
+// The numbers of a session, when it goes, whom it tells and asks, and who moves its bytes.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@ namespace scratch::inline SCRATCH_ABI {
 enum class Cleanup : std::uint8_t { as_policy, remove, on_failure, unless_completed, keep };
 
 /// Who moves the bytes of a session's files, at run time: what the policies `BestIo`, `PosixIo` and `UringIo` say.
-enum class Engine : std::uint8_t { as_policy, best, posix, uring };
+enum class EngineChoice : std::uint8_t { as_policy, best, posix, uring };
 
-/// The numbers of a session, when it goes, who moves its bytes, and whom it tells and asks.
+/// The numbers of a session, when it goes, whom it tells and asks, and who moves its bytes.
 struct SessionOptions {
   /// Bytes that must be free before the work begins; less is `insufficient_space`. 0: not asked.
   std::uint64_t need = 0;
@@ -30,13 +30,13 @@ struct SessionOptions {
   std::uint64_t buffers = 32_MiB;
   /// When it goes, in place of the session's policy. Whoever joins has no say in it.
   Cleanup cleanup = Cleanup::as_policy;
-  /// Who moves the bytes, in place of the session's policy. `posix` goes through the page cache: for files that are few
-  /// enough to stay in memory until they are read. Whoever joins has the owner's.
-  Engine engine = Engine::as_policy;
   /// Asked for room when a write meets a full disk or quota, again and again until there is room or it says no.
   OnFull on_full = {};
   /// Told what happens.
   OnEvent on_event = {};
+  /// Who moves the bytes, in place of the session's policy. `posix` goes through the page cache: for files that are few
+  /// enough to stay in memory until they are read. Whoever joins has the owner's.
+  EngineChoice engine = EngineChoice::as_policy;
 };
 
 }  // namespace scratch::inline SCRATCH_ABI

@@ -42,7 +42,7 @@ namespace fs = std::filesystem;
 TEST_CASE("who says nothing asks for no room, has no limit, ends as the policy says, and tells and asks nobody") {
   const SessionOptions options;
   CHECK((options.need == 0 && options.quota == 0 && options.buffers == 32_MiB));
-  CHECK((options.cleanup == Cleanup::as_policy && options.engine == Engine::as_policy));
+  CHECK((options.cleanup == Cleanup::as_policy && options.engine == EngineChoice::as_policy));
   CHECK_FALSE(options.on_full);
   CHECK_FALSE(options.on_event);
   CHECK(Cleanup{} == Cleanup::as_policy);
@@ -143,20 +143,21 @@ TEST_CASE("as an option and as a policy the same is done: of each end, whatever 
 TEST_CASE("as an option and as a policy the same engine moves the bytes, whatever the policy says") {
   const TempDir dir(TempDir::On::disk);
   const Under place{dir / "root"};
-  const auto same = [&]<class Policy>(std::type_identity<Policy>, Engine engine, const std::string& name) {
+  const auto same = [&]<class Policy>(std::type_identity<Policy>, EngineChoice engine, const std::string& name) {
     CAPTURE(name);
     const std::string expected = SessionDir<Under, Policy>(place, "x").engine();
     const SessionOptions options{.engine = engine};
     const auto check = [&](auto&& session) {
       CHECK(session.engine() == expected);
       CHECK(metadata_json(session)["engine"] == name);
-      const JoinedSession joined(session.path(), {.engine = engine == Engine::posix ? Engine::uring : Engine::posix});
+      const JoinedSession joined(session.path(),
+                                 {.engine = engine == EngineChoice::posix ? EngineChoice::uring : EngineChoice::posix});
       CHECK(joined.engine() == expected);
     };
     check(SessionDir<Under>(place, "x", options));
     check(SessionDir<Under, PosixIo>(place, "x", options));
     check(SessionDir<Under, UringIo>(place, "x", options));
-    check(SessionDir<Under, Policy>(place, "x", {.engine = Engine::as_policy}));
+    check(SessionDir<Under, Policy>(place, "x", {.engine = EngineChoice::as_policy}));
     std::optional<SessionDir<Under, KeepAlways>> kept(std::in_place, place, "x");
     const std::string id = kept->id();
     kept.reset();
@@ -164,9 +165,9 @@ TEST_CASE("as an option and as a policy the same engine moves the bytes, whateve
     SessionSet<Under> set({place, Under{dir / "other"}}, "x", options);
     check(set[1]);
   };
-  same(std::type_identity<BestIo>(), Engine::best, "best");
-  same(std::type_identity<PosixIo>(), Engine::posix, "posix");
-  same(std::type_identity<UringIo>(), Engine::uring, "uring");
+  same(std::type_identity<BestIo>(), EngineChoice::best, "best");
+  same(std::type_identity<PosixIo>(), EngineChoice::posix, "posix");
+  same(std::type_identity<UringIo>(), EngineChoice::uring, "uring");
 }
 
 TEST_CASE("who writes is asked for room by whom he was told of: the owner by the owner's, a worker by his own") {

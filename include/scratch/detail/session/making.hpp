@@ -47,8 +47,10 @@ inline Cleanup cleanup_among(const SessionOptions& options, const SessionChoices
 
 /// With the engine that the options say.
 inline SessionChoices choices_with(const SessionOptions& options, SessionChoices choices) {
-  if (options.engine == Engine::as_policy) return choices;
-  choices.engine = options.engine == Engine::posix ? "posix" : options.engine == Engine::uring ? "uring" : "best";
+  if (options.engine == EngineChoice::as_policy) return choices;
+  choices.engine = options.engine == EngineChoice::posix   ? "posix"
+                   : options.engine == EngineChoice::uring ? "uring"
+                                                           : "best";
   choices.io = engine_named(choices.engine);
   return choices;
 }
