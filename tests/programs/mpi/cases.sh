@@ -319,7 +319,7 @@ case_damage_that_a_start_goes_on_with_is_found_and_the_one_behind_it_is_new() {
 asked_to_stop_in() {
   local job pid code=0
   rm -rf four.*
-  stopped_in 3 "$1" "$many" --workers 1 --memory 64MiB -k 21 -o four.tsv reads.fa
+  stopped_in 3 "$1" "$many" --workers 1 --memory 64MiB -k 21 "${how[@]}" -o four.tsv reads.fa
   # shellcheck disable=SC2046
   kill -TERM $(find place -name worker_health.csv -exec sed -n "s/.*Z,[0-3],[01],\([0-9]*\),$1,.*/\1/p" {} + | sort -u)
   kill -CONT "$pid"
@@ -338,6 +338,8 @@ case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
   reads reads.fa 4000 120
   export OMPI_MCA_odls_base_sigkill_timeout=5  # it waits for so long: a second may be too short on a busy machine
   asked_to_stop_in counting
+  asked_to_stop_in summing
+  how=(--count occurrences)
   asked_to_stop_in summing
 }
 
