@@ -125,7 +125,8 @@ class Job {
     share_ = share_in(ranks_.from_first(shares), ranks_.rank());
     identity = ranks_.from_first(identity);
     if (options_.resume) {
-      const nlohmann::json job = nlohmann::json::parse(identity);
+      nlohmann::json job = nlohmann::json::parse(identity);
+      job.at("options")["super_k_mers"] = options_.counting.joins();  // other files than those of tables
       identity_ = support::Job{"kmer_frequency_mpi", job.at("inputs"), job.at("options")};
     }
     std::uint64_t expected = 0;
@@ -283,6 +284,7 @@ class Job {
     });
     logs_->work = {work.stream.received() - received, work.stream.sent() - sent, 0};
   }
+
   void write() {
     Found found;
     ranks_.together([&] {

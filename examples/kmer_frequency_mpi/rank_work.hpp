@@ -40,7 +40,7 @@ struct RankWork {
 
   /// Every rank gives each its part, and takes its own of all: in as many steps as there are ranks, each of which has one
   /// to send to and one to receive from. What came before does not come again.
-  /// @param outgoing `optional<Bytes>` for a rank: nothing where that has it already
+  /// @param outgoing what goes to a rank that has it not, as an optional
   /// @param has      whether what a rank gives is here already
   template <class OutgoingFor, class Has>
   void exchange(OutgoingFor outgoing, Has has) {

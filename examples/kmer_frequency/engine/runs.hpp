@@ -26,6 +26,8 @@
 #include <scratch/file_reader.hpp>
 #include <scratch/workspace.hpp>
 
+#include "minima.hpp"
+
 namespace kmer_frequency {
 
 /// Partitions of a run.
@@ -125,6 +127,9 @@ class RunFile {
             buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())));
         read(file, offset, std::as_writable_bytes(some));
         sum.update(std::as_bytes(some));
+        // The sum is known behind the last of them: none goes out before that has more k-mers than there is room for.
+        if (std::any_of(some.begin(), some.end(), [](const Record& r) { return r.kmers() > Minima::widest; }))
+          refuse(scratch::errc::checksum_mismatch, "in partition " + std::to_string(p));
         visit(std::span<const Record>(some));
         offset += some.size_bytes();
         left -= some.size();

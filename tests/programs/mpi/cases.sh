@@ -274,6 +274,13 @@ case_a_count_that_other_inputs_or_other_ranks_ask_for_begins_anew() {
   "$one" -q --workers 2 --memory 64MiB -k 21 -o one.tsv reads.fa
   same one.tsv four.tsv
   nothing_of_sessions place
+  # The same counts, but other files between ranks.
+  killed_in 1 summing "$many" --workers 1 --memory 64MiB --resume -k 21 --count occurrences --direct -o four.tsv reads.fa
+  ranks 4 -q --resume -k 21 --count occurrences -o four.tsv reads.fa 2>err || fail "without --direct: $(words)"
+  words | grep -q 'notice: a new start: 0 of 2 nodes have something of this job' || fail "other words: $(words)"
+  "$one" -q --workers 2 --memory 64MiB -k 21 --count occurrences -o one.tsv reads.fa
+  same one.tsv four.tsv
+  nothing_of_sessions place
 }
 
 # gives_up_damage <file> <offset> <words> <program and arguments ...>: a byte of it is another; the next start says so, and
