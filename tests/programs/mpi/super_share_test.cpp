@@ -19,6 +19,7 @@
 #include <scratch/atomic_file.hpp>
 #include <scratch/count_key.hpp>
 
+#include "../kmer_frequency/model.hpp"
 #include "kmer_frequency/super_table.hpp"
 #include "kmer_frequency_mpi/run_exchange.hpp"
 #include "share.hpp"
@@ -46,12 +47,6 @@ Counting counting(unsigned k, bool canonical) {
   return all;
 }
 
-std::string other_strand(const std::string& text) {
-  std::string other(text.rbegin(), text.rend());
-  for (char& c : other) c = c == 'A' ? 'T' : c == 'C' ? 'G' : c == 'G' ? 'C' : 'A';
-  return other;
-}
-
 /// Pieces of one genome, either strand, in three files and one of no row.
 struct Reads {
   std::vector<std::string> rows;
@@ -68,7 +63,7 @@ Reads reads_in(const TempDir& dir) {
     std::ofstream out(path, std::ios::binary);
     for (int row = 0; row < 300; ++row) {
       std::string text = genome.substr(random() / 7 % (genome.size() - 120), 120);
-      if (random() / 7 % 2 == 0) text = other_strand(text);
+      if (random() / 7 % 2 == 0) text = model::other_strand(text);
       out << ">r\n" << text << "\n";
       reads.rows.push_back(text);
     }
@@ -85,7 +80,7 @@ Counts expected_of(const Reads& reads, const Counting& how) {
   for (const std::string& row : reads.rows)
     for (std::size_t at = 0; at + how.k <= row.size(); ++at) {
       const std::string kmer = row.substr(at, how.k);
-      ++counts[how.canonical ? std::min(kmer, other_strand(kmer)) : kmer];
+      ++counts[how.canonical ? model::canonical(kmer) : kmer];
     }
   return counts;
 }
