@@ -23,8 +23,9 @@ namespace external_sort {
 /// should stay in the cache.
 class Outlet {
  public:
-  Outlet(const Area& area, std::uint64_t partition, std::string name)
-      : area_(area), partition_(partition), name_(std::move(name)) {}
+  /// @param elsewhere where they go instead; null: into a file of the area
+  Outlet(const Area& area, std::uint64_t partition, std::string name, Elsewhere* elsewhere)
+      : area_(area), partition_(partition), name_(std::move(name)), elsewhere_(elsewhere) {}
 
   /// @param stored an item and what stands behind it
   void add(Items stored) {
@@ -40,14 +41,16 @@ class Outlet {
 
  private:
   void append(Items items) {
+    written_ += items.size();
+    if (elsewhere_ != nullptr) return elsewhere_->append(partition_, items);
     if (!file_) file_.emplace(area_.of(partition_), name_);
     file_->append(items);
-    written_ += items.size();
   }
 
   const Area& area_;
   std::uint64_t partition_;
   std::string name_;
+  Elsewhere* elsewhere_;
   Block gathered_{6400};
   std::optional<scratch::AtomicFile> file_;
   std::uint64_t written_ = 0;
@@ -79,8 +82,11 @@ class SharePartitioner {
     const Plan& plan = stage_.plan;
     const std::string extra = slice == 0 ? "" : "s" + std::to_string(slice);
     std::deque<Outlet> outlets;
-    for (std::uint64_t i = 0; i < splitters_.partitions(); ++i)
-      outlets.emplace_back(area_, i, partitions().name(i, extra));
+    for (std::uint64_t i = 0; i < splitters_.partitions(); ++i) {
+      Elsewhere* const elsewhere = stage_.elsewhere;
+      outlets.emplace_back(area_, i, partitions().name(i, extra),
+                           elsewhere != nullptr && elsewhere->has(i) ? elsewhere : nullptr);
+    }
     Multiset set;
     InputReader share(plan.inputs, kind_, plan.longest_item(), plan.begin_of(stage_.worker, slice),
                       plan.begin_of(stage_.worker, slice + 1));

@@ -12,6 +12,7 @@
 #include <scratch/scratch.hpp>
 
 #include "area.hpp"
+#include "item.hpp"
 #include "layout.hpp"
 #include "lines.hpp"
 #include "multiset.hpp"
@@ -22,11 +23,24 @@
 
 namespace external_sort {
 
+/// Gets what belongs to partitions whose owners have another session.
+class Elsewhere {
+ public:
+  Elsewhere() = default;
+  Elsewhere(const Elsewhere&) = delete;
+  Elsewhere& operator=(const Elsewhere&) = delete;
+  virtual ~Elsewhere() = default;
+
+  virtual bool has(std::uint64_t partition) const = 0;
+  virtual void append(std::uint64_t partition, Items items) = 0;
+};
+
 struct Stage {
   Area session;
   const Plan& plan;
   unsigned worker;
   const std::atomic<bool>* given_up = nullptr;  ///< by another thread
+  Elsewhere* elsewhere = nullptr;  ///< what is not for here is sent while it is found; null: it stands here
 
   /// @throws support::Stopped, support::GivenUp
   void go_on() const {

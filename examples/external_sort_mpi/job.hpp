@@ -3,7 +3,7 @@
 // A sort on all ranks: the phases of external_sort, each rank one of its workers, with what is not in one session sent.
 //
 //   sampling       a share's sample          to the first rank, and the splitters from it to every node
-//   partitioning   a share's partitions
+//   partitioning   a share's partitions; without --resume those of another node are sent while they are found
 //   exchanging     partitions to their owners
 //   sorting, output   one rank's partitions, each of which becomes a part
 //   validation     every rank reads its parts, and what it saw goes to the first one
@@ -40,6 +40,7 @@
 #include "mpi/logs.hpp"
 #include "mpi/node_session.hpp"
 #include "open_output.hpp"
+#include "partition_post.hpp"
 #include "support/names.hpp"
 #include "support/place.hpp"
 #include "support/resume.hpp"
@@ -198,6 +199,13 @@ class Job {
                                  std::to_string(expected));
       });
     };
+    const auto partition_and_send = [&] {
+      PartitionPost post(ranks_, exchange, plan_, options_.round, session.area("received"));
+      const Work work = post.partition(Area(session));
+      tell(work.bytes_read, work.bytes_written, work.set);
+      sent_ += post.sent();
+      return work;
+    };
     // A phase of the workers, in a thread beside: another rank's failure ends it.
     const auto perform = [&](Work (*work_of)(const Stage&)) {
       Work work;
@@ -218,7 +226,7 @@ class Job {
       exchange.to_nodes(area, splitters_name);
     });
     phase("partitioning", [&] {
-      const Work work = perform(partition_share);
+      const Work work = options_.resume ? perform(partition_share) : partition_and_send();
       const Multiset input = sum_of(work.set);
       facts()["input"] = input.to_json();
       plan_.longest = input.longest;
@@ -227,7 +235,7 @@ class Job {
     phase("exchanging", [&] {
       const std::uint64_t sent = stream.sent(), received = stream.received();
       perform(receive_partitions);  // those of this node
-      exchange.partitions_to_owners(stage);
+      if (options_.resume) exchange.partitions_to_owners(stage);
       Multiset mine;
       for (const scratch::Numbered& file : partitions().list(session.area("received")))
         if (plan_.owns(ranks_.rank(), file.index)) mine.bytes += file.bytes;
@@ -275,7 +283,7 @@ class Job {
       tell(work.bytes_read, work.bytes_written, {});
       if (!why.empty()) exchange.to_first(sorted, is_mine);  // what has no place is kept, in one
     }
-    sent_ = stream.sent();
+    sent_ += stream.sent();
     ranks_.together([&] {
       if (ranks_.is_first()) deliver(session_->sessions(), output, expected, why);
     });

@@ -7,9 +7,10 @@
 //   job.hpp            the phases
 //   validation.hpp     the output read back
 //   open_output.hpp    the output, where ranks put their own parts
+//   partition_post.hpp what of partitions is sent while it is found
 //   exchange.hpp       files of sessions from rank to rank
 //   ../external_sort/  what a worker does in each phase, and the delivery
-//   ../mpi/            ranks that wait and fail together, streams between them, logs
+//   ../mpi/            ranks that wait and fail together, letters and streams between them, logs
 #include <algorithm>
 #include <filesystem>
 #include <string>

@@ -87,7 +87,10 @@ class OpenOutput {
   std::string put(Work& work, const std::string& called, OnError on_error) {
     std::string why;
     try {
-      put_parts(work);
+      if (is_file_)
+        ranks_.in_turn([&] { put_parts(work); });
+      else
+        put_parts(work);
     } catch (const support::Stopped&) {
       throw;
     } catch (const std::exception& error) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Ranks that exchange super-k-mers, before anything is counted: each gets those of its partitions, and counts k-mers that
-// no other rank has. What ranks of one node have for each other is read where it is.
+// no other rank has. What ranks of one node have for each other is read where it is. The rest is sent while it is found;
+// with --resume it stands in files first, and is sent when each has read all of its share.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,7 @@
 #include "kmer_frequency/super_table.hpp"
 #include "rank_work.hpp"
 #include "run_exchange.hpp"
+#include "run_post.hpp"
 #include "super_share.hpp"
 #include "support/stop.hpp"
 
@@ -29,15 +31,24 @@ class BySuperKmers {
   explicit BySuperKmers(RankWork& work)
       : work_(&work),
         partitions_(work.ranks.size()),
-        reader_(work.share, work.input, work.options.counting, partitions_.count(), work.options.resume) {
-    for (const std::uint64_t node : work.ranks.all(work.ranks.node())) is_here_.push_back(node == work.ranks.node());
-  }
+        is_here_(ranks_here(work.ranks)),
+        reader_(work.share, work.input, work.options.counting, partitions_.count(), work.options.resume, make_post()) {}
 
   SuperShare& share() { return reader_; }
-  InputRead count(const OnCommit&) { return reader_.read(); }
+  InputRead count(const OnCommit&) {
+    InputRead mine;
+    const auto read = [&] { mine = reader_.read(); };
+    const auto stop = [&] { reader_.stop(); };
+    if (post_)
+      post_->run(read, stop);
+    else
+      work_->ranks.together(read, stop);
+    return mine;
+  }
   void tidy_counted() {}
 
   void exchange() {
+    if (post_) return;
     work_->exchange(
         [&](unsigned to) { return std::optional<RunBytes<Record>>(std::in_place, work_->share, partitions_.of(to)); },
         [&](unsigned from) { return is_here_[from]; });
@@ -49,12 +60,8 @@ class BySuperKmers {
     work_->received.remove_matching(table);  // of what it has not nobody knows how many they are
     RunFiles<Record> files;
     for (unsigned rank = 0; rank < work_->ranks.size(); ++rank) {
-      if (!is_here_[rank]) {
-        files.add(work_->received, PartitionFile::name(work_->ranks.rank(), rank));
-        continue;
-      }
-      const scratch::Workspace share = share_of(work_->session, rank);
-      for (const std::string& name : SuperShare::files(share)) files.add(share, name);
+      const scratch::Workspace& where = is_here_[rank] ? share_of(work_->session, rank) : work_->received;
+      for (const std::string& name : files_of(rank, where)) files.add(where, name);
     }
     const Counting& counting = work_->options.counting;
     const PartitionRange mine = partitions_.of(work_->ranks.rank());
@@ -75,10 +82,31 @@ class BySuperKmers {
  private:
   using Record = typename SuperKmersOf<Key>::Record;
 
+  static std::vector<bool> ranks_here(const ranks::Ranks& ranks) {
+    std::vector<bool> here;
+    for (const std::uint64_t node : ranks.all(ranks.node())) here.push_back(node == ranks.node());
+    return here;
+  }
+
+  const Away* make_post() {
+    std::vector<unsigned> away;
+    for (unsigned rank = 0; rank < is_here_.size(); ++rank)
+      if (!is_here_[rank]) away.push_back(rank);
+    if (away.empty() || work_->options.resume) return nullptr;
+    return &post_.emplace(*work_, partitions_, std::move(away)).away();
+  }
+
+  std::vector<std::string> files_of(unsigned rank, const scratch::Workspace& where) const {
+    if (is_here_[rank]) return SuperShare::files(where);
+    if (post_) return post_->files(rank);
+    return {PartitionFile::name(work_->ranks.rank(), rank)};
+  }
+
   RankWork* work_;
   RankPartitions partitions_;
-  SuperShare reader_;
   std::vector<bool> is_here_;  // of each rank: on this node
+  std::optional<RunPost> post_;
+  SuperShare reader_;
 };
 
 }  // namespace kmer_frequency

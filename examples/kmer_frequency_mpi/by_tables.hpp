@@ -33,7 +33,11 @@ class ByTables {
       : work_(&work), counter_(work.share, work.input, work.options.counting, work.options.resume) {}
 
   ShareCounter& share() { return counter_; }
-  InputRead count(const OnCommit& progress) { return counter_.count(progress); }
+  InputRead count(const OnCommit& progress) {
+    InputRead mine;
+    work_->ranks.together([&] { mine = counter_.count(progress); }, [&] { counter_.stop(); });
+    return mine;
+  }
   void tidy_counted() { work_->share.remove_matching("piece_*"); }
 
   void exchange() {

@@ -157,7 +157,7 @@ class Job {
   void work() {
     scratch::with_key_type(options_.counting.key_bits(), [&]<class Key>(std::type_identity<Key>) {
       Stream stream(ranks_, static_cast<std::size_t>(rank_options_.round));
-      RankWork work{ranks_, options_, share_, *logs_, stream, session_->workspace()};
+      RankWork work{ranks_, options_, share_, *logs_, stream, rank_options_.round, session_->workspace()};
       if constexpr (sizeof(Key) >= 4) {
         if (options_.counting.joins()) return perform<Key>(work, BySuperKmers<Key>(work));
       }
@@ -168,7 +168,7 @@ class Job {
   template <class Key, class Way>
   void perform(RankWork& work, Way way) {
     phase(
-        "counting", [&] { count(way); }, [&] { way.tidy_counted(); });
+        "counting", [&] { count(work, way); }, [&] { way.tidy_counted(); });
     phase(
         "exchanging", [&] { way.exchange(); }, [&] { way.tidy_exchanged(); });
     phase(
@@ -177,18 +177,15 @@ class Job {
         "gathering", [&] { gather<Key, Way>(work); }, [&] { work.area.clear(); });
     phase(
         "writing", [&] { write(); }, [] {});
-    sent_ = work.stream.sent();
+    sent_ = work.stream.sent() + work.posted;
   }
 
   template <class Way>
-  void count(Way& way) {
-    InputRead mine;
+  void count(const RankWork& work, Way& way) {
     way.share().on_progress([&](std::uint64_t bytes) { logs_->progress(bytes, bytes_there_); });
-    ranks_.together(
-        [&] { mine = way.count([&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); }); },
-        [&] { way.share().stop(); });
+    const InputRead mine = way.count([&](std::uint64_t done, std::uint64_t total) { logs_->progress(done, total); });
     const ReadSoFar& read = mine.read.so_far;
-    logs_->work = {read.bytes, 0, mine.counted.kmers};
+    logs_->work = {read.bytes, work.posted, mine.counted.kmers};
     facts()["rows"] = ranks_.sum(read.rows);
     facts()["bases"] = ranks_.sum(read.bases);
     facts()["kmers"] = ranks_.sum(mine.counted.kmers);

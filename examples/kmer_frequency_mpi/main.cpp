@@ -11,13 +11,14 @@
 //   pieces.hpp      which rank reads what
 //   by_super_kmers.hpp   super-k-mers from rank to rank
 //     super_share.cpp    a rank's share, in files by partitions
-//     run_exchange.hpp   what of it goes to a rank
+//     run_post.hpp       what of it is sent while it is found
+//     run_exchange.hpp   what of it goes to a rank afterwards, with --resume
 //   by_tables.hpp        tables from rank to rank
 //     share_counter.cpp  a rank's share, counted
 //     table_cuts.hpp     a table cut by ranges, and put together
 //   share_reader.cpp     pieces of a share, read by workers
 //   rank_work.hpp, partition_file.hpp   what both work with
-//   ../mpi/         ranks that wait and fail together, streams between them, logs
+//   ../mpi/         ranks that wait and fail together, letters and streams between them, logs
 //   ../kmer_frequency/   everything else
 #include <optional>
 #include <string>

@@ -33,10 +33,12 @@ struct RankWork {
   const Share& input;  ///< this rank's
   ranks::Logs& logs;
   ranks::Stream& stream;
+  std::uint64_t round;         ///< bytes that are sent at once, at most
   scratch::Workspace session;  ///< of the node
   // Of this rank: all of it; what it has of its share; what of all shares is its own.
   scratch::Workspace area = area_of(session, ranks.rank()), share = share_of(session, ranks.rank()),
                      received = scratch::Workspace(area).area("received");
+  std::uint64_t posted = 0;  ///< bytes that were sent beside the stream
 
   /// Every rank gives each its part, and takes its own of all: in as many steps as there are ranks, each of which has one
   /// to send to and one to receive from. What came before does not come again.

@@ -20,12 +20,16 @@ namespace {
 template <class Supers>
 class Kept final : public Table {
  public:
-  Kept(const scratch::Workspace& where, const std::string& name, const Counting& counting, std::size_t partitions)
+  Kept(const scratch::Workspace& where, const std::string& name, const Counting& counting, std::size_t partitions,
+       const Away* away)
       : name_(name),
         counting_(counting),
-        partitions_(
-            where, name,
-            {.memory = counting.table_memory(), .lanes = counting.threads(), .count = partitions, .keeps = true}) {}
+        partitions_(where, name,
+                    {.memory = counting.table_memory() - (away == nullptr ? 0 : SuperShare::memory_away(counting)),
+                     .lanes = counting.threads(),
+                     .count = partitions,
+                     .keeps = true,
+                     .away = away}) {}
 
   std::unique_ptr<Worker> make_worker(unsigned number) override {
     return std::make_unique<SuperWorker<Supers>>(counting_, partitions_.lane(number));
@@ -53,9 +57,9 @@ class Kept final : public Table {
 };
 
 std::unique_ptr<Table> make_kept(const scratch::Workspace& where, const std::string& name, const Counting& counting,
-                                 std::size_t partitions) {
-  if (counting.key_bits() > 64) return std::make_unique<Kept<WideSuperKmers>>(where, name, counting, partitions);
-  return std::make_unique<Kept<SuperKmers>>(where, name, counting, partitions);
+                                 std::size_t partitions, const Away* away) {
+  if (counting.key_bits() > 64) return std::make_unique<Kept<WideSuperKmers>>(where, name, counting, partitions, away);
+  return std::make_unique<Kept<SuperKmers>>(where, name, counting, partitions, away);
 }
 
 }  // namespace
@@ -70,7 +74,7 @@ InputRead SuperShare::read() {
     if (!found) {
       where_.remove_matching(name + ".*");
       found = reader_.read(by_piece_ ? Share{{share_.pieces[i]}} : share_, all.read.so_far.bytes,
-                           *make_kept(where_, name, counting_, partitions_), {});
+                           *make_kept(where_, name, counting_, partitions_, away_), {});
       put_on_record(where_, on_record, *found);
     }
     all.read += found->read;

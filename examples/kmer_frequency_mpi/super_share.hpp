@@ -37,19 +37,25 @@ class SuperShare {
  public:
   /// @param where    what is there is of this very share, counted by the same options
   /// @param by_piece it can be gone on with
-  /// @pre counting.joins()
-  SuperShare(scratch::Workspace where, Share share, const Counting& counting, std::size_t partitions, bool by_piece)
+  /// @param away     what goes elsewhere at once; null: nothing does
+  /// @pre counting.joins(); what is by piece has nothing that goes elsewhere
+  SuperShare(scratch::Workspace where, Share share, const Counting& counting, std::size_t partitions, bool by_piece,
+             const Away* away = nullptr)
       : where_(std::move(where)),
         share_(std::move(share)),
         counting_(counting),
         partitions_(partitions),
         by_piece_(by_piece),
+        away_(away),
         reader_(counting) {}
 
   /// @param told bytes of the share that were read
   void on_progress(std::function<void(std::uint64_t)> told) { reader_.on_progress(std::move(told)); }
 
-  /// All of the share is in files afterwards.
+  /// Of `table_memory()`, where something goes elsewhere: for what is on its way.
+  static std::uint64_t memory_away(const Counting& counting) { return counting.table_memory() / 8; }
+
+  /// All of the share is in files afterwards, or elsewhere.
   /// @throws support::Refused; support::Stopped; support::GivenUp after `stop()`; scratch::Error
   InputRead read();
 
@@ -65,6 +71,7 @@ class SuperShare {
   const Counting& counting_;
   std::size_t partitions_;
   bool by_piece_;
+  const Away* away_;
   ShareReader reader_;
 };
 

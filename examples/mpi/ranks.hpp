@@ -63,13 +63,10 @@ class Ranks {
     rank_ = rank_in(all_);
     size_ = size_of(all_);
     const int key = static_cast<int>(rank_);
-    MPI_Comm_split_type(all_, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, &node_);
+    MPI_Comm_split_type(all_, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, &machine_);
     const char* const fakes = std::getenv("SCRATCH_FAKE_NODES");
-    if (const unsigned n = fakes == nullptr ? 0 : static_cast<unsigned>(std::strtoul(fakes, nullptr, 10)); n > 1) {
-      MPI_Comm machine = node_;
-      MPI_Comm_split(machine, static_cast<int>(rank_in(machine) * n / size_of(machine)), key, &node_);
-      MPI_Comm_free(&machine);
-    }
+    const unsigned n = fakes == nullptr ? 1 : std::max(1U, static_cast<unsigned>(std::strtoul(fakes, nullptr, 10)));
+    MPI_Comm_split(machine_, static_cast<int>(rank_in(machine_) * n / size_of(machine_)), key, &node_);
     worker_ = rank_in(node_);
     workers_ = size_of(node_);
     const std::vector<std::uint64_t> leads = all(worker_ == 0 ? 1 : 0);
@@ -95,6 +92,7 @@ class Ranks {
       return;
     }
     MPI_Comm_free(&node_);
+    MPI_Comm_free(&machine_);
     MPI_Comm_free(&all_);
     MPI_Finalize();
   }
@@ -188,6 +186,30 @@ class Ranks {
     }
   }
 
+  /// With all others: ranks of one machine, whichever nodes they pretend to be on, do it one after the other, as the
+  /// kernel has them do what writes to one file; who waits for it burns a processor meanwhile, who waits here sleeps.
+  template <class Work>
+  void in_turn(Work work) const {
+    const int rank = static_cast<int>(rank_in(machine_)), last = static_cast<int>(size_of(machine_)) - 1;
+    MPI_Request request;
+    if (rank > 0) {
+      MPI_Irecv(nullptr, 0, MPI_CHAR, rank - 1, tag_of_turn, machine_, &request);
+      wait(request);
+    }
+    const auto pass_on = [&] {
+      if (rank == last) return;
+      MPI_Isend(nullptr, 0, MPI_CHAR, rank + 1, tag_of_turn, machine_, &request);
+      wait(request);
+    };
+    try {
+      work();
+    } catch (...) {
+      pass_on();
+      throw;
+    }
+    pass_on();
+  }
+
   /// What failed here last; null: nothing did.
   std::exception_ptr failure() const { return failure_; }
 
@@ -256,7 +278,7 @@ class Ranks {
   }
 
  private:
-  static constexpr int tag_of_failure = 7;
+  static constexpr int tag_of_failure = 7, tag_of_turn = 10;
 
   static unsigned rank_in(MPI_Comm comm) {
     int rank = 0;
@@ -309,7 +331,7 @@ class Ranks {
     throw support::Told{};
   }
 
-  MPI_Comm all_ = MPI_COMM_NULL, node_ = MPI_COMM_NULL;
+  MPI_Comm all_ = MPI_COMM_NULL, machine_ = MPI_COMM_NULL, node_ = MPI_COMM_NULL;
   unsigned rank_ = 0, size_ = 1, worker_ = 0, workers_ = 1, node_number_ = 0, nodes_ = 0;
   std::function<void(const std::exception&)> told_;
   std::exception_ptr failure_;

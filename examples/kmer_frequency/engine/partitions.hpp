@@ -7,7 +7,8 @@
 //
 // Every thread has a lane. A record waits in a stage of 512 bytes or so for each partition, which fits the cache; what is full
 // goes to the lane's heap, one behind the other, past the cache. A heap that is full goes to the lane's file in the
-// order of the partitions, and is empty again: no thread meets another one.
+// order of the partitions, and is empty again: no thread meets another one. Records of partitions that others count go to
+// them instead, as the bytes of such a file of theirs.
 #pragma once
 
 #include <algorithm>
@@ -16,12 +17,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <numeric>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <scratch/detail/bytes/append_file.hpp>
@@ -36,6 +39,26 @@ namespace kmer_frequency {
 
 inline constexpr std::size_t usual_partitions = 256;
 
+/// What a lane has for others.
+class LaneAway {
+ public:
+  LaneAway() = default;
+  LaneAway(const LaneAway&) = delete;
+  LaneAway& operator=(const LaneAway&) = delete;
+  virtual ~LaneAway() = default;
+
+  /// Behind what went there before.
+  virtual void write(std::size_t place, std::span<const std::byte> bytes) = 0;
+  /// That was all.
+  virtual void end() = 0;
+};
+
+/// Partitions that others count.
+struct Away {
+  std::vector<PartitionRange> places;  ///< the partitions of each
+  std::function<std::unique_ptr<LaneAway>(unsigned lane)> make;
+};
+
 /// @tparam Record `SuperKmer` or `WideSuperKmer`
 template <class Record>
 class Partitions {
@@ -44,14 +67,23 @@ class Partitions {
     std::uint64_t memory = 0;
     unsigned lanes = 1;
     std::size_t count = usual_partitions;
-    bool keeps = false;  ///< lanes can be committed
+    bool keeps = false;          ///< lanes can be committed
+    const Away* away = nullptr;  ///< null: nothing is; else all lanes must be committed, and an error is the end
   };
 
   /// @param name what errors call them
   Partitions(const scratch::Workspace& workspace, std::string name, const Options& options)
-      : directory_(scratch::detail::directory_of(workspace)), name_(std::move(name)), options_(options) {
+      : directory_(scratch::detail::directory_of(workspace)),
+        name_(std::move(name)),
+        options_(options),
+        place_of_(options.count) {
+    if (options.away != nullptr)
+      for (std::uint32_t place = 0; place < options.away->places.size(); ++place) {
+        const PartitionRange& range = options.away->places[place];
+        std::fill_n(place_of_.begin() + static_cast<std::ptrdiff_t>(range.first), range.size(), place + 1);
+      }
     for (unsigned i = 0; i < options.lanes; ++i)
-      lanes_.push_back(std::make_unique<Lane>(*this, options.memory / options.lanes));
+      lanes_.push_back(std::make_unique<Lane>(*this, i, options.memory / options.lanes));
   }
 
   std::size_t count() const { return options_.count; }
@@ -65,7 +97,12 @@ class Partitions {
   /// For one thread.
   class Lane {
    public:
-    Lane(Partitions& all, std::uint64_t memory) : Lane(all, granules_in(memory)) {}
+    Lane(Partitions& all, unsigned number, std::uint64_t memory) : Lane(all, granules_in(memory)) {
+      const Away* const away = all.options_.away;
+      if (away == nullptr) return;
+      away_ = away->make(number);
+      for (const PartitionRange& range : away->places) places_.push_back({range, {}, 0});
+    }
 
     /// @param hash of what those records share that must be in one partition
     /// @throws scratch::Error when there is no room for what memory has no room for, and this record was not put
@@ -76,13 +113,17 @@ class Partitions {
       stage_[p].records[used_[p]++] = record;
     }
 
-    /// All of it is in a file of this name afterwards, whole or absent: `RunFile` reads it. Nothing is put any more.
+    /// All of it is in a file of this name afterwards, whole or absent: `RunFile` reads it. What is for others was
+    /// written there, the bytes of such a file for each. Nothing is put any more.
     /// @pre `keeps`
-    /// @throws scratch::Error and nothing is lost: make room and commit again
+    /// @throws scratch::Error and nothing is lost, where nothing is for others: make room and commit again
     void commit(const std::string& name) {
       spill(true);
       file_->write(RunIndex::stored(runs_, {0, all_->count()}, sizeof(Record)));
       file_->commit(name, scratch::detail::Replacing::whatever_is_there);
+      for (std::size_t i = 0; i < places_.size(); ++i)
+        away_->write(i, RunIndex::stored(places_[i].runs, places_[i].range, sizeof(Record)));
+      if (away_) away_->end();
     }
 
    private:
@@ -152,12 +193,21 @@ class Partitions {
         file_ = std::make_unique<scratch::detail::AppendFile>(all_->directory_, all_->directory_.path() / all_->name_,
                                                               "spill super-k-mers of");
       RecordRun run;
-      std::uint64_t records = 0;
+      std::uint64_t here = 0, records = 0;
+      for (Place& place : places_) place.runs.push_back({place.end, {}, {}});
       for (std::size_t p = 0; p < all_->count(); ++p) {
-        records += std::uint64_t{begins_[p + 1] - begins_[p]} * in_granule + (at_end ? used_[p] : 0);
-        run.ends.push_back(records);
+        const std::uint64_t some = std::uint64_t{begins_[p + 1] - begins_[p]} * in_granule + (at_end ? used_[p] : 0);
+        records += some;
+        if (const std::uint32_t place = all_->place_of_[p]; place > 0) {
+          std::vector<std::uint64_t>& ends = places_[place - 1].runs.back().ends;
+          ends.push_back((ends.empty() ? 0 : ends.back()) + some);
+          places_[place - 1].end += some * sizeof(Record);
+        } else {
+          here += some;
+        }
+        run.ends.push_back(here);
       }
-      run.offset = file_->extend(records * sizeof(Record));
+      run.offset = file_->extend(here * sizeof(Record));
       write(run, at_end);
       runs_.push_back(std::move(run));
       in_heap_ = 0;
@@ -170,12 +220,14 @@ class Partitions {
       constexpr std::uint32_t ahead = 4;
       gathered_.resize(at_once_ * in_granule);
       std::size_t n = 0;
+      std::uint32_t place = 0;  // that gets what is gathered
       std::uint64_t offset = run.offset;
       const auto write_gathered = [&] {
-        const auto bytes = std::as_bytes(std::span(gathered_).first(n));
+        const auto bytes = std::as_bytes(std::span(gathered_).first(std::exchange(n, 0)));
+        if (bytes.empty()) return;
+        if (place > 0) return away_->write(place - 1, bytes);
         file_->write_at(offset, bytes);
         offset += bytes.size();
-        n = 0;
       };
       std::optional<scratch::detail::Xxh3> sum;
       if (all_->options_.keeps) sum.emplace();
@@ -187,15 +239,27 @@ class Partitions {
       };
       for (std::size_t p = 0; p < all_->count(); ++p) {
         if (sum) sum->reset();
+        if (all_->place_of_[p] != place) {
+          write_gathered();
+          place = all_->place_of_[p];
+        }
         for (std::uint32_t i = begins_[p]; i < begins_[p + 1]; ++i) {
           if (i + ahead < in_heap_) prefetch(heap_[order_[i + ahead]]);
           gather(heap_[order_[i]], in_granule);
         }
         if (at_end) gather(stage_[p], used_[p]);
-        if (sum) run.sums.push_back(sum->digest());
+        if (sum) (place > 0 ? places_[place - 1].runs.back().sums : run.sums).push_back(sum->digest());
+        if (sum && place > 0) run.sums.push_back(0);
       }
-      if (n > 0) write_gathered();
+      write_gathered();
     }
+
+    // Partitions that one of the others has.
+    struct Place {
+      PartitionRange range;
+      std::vector<RecordRun> runs;
+      std::uint64_t end;  // of what was written there
+    };
 
     Partitions* all_;
     std::uint32_t at_once_, most_;  // granules
@@ -208,6 +272,8 @@ class Partitions {
     std::vector<std::uint32_t> begins_, order_;
     std::vector<RecordRun> runs_;
     std::unique_ptr<scratch::detail::AppendFile> file_;
+    std::unique_ptr<LaneAway> away_;
+    std::vector<Place> places_;
   };
 
   Lane& lane(unsigned i) { return *lanes_[i]; }
@@ -259,6 +325,7 @@ class Partitions {
   scratch::detail::Directory directory_;
   std::string name_;
   Options options_;
+  std::vector<std::uint32_t> place_of_;  // of each partition, behind 0, which is here
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 

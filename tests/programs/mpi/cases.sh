@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# cases.sh <kmer_frequency> <kmer_frequency_mpi> <external_sort> <external_sort_mpi> <case>: one case; what it asserts is
-# its name.
+# cases.sh <kmer_frequency> <kmer_frequency_mpi> <external_sort> <external_sort_mpi> <letters> <case>: one case; what it
+# asserts is its name.
 programs=("$@")
-one=$1 many=$2 sorting=$3 sort_on_many=$4 case=$5
+one=$1 many=$2 sorting=$3 sort_on_many=$4 letters=$5 case=$6
 source=$(cd "$(dirname "$0")/../../.." && pwd)
 . "$source/tests/programs/common.sh"
 need_program mpirun
@@ -30,7 +30,7 @@ same_table() {
 # Nothing but directories of the applications.
 nothing_of_sessions() { [ -z "$(find "$@" -name 'session_*' -print -quit)" ] || fail "left: $(find "$@" -name 'session_*')"; }
 # What the program says, and not mpirun.
-words() { grep -E '^(kmer_frequency|external_sort)_mpi: ' err || true; }
+words() { grep -E '^((kmer_frequency|external_sort)_mpi|letters): ' err || true; }
 
 genome() { gzip -dc "$source/examples/data/lambda_virus.fa.gz" >genome.fa; }
 # reads <file> <number> <length>
@@ -98,6 +98,47 @@ case_super_k_mers_from_rank_to_rank_are_counted_by_one_of_them() {
   equal_lines 1 -k 21 --count occurrences --min-count 2 reads.fa
   printf '>one\nACGTACGTAACCGATTACG\n' >tiny.fa
   equal 4 -k 19 --count occurrences tiny.fa
+}
+
+# all_done <ranks> <how each ended> <what they do>
+all_done() {
+  mpirun -n "$1" "$letters" "$3" >out 2>err || fail "$1 ranks: $3"
+  [ "$(grep -c "^done: rank [0-9], $2\$" out)" = "$1" ] || fail "$1 ranks: $3: not all were $2"
+}
+case_what_ranks_send_while_they_work_comes_whole_and_in_order() {
+  for n in 1 2 5; do all_done $n whole all; done
+  all_done 3 whole slow
+  [ -z "$(words)" ] || fail "words"
+  all_done 4 'failed before' other_byte  # control
+  words | grep -q 'of rank 1 is not what was sent' || fail "another byte was not noticed"
+}
+case_ranks_that_send_while_they_work_fail_together_and_go_on() {
+  all_done 4 'failed before' work
+  [ "$(words)" = "letters: rank 1 ($(hostname)): this is no weather for work" ] || fail "other words"
+  all_done 4 'failed before' delivery
+  [ "$(words)" = "letters: rank 3 ($(hostname)): the letter box is full" ] || fail "other words"
+}
+# What goes from node to node is the same, whether it stands in files first or not.
+case_a_count_and_a_sort_are_the_same_whether_or_not_they_can_be_gone_on_with() {
+  reads reads.fa 4000 120
+  more="--round 4096"
+  for how in '' --resume; do
+    equal_lines 4 -k 31 --canonical --count occurrences --min-count 2 reads.fa $how
+    cp four.tsv "tsv$how"
+    sent >"sent$how"
+  done
+  same tsv tsv--resume
+  awk '{ n[NR] = $1 } END { exit !(n[1] > 10000 && n[1] < 1.2 * n[2] && n[2] < 1.2 * n[1]) }' sent sent--resume ||
+    fail "sent: $(cat sent) bytes, and $(cat sent--resume) with --resume"
+  records 20000
+  for how in '' --resume; do
+    mpirun -n 4 "$sort_on_many" sort --memory 32MiB --round 4096 --to-file -o "sorted$how" $how records 2>err ||
+      fail "sort $how"
+    sent >"sent$how"
+  done
+  same sorted sorted--resume
+  awk '{ n[NR] = $1 } END { exit !(n[1] > 900000 && n[1] < 1.2 * n[2] && n[2] < 1.2 * n[1]) }' sent sent--resume ||
+    fail "sort: sent $(cat sent) bytes, and $(cat sent--resume) with --resume"
 }
 
 case_any_number_of_ranks_counts_the_same() {
