@@ -3,8 +3,6 @@
 // How a sort is cut into pieces that fit in memory, and what it takes: computed before anything is written.
 #pragma once
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -21,19 +19,6 @@
 namespace external_sort {
 
 using namespace scratch::literals;
-
-/// The files that this process may write at once, each with two descriptors: its own, and that of the ring which moves its
-/// bytes. A few are left for other uses. As many as it may have without asking anybody.
-inline std::uint64_t files_to_open() {
-  struct rlimit limit {};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 4096;
-  constexpr rlim_t enough = 32768;
-  if (limit.rlim_cur < enough && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = std::min(enough, limit.rlim_max);
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
-  }
-  return (std::clamp<std::uint64_t>(limit.rlim_cur, 64, enough) - 48) / 2;
-}
 
 /// What every worker knows. It stands in the session's metadata.json, under `user`, for workers that join.
 struct Plan {
@@ -104,7 +89,7 @@ struct Plan {
   static Plan make(Inputs inputs, std::uint64_t memory, unsigned workers, bool processes, bool resumes = false,
                    std::size_t places = 1, bool asked = true) {
     const unsigned wanted = workers;
-    while (workers > 1 && std::uint64_t{workers} * (processes ? 1 : workers) > files_to_open()) --workers;
+    while (workers > 1 && std::uint64_t{workers} * (processes ? 1 : workers) > support::files_to_open()) --workers;
     const char* short_of = "open files than this process may have (ulimit -n)";
     const auto programs = [&] { return program_memory * (processes ? workers : 1); };
     const auto least = [&] { return (programs() + workers * least_worker_memory) * 3 / 2; };
@@ -127,7 +112,7 @@ struct Plan {
     };
     const auto most_rounds = [&] {
       const std::uint64_t most_files =
-          std::min(std::min<std::uint64_t>(files_to_open(), 4048) * (processes ? workers : 1),
+          std::min(std::min<std::uint64_t>(support::files_to_open(), 4048) * (processes ? workers : 1),
                    (memory - programs()) / file_memory);
       return most_files / workers / workers;
     };

@@ -94,8 +94,8 @@ class Job {
     std::string plan;
     ranks_.together([&] {
       if (!ranks_.is_first()) return;
-      plan_ = Plan::make(Inputs::find(options_.inputs, options_.format), options_.memory * ranks_.size(), ranks_.size(),
-                         true, options_.resume);
+      plan_ = Plan::make(Inputs::find(options_.inputs, options_.format),
+                         (options_.memory - letters_memory()) * ranks_.size(), ranks_.size(), true, options_.resume);
       if (plan_.workers != ranks_.size())
         throw Refused("too few open files, or too little memory, for so many ranks (ulimit -n, --memory)");
       std::vector<support::Input> ids;
@@ -134,6 +134,9 @@ class Job {
                          {"memory", options_.memory},
                          {"validate", options_.validate}}};
   }
+
+  // Of a rank, for what is on its way to others.
+  std::uint64_t letters_memory() const { return options_.resume || ranks_.nodes() == 1 ? 0 : options_.memory / 16; }
 
   std::uint64_t need() const {
     return Need(plan_).total() * ranks_.workers() / ranks_.size() + (ranks_.is_first() ? plan_.inputs.bytes() : 0);
@@ -200,7 +203,7 @@ class Job {
       });
     };
     const auto partition_and_send = [&] {
-      PartitionPost post(ranks_, exchange, plan_, options_.round, session.area("received"));
+      PartitionPost post(ranks_, exchange, plan_, options_.round, letters_memory(), session.area("received"));
       const Work work = post.partition(Area(session));
       tell(work.bytes_read, work.bytes_written, work.set);
       sent_ += post.sent();

@@ -27,15 +27,17 @@ namespace external_sort {
 class PartitionPost {
  public:
   /// With all others.
+  /// @param round    bytes of a letter, at most
+  /// @param memory   for all letters
   /// @param received of this node
   PartitionPost(ranks::Ranks& ranks, const FileExchange& exchange, const Plan& plan, std::uint64_t round,
-                scratch::Workspace received)
+                std::uint64_t memory, scratch::Workspace received)
       : ranks_(ranks),
         exchange_(exchange),
         plan_(plan),
         received_(std::move(received)),
-        post_(ranks, std::min(static_cast<std::size_t>(round),
-                              ranks::Post::letter_in(plan.worker_memory / 4, others(ranks, exchange)))) {}
+        post_(ranks,
+              std::min(static_cast<std::size_t>(round), ranks::Post::letter_in(memory, others(ranks, exchange)))) {}
 
   /// With all others: `partition_share`. @throws as `ranks::Ranks::together`
   Work partition(const Area& session) {

@@ -2,7 +2,8 @@
 //
 // Ranks that exchange super-k-mers, before anything is counted: each gets those of its partitions, and counts k-mers that
 // no other rank has. What ranks of one node have for each other is read where it is. The rest is sent while it is found;
-// with --resume it stands in files first, and is sent when each has read all of its share.
+// with --resume, or where that would take more files than may be open, it stands in files first, and is sent when each has
+// read all of its share.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,7 @@
 #include "run_exchange.hpp"
 #include "run_post.hpp"
 #include "super_share.hpp"
+#include "support/sizes.hpp"
 #include "support/stop.hpp"
 
 namespace kmer_frequency {
@@ -92,7 +94,10 @@ class BySuperKmers {
     std::vector<unsigned> away;
     for (unsigned rank = 0; rank < is_here_.size(); ++rank)
       if (!is_here_[rank]) away.push_back(rank);
-    if (away.empty() || work_->options.resume) return nullptr;
+    // Of each lane of each of them a file is open here until all has come.
+    const bool too_many = away.size() * work_->options.counting.threads() > support::files_to_open() / 2;
+    const std::uint64_t unable = work_->ranks.sum(away.empty() || too_many ? 1 : 0);
+    if (unable > 0 || work_->options.resume) return nullptr;
     return &post_.emplace(*work_, partitions_, std::move(away)).away();
   }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// How many workers, and how much memory, where nobody says: as much as this process may use of what others leave.
+// How many workers, how much memory and how many files, where nobody says: as much as this process may use of what others
+// leave.
 #pragma once
+
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -61,6 +64,19 @@ inline std::uint64_t usual_memory(const std::string& root = {}) {
 inline bool stays_in_cache(std::uint64_t bytes, const std::string& root = {}) {
   const char* const asked = std::getenv("SCRATCH_IO");
   return (asked == nullptr || *asked == '\0') && bytes <= memory_left(root).value_or(0) / 10;
+}
+
+/// The files that this process may write at once, each with two descriptors: its own, and that of the ring which moves its
+/// bytes. A few are left for other uses. As many as it may have without asking anybody.
+inline std::uint64_t files_to_open() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 4096;
+  constexpr rlim_t enough = 32768;
+  if (limit.rlim_cur < enough && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = std::min(enough, limit.rlim_max);
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) ::getrlimit(RLIMIT_NOFILE, &limit);
+  }
+  return (std::clamp<std::uint64_t>(limit.rlim_cur, 64, enough) - 48) / 2;
 }
 
 }  // namespace support

@@ -141,6 +141,18 @@ case_a_count_and_a_sort_are_the_same_whether_or_not_they_can_be_gone_on_with() {
     fail "sort: sent $(cat sent) bytes, and $(cat sent--resume) with --resume"
 }
 
+exchanged() { awk -F, '$1 == "exchanging" { n += $7 } END { print n + 0 }' four.tsv.logs/metrics/phase_timings.csv; }
+case_ranks_that_may_have_few_files_open_send_them_one_by_one() {
+  reads reads.fa 4000 120
+  more="--workers 8"
+  local counted=(-k 31 --count occurrences --min-count 2 reads.fa)
+  equal_lines 4 "${counted[@]}"
+  [ "$(exchanged)" = 0 ] || fail "$(exchanged) bytes were not sent while they were found"
+  ulimit -n 90
+  equal_lines 4 "${counted[@]}"
+  [ "$(exchanged)" -gt 10000 ] || fail "only $(exchanged) bytes were sent from files"
+}
+
 case_any_number_of_ranks_counts_the_same() {
   reads reads.fa 30000 120
   SCRATCH_FAKE_NODES=1 equal 1 -k 21 --canonical --count occurrences reads.fa

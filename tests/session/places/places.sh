@@ -17,7 +17,7 @@ job=$1 case=$2
 . "$(dirname "$0")/../../programs/common.sh"
 clean() {
   cd /
-  mount -o remount,rw,bind / || true
+  [ ! -f "$here/place/.mounts" ] || xargs -n 1 mount -o remount,rw,bind <"$here/place/.mounts" || true
   umount -l "$here/place" "$here/root" || true
   rm -rf "$here"
 }
