@@ -120,34 +120,40 @@ class Post {
         }
         ended = true;
       });
-      auto pause = shortest;
-      for (bool said = false; !said || ends_ + 1 < ranks_.size() || !flights_.empty();) {
-        const bool has_ended = ended;  // what is waiting then is all
-        if (support::Stop::token().stop_requested()) {
-          give_up();
-          if (has_ended) break;
-        }
-        bool moved = send_waiting();
-        moved |= receive([&](unsigned from, std::span<const std::byte> letter) {
-          if (letter.size() == 1) {
-            ++ends_;
-            if (letter[0] != whole) give_up();
-          } else if (!given_up_) {
-            try {
-              read(letter, [&](std::uint32_t about, std::span<const std::byte> bytes) { deliver(from, about, bytes); });
-            } catch (...) {
-              failed_delivery = std::current_exception();
-              give_up();
-            }
+      const auto take = [&](unsigned from, std::span<const std::byte> letter) {
+        if (letter.size() == 1) {
+          ++ends_;
+          if (letter[0] != whole) give_up();
+        } else if (!given_up_) {
+          try {
+            read(letter, [&](std::uint32_t about, std::span<const std::byte> bytes) { deliver(from, about, bytes); });
+          } catch (...) {
+            failed_delivery = std::current_exception();
+            give_up();
           }
-        });
-        if (has_ended && !said) {
-          if (failed_work) give_up();
-          say_end();
-          said = moved = true;
         }
-        pause = moved ? shortest : std::min(2 * pause, longest);
-        if (!moved) std::this_thread::sleep_for(pause);
+      };
+      try {
+        auto pause = shortest;
+        for (bool said = false; !said || ends_ + 1 < ranks_.size() || !flights_.empty();) {
+          const bool has_ended = ended;  // what is waiting then is all
+          if (support::Stop::token().stop_requested()) {
+            give_up();
+            if (has_ended) break;
+          }
+          bool moved = send_waiting();
+          moved |= receive(take);
+          if (has_ended && !said) {
+            if (failed_work) give_up();
+            say_end();
+            said = moved = true;
+          }
+          pause = moved ? shortest : std::min(2 * pause, longest);
+          if (!moved) std::this_thread::sleep_for(pause);
+        }
+      } catch (...) {  // no memory: the thread is not waited for in vain
+        give_up();
+        throw;
       }
     }
     ranks_.together([&] {

@@ -400,6 +400,7 @@ case_a_job_that_is_asked_to_stop_has_no_killed_rank_in_its_logs() {
   asked_to_stop_in counting
   asked_to_stop_in summing
   how=(--count occurrences)
+  asked_to_stop_in counting
   asked_to_stop_in summing
 }
 
