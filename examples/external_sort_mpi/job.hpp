@@ -135,8 +135,10 @@ class Job {
                          {"validate", options_.validate}}};
   }
 
-  // Of a rank, for what is on its way to others.
-  std::uint64_t letters_memory() const { return options_.resume || ranks_.nodes() == 1 ? 0 : options_.memory / 16; }
+  // Of a rank, for what is on its way to others. Where there is little they have a MiB beside.
+  std::uint64_t letters_memory() const {
+    return options_.resume || ranks_.nodes() == 1 || options_.memory < 32_MiB ? 0 : options_.memory / 16;
+  }
 
   std::uint64_t need() const {
     return Need(plan_).total() * ranks_.workers() / ranks_.size() + (ranks_.is_first() ? plan_.inputs.bytes() : 0);
@@ -203,7 +205,8 @@ class Job {
       });
     };
     const auto partition_and_send = [&] {
-      PartitionPost post(ranks_, exchange, plan_, options_.round, letters_memory(), session.area("received"));
+      PartitionPost post(ranks_, exchange, plan_, options_.round, std::max<std::uint64_t>(letters_memory(), 1_MiB),
+                         session.area("received"));
       const Work work = post.partition(Area(session));
       tell(work.bytes_read, work.bytes_written, work.set);
       sent_ += post.sent();
