@@ -10,11 +10,16 @@
 //
 // A failure is said by one rank; all others end as well, and then all of them go on, with other letters. Says `done` for
 // each rank that did.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <map>
+#include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
