@@ -3,8 +3,9 @@
 // Letters between ranks while they work: what is found for another rank is on its way before all is found, and stands in
 // no file of who found it.
 //
-// Work has threads of its own, the thread that called `run()` has MPI. Every letter is received, whatever happens, and
-// every rank says when it has sent its last one: nobody waits for somebody who failed.
+// Work has threads of its own, the thread that called `run()` has MPI. Every letter is received, whatever happens: every
+// rank says when it has sent its last one, and when it has received the last of all others, whereupon it says nothing
+// more. Who fails says so at once, and only then ends.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +34,7 @@ class Post {
   struct Head {
     std::uint32_t about, size;
   };
+  enum class Word : std::uint8_t { gave_up, sent_all, received_all };  // a letter of one byte
   struct Letter {
     std::vector<std::byte> bytes;
     std::size_t used = 0;
@@ -103,6 +105,7 @@ class Post {
   void run(Work work, Deliver deliver, Stop stop) {
     std::exception_ptr failed_work, failed_delivery;
     std::atomic<bool> ended = false;
+    std::size_t have_sent = 1, have_received = 1;  // of all ranks, this one taken for granted
     const auto give_up = [&] {
       {
         const std::lock_guard lock(mutex_);
@@ -110,6 +113,10 @@ class Post {
       }
       room_.notify_all();
       stop();
+    };
+    const auto fail = [&] {
+      give_up();
+      say(Word::gave_up);
     };
     {
       const std::jthread thread([&]() noexcept {
@@ -122,20 +129,29 @@ class Post {
       });
       const auto take = [&](unsigned from, std::span<const std::byte> letter) {
         if (letter.size() == 1) {
-          ++ends_;
-          if (letter[0] != whole) give_up();
-        } else if (!given_up_) {
-          try {
-            read(letter, [&](std::uint32_t about, std::span<const std::byte> bytes) { deliver(from, about, bytes); });
-          } catch (...) {
-            failed_delivery = std::current_exception();
-            give_up();
+          switch (static_cast<Word>(letter[0])) {
+            case Word::gave_up:
+              return give_up();
+            case Word::sent_all:
+              ++have_sent;
+              return;
+            case Word::received_all:
+              ++have_received;
+              return;
           }
+        }
+        if (given_up_) return;
+        try {
+          read(letter, [&](std::uint32_t about, std::span<const std::byte> bytes) { deliver(from, about, bytes); });
+        } catch (...) {
+          failed_delivery = std::current_exception();
+          fail();
         }
       };
       try {
         auto pause = shortest;
-        for (bool said = false; !said || ends_ + 1 < ranks_.size() || !flights_.empty();) {
+        bool sent_all = false, received_all = false;
+        while (!received_all || have_received < ranks_.size() || !flights_.empty()) {
           const bool has_ended = ended;  // what is waiting then is all
           if (support::Stop::token().stop_requested()) {
             give_up();
@@ -143,10 +159,14 @@ class Post {
           }
           bool moved = send_waiting();
           moved |= receive(take);
-          if (has_ended && !said) {
-            if (failed_work) give_up();
-            say_end();
-            said = moved = true;
+          if (has_ended && !std::exchange(sent_all, true)) {
+            if (failed_work && !given_up_) fail();
+            say(Word::sent_all);
+            moved = true;
+          }
+          if (sent_all && have_sent == ranks_.size() && !std::exchange(received_all, true)) {
+            say(Word::received_all);
+            moved = true;
           }
           pause = moved ? shortest : std::min(2 * pause, longest);
           if (!moved) std::this_thread::sleep_for(pause);
@@ -164,12 +184,10 @@ class Post {
   }
 
   std::uint64_t sent() const { return sent_; }
-  std::uint64_t received() const { return received_; }
 
  private:
   static constexpr int tag = 9;
   static constexpr std::size_t least = 4096, most = 4U << 20, waiting = 4;
-  static constexpr std::byte whole{1}, failed{0};
   static constexpr auto shortest = std::chrono::microseconds(20), longest = std::chrono::microseconds(1000);
 
   struct Flight {
@@ -242,9 +260,9 @@ class Post {
     MPI_Isend(flight.letter.bytes.data(), static_cast<int>(flight.letter.used), MPI_BYTE, static_cast<int>(to), tag,
               comm_, &flight.request);
   }
-  void say_end() {
+  void say(Word word) {
     for (unsigned to = 0; to < ranks_.size(); ++to)
-      if (to != ranks_.rank()) start(to, {{given_up_ ? failed : whole}, 1});
+      if (to != ranks_.rank()) start(to, {{static_cast<std::byte>(word)}, 1});
   }
 
   template <class Take>
@@ -263,7 +281,6 @@ class Post {
     int done = 0;
     MPI_Test(&receiving_, &done, MPI_STATUS_IGNORE);
     if (done == 0) return false;
-    received_ += static_cast<std::uint64_t>(coming_);
     take(from_, std::span<const std::byte>(in_).first(static_cast<std::size_t>(coming_)));
     return true;
   }
@@ -285,8 +302,7 @@ class Post {
   MPI_Request receiving_ = MPI_REQUEST_NULL;
   int coming_ = 0;
   unsigned from_ = 0;
-  std::size_t ends_ = 0;
-  std::uint64_t sent_ = 0, received_ = 0;
+  std::uint64_t sent_ = 0;
 };
 
 }  // namespace ranks

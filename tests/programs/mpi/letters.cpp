@@ -5,6 +5,7 @@
 //   all         what each thread has for each rank comes there whole, in its order, and nothing else; twice
 //   work        rank 1 fails at work
 //   delivery    the last rank cannot take what comes
+//   late        nor can it when it has sent its last letter, while others work on until they are told
 //   slow        the last rank takes its time: who writes to it waits
 //   other_byte  control: a byte is another one, and is noticed
 //
@@ -85,6 +86,7 @@ class Letters {
 
   // To all others in turns, pieces of other sizes: some longer than a letter.
   void write(std::uint32_t thread) {
+    if (what_ == "late" && is_last()) return;
     ranks::Post::Outbox outbox(post_);
     std::vector<std::byte> piece;
     std::uint64_t at = 0, size = 1;
@@ -96,6 +98,8 @@ class Letters {
         if (what_ == "other_byte" && ranks_.rank() == 1 && at > bytes_each / 2) piece[0] ^= std::byte{1};
         outbox.put(to, thread, piece);
       }
+      if (what_ == "late") std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (what_ == "late" && at > bytes_each / 2) outbox.flush(), wait_for_stop();
       if (stopped_) throw support::GivenUp{};
       if (what_ == "work" && ranks_.rank() == 1 && thread == 1 && at > bytes_each / 2)
         throw support::Refused("this is no weather for work");
@@ -103,8 +107,16 @@ class Letters {
     outbox.flush();
   }
 
+  void wait_for_stop() const {
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!stopped_ && std::chrono::steady_clock::now() < patience)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (!stopped_) throw support::Refused("nobody told that the letter box is full");
+  }
+
   void take(unsigned from, std::uint32_t thread, std::span<const std::byte> bytes, std::uint64_t& at) {
-    if (what_ == "delivery" && is_last() && at > bytes_each / 2) throw support::Refused("the letter box is full");
+    if ((what_ == "delivery" || what_ == "late") && is_last() && at > bytes_each / 2)
+      throw support::Refused("the letter box is full");
     if (what_ == "slow" && is_last() && at % 7 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     for (const std::byte byte : bytes)
       if (byte != byte_of(from, ranks_.rank(), thread, at++))
