@@ -55,7 +55,7 @@ inline void expect_chunk(Workspace where, bool done, std::string_view text) {
 
 inline Work chunk_commit(Workspace where, std::size_t size) {
   auto chunk = std::make_shared<std::optional<ChunkWriter>>(where);
-  const std::string text = noise_text(size, 1);
+  const std::string text = known_text(size, 1);
   (*chunk)->append(text);
   return {.step = [chunk] { (*chunk)->commit({.rows = 7, .user = R"({"a":1})"}); },
           .look =
@@ -68,7 +68,7 @@ inline Work chunk_commit(Workspace where, std::size_t size) {
 
 inline Work chunk_append(Workspace where) {
   auto chunk = std::make_shared<std::optional<ChunkWriter>>(where);
-  const std::string begin = noise_text(1000, 1), text = noise_text(5'000'000, 2);
+  const std::string begin = noise_text(1000, 1), text = known_text(5'000'000, 2);
   (*chunk)->append(begin);
   return {.step = [chunk, text] { (*chunk)->append(text); },
           .look =
@@ -84,7 +84,7 @@ inline Work chunk_append(Workspace where) {
 inline Work file_commit(Workspace where, int how) {
   if (how == 0) write_file(where, "file", std::string_view("old"));
   auto file = std::make_shared<std::optional<AtomicFile>>(std::in_place, where, "file");
-  const std::string text = noise_text(300'000, 3);
+  const std::string text = known_text(300'000, 3);
   (*file)->append(text);
   (*file)->stream() << "end";
   return {.step = [file, how] { how == 0 ? (*file)->commit() : (*file)->commit_new(); },
@@ -105,7 +105,7 @@ inline Work file_commit(Workspace where, int how) {
 
 inline Work file_append(Workspace where) {
   auto file = std::make_shared<std::optional<AtomicFile>>(std::in_place, where, "file");
-  const std::string begin = noise_text(1000, 1), text = noise_text(300'000, 2);
+  const std::string begin = noise_text(1000, 1), text = known_text(300'000, 2);
   (*file)->append(begin);
   return {.step = [file, text] { (*file)->append(text); },
           .look =
@@ -122,7 +122,7 @@ inline Work file_append(Workspace where) {
 inline void add_steps_of_files(std::vector<SecondTry>& all) {
   all.push_back({.name = "read a file", .begin = [](Stage& stage) {
                    const Workspace where(stage.root());
-                   const std::string text = noise_text(1'000'000, 6);
+                   const std::string text = known_text(1'000'000, 6);
                    write_file(where, "file", text);
                    const auto reader = std::make_shared<std::optional<FileReader>>(std::in_place, where, "file");
                    const auto seen = std::make_shared<std::string>(text.size(), ' ');
@@ -242,7 +242,7 @@ Work moving_step(const Stage& stage, bool chunk, Step step, Look look) {
 inline void add_reading_steps(std::vector<SecondTry>& all) {
   all.push_back({.name = "read a chunk", .begin = [](Stage& stage) {
                    const Workspace where(stage.root());
-                   const std::string text = noise_text(5'000'000, 10);
+                   const std::string text = known_text(5'000'000, 10);
                    const auto reader =
                        std::make_shared<std::optional<ChunkReader>>(std::in_place, where, write_chunk(where, text));
                    const auto seen = std::make_shared<std::string>();
