@@ -196,8 +196,8 @@ TEST_CASE(
   CHECK((dry.removed == 3 && dry.live == 1 && dry.kept == 0 && dry.finished));
   const SweepReport done = sweep(place, all);
   CHECK((done.removed == 3 && done.live == 1 && done.kept == 0));
-  CHECK(dry.bytes_freed == 2005);
-  CHECK(done.bytes_freed >= dry.bytes_freed);  // the library's own records, too
+  CHECK(dry.bytes_freed > 2005);  // the library's own records, too
+  CHECK(done.bytes_freed == dry.bytes_freed);
   CHECK(names_in(dir.path()).size() == 1);
 }
 

@@ -309,6 +309,7 @@ TEST_CASE("a dry run changes nothing and counts what a sweep would") {
   CHECK(report.kept == 1);
   CHECK(told == 1);
   CHECK(names_in(dir.path()) == before);
+  CHECK(sweep(place).bytes_freed == report.bytes_freed);
 }
 
 TEST_CASE("what changed a short while ago can be spared; what was never finished counts by its directory") {

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include <scratch/detail/kernel/descent.hpp>
 #include <scratch/detail/kernel/dir.hpp>
 #include <scratch/detail/kernel/file_system.hpp>
 #include <scratch/detail/kernel/lock.hpp>
@@ -37,7 +38,6 @@
 #include <scratch/event.hpp>
 #include <scratch/place.hpp>
 #include <scratch/sweep_options.hpp>
-#include <scratch/usage.hpp>
 
 namespace scratch::inline SCRATCH_ABI::detail {
 
@@ -245,9 +245,7 @@ class Sweeping {
     if (!trash && is_younger(session.age(), options_.older_than)) return count(report.too_young);
     if (options_.dry_run) {
       session.let_go();  // measuring takes time, in which its last user may leave
-      Usage usage;
-      if (session.directory() >= 0) measure(session.directory(), usage);  // what cannot be read can be removed
-      return note_removed(report, entry, usage.bytes);
+      return note_removed(report, entry, session.directory() >= 0 ? bytes_of_removal(session.directory()) : 0);
     }
     std::function<bool()> stop;
     if (options_.budget.count() > 0) stop = [this] { return out_of_time(); };
@@ -268,6 +266,18 @@ class Sweeping {
       throw_error(errno, "remove", entry.path());
     }
     note_removed(report, entry, facts.st_nlink > 1 ? 0 : static_cast<std::uint64_t>(facts.st_size));
+  }
+
+  // What cannot be read can be removed, and is not counted.
+  static std::uint64_t bytes_of_removal(int directory) {
+    std::uint64_t bytes = 0;
+    walk(directory, [&](int at, const Entry& entry, std::size_t) {
+      struct stat facts {};
+      if (entry.type == DT_REG && sys::fstatat(at, entry.name.data(), facts) == 0 && facts.st_nlink == 1)
+        bytes += static_cast<std::uint64_t>(facts.st_size);
+      return true;
+    });
+    return bytes;
   }
 
   static bool is_younger(std::chrono::milliseconds age, std::chrono::milliseconds than) {
