@@ -119,6 +119,8 @@ case_ranks_that_send_while_they_work_fail_together_and_go_on() {
     all_done 4 'failed before' $when
     [ "$(words)" = "letters: rank 3 ($(hostname)): the letter box is full" ] || fail "$when: other words"
   done
+  all_done 4 'failed before' untold # control
+  words | grep -q 'nobody told that the letter box is full' || fail "nobody noticed that nothing was told"
 }
 # What goes from node to node is the same, whether it stands in files first or not.
 case_a_count_and_a_sort_are_the_same_whether_or_not_they_can_be_gone_on_with() {

@@ -6,6 +6,7 @@
 //   work        rank 1 fails at work
 //   delivery    the last rank cannot take what comes
 //   late        nor can it when it has sent its last letter, while others work on until they are told
+//   untold      control: it can, and they notice that nobody told them
 //   slow        the last rank takes its time: who writes to it waits
 //   other_byte  control: a byte is another one, and is noticed
 //
@@ -86,7 +87,8 @@ class Letters {
 
   // To all others in turns, pieces of other sizes: some longer than a letter.
   void write(std::uint32_t thread) {
-    if (what_ == "late" && is_last()) return;
+    const bool waits = what_ == "late" || what_ == "untold";
+    if (waits && is_last()) return;
     ranks::Post::Outbox outbox(post_);
     std::vector<std::byte> piece;
     std::uint64_t at = 0, size = 1;
@@ -98,8 +100,11 @@ class Letters {
         if (what_ == "other_byte" && ranks_.rank() == 1 && at > bytes_each / 2) piece[0] ^= std::byte{1};
         outbox.put(to, thread, piece);
       }
-      if (what_ == "late") std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      if (what_ == "late" && at > bytes_each / 2) outbox.flush(), wait_for_stop();
+      if (waits) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (waits && at > bytes_each / 2) {
+        outbox.flush();
+        wait_for_stop();
+      }
       if (stopped_) throw support::GivenUp{};
       if (what_ == "work" && ranks_.rank() == 1 && thread == 1 && at > bytes_each / 2)
         throw support::Refused("this is no weather for work");
@@ -108,8 +113,8 @@ class Letters {
   }
 
   void wait_for_stop() const {
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!stopped_ && std::chrono::steady_clock::now() < patience)
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(what_ == "late" ? 30'000 : 200);
+    while (!stopped_ && std::chrono::steady_clock::now() < end)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (!stopped_) throw support::Refused("nobody told that the letter box is full");
   }

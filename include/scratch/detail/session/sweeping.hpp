@@ -22,6 +22,7 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -268,12 +269,14 @@ class Sweeping {
     note_removed(report, entry, facts.st_nlink > 1 ? 0 : static_cast<std::uint64_t>(facts.st_size));
   }
 
-  // What cannot be read can be removed, and is not counted.
+  // A file of several names is freed with the last of them. What cannot be read can be removed, and is not counted.
   static std::uint64_t bytes_of_removal(int directory) {
     std::uint64_t bytes = 0;
+    std::map<ino_t, nlink_t> names;  // found of those
     walk(directory, [&](int at, const Entry& entry, std::size_t) {
       struct stat facts {};
-      if (entry.type == DT_REG && sys::fstatat(at, entry.name.data(), facts) == 0 && facts.st_nlink == 1)
+      if (entry.type == DT_REG && sys::fstatat(at, entry.name.data(), facts) == 0 &&
+          (facts.st_nlink == 1 || ++names[facts.st_ino] == facts.st_nlink))
         bytes += static_cast<std::uint64_t>(facts.st_size);
       return true;
     });
